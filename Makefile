@@ -1,0 +1,41 @@
+# Everything a newcomer needs: `make demo`, `make test`. Each sets up .venv by itself.
+PYTHON ?= python3.11
+# The one thing a GPU user changes: see README.md, "With a GPU".
+TORCH ?= torch==2.13.0
+PIP_ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: setup demo test test-fast check format clean
+
+setup: $(VENV)/.installed
+
+# torch first and pinned, so that no other package can pull another build of it in.
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not on the PATH; give another with: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet $(PIP_ARGS) "$(TORCH)"
+	$(BIN)/python -m pip install --quiet $(PIP_ARGS) --constraint constraints.txt --editable . --group dev
+	@touch $@
+
+demo: setup
+	$(BIN)/avtune search demo
+
+test: setup
+	$(BIN)/python -m pytest
+
+test-fast: setup
+	$(BIN)/python -m pytest -m "not ray and not slow"
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) .pytest_cache .hypothesis .mypy_cache .ruff_cache

@@ -1,0 +1,214 @@
+"""From a finished search to a model with a score: finalists over seeds, the winner retrained, the test split scored.
+
+The selection sees the validation rows only. The test split is scored here and nowhere else in a search: once by every
+retrained seed of the winner, and by the two references of the table, the default configuration (treated like a
+finalist: its own epoch, the same seeds) and the winner's untrained network.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from avtune.aggregate.model import Model, load_weights, untrained
+from avtune.aggregate.repeats import Repeats
+from avtune.aggregate.scores import over_seeds, score
+from avtune.aggregate.select import (
+    Candidate,
+    Repeated,
+    candidates,
+    repeat_seed,
+    repeat_trials,
+    repeated,
+    winner,
+)
+from avtune.data.dataset import Dataset
+from avtune.data.prepare import Prepared, for_retraining
+from avtune.hyper import Value
+from avtune.report.card import model_card
+from avtune.runners._base import Run
+from avtune.space import Space
+from avtune.study.folder import StudyFolder, to_yaml, write_text
+from avtune.study.study import Study
+from avtune.trainer import Trained
+from avtune.trial import Trial
+
+
+class NoWinner(Exception):
+    """Every trial, or every finalist, failed; the message says why the first one did."""
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What the aggregator works with.
+
+    Attributes:
+        run: places the runs.
+        progress: called with a stage's name, the runs done and the runs in all.
+    """
+
+    run: Run
+    progress: Callable[[str, int, int], None]
+
+
+def finish(study: Study, dataset: Dataset, folds: Sequence[Prepared], shop: Workshop) -> dict[str, Any]:
+    """Selects, retrains and scores; writes `best.yaml` and `final/`.
+
+    Returns:
+        What `final/metrics.json` holds.
+
+    Raises:
+        NoWinner: nothing can be retrained.
+    """
+    folder, space = study.folder, study.space
+    ranking = study.ranking()
+    if not ranking:
+        first = next((record.reason for record in study.records if record.reason), "no trial ran")
+        raise NoWinner(f"every trial failed; the first: {first}")
+    chosen = candidates(ranking, space)
+    results = _run(folder, "finalists", repeat_trials(chosen, space), folds, shop)
+    rows = repeated(chosen, results)
+    best = winner(rows)
+    if best is None:
+        raise NoWinner(f"every finalist failed; the first: {rows[0].failure}")
+    _write_best(folder, study, best, rows)
+    return _retrain(folder, space, dataset, best, rows, shop, scored_before=_times_scored(folder))
+
+
+def retrain(
+    folder: StudyFolder,
+    space: Space,
+    dataset: Dataset,
+    number: int,
+    config: Mapping[str, Value],
+    epochs: int,
+    shop: Workshop,
+) -> dict[str, Any]:
+    """Retrains a trial's configuration on the whole training set over `final.seeds` seeds and scores it, with the
+    untrained network for reference. Writes `final/` below the folder; returns what its `metrics.json` holds."""
+    row = Repeated(Candidate(number, config), epochs, (), {})
+    return _retrain(folder, space, dataset, row, [], shop, scored_before=0)
+
+
+def _run(
+    folder: StudyFolder, stage: str, trials: Sequence[Trial], data: Sequence[Prepared], shop: Workshop
+) -> list[Any]:
+    source = Repeats(
+        folder.repeats,
+        stage,
+        trials,
+        on_done=lambda done, total: shop.progress(stage, done, total),
+        note=folder.note,
+    )
+    if not source.exhausted:
+        shop.run(source, data)
+    return source.results
+
+
+def _write_best(folder: StudyFolder, study: Study, best: Repeated, rows: Sequence[Repeated]) -> None:
+    assert best.candidate.number is not None
+    record = study.records[best.candidate.number]
+    facts = {
+        "trial": record.number,
+        "epoch": record.best_epoch,
+        "val_map": record.best_value,
+        "config": dict(record.trial.config),
+        "retrain_epochs": best.epoch,
+        "finalists": [
+            {
+                "trial": "default" if row.candidate.number is None else row.candidate.number,
+                "epoch": row.epoch,
+                "val_map_mean": row.mean if row.failure is None else None,
+                "val_map_sd": row.spread if row.failure is None else None,
+                "seeds": list(row.values),
+                **({"failure": row.failure} if row.failure is not None else {}),
+            }
+            for row in rows
+        ],
+    }
+    write_text(folder.best_yaml, to_yaml(facts))
+
+
+def _times_scored(folder: StudyFolder) -> int:
+    """How often this study has scored its test split before."""
+    if not folder.metrics.is_file():
+        return 0
+    return int(json.loads(folder.metrics.read_text(encoding="utf-8"))["times_test_was_scored"])
+
+
+def _retrain(
+    folder: StudyFolder,
+    space: Space,
+    dataset: Dataset,
+    best: Repeated,
+    rows: Sequence[Repeated],
+    shop: Workshop,
+    *,
+    scored_before: int,
+) -> dict[str, Any]:
+    data, scalers = for_retraining(dataset)
+    dims = (dataset.audio_dim, dataset.visual_dim, dataset.num_classes)
+    seeds = [repeat_seed(space, index) for index in range(space.final.seeds)]
+    default = next((row for row in rows if dict(row.candidate.config) == space.defaults() and not row.failure), None)
+    entries = {"winner": best} | ({"default": default} if default is not None and default is not best else {})
+    scratch = folder.final / "seeds"
+    scratch.mkdir(parents=True, exist_ok=True)
+    trials = [
+        Trial(0, space.method, row.candidate.config, seed, row.epoch, str((scratch / f"{name}-{index}").resolve()))
+        for name, row in entries.items()
+        for index, seed in enumerate(seeds)
+    ]
+    results = _run(folder, "retraining", trials, [data], shop)
+    failure = next((result.failure for result in results if result.failure is not None), None)
+    if failure is not None:
+        raise NoWinner(f"retraining failed: {failure}")
+
+    def model(trained: Trained, row: Repeated, seed: int) -> Model:
+        about = {"dataset": dataset.name, "seed": seed}
+        return Model(space.method, row.candidate.config, trained, scalers, dataset.class_names, about)
+
+    def restored(trial: Trial) -> Trained:
+        assert trial.save_to is not None
+        return load_weights(Path(trial.save_to), trial.method, trial.config, dims, trial.epochs)
+
+    scores: dict[str, list[Any]] = {"test": []}
+    for trial, name in zip(trials, [name for name in entries for _ in seeds], strict=True):
+        one = score(model(restored(trial), entries[name], trial.seed), dataset.test)
+        scores.setdefault("test" if name == "winner" else name, []).append(one)
+    scores["untrained"] = [
+        score(model(untrained(space.method, best.candidate.config, dims, seed), best, seed), dataset.test)
+        for seed in seeds
+    ]
+    seconds = [result.seconds for result in results]
+    metrics: dict[str, Any] = {
+        "dataset": {"name": dataset.name, "digest": dataset.digest, "test_clips": len(dataset.test)},
+        "method": space.method,
+        "trial": best.candidate.number,
+        "epochs": best.epoch,
+        "seeds": seeds,
+        "precision": "fp32",
+        "selected_on": "validation",
+        "times_test_was_scored": scored_before + 1,
+        "test": over_seeds(scores["test"], space.search.seed),
+    }
+    if best.values:
+        metrics["validation"] = {"map": {"mean": best.mean, "sd": best.spread, "seeds": list(best.values)}}
+    if default is best:
+        metrics["default"] = metrics["test"]
+        metrics["default_is_winner"] = True
+    elif "default" in scores:
+        metrics["default"] = over_seeds(scores["default"], space.search.seed)
+        metrics["default"]["epochs"] = entries["default"].epoch
+    metrics["untrained"] = over_seeds(scores["untrained"], space.search.seed)
+    metrics["retraining_seconds"] = sum(seconds[: len(seeds)])
+    final = model(restored(trials[0]), best, seeds[0])
+    final.save(folder.final)
+    write_text(folder.model_card, model_card(dataset, space, final, metrics))
+    shutil.rmtree(scratch)
+    # The last file: a study whose metrics are there is finished.
+    write_text(folder.metrics, json.dumps(metrics, indent=2, allow_nan=False) + "\n")
+    return metrics

@@ -1,0 +1,150 @@
+"""The command line's grammar: verbs, options and their help. Errors are one or two lines."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+from typing import NoReturn
+
+from avtune import __version__
+from avtune.errors import UserError, did_you_mean
+
+
+class Parser(argparse.ArgumentParser):
+    """Raises `UserError` instead of printing a usage text, with the nearest valid name where there is one."""
+
+    def error(self, message: str) -> NoReturn:
+        found = re.match(r"argument (\S+): invalid choice: '(.*?)' \(choose from (.*)\)", message)
+        if found:
+            names = re.findall(r"[\w-]+", found[3])
+            what = {"verb": "verb", "action": "action"}.get(found[1], found[1])
+            message = (
+                f"{found[2]!r} is no {what} of {self.prog}{did_you_mean(found[2], names)}\nallowed: {', '.join(names)}"
+            )
+        unknown = re.match(r"unrecognized arguments: (\S+)", message)
+        if unknown:
+            options = [name for action in self._actions for name in action.option_strings]
+            message += did_you_mean(unknown[1].split("=")[0], options)
+        raise UserError(f"{message}\nsee: {self.prog} --help" if "\n" not in message else message)
+
+
+def parser() -> Parser:
+    """The whole command line."""
+    top = Parser(
+        prog="avtune",
+        description="Hyper-parameter search for audio-visual metric learning.",
+        epilog="A DATASET is a registered name (vegas, ave, demo) or a path: HDF5, npz, or tfrecord shards.",
+        allow_abbrev=False,
+    )
+    top.add_argument("--version", action="version", version=f"avtune {__version__}")
+    verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=Parser)
+
+    def verb(name: str, text: str) -> Parser:
+        made = verbs.add_parser(name, help=text, description=text, allow_abbrev=False)
+        assert isinstance(made, Parser)
+        return made
+
+    search = verb("search", "search hyper-parameters, retrain the winner, score it; the same command continues")
+    _dataset(search)
+    search.add_argument("--name", help="name of the study (default: the dataset's name)")
+    _results(search)
+    search.add_argument(
+        "--space", metavar="FILE|NAME", help="what is searched (default: the dataset's own space, or psd)"
+    )
+    search.add_argument("--trials", type=int, metavar="N", help="configurations to try; same as --set search.trials=N")
+    search.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a value of the space")
+    _devices(search)
+    search.add_argument("--runner", help="processes (default) or inline (one trial at a time in this process)")
+    search.add_argument(
+        "--deterministic", action="store_true", help="same result however many devices; see the README for the price"
+    )
+
+    status = verb("status", "how far a study is")
+    _study(status)
+    _json(status)
+
+    evaluate = verb("evaluate", "score a model, or embeddings, by exact MAP")
+    evaluate.add_argument("model", nargs="?", help="a study, or its final/ folder")
+    evaluate.add_argument("dataset", nargs="?", help="what to score it on; its test split unless --split train")
+    evaluate.add_argument("--embeddings", type=Path, metavar="FILE.npz", help="score these: audio, visual, labels")
+    evaluate.add_argument("--split", choices=("test", "train"), default="test")
+    evaluate.add_argument("--classes", metavar="FILE", help="class file of a folder of tfrecord shards")
+    evaluate.add_argument("--at", default="1,5,10,50", metavar="K,K", help="ranks for precision and recall")
+    evaluate.add_argument("--curve", action="store_true", help="also print the precision-recall curve")
+    _results(evaluate)
+    _json(evaluate)
+
+    embed = verb("embed", "write a model's embeddings of a dataset as npz (audio, visual, labels)")
+    embed.add_argument("model", help="a study, or its final/ folder")
+    _dataset(embed)
+    embed.add_argument("--out", type=Path, required=True, metavar="FILE.npz")
+    embed.add_argument("--split", choices=("test", "train"), default="test")
+    embed.add_argument("--overwrite", action="store_true")
+    _results(embed)
+
+    retrain = verb("retrain", "retrain one trial of a study on the whole training set and score it")
+    _study(retrain)
+    retrain.add_argument("--trial", type=int, metavar="N", help="which trial (default: the study's best)")
+    retrain.add_argument("--epochs", type=int, metavar="N", help="epochs to train (default: the trial's best epoch)")
+    retrain.add_argument("--seeds", type=int, metavar="N", help="seeds (default: the study's final.seeds)")
+    retrain.add_argument("--dataset", help="where the study's dataset is now (default: where it was)")
+    retrain.add_argument("--classes", metavar="FILE", help="class file of a folder of tfrecord shards")
+    retrain.add_argument("--out", type=Path, metavar="FOLDER", help="default: retrained_trial_N in the study")
+    _devices(retrain)
+    retrain.add_argument("--runner", help="processes (default) or inline")
+
+    data = verb("data", "look at and convert datasets")
+    actions = data.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=Parser)
+    info = actions.add_parser("info", help="sizes, classes, ranges and problems of a dataset", allow_abbrev=False)
+    _dataset(info)
+    _json(info)
+    convert = actions.add_parser("convert", help="write a dataset as six-key HDF5", allow_abbrev=False)
+    _dataset(convert)
+    convert.add_argument("out", type=Path, metavar="OUT.h5")
+    convert.add_argument("--overwrite", action="store_true")
+    actions.add_parser("list", help="the registered datasets and where to get them", allow_abbrev=False)
+
+    space = verb("space", "check and show space files")
+    actions = space.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=Parser)
+    for name, text in (("check", "check a space file"), ("show", "print a space, complete")):
+        one = actions.add_parser(name, help=text, allow_abbrev=False)
+        one.add_argument("space", metavar="FILE|NAME")
+        one.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a value")
+    actions.add_parser("list", help="the spaces that come with avtune", allow_abbrev=False)
+
+    methods = verb("methods", "the methods, or the hyper-parameters of one")
+    methods.add_argument("method", nargs="?")
+
+    doctor = verb("doctor", "versions, devices, Ray, disk, and what would run where")
+    _results(doctor)
+    _json(doctor)
+
+    board = verb("tensorboard", "show a study, or all, in TensorBoard on this machine")
+    board.add_argument("study", nargs="?", help="name or folder of a study (default: all of --results)")
+    board.add_argument("--port", type=int, default=6006, help="port on the loopback address; 0 picks a free one")
+    _results(board)
+    return top
+
+
+def _dataset(to: argparse.ArgumentParser) -> None:
+    to.add_argument("dataset", metavar="DATASET", help="vegas, ave, demo, or a path")
+    to.add_argument("--classes", metavar="FILE", help="class file (name,label_id) of a folder of tfrecord shards")
+
+
+def _results(to: argparse.ArgumentParser) -> None:
+    to.add_argument("--results", type=Path, default=Path("results"), metavar="DIR", help="folder of studies (results/)")
+
+
+def _study(to: argparse.ArgumentParser) -> None:
+    to.add_argument("study", metavar="STUDY", help="name or folder of a study")
+    _results(to)
+
+
+def _devices(to: argparse.ArgumentParser) -> None:
+    to.add_argument("--gpus", type=int, metavar="N", help="GPUs to use (default: all; 0: the CPU cores)")
+    to.add_argument("--trials-per-gpu", type=int, default=1, metavar="N", help="trials that share a GPU (1)")
+
+
+def _json(to: argparse.ArgumentParser) -> None:
+    to.add_argument("--json", action="store_true", help="print JSON")

@@ -1,0 +1,222 @@
+"""Every sentence that a search prints, and its progress: a live table on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console as RichConsole
+from rich.live import Live
+from rich.table import Table
+
+from avtune.report.text import duration, score_text, short, table
+from avtune.space import Space
+from avtune.study.asha import expected_epochs, rung_table
+from avtune.study.study import Record, Study
+
+_STATES = {"COMPLETE": "complete", "PRUNED": "stopped", "FAIL": "failed", "RUNNING": "running"}
+
+
+def say(*lines: str) -> None:
+    """Prints lines to standard output at once."""
+    for line in lines:
+        print(line, flush=True)
+
+
+def error(message: str) -> None:
+    """Prints an error to standard error, its first line marked."""
+    print(f"avtune: {message}", file=sys.stderr, flush=True)
+
+
+def plan_lines(space: Space, dataset: str, where: str, study: Path, *, done: int) -> list[str]:
+    """What is about to happen, with the rung table.
+
+    Args:
+        done: trials known from before.
+    """
+    stopping, trials = space.early_stopping, space.search.trials
+    rows = rung_table(trials, stopping.epochs, stopping.grace, stopping.factor)
+    expected, whole = expected_epochs(rows), trials * stopping.epochs
+    axes = ", ".join(axis.name for axis in space.axes) or "nothing"
+    return [
+        f"study      {study}" + (f" (continues, {done} of {trials} trials known)" if done else ""),
+        f"dataset    {dataset}",
+        f"method     {space.method}; searches {axes}",
+        f"trials     {trials}, {where}",
+        "",
+        *table(
+            ["rung (epoch)", "trials expected"],
+            [[f"{epoch}", f"{count:.0f}"] for epoch, count in rows[:-1]]
+            + [[f"{rows[-1][0]} (end)", f"{rows[-1][1]:.0f}"]],
+        ),
+        f"about {expected:.0f} of {whole} epochs, if good and bad trials come in random order",
+        "",
+    ]
+
+
+def result_lines(metrics: Mapping[str, Any], best: Mapping[str, Any] | None) -> list[str]:
+    """The table that ends a search."""
+    names = [("retrained winner", "test"), ("default configuration", "default"), ("untrained network", "untrained")]
+    rows = [
+        [name, *(score_text(metrics[key][score]) for score in ("map", "map_a2v", "map_v2a", "map_running"))]
+        for name, key in names
+        if key in metrics
+    ]
+    seeds = len(metrics["seeds"])
+    lines = []
+    if best is not None:
+        finalists = [
+            [
+                str(row["trial"]),
+                str(row["epoch"]),
+                "failed" if row["val_map_mean"] is None else f"{row['val_map_mean']:.4f}",
+                "" if row["val_map_sd"] is None else f"{row['val_map_sd']:.4f}",
+            ]
+            for row in best["finalists"]
+        ]
+        lines += [
+            f"finalists, repeated over {seeds} seeds on the validation rows",
+            *table(["trial", "epoch", "val MAP", "sd"], finalists),
+            "",
+            f"winner: trial {best['trial']}, retrained on the whole training set for {metrics['epochs']} epochs",
+        ]
+        if metrics.get("default_is_winner"):
+            lines.append("the winner is the default configuration: this search found nothing better")
+    low, high = metrics["test"]["map"]["bootstrap95"]
+    lines += [
+        "",
+        f"test split: mean over {seeds} seeds, 95 % interval over the seeds",
+        *table(["", "map", "audio->visual", "visual->audio", "map_running"], rows),
+        f"over the queries (bootstrap) the 95 % interval of map is {low:.4f} to {high:.4f}",
+    ]
+    if metrics["times_test_was_scored"] > 1:
+        times = metrics["times_test_was_scored"]
+        lines.append(f"note: this study has scored its test split {times} times; say so when you publish")
+    return lines
+
+
+def data_lines(facts: Mapping[str, Any]) -> list[str]:
+    """What `data info` prints of `data.info.describe`."""
+    ranges = [
+        [name.replace("_", " "), *(f"{value[key]:.3f}" for key in ("min", "max", "mean", "std"))]
+        for name, value in facts["ranges"].items()
+    ]
+    return [
+        f"{facts['name']}: {facts['num_train']} training and {facts['num_test']} test clips, "
+        f"{facts['num_classes']} classes, audio {facts['audio_dim']}-d, visual {facts['visual_dim']}-d",
+        f"source  {facts['source']}",
+        f"digest  {facts['digest']}",
+        "",
+        *table(
+            ["class", "train", "test"], [[row["name"], str(row["train"]), str(row["test"])] for row in facts["classes"]]
+        ),
+        "",
+        *table(["view", "min", "max", "mean", "std"], ranges),
+        "",
+        *([f"problem: {problem}" for problem in facts["problems"]] or ["no problems found"]),
+    ]
+
+
+class Progress:
+    """Shows a search as it goes; a `study.Listener`. Use it as a context manager around the run."""
+
+    def __init__(self, total: int, *, quiet: bool = False) -> None:
+        self._total = total
+        self._running: dict[int, Record] = {}
+        self._ended = 0
+        self._best: Record | None = None
+        self._start = time.monotonic()
+        self._quiet = quiet
+        self._live = None if quiet or not sys.stdout.isatty() else Live(console=RichConsole(), refresh_per_second=4)
+
+    def __enter__(self) -> Progress:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.update(self._table())
+            self._live.stop()
+
+    def known(self, study: Study) -> None:
+        """Counts what a continued study has done before."""
+        self._ended = sum(record.state != "RUNNING" for record in study.records)
+        self._best = study.best
+
+    def started(self, record: Record) -> None:
+        self._running[record.number] = record
+        self._refresh()
+
+    def epoch(self, record: Record, epoch: int, metrics: Mapping[str, float]) -> None:
+        self._better(record)
+        self._refresh()
+
+    def ended(self, record: Record) -> None:
+        self._running.pop(record.number, None)
+        self._ended += 1
+        self._better(record)
+        if self._live is not None:
+            self._refresh()
+        elif not self._quiet:
+            say(self._line(record))
+
+    def stage(self, name: str, done: int, total: int) -> None:
+        """A run of the final stages has ended."""
+        if self._quiet:
+            return
+        if self._live is not None:
+            self._live.update(f"{name}: {done} of {total} runs")
+            if done == total:
+                self._live.console.print(f"{name}: {total} runs done")
+        elif done == total or done % 5 == 0:
+            say(f"{name}: {done} of {total} runs done")
+
+    def _better(self, record: Record) -> None:
+        if record.best_value is None or record.state == "FAIL":
+            return
+        if self._best is None or (self._best.best_value or 0.0) < record.best_value:
+            self._best = record
+
+    def _line(self, record: Record) -> str:
+        at = f"[{self._ended}/{self._total}]"
+        if record.state == "FAIL":
+            return f"{at} trial {record.number} failed: {record.reason} (details in log.txt)"
+        assert record.best_value is not None
+        best = ""
+        if self._best is not None and self._best.best_value is not None:
+            best = f"  best {self._best.best_value:.4f} (trial {self._best.number})"
+        epochs = max(record.values)
+        return (
+            f"{at} trial {record.number:<4} {_STATES[record.state]:<8} after {epochs:>3} epochs  "
+            f"val MAP {record.best_value:.4f} (epoch {record.best_epoch}){best}"
+        )
+
+    def _refresh(self) -> None:
+        if self._live is not None:
+            self._live.update(self._table())
+
+    def _table(self) -> Table:
+        best = self._best
+        title = f"{self._ended} of {self._total} trials, {duration(time.monotonic() - self._start)}"
+        if best is not None and best.best_value is not None:
+            title += f", best validation MAP {best.best_value:.4f} (trial {best.number}, epoch {best.best_epoch})"
+        grid = Table(title=title, title_justify="left", box=None)
+        for name in ("trial", "epoch", "val MAP", "best", "configuration"):
+            grid.add_column(name, no_wrap=True)
+        for record in list(self._running.values())[-20:]:
+            last = max(record.values, default=0)
+            grid.add_row(
+                str(record.number),
+                f"{last}/{record.trial.epochs}",
+                f"{record.values[last]:.4f}" if last else "",
+                f"{record.best_value:.4f}" if record.best_value is not None else "",
+                " ".join(f"{name}={short(value)}" for name, value in list(record.trial.config.items())[:6]),
+            )
+        return grid

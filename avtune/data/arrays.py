@@ -1,0 +1,217 @@
+"""Checks that turn what a file holds into features and labels."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from avtune.errors import UserError
+
+Array = npt.NDArray[Any]
+BLOCK_ROWS = 4096
+TEXT_BYTES = 64  # what one text label of undeclared length is taken to need
+
+
+@dataclass(frozen=True)
+class Declared:
+    """An array as a file declares it, before any of it is read.
+
+    Attributes:
+        where: file and key, for messages.
+        shape: the declared shape.
+        dtype: the declared dtype; `object` stands for text of any length.
+        read: reads it all; raises UserError when the file is damaged.
+    """
+
+    where: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    read: Callable[[], Array]
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the array as declared, 0 for text of any length."""
+        return math.prod(self.shape) * (0 if self.dtype.kind == "O" else self.dtype.itemsize)
+
+    @property
+    def needed_bytes(self) -> int:
+        """Bytes it takes in memory: features become float32 however small they are stored."""
+        return math.prod(self.shape) * max(TEXT_BYTES if self.dtype.kind == "O" else self.dtype.itemsize, 4)
+
+
+@dataclass(frozen=True)
+class Container:
+    """An open file that holds named arrays.
+
+    Attributes:
+        source: the file, for messages.
+        keys: every name at its root, as `printable` gives it.
+        declare: what the file says of the array of that name; raises UserError when it must not or cannot be read.
+        class_names: names of the classes, if the file gives them outside its arrays.
+    """
+
+    source: str
+    keys: tuple[str, ...]
+    declare: Callable[[str], Declared]
+    class_names: list[str] | None = None
+
+
+def check_memory(declared: Iterable[Declared]) -> None:
+    """Refuses arrays that do not fit this machine, from their declared shapes alone.
+
+    A dataset is wanted twice, as read and scaled, so the bound is half of the memory that is available now.
+
+    Raises:
+        UserError: names the largest array.
+    """
+    arrays = list(declared)
+    needed, available = 2 * sum(array.needed_bytes for array in arrays), available_memory()
+    if needed > available:
+        largest = max(arrays, key=lambda array: array.needed_bytes)
+        raise UserError(
+            f"{largest.where} declares shape {largest.shape} of {largest.dtype}, {_gib(largest.needed_bytes)}\n"
+            f"this file needs {_gib(needed)} of memory and {_gib(available)} is available here"
+        )
+
+
+def available_memory() -> int:
+    """Bytes a process can still take here: what the system has available, or the control group's limit if lower."""
+    limits = []
+    try:
+        text = Path("/proc/meminfo").read_text()
+        limits += [int(kib) * 1024 for kib in re.findall(r"^MemAvailable:\s+(\d+) kB", text, re.MULTILINE)]
+    except OSError:
+        pass  # not Linux: physical memory below
+    if not limits:
+        limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        try:
+            text = (Path("/sys/fs/cgroup") / name).read_text().strip()
+        except OSError:
+            continue
+        if text.isdigit():
+            limits.append(int(text))
+    return min(limits)
+
+
+def check_feature_shape(shape: tuple[int, ...], dtype: np.dtype[Any], where: str) -> None:
+    """Raises UserError unless an array of this shape and dtype can hold features [N, D]."""
+    if dtype.kind not in "biuf":
+        kind = {"O": "text", "S": "text", "U": "text", "c": "complex numbers"}.get(dtype.kind, f"{dtype}")
+        raise UserError(f"{where} holds {kind}; features are real numbers")
+    if len(shape) != 2:
+        hint = "; average over time first" if len(shape) == 3 else ""
+        raise UserError(f"{where} has shape {shape}; features are [clips, dims]{hint}")
+    if 0 in shape:
+        raise UserError(f"{where} has shape {shape}, so it is empty")
+
+
+def to_features(array: Array, where: str) -> npt.NDArray[np.float32]:
+    """Features as float32 [N, D] in C order; the same object when it already is that.
+
+    Raises:
+        UserError: not real numbers in two axes, empty, or not finite as float32.
+    """
+    check_feature_shape(array.shape, array.dtype, where)
+    ready = array.dtype == np.float32 and array.dtype.isnative and array.flags.c_contiguous
+    features = array if ready else np.empty(array.shape, np.float32)
+    for start in range(0, len(array), BLOCK_ROWS):
+        rows = slice(start, start + BLOCK_ROWS)
+        if not ready:
+            with np.errstate(over="ignore", invalid="ignore"):
+                features[rows] = array[rows]
+        if not np.isfinite(features[rows]).all():
+            raise UserError(_not_finite(array, features, start, where))
+    return features
+
+
+def _not_finite(array: Array, features: npt.NDArray[np.float32], start: int, where: str) -> str:
+    """What is wrong in `array` from row `start` on, of which `features` is filled up to the first bad block."""
+    if features is not array:
+        with np.errstate(over="ignore", invalid="ignore"):
+            features[start:] = array[start:]
+    bad_as_given = ~np.isfinite(array) if array.dtype.kind == "f" else np.zeros(array.shape, bool)
+    bad, what = bad_as_given, "NaN or infinite"
+    if not bad.any():
+        bad, what = ~np.isfinite(features), "too large for float32"
+    row, column = np.unravel_index(int(bad.argmax()), bad.shape)
+    count = int(bad.sum())
+    verb = "is" if count == 1 else "are"
+    return f"{where}: {plural(count, 'value')} {verb} {what}, the first in row {row}, column {column} (counted from 0)"
+
+
+def check_label_shape(shape: tuple[int, ...], where: str) -> None:
+    """Raises UserError unless an array of this shape can hold labels, [N] or [N, 1]."""
+    if len(shape) not in (1, 2) or (len(shape) == 2 and shape[1] != 1):
+        hint = "; store the number of the class, not one column a class" if len(shape) == 2 else ""
+        raise UserError(f"{where} has shape {shape}; labels are [clips] or [clips, 1]{hint}")
+    if shape[0] == 0:
+        raise UserError(f"{where} is empty")
+
+
+def to_labels(array: Array, where: str) -> npt.NDArray[np.int64]:
+    """Original labels as int64 [N], from [N] or [N, 1] integers, floats of whole value, or text digits.
+
+    Raises:
+        UserError: another shape, empty, or a label that is no whole number.
+    """
+    check_label_shape(array.shape, where)
+    flat = array.reshape(-1)
+    if flat.dtype.kind in "bi":
+        return flat.astype(np.int64)
+    if flat.dtype.kind in "uf":
+        # float64 holds every integer below 2^53; nobody numbers classes beyond.
+        good = np.isfinite(flat) & (np.abs(flat) < 2**53)
+        good[good] &= flat[good] == np.floor(flat[good])
+        if good.all():
+            return flat.astype(np.int64)
+        raise UserError(_not_whole(flat, good, where))
+    if flat.dtype.kind in "SUO":
+        texts = [item.decode("utf-8", "replace") if isinstance(item, bytes) else str(item) for item in flat]
+        good = np.array([re.fullmatch(r"\s*[+-]?[0-9]{1,15}\s*", text) is not None for text in texts], bool)
+        if good.all():
+            return np.array([int(text) for text in texts], np.int64)
+        raise UserError(_not_whole(texts, good, where))
+    raise UserError(f"{where} holds {flat.dtype}; labels are whole numbers")
+
+
+def _not_whole(values: Any, good: npt.NDArray[np.bool_], where: str) -> str:
+    row, count = int(np.argmin(good)), int((~good).sum())
+    given = repr(values[row] if isinstance(values[row], str) else values[row].item())
+    given = given if len(given) <= 40 else f"{given[:40]}..."
+    return (
+        f"{where}: {plural(count, 'label')} {'is' if count == 1 else 'are'} not whole, the first in row {row}: {given}\n"
+        f"labels are whole numbers; names of the classes go into class_names"
+    )
+
+
+def plural(count: int, one: str, many: str = "") -> str:
+    """`1 clip`, `2 clips`.
+
+    >>> plural(1, "clip"), plural(2, "class", "classes")
+    ('1 clip', '2 classes')
+    """
+    return f"{count} {one if count == 1 else many or one + 's'}"
+
+
+def printable(key: str | bytes) -> str:
+    """A name found in a file, as a message may show it: escaped if it holds anything that does not print."""
+    return key if isinstance(key, str) and key.isprintable() else repr(key)
+
+
+def cause(error: Exception) -> str:
+    """What a library's exception says, on one short line."""
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    return printable(text.splitlines()[0][:160]) if text.strip() else type(error).__name__
+
+
+def _gib(size_bytes: int) -> str:
+    return f"{size_bytes / 2**30:,.1f} GiB"

@@ -1,0 +1,200 @@
+"""What a dataset is: paired audio and visual feature vectors with class labels, split into train and test."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from avtune.data.arrays import plural, to_features, to_labels
+from avtune.errors import UserError
+
+Features = npt.NDArray[np.float32]
+Labels = npt.NDArray[np.int64]
+
+SIX_KEYS = ("audio_train", "visual_train", "lab_train", "audio_test", "visual_test", "lab_test")
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Clips of one split. Row i of all three arrays is clip i.
+
+    Attributes:
+        audio: float32 [N, Da], C-contiguous.
+        visual: float32 [N, Dv], C-contiguous.
+        labels: int64 [N], each 0..C-1.
+    """
+
+    audio: Features
+    visual: Features
+    labels: Labels
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, rows: npt.NDArray[np.int64]) -> Split:
+        """The clips at `rows` (int64 [M], each 0..N-1), in that order, copied."""
+        return Split(self.audio[rows], self.visual[rows], self.labels[rows])
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A dataset. `check` says what makes one usable; every reader of this package returns only usable ones.
+
+    Attributes:
+        name: a registered name, or the stem of the file.
+        train, test: the two splits, of equal dims.
+        class_names: one name a class; the original label values as text when the file names none.
+        source: what the user reads: a path or `generated`.
+    """
+
+    name: str
+    train: Split
+    test: Split
+    class_names: tuple[str, ...]
+    source: str
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+    @property
+    def audio_dim(self) -> int:
+        return int(self.train.audio.shape[1])
+
+    @property
+    def visual_dim(self) -> int:
+        return int(self.train.visual.shape[1])
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256, 64 hex digits, over shapes, dtypes and bytes of the six arrays: two datasets with the same digest
+        train the same. Names and source take no part."""
+        sha = hashlib.sha256()
+        for split in (self.train, self.test):
+            for array in (split.audio, split.visual, split.labels):
+                little = array.astype(array.dtype.newbyteorder("<"), order="C", copy=False)
+                sha.update(f"{little.shape} {little.dtype.str};".encode())
+                sha.update(little.data)
+        return sha.hexdigest()
+
+
+def from_arrays(
+    arrays: Mapping[str, npt.ArrayLike],
+    *,
+    name: str,
+    source: str,
+    class_names: Sequence[str] | None = None,
+    keys: Mapping[str, str] | None = None,
+) -> Dataset:
+    """A checked dataset from six arrays named by `SIX_KEYS`.
+
+    Args:
+        arrays: features [N, D] of any real or integer dtype; labels [N] or [N, 1], integers as any number or text.
+        class_names: names of the labels, in the order of their values; or, if longer than the number of classes, the
+            name of label v at index v. None: the label values themselves.
+        keys: what the source calls each of `SIX_KEYS`, for error messages.
+
+    Raises:
+        UserError: the dataset is unusable; names the source, the key and what is wrong.
+    """
+    named = {key: (keys or {}).get(key, key) for key in SIX_KEYS}
+    audio_train, visual_train, audio_test, visual_test = (
+        to_features(np.asarray(arrays[key]), f"{source}: {named[key]}") for key in SIX_KEYS if not key.startswith("lab")
+    )
+    labels = {key: to_labels(np.asarray(arrays[key]), f"{source}: {named[key]}") for key in ("lab_train", "lab_test")}
+
+    values = np.unique(labels["lab_train"])
+    absent = np.setdiff1d(labels["lab_test"], values)
+    if len(absent):
+        raise UserError(
+            f"{source}: {named['lab_test']} has {plural(len(absent), 'label')} that {named['lab_train']} lacks: "
+            f"{_some(absent)}\nevery class of the test split must be in the training split: remove those test clips"
+        )
+    dataset = Dataset(
+        name=name,
+        train=Split(audio_train, visual_train, np.searchsorted(values, labels["lab_train"])),
+        test=Split(audio_test, visual_test, np.searchsorted(values, labels["lab_test"])),
+        class_names=_names_of(values, class_names, source),
+        source=source,
+    )
+    check(dataset, keys=named)
+    return dataset
+
+
+def check(dataset: Dataset, *, keys: Mapping[str, str] | None = None) -> None:
+    """Checks a dataset however it was made.
+
+    Args:
+        keys: what the source calls each of `SIX_KEYS`, for error messages.
+
+    Raises:
+        UserError: an array has another dtype or number of axes than `Split` says, features that are not finite, an
+            empty split, lengths or dims that differ, labels outside 0..C-1, fewer than two classes, a class with fewer
+            than two training clips.
+    """
+    named = {key: f"{dataset.source}: {(keys or {}).get(key, key)}" for key in SIX_KEYS}
+    for split_name, split in (("train", dataset.train), ("test", dataset.test)):
+        for view in ("audio", "visual"):
+            features, where = getattr(split, view), named[f"{view}_{split_name}"]
+            if to_features(features, where) is not features:
+                raise UserError(f"{where} must be float32 in C order")
+            if len(features) != len(split):
+                raise UserError(
+                    f"{where} has {plural(len(features), 'row')} and {named[f'lab_{split_name}']} has "
+                    f"{plural(len(split), 'label')}\nrow i of audio, visual and labels must be the same clip"
+                )
+        where = named[f"lab_{split_name}"]
+        if split.labels.dtype != np.int64 or split.labels.ndim != 1:
+            raise UserError(f"{where} must be int64 with one axis")
+        if split.labels.min() < 0 or split.labels.max() >= dataset.num_classes:
+            raise UserError(f"{where} must lie in 0..{dataset.num_classes - 1}")
+    for view in ("audio", "visual"):
+        train_dim, test_dim = (getattr(split, view).shape[1] for split in (dataset.train, dataset.test))
+        if train_dim != test_dim:
+            raise UserError(
+                f"{named[f'{view}_train']} has {train_dim} dims and {named[f'{view}_test']} has {test_dim}; "
+                f"both splits need the same features"
+            )
+    if dataset.num_classes < 2:
+        raise UserError(f"{named['lab_train']} holds one class only; metric learning needs at least two")
+    counts = np.bincount(dataset.train.labels, minlength=dataset.num_classes)
+    if counts.min() < 2:
+        few = [f"'{dataset.class_names[c]}' ({plural(int(counts[c]), 'clip')})" for c in np.flatnonzero(counts < 2)]
+        raise UserError(
+            f"{named['lab_train']} has too few clips of {_some(few)}; a validation split needs two of every class\n"
+            f"add training clips, or remove the class from both splits"
+        )
+
+
+def _names_of(values: Labels, names: Sequence[str] | None, source: str) -> tuple[str, ...]:
+    """One name a class, for classes whose original labels are `values` (sorted)."""
+    if names is None:
+        return tuple(str(v) for v in values)
+    if len(names) == len(values):
+        chosen = list(names)
+    elif len(names) > len(values) and values[0] >= 0 and values[-1] < len(names):
+        chosen = [names[int(v)] for v in values]
+    else:
+        raise UserError(
+            f"{source}: class_names has {plural(len(names), 'name')} for {plural(len(values), 'class', 'classes')}, "
+            f"labels {values[0]} to {values[-1]}"
+        )
+    repeated = sorted({n for n in chosen if chosen.count(n) > 1})
+    if repeated:
+        raise UserError(f"{source}: class_names repeats {_some([repr(n) for n in repeated])}")
+    unreadable = [n for n in chosen if not n.strip() or not n.isprintable()]
+    if unreadable:
+        raise UserError(f"{source}: class_names holds {unreadable[0]!r}; a name is printable text")
+    return tuple(chosen)
+
+
+def _some(items: Sequence[Any] | Labels, most: int = 5) -> str:
+    """The first few of `items`, then how many more."""
+    shown = ", ".join(str(item) for item in items[:most])
+    return shown + (f" and {len(items) - most} more" if len(items) > most else "")

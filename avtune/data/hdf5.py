@@ -1,0 +1,147 @@
+"""HDF5 files: what they declare, and the six-key file that avtune writes."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from avtune.data.arrays import Array, Container, Declared, cause, printable
+from avtune.data.dataset import Dataset
+from avtune.errors import UserError
+
+# What h5py raises on damaged files, unknown filters and types it does not know.
+H5_ERRORS = (OSError, KeyError, RuntimeError, ValueError, TypeError, OverflowError, MemoryError, NotImplementedError)
+MAX_TEXT = 200  # characters of one label or class name
+TEXT_BLOCK = 256  # rows of text read at a time, so that many references to one long text cannot fill memory
+
+
+@contextmanager
+def open_hdf5(path: Path) -> Iterator[Container]:
+    """The arrays at the root of an HDF5 file; they can be declared and read while the context is open.
+
+    Links of any kind but hard, and data kept in other files, are refused: a file must not make us read another one.
+
+    Raises:
+        UserError: the file is damaged, or an array that is declared or read is of a kind refused above.
+    """
+    with _reading(str(path)):
+        file = h5py.File(path, "r")
+    with file:
+        with _reading(str(path)):
+            keys = tuple(printable(key) for key in file)
+        yield Container(str(path), keys, lambda key: _declare(file, key, f"{path}: {key}"), _classes_attribute(file))
+
+
+def _classes_attribute(file: Any) -> list[str] | None:
+    """Names from the root attribute `classes`, a JSON list of texts; None when there is no such list."""
+    try:
+        names = json.loads(file.attrs.get("classes", "null"))
+    except (*H5_ERRORS, RecursionError):
+        return None
+    return names if isinstance(names, list) and all(isinstance(name, str) for name in names) else None
+
+
+def _declare(file: Any, key: str, where: str) -> Declared:
+    array = _open(file, key, where)
+    with _reading(where):
+        text = h5py.check_string_dtype(array.dtype)
+        if text is None:
+            return Declared(where, array.shape, array.dtype, lambda: _read(array, where))
+        dtype = np.dtype(object) if text.length is None else array.dtype
+        return Declared(where, array.shape, dtype, lambda: _read_text(array, where))
+
+
+def _open(file: Any, key: str, where: str) -> Any:
+    with _reading(where):
+        link = file.get(key, getlink=True)
+        if not isinstance(link, h5py.HardLink):
+            raise UserError(f"{where} is a link; store the array itself in this file")
+        array = file[key]
+        if not isinstance(array, h5py.Dataset):
+            raise UserError(f"{where} is a {type(array).__name__.lower()}; an array is expected")
+        if array.is_virtual or array.external:
+            raise UserError(f"{where} keeps its data in another file; store the array itself in this file")
+        if array.shape is None:
+            raise UserError(f"{where} is empty")
+        if array.dtype.kind == "O" and not h5py.check_string_dtype(array.dtype):
+            raise UserError(f"{where} holds rows of different lengths or references; store one plain array")
+        return array
+
+
+def _read(array: Any, where: str) -> Array:
+    with _reading(where):
+        return np.asarray(array[()])
+
+
+def _read_text(array: Any, where: str) -> Array:
+    """Text of any kind as an object array of `str`, same shape."""
+    texts: list[str] = []
+    with _reading(where):
+        if array.ndim == 0:
+            raise UserError(f"{where} is a single text; a list is expected")
+        for start in range(0, len(array), TEXT_BLOCK):
+            block = np.asarray(array[start : start + TEXT_BLOCK]).reshape(-1)
+            for item in block:
+                text = item.decode("utf-8") if isinstance(item, bytes) else str(item)
+                if len(text) > MAX_TEXT:
+                    raise UserError(f"{where} holds a text of {len(text)} characters; at most {MAX_TEXT} are read")
+                texts.append(text)
+        return np.array(texts, object).reshape(array.shape)
+
+
+@contextmanager
+def _reading(where: str) -> Iterator[None]:
+    """Turns what h5py raises into a sentence."""
+    try:
+        yield
+    except UserError:
+        raise
+    except H5_ERRORS as error:
+        raise UserError(f"{where} cannot be read; the file may be truncated or damaged ({cause(error)})") from error
+
+
+def write_hdf5(dataset: Dataset, path: str | Path, *, overwrite: bool = False) -> None:
+    """Writes the six-key layout and `class_names`. The file appears whole or not at all.
+
+    Raises:
+        UserError: the file exists and `overwrite` is False, or it cannot be written there.
+    """
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise UserError(f"{path} cannot be written: there is no folder {path.parent}")
+    if path.exists() and not overwrite:
+        raise UserError(f"{path} exists; remove it, or say that it may be overwritten")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with h5py.File(temporary, "w") as file:
+            for name, split in (("train", dataset.train), ("test", dataset.test)):
+                file[f"audio_{name}"] = split.audio
+                file[f"visual_{name}"] = split.visual
+                file[f"lab_{name}"] = split.labels
+            # Of fixed length: the HDF5 library can hang on a damaged file that holds text of any length.
+            names = [name.encode() for name in dataset.class_names]
+            text = h5py.string_dtype("utf-8", max(len(name) for name in names))
+            file.create_dataset("class_names", data=names, dtype=text)
+        _sync(temporary)
+        os.replace(temporary, path)
+        _sync(path.parent)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror or error}") from error
+    finally:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            temporary.unlink()
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,84 @@
+"""NumPy .npz files: what they declare."""
+
+from __future__ import annotations
+
+import io
+import tokenize
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from avtune.data.arrays import Array, Container, Declared, cause, printable
+from avtune.errors import UserError
+
+# What zipfile, zlib and NumPy raise on damaged, encrypted or unknown members.
+NPZ_ERRORS = (
+    OSError,
+    KeyError,
+    RuntimeError,
+    ValueError,
+    TypeError,
+    EOFError,
+    OverflowError,
+    MemoryError,
+    NotImplementedError,
+    zipfile.BadZipFile,
+    zlib.error,
+    tokenize.TokenError,
+)
+HEADER_BYTES = 16384  # NumPy itself reads headers of up to 10,000 characters
+
+
+@contextmanager
+def open_npz(path: Path) -> Iterator[Container]:
+    """The arrays of an .npz file; they can be declared and read while the context is open. Nothing is unpickled.
+
+    Raises:
+        UserError: the file is damaged, or an array that is declared or read holds Python objects.
+    """
+    with _reading(str(path)):
+        file = zipfile.ZipFile(path)
+    with file:
+        keys = tuple(printable(name.removesuffix(".npy")) for name in file.namelist() if name.endswith(".npy"))
+        yield Container(str(path), keys, lambda key: _declare(file, f"{key}.npy", f"{path}: {key}"))
+
+
+def _declare(file: zipfile.ZipFile, member: str, where: str) -> Declared:
+    with _reading(where):
+        with file.open(member) as stream:
+            head = io.BytesIO(stream.read(HEADER_BYTES))
+        version = np.lib.format.read_magic(head)
+        if version == (1, 0):
+            shape, _, dtype = np.lib.format.read_array_header_1_0(head)
+        elif version == (2, 0):
+            shape, _, dtype = np.lib.format.read_array_header_2_0(head)
+        else:
+            raise UserError(f"{where} is in .npy format {version[0]}.{version[1]}; save it again with numpy.savez")
+        if dtype.hasobject:
+            raise UserError(f"{where} holds Python objects, which are never read; save it as numbers or text")
+        declared = Declared(where, shape, dtype, lambda: _read(file, member, where))
+        stored = file.getinfo(member).file_size - head.tell()
+        if declared.size_bytes > 0 and stored != declared.size_bytes:
+            raise UserError(f"{where} declares {declared.size_bytes} bytes and the file holds {stored}; it is damaged")
+        return declared
+
+
+def _read(file: zipfile.ZipFile, member: str, where: str) -> Array:
+    with _reading(where), file.open(member) as stream:
+        array: Array = np.lib.format.read_array(stream, allow_pickle=False)
+        return array
+
+
+@contextmanager
+def _reading(where: str) -> Iterator[None]:
+    """Turns what zipfile and NumPy raise into a sentence."""
+    try:
+        yield
+    except UserError:
+        raise
+    except NPZ_ERRORS as error:
+        raise UserError(f"{where} cannot be read; the file may be truncated or damaged ({cause(error)})") from error

@@ -1,0 +1,74 @@
+"""From a dataset to the arrays that training sees: split, then scaled with statistics of the training rows only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from avtune.data.dataset import Dataset, Split
+from avtune.data.split import Scaler, validation_folds
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What one training run sees.
+
+    Attributes:
+        train: scaled training rows.
+        validation: scaled validation rows, None when the whole training set is trained on.
+        num_classes: C.
+    """
+
+    train: Split
+    validation: Split | None
+    num_classes: int
+
+    @property
+    def audio_dim(self) -> int:
+        return int(self.train.audio.shape[1])
+
+    @property
+    def visual_dim(self) -> int:
+        return int(self.train.visual.shape[1])
+
+
+@dataclass(frozen=True)
+class Scalers:
+    """The scaler of each view."""
+
+    audio: Scaler
+    visual: Scaler
+
+    @staticmethod
+    def fit(split: Split) -> Scalers:
+        return Scalers(Scaler.fit(split.audio), Scaler.fit(split.visual))
+
+    def apply(self, split: Split) -> Split:
+        return Split(
+            np.ascontiguousarray(self.audio.transform(split.audio)),
+            np.ascontiguousarray(self.visual.transform(split.visual)),
+            split.labels,
+        )
+
+
+def for_search(dataset: Dataset, *, fraction: float | None, folds: int | None, seed: int) -> tuple[Prepared, ...]:
+    """What the trials of a search see: one validation split of the training set, or k folds of it. The test split is
+    not looked at.
+
+    Args:
+        fraction, folds, seed: as `split.validation_folds` takes them.
+    """
+    made = []
+    for fold in validation_folds(dataset.train.labels, fraction=fraction, folds=folds, seed=seed):
+        fit = dataset.train.take(fold.fit)
+        scalers = Scalers.fit(fit)
+        validation = scalers.apply(dataset.train.take(fold.validation))
+        made.append(Prepared(scalers.apply(fit), validation, dataset.num_classes))
+    return tuple(made)
+
+
+def for_retraining(dataset: Dataset) -> tuple[Prepared, Scalers]:
+    """The whole training set without validation, and the scalers that the final model carries."""
+    scalers = Scalers.fit(dataset.train)
+    return Prepared(scalers.apply(dataset.train), None, dataset.num_classes), scalers

@@ -1,0 +1,121 @@
+"""Validation splits of the training rows, and the scaler that is fitted on them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from avtune.errors import UserError
+
+BLOCK_ROWS = 4096
+
+
+@dataclass(frozen=True, eq=False)
+class Fold:
+    """Rows of one split of the training set, shuffled.
+
+    Attributes:
+        fit: int64 rows to train on.
+        validation: int64 rows to score on; the two share no row.
+    """
+
+    fit: npt.NDArray[np.int64]
+    validation: npt.NDArray[np.int64]
+
+
+def validation_folds(
+    labels: npt.NDArray[np.int64], *, fraction: float | None = None, folds: int | None = None, seed: int
+) -> list[Fold]:
+    """Stratified splits of rows 0..N-1: one for a `fraction`, `folds` of them for k-fold cross-validation.
+
+    Every class has a row on both sides of every fold. The same arguments give the same rows.
+
+    Args:
+        labels: int64 [N].
+        fraction: share of the validation rows, between 0 and 1, ends excluded.
+        folds: number of folds, at least 2. Exactly one of `fraction` and `folds` is given.
+
+    Raises:
+        UserError: a number out of range, or a class with too few rows.
+    """
+    from sklearn.model_selection import StratifiedKFold, train_test_split  # here: it takes two seconds to import
+
+    assert (fraction is None) != (folds is None), "give a fraction or a number of folds"
+    classes, counts = np.unique(labels, return_counts=True)
+    least, rarest = int(counts.min()), classes[counts.argmin()]
+    rows = np.arange(len(labels))
+    if folds is not None:
+        if folds < 2:
+            raise UserError(f"{folds} folds; allowed: 2 to {least} for this dataset")
+        if folds > least:
+            allowed = f"allowed: 2 to {least} folds" if least > 1 else "add clips, or remove the class"
+            raise UserError(
+                f"{folds} folds need {folds} training clips of every class and class {rarest} has {least}; {allowed}"
+            )
+        splits = StratifiedKFold(folds, shuffle=True, random_state=seed).split(rows, labels)
+        rng = np.random.default_rng(seed)
+        return [Fold(rng.permutation(fit), rng.permutation(validation)) for fit, validation in splits]
+    assert fraction is not None
+    if not 0 < fraction < 1:
+        raise UserError(f"a split fraction of {fraction:g}; allowed: above 0 and below 1")
+    if least < 2:
+        raise UserError(f"class {rarest} has one training clip; a validation split needs two of every class")
+    size = round(fraction * len(rows))
+    if not len(classes) <= size <= len(rows) - len(classes):
+        raise UserError(
+            f"a split fraction of {fraction:g} puts {size} of {len(rows)} clips aside; "
+            f"{len(classes)} classes need at least one clip each on both sides"
+        )
+    fit, validation = train_test_split(rows, test_size=size, stratify=labels, random_state=seed)
+    fit, validation = _represent(labels, fit, validation)
+    validation, fit = _represent(labels, validation, fit)
+    return [Fold(fit, validation)]
+
+
+def _represent(labels: Any, source: Any, target: Any) -> tuple[Any, Any]:
+    """Moves a row of each class that `target` lacks from `source`: rounding can leave a rare class out."""
+    for label in np.setdiff1d(labels, labels[target]):
+        place = np.flatnonzero(labels[source] == label)[0]
+        target, source = np.append(target, source[place]), np.delete(source, place)
+    return source, target
+
+
+@dataclass(frozen=True, eq=False)
+class Scaler:
+    """Standardises features: mean 0 and standard deviation 1 over the rows it was fitted on, which are training rows
+    only. Computed in float64.
+
+    Attributes:
+        mean, std: float32 [D]. The std of a constant column is 1.
+    """
+
+    mean: npt.NDArray[np.float32]
+    std: npt.NDArray[np.float32]
+
+    @classmethod
+    def fit(cls, x: npt.NDArray[np.float32]) -> Scaler:
+        """The scaler of float32 [N, D], N at least 1."""
+        count = len(x)
+        mean = sum(block.sum(axis=0) for block in _blocks(x)) / count
+        variance = sum(np.square(block - mean).sum(axis=0) for block in _blocks(x)) / count
+        std = np.sqrt(variance).astype(np.float32)
+        constant = (x.max(axis=0) == x.min(axis=0)) | (std == 0)
+        return cls(mean.astype(np.float32), np.where(constant, np.float32(1), std))
+
+    def transform(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Float32 [N, D], C-contiguous, new."""
+        scaled = np.empty(x.shape, np.float32)
+        mean, std = self.mean.astype(np.float64), self.std.astype(np.float64)
+        for i, block in enumerate(_blocks(x)):
+            scaled[i * BLOCK_ROWS : i * BLOCK_ROWS + len(block)] = (block - mean) / std
+        return scaled
+
+
+def _blocks(x: npt.NDArray[np.float32]) -> Iterator[npt.NDArray[np.float64]]:
+    """Row blocks of x in float64, so that no float64 copy of the whole is made."""
+    for start in range(0, len(x), BLOCK_ROWS):
+        yield x[start : start + BLOCK_ROWS].astype(np.float64)

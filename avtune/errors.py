@@ -1,0 +1,33 @@
+"""Errors that a person can act on. Imports nothing of ours."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(ValueError):
+    """Something the user gave is wrong. The message says what was given, what is allowed and what to do, in one or two
+    lines; the command line prints it without a traceback and exits with code 2."""
+
+
+def did_you_mean(given: str, allowed: Iterable[str]) -> str:
+    """`"; did you mean 'margin'?"` when a name close to `given` is allowed, else the empty string.
+
+    >>> did_you_mean("margn", ["margin", "tau"])
+    "; did you mean 'margin'?"
+    """
+    close = difflib.get_close_matches(given, sorted(allowed), n=1, cutoff=0.6)
+    return f"; did you mean '{close[0]}'?" if close else ""
+
+
+def choices(allowed: Iterable[str]) -> str:
+    """The allowed names as a person reads them: `"a, b or c"`.
+
+    >>> choices(["b", "a", "c"])
+    'a, b or c'
+    """
+    names = sorted(allowed)
+    if len(names) < 2:
+        return "".join(names)
+    return f"{', '.join(names[:-1])} or {names[-1]}"

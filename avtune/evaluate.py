@@ -1,0 +1,125 @@
+"""Scores of embeddings, from a file or from a model."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from avtune.aggregate.model import load_model
+from avtune.data import load
+from avtune.errors import UserError, did_you_mean
+from avtune.metrics import bootstrap_interval, precision_recall, retrieval_scores
+from avtune.study.folder import write_bytes
+
+_KEYS = ("audio", "visual", "labels")
+
+
+def read_embeddings(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Reads `audio` [N, D], `visual` [N, D] and `labels` [N] from an npz file.
+
+    Raises:
+        UserError: the file or one of the three is missing, damaged or does not match the others.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if not isinstance(file, np.lib.npyio.NpzFile):
+                raise UserError(f"{path} holds a single array; an npz with audio, visual and labels is needed")
+            for key in _KEYS:
+                if key not in file:
+                    held = ", ".join(file.files) or "nothing"
+                    raise UserError(f"{path} has no {key!r}{did_you_mean(key, file.files)}; it holds {held}")
+            audio, visual, labels = (file[key] for key in _KEYS)
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist") from None
+    except UserError:
+        raise
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path} cannot be read as npz: {str(error).splitlines()[0]}") from None
+    for key, view in (("audio", audio), ("visual", visual)):
+        if view.ndim != 2 or view.dtype.kind not in "fiu":
+            raise UserError(
+                f"{path}: {key} is {view.dtype} {view.shape}; a table of numbers [clips, dimensions] is needed"
+            )
+    labels = labels.reshape(-1) if labels.ndim == 2 and labels.shape[1] == 1 else labels
+    if labels.ndim != 1 or labels.dtype.kind not in "iuUS":
+        raise UserError(f"{path}: labels is {labels.dtype} {labels.shape}; one whole number or word a clip is needed")
+    if not len(audio) == len(visual) == len(labels) or audio.shape[1] != visual.shape[1]:
+        raise UserError(
+            f"{path}: audio {audio.shape}, visual {visual.shape} and labels {labels.shape} do not match; "
+            "all need one row a clip, and both views the same number of dimensions"
+        )
+    if not len(labels):
+        raise UserError(f"{path} holds no clips")
+    return audio, visual, np.unique(labels, return_inverse=True)[1]
+
+
+def embeddings_of(
+    model: Path, dataset: str, classes: str | None, split: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A model's embeddings of a dataset's `test` or `train` clips, and their labels.
+
+    Raises:
+        UserError: the model or the dataset cannot be read, or they do not fit each other.
+    """
+    loaded = load_model(model)
+    data = load(dataset, classes=classes)
+    clips = data.test if split == "test" else data.train
+    audio, visual = loaded.embed(clips.audio, clips.visual)
+    return audio, visual, clips.labels
+
+
+def write_embeddings(path: Path, audio: np.ndarray, visual: np.ndarray, labels: np.ndarray) -> None:
+    """Writes what `read_embeddings` reads."""
+    import io
+
+    if not path.parent.is_dir():
+        raise UserError(f"the folder {path.parent} does not exist; make it, or give another --out")
+    out = io.BytesIO()
+    np.savez(out, audio=audio, visual=visual, labels=labels)
+    write_bytes(path, out.getvalue())
+
+
+def evaluation(
+    audio: np.ndarray, visual: np.ndarray, labels: np.ndarray, ranks: Sequence[int], *, curve: bool = False
+) -> dict[str, Any]:
+    """Exact retrieval scores of embeddings by cosine.
+
+    Args:
+        audio, visual: [N, D].
+        labels: [N].
+        ranks: the k of precision and recall at k; those beyond N are left out.
+        curve: also the precision-recall curve.
+
+    Returns:
+        `map`, `map_a2v`, `map_v2a`, `map_running` and its directions as numbers; `bootstrap95` of `map`: [low, high];
+        `at`: precision and recall of both directions for each rank; `clips`, `classes`.
+    """
+    scores = retrieval_scores(audio, visual, labels, exact=True)
+    low, high = bootstrap_interval((scores.ap_a2v + scores.ap_v2a) / 2, seed=0)
+    facts: dict[str, Any] = {
+        name: float(getattr(scores, name))
+        for name in ("map", "map_a2v", "map_v2a", "map_running", "map_running_a2v", "map_running_v2a")
+    }
+    facts["bootstrap95"] = {"map": [low, high]}
+    facts["clips"], facts["classes"] = len(labels), len(np.unique(labels))
+    return facts | _precision_recall(audio, visual, labels, ranks, curve=curve)
+
+
+def _precision_recall(
+    audio: np.ndarray, visual: np.ndarray, labels: np.ndarray, ranks: Sequence[int], *, curve: bool
+) -> dict[str, Any]:
+    inside = [k for k in ranks if k <= len(labels)]
+    found = precision_recall(audio, visual, labels, ks=inside, exact=True)
+    names = ("precision_a2v", "precision_v2a", "recall_a2v", "recall_v2a")
+    facts: dict[str, Any] = {
+        "at": [
+            {"k": k} | {name: float(getattr(found, name)[place]) for name in names} for place, k in enumerate(inside)
+        ]
+    }
+    if curve:
+        facts["curve"] = {name: getattr(found, name).tolist() for name in ("levels", "curve_a2v", "curve_v2a")}
+    return facts

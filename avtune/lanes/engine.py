@@ -1,0 +1,228 @@
+"""Trains the configurations of one group together, an epoch at a time.
+
+A group is the trials that agree on every static hyper-parameter. Each lane has its own weights, hyper-parameters, data
+order, dropout and epoch count, all from its trial's seed, and gets the result that its trial would have had alone.
+Active lanes are the first `num_active` slices of every stack; a lane that ends is replaced by the last one, so nothing
+idle is computed.
+
+Legend: L lanes, B rows of a batch, N rows of a set, D embedding.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from avtune.data.prepare import Prepared
+from avtune.hyper import Value
+from avtune.lanes.modules import Tensors
+from avtune.lanes.noise import init_generator, row_order, step_keys
+from avtune.lanes.optimizer import AdamW
+from avtune.methods import Batch, Method, Progress, get, static_values
+from avtune.metrics import retrieval_scores
+from avtune.trial import Trial
+
+# Rows x lanes embedded at a time in validation: bounds the memory of hidden layers.
+_EMBED_ROWS = 1 << 15
+
+
+@dataclass(frozen=True)
+class EpochResult:
+    """What one lane's epoch gave: `metrics` by name, or why it `failed`."""
+
+    trial: Trial
+    epoch: int
+    metrics: dict[str, float]
+    failed: str | None = None
+
+
+class Lanes:
+    """The lanes of one group on one device.
+
+    Args:
+        method: name of the method.
+        static: the group's static hyper-parameters, see `methods.static_values`.
+        data: what is trained on.
+        capacity: most lanes at a time.
+        device: where the stacks live.
+        dtype: of weights and data; float64 is for tests.
+    """
+
+    def __init__(
+        self,
+        method: str,
+        static: Mapping[str, Value],
+        data: Prepared,
+        *,
+        capacity: int = 1,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self._device = torch.device(device)
+        self._dtype = dtype
+        self._type = get(method)
+        self.method: Method = self._type(static, data.audio_dim, data.visual_dim, data.num_classes)
+        self._data = data
+        self._audio = self._put(data.train.audio)
+        self._visual = self._put(data.train.visual)
+        self._labels = torch.tensor(data.train.labels, device=self._device)
+        if data.validation is not None:
+            self._val_audio = self._put(data.validation.audio)
+            self._val_visual = self._put(data.validation.visual)
+        self._batch_size = min(int(static["batch_size"]), len(data.train))
+        self._steps_per_epoch = len(data.train) // self._batch_size
+        self._capacity = capacity
+        self._optimizer = AdamW()
+        self._trials: list[Trial] = []
+        self._epochs = np.zeros(capacity, np.int64)
+        self._stacks: dict[str, Tensors] = {}
+        self._hyper: Tensors = {}
+
+    @property
+    def num_active(self) -> int:
+        return len(self._trials)
+
+    def admit(self, trial: Trial) -> None:
+        """Puts a trial into a free lane, freshly initialised from its seed."""
+        assert self.num_active < self._capacity, "no free lane"
+        assert static_values(self._type, trial.config) == self.method.static, "the trial belongs to another group"
+        params, buffers = self.method.init(init_generator(trial.seed))
+        lane = self.num_active
+        if not self._stacks:
+            moments = AdamW.init(params)
+            for kind, one in (("params", params), ("buffers", buffers), ("moments", moments)):
+                self._stacks[kind] = {
+                    name: torch.empty((self._capacity, *value.shape), device=self._device, dtype=self._dtype)
+                    for name, value in one.items()
+                }
+            self._hyper = {
+                hyper.name: torch.empty(self._capacity, device=self._device, dtype=self._dtype)
+                for hyper in self._type.hypers
+                if not hyper.static
+            }
+        for name, value in params.items():
+            self._stacks["params"][name][lane] = value.to(self._device, self._dtype)
+        for name, value in buffers.items():
+            self._stacks["buffers"][name][lane] = value.to(self._device, self._dtype)
+        for moments_L in self._stacks["moments"].values():
+            moments_L[lane] = 0
+        for name, values_L in self._hyper.items():
+            values_L[lane] = float(trial.config[name])
+        self._epochs[lane] = 0
+        self._trials.append(trial)
+
+    def release(self, trial: Trial) -> None:
+        """Frees the trial's lane; the last active lane moves into it."""
+        lane, last = self._trials.index(trial), self.num_active - 1
+        if lane != last:
+            for tensor in (*(t for stack in self._stacks.values() for t in stack.values()), *self._hyper.values()):
+                tensor[lane] = tensor[last]
+            self._epochs[lane] = self._epochs[last]
+            self._trials[lane] = self._trials[last]
+        self._trials.pop()
+
+    def weights(self, trial: Trial) -> tuple[Tensors, Tensors]:
+        """A copy of the trial's (parameters, buffers) without lane axis, on the CPU."""
+        lane = self._trials.index(trial)
+        params, buffers = (
+            {name: value[lane].detach().cpu().clone() for name, value in self._stacks[kind].items()}
+            for kind in ("params", "buffers")
+        )
+        return params, buffers
+
+    def train_epoch(self) -> list[EpochResult]:
+        """Trains every active lane for an epoch and validates it. The results come in the order of the lanes."""
+        assert self._trials, "no active lane"
+        start = time.perf_counter()
+        lanes = self.num_active
+        params, buffers, moments = ({name: t[:lanes] for name, t in self._stacks[kind].items()} for kind in _KINDS)
+        hyper = {name: value[:lanes] for name, value in self._hyper.items()}
+        epochs = self._epochs[:lanes]
+        progress = Progress(self._put(epochs), self._put(np.array([trial.epochs for trial in self._trials])))
+        sums = self._train(params, buffers, moments, hyper, progress)
+        terms = {name: (value / self._steps_per_epoch).tolist() for name, value in sums.items()}
+        values = {name: value.tolist() for name, value in self.method.schedules(hyper, progress).items()}
+        self._epochs[:lanes] += 1
+        scores = self._validate(params, buffers)
+        seconds = (time.perf_counter() - start) / lanes
+        clips = self._steps_per_epoch * self._batch_size
+        results = []
+        for lane, trial in enumerate(self._trials):
+            epoch = int(self._epochs[lane])
+            metrics = {name: value[lane] for name, value in (terms | values).items()}
+            metrics |= {"lr": float(trial.config["lr"]), "seconds": seconds, "clips_per_second": clips / seconds}
+            failed = None
+            bad = [name for name, value in terms.items() if not np.isfinite(value[lane])]
+            if bad:
+                failed = f"{bad[0]} is {terms[bad[0]][lane]} in epoch {epoch}"
+            elif scores is not None and scores[lane] is None:
+                failed = f"an embedding is not finite after epoch {epoch}"
+            elif scores is not None:
+                metrics |= scores[lane] or {}
+            results.append(EpochResult(trial, epoch, metrics, failed))
+        return results
+
+    def _train(
+        self, params: Tensors, buffers: Tensors, moments: Tensors, hyper: Tensors, progress: Progress
+    ) -> dict[str, Tensor]:
+        lanes = self.num_active
+        epochs, seeds = self._epochs[:lanes], np.array([trial.seed for trial in self._trials], np.int64)
+        orders = [row_order(t.seed, int(e), len(self._labels)) for t, e in zip(self._trials, epochs, strict=True)]
+        order = torch.tensor(np.stack(orders), device=self._device)
+        sums: dict[str, Tensor] = {}
+        for step in range(self._steps_per_epoch):
+            done = epochs * self._steps_per_epoch + step
+            rows = order[:, step * self._batch_size : (step + 1) * self._batch_size]
+            keys = torch.tensor(step_keys(seeds, done), device=self._device)
+            batch = Batch(self._audio[rows], self._visual[rows], self._labels[rows], keys)
+            leaves = {name: value.detach().requires_grad_() for name, value in params.items()}
+            losses = self.method.loss(leaves, buffers, batch, hyper, progress)
+            # Lanes share no weights: the gradient of the sum is each lane's own gradient.
+            grads = torch.autograd.grad(losses["loss"].sum(), list(leaves.values()), materialize_grads=True)
+            steps = torch.tensor(done + 1, device=self._device)
+            self._optimizer.step(
+                params, dict(zip(leaves, grads, strict=True)), moments, steps, hyper["lr"], hyper["weight_decay"]
+            )
+            with torch.no_grad():
+                self.method.after_step(params, buffers, hyper)
+                for name, value in losses.items():
+                    sums[name] = sums[name] + value.detach() if name in sums else value.detach()
+        return sums
+
+    @torch.no_grad()
+    def _validate(self, params: Tensors, buffers: Tensors) -> list[dict[str, float] | None] | None:
+        """MAP of each lane on the validation rows; None for a lane whose embeddings are not finite; None without
+        validation rows."""
+        if self._data.validation is None:
+            return None
+        lanes, rows = self.num_active, len(self._val_audio)
+        chunk = max(1, _EMBED_ROWS // lanes)
+        parts = [
+            self.method.embed(
+                params,
+                buffers,
+                self._val_audio[at : at + chunk].expand(lanes, -1, -1),
+                self._val_visual[at : at + chunk].expand(lanes, -1, -1),
+            )
+            for at in range(0, rows, chunk)
+        ]
+        z_a, z_v = (torch.cat(views, 1).cpu().numpy() for views in zip(*parts, strict=True))
+        scores: list[dict[str, float] | None] = []
+        for audio, visual in zip(z_a, z_v, strict=True):
+            if not (np.isfinite(audio).all() and np.isfinite(visual).all()):
+                scores.append(None)
+                continue
+            score = retrieval_scores(audio, visual, self._data.validation.labels)
+            scores.append({"val_map": score.map, "val_map_a2v": score.map_a2v, "val_map_v2a": score.map_v2a})
+        return scores
+
+    def _put(self, array: np.ndarray) -> Tensor:
+        return torch.tensor(array, device=self._device, dtype=self._dtype)
+
+
+_KINDS = ("params", "buffers", "moments")

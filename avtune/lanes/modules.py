@@ -1,0 +1,121 @@
+"""Layers as functions of stacked weights: every tensor has the lane axis first, and no lane sees another.
+
+Legend: L lanes, B rows of a batch, I inputs, O outputs, H features of a hidden layer, D embedding.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from avtune.lanes.noise import random_bytes
+
+Tensors = dict[str, Tensor]
+
+
+def init_linear(generator: torch.Generator, num_in: int, num_out: int, *, bias: bool = True) -> Tensors:
+    """Weights of one lane, uniform in +-1/sqrt(num_in) as `torch.nn.Linear` draws them: `weight` [I, O], `bias` [O]."""
+    bound = 1 / math.sqrt(num_in)
+    made = {"weight": torch.empty(num_in, num_out).uniform_(-bound, bound, generator=generator)}
+    if bias:
+        made["bias"] = torch.empty(num_out).uniform_(-bound, bound, generator=generator)
+    return made
+
+
+def linear(x_LBI: Tensor, weight_LIO: Tensor, bias_LO: Tensor | None) -> Tensor:
+    """`x @ weight + bias` for each lane: [L, B, O]."""
+    if bias_LO is None:
+        return torch.bmm(x_LBI, weight_LIO)
+    return torch.baddbmm(bias_LO[:, None], x_LBI, weight_LIO)
+
+
+def layer_norm(x_LBH: Tensor, gain_LH: Tensor, bias_LH: Tensor, eps: float = 1e-5) -> Tensor:
+    """Layer normalisation over the last axis with each lane's own gain and bias (Ba, Kiros, Hinton 2016)."""
+    normal = F.layer_norm(x_LBH, x_LBH.shape[-1:], eps=eps)
+    return torch.addcmul(bias_LH[:, None], normal, gain_LH[:, None])
+
+
+def batch_norm(x_LBI: Tensor, mean_LI: Tensor, var_LI: Tensor, *, training: bool) -> Tensor:
+    """Batch normalisation of each lane over its own rows (Ioffe, Szegedy 2015), for the features that enter a network:
+    without gain and bias, which the linear layer after it absorbs, and without a gradient to x. eps 1e-5, momentum 0.1.
+
+    In training the batch's statistics normalise, and `mean_LI`, `var_LI` are moved towards them in place, as
+    `torch.nn.BatchNorm1d` does.
+    """
+    assert not x_LBI.requires_grad
+    if not training:
+        return (x_LBI - mean_LI[:, None]) * torch.rsqrt(var_LI + 1e-5)[:, None]
+    rows = x_LBI.shape[1]
+    mean = x_LBI.mean(1)
+    centred = x_LBI - mean[:, None]
+    # Not torch.var_mean, which is ten times slower along this axis on a CPU.
+    var = centred.square().mean(1)
+    mean_LI.lerp_(mean, 0.1)
+    var_LI.lerp_(var * (rows / max(rows - 1, 1)), 0.1)
+    return centred.mul_(torch.rsqrt(var + 1e-5)[:, None])
+
+
+class Dropout:
+    """Dropout with a probability of each lane's own, for one training step.
+
+    The probability is rounded to a multiple of 1/256 (a mask costs one random byte an element), and the kept values are
+    scaled by the exact inverse of the rounded keep probability, so the expectation is exact. Each call in a step uses
+    the next stream of the step's noise.
+
+    Args:
+        keys_L: int32 [L] from `noise.step_keys`.
+        p_L: [L], probability of zeroing, 0 to 0.99.
+    """
+
+    def __init__(self, keys_L: Tensor, p_L: Tensor) -> None:
+        self._keys_L = keys_L
+        dropped = torch.round(p_L * 256).clamp_(0, 255)
+        self._threshold_L = dropped.to(torch.uint8)
+        self._scale_L = 256 / (256 - dropped)
+        self._stream = 0
+
+    def __call__(self, x_LBH: Tensor) -> Tensor:
+        lanes, rows, width = x_LBH.shape
+        noise = random_bytes(self._keys_L, rows * width, self._stream).view(lanes, rows, width)
+        self._stream += 1
+        keep = noise >= self._threshold_L[:, None, None]
+        return x_LBH * (keep * self._scale_L[:, None, None])
+
+
+def init_encoder(generator: torch.Generator, num_in: int, num_hidden: int, num_out: int) -> tuple[Tensors, Tensors]:
+    """Weights and buffers of one lane's encoder, see `encoder`."""
+    weights: Tensors = {}
+    width = num_in
+    for layer in (0, 1):
+        made = init_linear(generator, width, num_hidden)
+        weights |= {f"{layer}.{name}": value for name, value in made.items()}
+        weights |= {f"{layer}.norm.gain": torch.ones(num_hidden), f"{layer}.norm.bias": torch.zeros(num_hidden)}
+        width = num_hidden
+    weights |= {f"out.{name}": value for name, value in init_linear(generator, width, num_out).items()}
+    return weights, {"norm.mean": torch.zeros(num_in), "norm.var": torch.ones(num_in)}
+
+
+def encoder(params: Tensors, buffers: Tensors, prefix: str, x_LBI: Tensor, dropout: Dropout | None) -> Tensor:
+    """BatchNorm, two blocks of Linear, LayerNorm, Tanh, Dropout, then Linear: [L, B, I] to [L, B, D].
+
+    Args:
+        params, buffers: stacked tensors, the encoder's own under `prefix` (e.g. `audio.`).
+        dropout: the step's dropout in training; None in evaluation, where the batch norm uses its running statistics.
+    """
+    p = {name.removeprefix(prefix): value for name, value in params.items() if name.startswith(prefix)}
+    b = {name.removeprefix(prefix): value for name, value in buffers.items() if name.startswith(prefix)}
+    x = batch_norm(x_LBI, b["norm.mean"], b["norm.var"], training=dropout is not None)
+    for layer in (0, 1):
+        x = linear(x, p[f"{layer}.weight"], p[f"{layer}.bias"])
+        x = torch.tanh(layer_norm(x, p[f"{layer}.norm.gain"], p[f"{layer}.norm.bias"]))
+        if dropout is not None:
+            x = dropout(x)
+    return linear(x, p["out.weight"], p["out.bias"])
+
+
+def cosine(a_LBD: Tensor, b_LBD: Tensor) -> Tensor:
+    """Cosine similarity of every row of a with every row of b, lane by lane: [L, B, B]."""
+    return torch.bmm(F.normalize(a_LBD, dim=-1), F.normalize(b_LBD, dim=-1).transpose(1, 2))

@@ -1,0 +1,40 @@
+"""The registry of methods: one line a method."""
+
+from __future__ import annotations
+
+from avtune.errors import UserError, choices, did_you_mean
+from avtune.hyper import Hyper
+from avtune.methods._base import Batch, Method, Progress, check_config, defaults, static_values
+from avtune.methods.psd import PSD
+from avtune.methods.triplet import HardTriplet, Triplet
+
+METHODS: dict[str, type[Method]] = {method.name: method for method in (PSD, Triplet, HardTriplet)}
+
+
+def get(name: str) -> type[Method]:
+    """The method of that name.
+
+    Raises:
+        UserError: no method has that name.
+    """
+    if name not in METHODS:
+        raise UserError(f"no method is called {name!r}{did_you_mean(name, METHODS)}\nmethods: {choices(METHODS)}")
+    return METHODS[name]
+
+
+def hypers_of(name: str) -> dict[str, Hyper]:
+    """The hyper-parameters of the method `name` by their names."""
+    return {hyper.name: hyper for hyper in get(name).hypers}
+
+
+__all__ = [
+    "METHODS",
+    "Batch",
+    "Method",
+    "Progress",
+    "check_config",
+    "defaults",
+    "get",
+    "hypers_of",
+    "static_values",
+]

@@ -1,0 +1,149 @@
+"""The contract of a method: how embeddings are trained.
+
+Legend: L lanes, B rows of a batch, A audio features, V visual features, D embedding, C classes.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from avtune.errors import UserError, did_you_mean
+from avtune.hyper import Hyper, Value
+from avtune.lanes.modules import Dropout, Tensors
+
+TRAINING_HYPERS = (
+    Hyper("lr", "float", 1e-3, 1e-7, 1.0, doc="learning rate of AdamW"),
+    Hyper("weight_decay", "float", 1e-2, 0.0, 1.0, doc="decoupled weight decay of AdamW"),
+    Hyper(
+        "batch_size",
+        "int",
+        256,
+        8,
+        65536,
+        static=True,
+        doc="clips in a step; the rows of an epoch that do not fill one are left out; at most the training rows",
+    ),
+)
+"""What every method trained by gradient descent takes."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step's clips for every lane.
+
+    Attributes:
+        audio: [L, B, A] scaled features.
+        visual: [L, B, V] scaled features.
+        labels: int64 [L, B], 0..C-1. Rows come in random order.
+        dropout_keys: int32 [L], see `lanes.noise.step_keys`.
+    """
+
+    audio: Tensor
+    visual: Tensor
+    labels: Tensor
+    dropout_keys: Tensor
+
+    def dropout(self, p_L: Tensor) -> Dropout:
+        """This step's dropout with probabilities `p_L` [L]."""
+        return Dropout(self.dropout_keys, p_L)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far each lane is.
+
+    Attributes:
+        epoch: [L], epochs finished before this one (0 in the first).
+        epochs: [L], epochs that the lane's trial has at most.
+    """
+
+    epoch: Tensor
+    epochs: Tensor
+
+
+class Method(ABC):
+    """A method bound to one shape: the static hyper-parameters and the dataset's dimensions.
+
+    Subclasses are stateless; weights travel as dicts of tensors. All computations carry the lane axis first, treat
+    lanes independently, and contain no loop over lanes.
+
+    Args:
+        static: the value of every static hyper-parameter.
+        audio_dim, visual_dim, num_classes: of the dataset.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    source: ClassVar[str]
+    hypers: ClassVar[tuple[Hyper, ...]]
+
+    def __init__(self, static: Mapping[str, Value], audio_dim: int, visual_dim: int, num_classes: int) -> None:
+        self.static = dict(static)
+        self.audio_dim = audio_dim
+        self.visual_dim = visual_dim
+        self.num_classes = num_classes
+
+    @abstractmethod
+    def init(self, generator: torch.Generator) -> tuple[Tensors, Tensors]:
+        """Fresh weights of one lane, no lane axis: (trained parameters, buffers that training updates by itself)."""
+
+    @abstractmethod
+    def embed(self, params: Tensors, buffers: Tensors, audio: Tensor, visual: Tensor) -> tuple[Tensor, Tensor]:
+        """Embeddings for retrieval by cosine, in evaluation mode: two tensors [L, B, D]. Rows do not affect each
+        other."""
+
+    @abstractmethod
+    def loss(
+        self, params: Tensors, buffers: Tensors, batch: Batch, hyper: Tensors, progress: Progress
+    ) -> dict[str, Tensor]:
+        """The training loss of each lane.
+
+        Args:
+            params: tensors [L, ...], differentiated.
+            buffers: tensors [L, ...], updated in place.
+            batch: the step's clips.
+            hyper: every hyper-parameter that is not static, [L] each.
+            progress: for schedules.
+
+        Returns:
+            Tensors [L]: `loss`, the quantity to descend, and its unweighted terms by their names.
+        """
+
+    def after_step(self, params: Tensors, buffers: Tensors, hyper: Tensors) -> None:  # noqa: B027
+        """Called after each optimiser step, without gradients; e.g. moves an averaged teacher."""
+
+    def schedules(self, hyper: Tensors, progress: Progress) -> dict[str, Tensor]:
+        """Values that change with the epoch and are worth reporting, [L] each, e.g. the annotation ratio `r`."""
+        return {}
+
+
+def defaults(method: type[Method]) -> dict[str, Value]:
+    """The method's default configuration."""
+    return {hyper.name: hyper.default for hyper in method.hypers}
+
+
+def check_config(method: type[Method], config: Mapping[str, Value]) -> dict[str, Value]:
+    """`config` with every value checked, completed by the defaults.
+
+    Raises:
+        UserError: a name that the method lacks, or a value outside its legal range.
+    """
+    by_name = {hyper.name: hyper for hyper in method.hypers}
+    for name in config:
+        if name not in by_name:
+            raise UserError(
+                f"method {method.name} has no hyper-parameter {name!r}{did_you_mean(name, by_name)}\n"
+                f"it takes {', '.join(by_name)}"
+            )
+    return {name: hyper.check(config.get(name, hyper.default)) for name, hyper in by_name.items()}
+
+
+def static_values(method: type[Method], config: Mapping[str, Value]) -> dict[str, Value]:
+    """The part of a configuration that decides which fused tensors it can share."""
+    return {hyper.name: config[hyper.name] for hyper in method.hypers if hyper.static}

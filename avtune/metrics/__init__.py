@@ -1,0 +1,17 @@
+"""Retrieval scores and how far they can be believed. NumPy and SciPy only."""
+
+from avtune.metrics.average_precision import RetrievalScores, average_precision, retrieval_scores
+from avtune.metrics.precision_recall import PrecisionRecall, precision_recall
+from avtune.metrics.significance import bootstrap_interval, holm, mean_interval, randomisation_test
+
+__all__ = [
+    "PrecisionRecall",
+    "RetrievalScores",
+    "average_precision",
+    "bootstrap_interval",
+    "holm",
+    "mean_interval",
+    "precision_recall",
+    "randomisation_test",
+    "retrieval_scores",
+]

@@ -1,0 +1,127 @@
+"""Mean average precision over all ranks, exact, in both definitions of the field.
+
+With relevant items at ranks k_1 < ... < k_R and P_h the mean of j / k_j over j = 1..h:
+
+- standard (`ap`): P_R;
+- running cut-off (`ap_running`): AP@k normalised by the hits so far, averaged over every cut-off k = 1..G, where
+  cut-offs before the first hit count 0. On average it reads higher; released code of 2024 and later uses it.
+
+Random embeddings give .0995 and .1235 on AVE's 189 test clips, .1013 and .1051 on 5,620 clips of ten equal classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from avtune.metrics.cosine import Block, cosine_blocks
+from avtune.metrics.ranking import Ints, Similarity, visit_ranks
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class RetrievalScores:
+    """Cross-modal retrieval scores, each in [0, 1]. a2v: audio queries, visual gallery; v2a: the reverse.
+
+    Attributes:
+        map, map_running: mean of both directions, by the standard and by the running cut-off definition.
+        map_a2v, map_v2a, map_running_a2v, map_running_v2a: mean over the queries of one direction.
+        ap_a2v, ap_v2a, ap_running_a2v, ap_running_v2a: per query [N], in the order of the clips.
+    """
+
+    map: float
+    map_a2v: float
+    map_v2a: float
+    map_running: float
+    map_running_a2v: float
+    map_running_v2a: float
+    ap_a2v: Floats
+    ap_v2a: Floats
+    ap_running_a2v: Floats
+    ap_running_v2a: Floats
+
+
+def average_precision(
+    similarity: Similarity, query_labels: npt.ArrayLike, gallery_labels: npt.ArrayLike, threads: int | None = None
+) -> tuple[Floats, Floats]:
+    """Average precision of every query over all ranks of a stable descending sort (ties: lower gallery index first).
+
+    Args:
+        similarity: [Q, G], finite; float32 of any range, or float64 cosines in [-1, 1], compared in steps of 2^-40.
+        query_labels, gallery_labels: classes [Q] and [G]; gallery items of the query's class are relevant.
+        threads: worker threads; all usable cores when None.
+
+    Returns:
+        (ap [Q], ap_running [Q]), each in [0, 1]; 0 for a query without relevant items.
+    """
+    queries, gallery = np.asarray(query_labels), np.asarray(gallery_labels)
+    assert similarity.shape == (len(queries), len(gallery))
+    assert similarity.size > 0
+    return _average_precision(lambda rows: similarity[rows], queries, gallery, threads)
+
+
+def _average_precision(
+    similarity: Block, query_labels: Ints, gallery_labels: Ints, threads: int | None
+) -> tuple[Floats, Floats]:
+    ap = np.zeros(len(query_labels))
+    ap_running = np.zeros(len(query_labels))
+
+    def visit(queries: Ints, ranks_QR: Ints) -> None:
+        num_relevant = ranks_QR.shape[1]
+        if num_relevant == 0:
+            return
+        hits = np.arange(1, num_relevant + 1)
+        so_far = np.cumsum(hits / ranks_QR, axis=1)
+        so_far /= hits
+        ap[queries] = so_far[:, -1]
+        # so_far[:, h] holds from the rank of hit h to the rank before the next one.
+        cutoffs = np.diff(ranks_QR, axis=1, append=len(gallery_labels) + 1)
+        ap_running[queries] = (so_far * cutoffs).sum(axis=1) / len(gallery_labels)
+
+    visit_ranks(similarity, query_labels, gallery_labels, visit, threads)
+    return ap, ap_running
+
+
+def retrieval_scores(
+    audio: npt.ArrayLike,
+    visual: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    *,
+    exact: bool = False,
+    threads: int | None = None,
+) -> RetrievalScores:
+    """Scores audio-to-visual and visual-to-audio retrieval by cosine similarity.
+
+    The gallery of a query is every clip of the other modality, its own pair included; clips of the query's class are
+    relevant. A row of zeros has similarity 0 to everything. Ties go to the lower clip index.
+
+    Args:
+        audio, visual: embeddings [N, D].
+        labels: class of each clip [N], whole numbers.
+        exact: compute similarities in float64, where values that agree to about 1e-12 are ties (final scores); float32
+            otherwise (validation during a search).
+        threads: worker threads; all usable cores when None.
+
+    Raises:
+        UserError: shapes do not match, there are no clips, or an embedding is not finite.
+    """
+    a2v, v2a, clip_labels = cosine_blocks(audio, visual, labels, exact)
+    ap_a2v, ap_running_a2v = _average_precision(a2v, clip_labels, clip_labels, threads)
+    ap_v2a, ap_running_v2a = _average_precision(v2a, clip_labels, clip_labels, threads)
+    map_a2v, map_v2a = float(ap_a2v.mean()), float(ap_v2a.mean())
+    map_running_a2v, map_running_v2a = float(ap_running_a2v.mean()), float(ap_running_v2a.mean())
+    return RetrievalScores(
+        map=(map_a2v + map_v2a) / 2,
+        map_a2v=map_a2v,
+        map_v2a=map_v2a,
+        map_running=(map_running_a2v + map_running_v2a) / 2,
+        map_running_a2v=map_running_a2v,
+        map_running_v2a=map_running_v2a,
+        ap_a2v=ap_a2v,
+        ap_v2a=ap_v2a,
+        ap_running_a2v=ap_running_a2v,
+        ap_running_v2a=ap_running_v2a,
+    )

@@ -1,0 +1,87 @@
+"""The model card: what a reader must know before using or citing the model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from avtune import __version__
+from avtune.report.text import score_text
+
+if TYPE_CHECKING:
+    from avtune.aggregate.model import Model
+    from avtune.data.dataset import Dataset
+    from avtune.space import Space
+
+
+def model_card(dataset: Dataset, space: Space, model: Model, metrics: Mapping[str, Any]) -> str:
+    """Markdown for `final/MODEL_CARD.md`.
+
+    Args:
+        metrics: what `final/metrics.json` holds.
+    """
+    method = model.trained.method
+    seeds = len(metrics["seeds"])
+    chosen = (
+        f"validation MAP of {space.search.trials} configurations, "
+        f"then of the {space.final.finalists} best over {seeds} fresh seeds"
+        if metrics["trial"] is not None
+        else "not chosen by a search"
+    )
+    rows = [("retrained winner", metrics["test"])]
+    rows += [("default configuration", metrics["default"])] if "default" in metrics else []
+    rows += [("untrained network", metrics["untrained"])]
+    lines = [
+        f"# {space.method} on {dataset.name}",
+        "",
+        f"{type(method).summary}. Source: {type(method).source}.",
+        "",
+        "| | |",
+        "|---|---|",
+        f"| dataset | {_cell(dataset.name)}, {len(dataset.train)} training and {len(dataset.test)} test clips, "
+        f"{dataset.num_classes} classes |",
+        f"| dataset digest | `{dataset.digest}` |",
+        f"| inputs | audio {dataset.audio_dim}-d, visual {dataset.visual_dim}-d; scaled inside the model |",
+        f"| output | two {model.config.get('embedding_dim', '?')}-d embeddings, compared by cosine |",
+        f"| trained for | {metrics['epochs']} epochs on the whole training set, {metrics['precision']} |",
+        f"| configuration chosen by | {chosen} |",
+        f"| the weights in this folder | seed {metrics['seeds'][0]}, the first of {seeds}, not the best one |",
+        f"| test split scored | {metrics['times_test_was_scored']} time(s) in this study |",
+        f"| made by | avtune {__version__} |",
+        "",
+        "## Test scores",
+        "",
+        f"Mean over {seeds} seeds with the 95 % interval (Student t over the seeds). MAP over all ranks, cosine, "
+        "gallery = all test clips of the other modality. `map_running` averages AP@k over every cut-off k; it always "
+        "reads higher and is given to compare with papers that use it.",
+        "",
+        "| | map | A to V | V to A | map_running |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {name} | "
+            + " | ".join(score_text(row[key]) for key in ("map", "map_a2v", "map_v2a", "map_running"))
+            + " |"
+            for name, row in rows
+        ),
+        "",
+        f"Over the queries (bootstrap, clips drawn with replacement) the 95 % interval of `map` is "
+        f"{metrics['test']['map']['bootstrap95'][0]:.4f} to {metrics['test']['map']['bootstrap95'][1]:.4f}.",
+        "",
+        "## Hyper-parameters",
+        "",
+        "| name | value |",
+        "|---|---|",
+        *(f"| {name} | {_cell(str(value))} |" for name, value in model.config.items()),
+        "",
+        "## Limits",
+        "",
+        "The embeddings rank clips of the classes above; nothing is known of other classes, other feature extractors "
+        "or other collections. The features describe whole clips, so the model knows nothing of when a sound is heard.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _cell(text: str) -> str:
+    """Text that cannot break out of a table cell or become markup."""
+    return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")

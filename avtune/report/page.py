@@ -1,0 +1,105 @@
+"""`report.html`: one page that stands alone, without scripts and without anything from the network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from avtune import __version__
+from avtune.report.plots import curves
+from avtune.report.text import score_text, short
+from avtune.study.study import Study
+
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>{{ name }}</title>
+<meta name="viewport" content="width=device-width">
+<style>
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
+table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums }
+th, td { padding: .2rem .8rem .2rem 0; text-align: left; border-bottom: 1px solid #ddd }
+.wide { overflow-x: auto } h1 { margin-bottom: 0 } .quiet { color: #666 } svg { max-width: 100%; height: auto }
+</style></head><body>
+<h1>{{ name }}</h1>
+<p class="quiet">{{ method }}; {{ counts }}; avtune {{ version }}</p>
+{% if rows %}
+<h2>Test scores</h2>
+<table><tr><th></th><th>map</th><th>A to V</th><th>V to A</th><th>map_running</th></tr>
+{% for row in rows %}<tr><td>{{ row.name }}</td>{% for value in row.scores %}<td>{{ value }}</td>{% endfor %}</tr>
+{% endfor %}</table>
+<p class="quiet">Mean over {{ seeds }} seeds with the 95 % interval. The test split was scored {{ scored }} time(s), by
+retrained models; configurations were compared on validation rows of the training split. map_running averages AP@k over
+every cut-off and always reads higher.</p>
+{% endif %}
+{% if finalists %}
+<h2>Finalists</h2>
+<table><tr><th>trial</th><th>epoch</th><th>validation MAP, mean</th><th>sd</th></tr>
+{% for row in finalists %}<tr><td>{{ row.trial }}</td><td>{{ row.epoch }}</td>
+<td>{{ row.val_map_mean if row.val_map_mean is not none else "failed" }}</td>
+<td>{{ row.val_map_sd if row.val_map_sd is not none else "" }}</td></tr>
+{% endfor %}</table>
+{% endif %}
+<h2>Curves</h2>
+{{ picture }}
+<h2>Trials</h2>
+<div class="wide"><table><tr>{% for name in header %}<th>{{ name }}</th>{% endfor %}</tr>
+{% for row in trials %}<tr>{% for value in row %}<td>{{ value }}</td>{% endfor %}</tr>
+{% endfor %}</table></div>
+{% if hidden %}<p class="quiet">The {{ hidden }} trials with the lowest validation MAP are in trials.csv.</p>{% endif %}
+</body></html>
+"""
+_MOST_ROWS = 200
+
+
+def page(study: Study, metrics: Mapping[str, Any] | None, best: Mapping[str, Any] | None) -> str:
+    """The report of a study.
+
+    Args:
+        metrics: what `final/metrics.json` holds, None before the end.
+        best: what `best.yaml` holds, None before the end.
+    """
+    records = sorted(study.records, key=lambda r: (-(r.best_value if r.best_value is not None else -1.0), r.number))
+    shown = records[:_MOST_ROWS]
+    axes = [axis.name for axis in study.space.axes]
+    winner = study.records[best["trial"]].values if best else None
+    kinds = [("retrained winner", "test"), ("default configuration", "default"), ("untrained network", "untrained")]
+    rows = [
+        {
+            "name": name,
+            "scores": [score_text(metrics[key][score]) for score in ("map", "map_a2v", "map_v2a", "map_running")],
+        }
+        for name, key in kinds
+        if metrics and key in metrics
+    ]
+    finalists = [
+        {key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()}
+        for row in (best or {}).get("finalists", [])
+    ]
+    template = Environment(autoescape=True, undefined=StrictUndefined).from_string(_PAGE)
+    return template.render(
+        name=study.folder.root.name,
+        method=study.space.method,
+        version=__version__,
+        counts=f"{len(study.records)} trials, {study.count('PRUNED')} stopped early, {study.count('FAIL')} failed",
+        rows=rows,
+        seeds=len(metrics["seeds"]) if metrics else 0,
+        scored=metrics["times_test_was_scored"] if metrics else 0,
+        finalists=finalists,
+        # Safe: drawn by us from numbers.
+        picture=Markup(curves([(r.values, r.state) for r in shown if r.values], winner)),
+        header=["trial", "state", "epochs", "best epoch", "val MAP", *axes],
+        trials=[
+            [
+                r.number,
+                r.state,
+                max(r.values, default=0),
+                r.best_epoch if r.best_epoch is not None else "",
+                f"{r.best_value:.4f}" if r.best_value is not None else r.reason,
+                *(short(r.trial.config[name]) for name in axes),
+            ]
+            for r in shown
+        ],
+        hidden=len(records) - len(shown),
+    )

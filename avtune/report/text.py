@@ -1,0 +1,48 @@
+"""Numbers as people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def score_text(value: Mapping[str, Any]) -> str:
+    """`0.5940 ± 0.0030` from `{mean, ci95}`, the half width of the interval behind the sign; one seed has none."""
+    if value["ci95"] is None:
+        return f"{value['mean']:.4f}"
+    return f"{value['mean']:.4f} ± {(value['ci95'][1] - value['ci95'][0]) / 2:.4f}"
+
+
+def short(value: object) -> str:
+    """A hyper-parameter's value in a table: four significant digits."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def duration(seconds: float) -> str:
+    """`42 s`, `3 min 5 s`, `2 h 7 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Plain aligned columns; the columns whose cells are all numbers are aligned right."""
+    cells = [list(header), *[list(row) for row in rows]]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
+    right = [bool(rows) and all(_is_number(row[column]) for row in rows) for column in range(len(header))]
+    return [
+        "  ".join(
+            cell.rjust(width) if flush else cell.ljust(width)
+            for cell, width, flush in zip(row, widths, right, strict=True)
+        ).rstrip()
+        for row in cells
+    ]
+
+
+def _is_number(text: str) -> bool:
+    return (
+        text.replace("±", "").replace(".", "").replace("-", "").replace(" ", "").replace("e", "").isdigit() or not text
+    )

@@ -1,0 +1,71 @@
+"""Retrains one trial of a study on the whole training set and scores it: the verb `retrain`."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from avtune.aggregate.final import Workshop, retrain
+from avtune.data.dataset import Dataset
+from avtune.errors import UserError
+from avtune.study.folder import StudyFolder
+from avtune.study.study import Record, Study
+
+
+def choose(study: Study, number: int | None) -> Record:
+    """The trial to retrain: the one with that number, or the best.
+
+    Raises:
+        UserError: there is no such trial, or it has no validation MAP.
+    """
+    if number is None:
+        if study.best is None:
+            raise UserError(f"no trial of {study.folder.root} has a validation MAP yet; let the search run first")
+        return study.best
+    if not 0 <= number < len(study.records):
+        raise UserError(f"--trial is {number}; {study.folder.root} has the trials 0 to {len(study.records) - 1}")
+    record = study.records[number]
+    if record.best_epoch is None:
+        raise UserError(f"trial {number} has no validation MAP ({record.reason or 'it has not run'}); choose another")
+    return record
+
+
+def retrain_trial(
+    study: Study, record: Record, dataset: Dataset, shop: Workshop, *, epochs: int | None, seeds: int | None, out: Path
+) -> dict[str, Any]:
+    """Trains the trial's configuration over seeds, scores the test split once per seed, and writes model, metrics and
+    model card into `out`.
+
+    Args:
+        epochs: None for the trial's best epoch.
+        seeds: None for the study's `final.seeds`.
+        out: must not exist.
+
+    Returns:
+        What `metrics.json` holds.
+
+    Raises:
+        UserError: `out` exists, or a number is out of range.
+    """
+    if out.exists():
+        raise UserError(f"{out} exists; give another --out")
+    for option, given in (("--epochs", epochs), ("--seeds", seeds)):
+        if given is not None and given < 1:
+            raise UserError(f"{option} is {given}; allowed: a whole number from 1")
+    space = study.space
+    if seeds is not None:
+        space = replace(space, final=replace(space.final, seeds=seeds))
+    best = record.best_epoch
+    assert best is not None
+    out.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
+    try:
+        folder = StudyFolder(scratch)
+        metrics = retrain(folder, space, dataset, record.number, record.trial.config, epochs or best, shop)
+        folder.final.rename(out)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return metrics

@@ -1,0 +1,69 @@
+"""The contract of runners: how trials reach devices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from avtune.data.prepare import Prepared
+from avtune.trial import Trial
+
+
+class Source(Protocol):
+    """Gives out trials and takes their results: a study, or a list of training runs. One thread calls it."""
+
+    def ask(self) -> Trial | None:
+        """The next trial, or None: nothing to give now (`exhausted`: nor ever again)."""
+
+    def report(self, number: int, epoch: int, metrics: Mapping[str, float]) -> bool:
+        """Takes an epoch's metrics; returns whether the trial goes on."""
+
+    def tell(self, number: int, failure: str | None = None, details: str = "") -> None:
+        """The trial has ended. Telling again changes nothing."""
+
+    @property
+    def exhausted(self) -> bool: ...
+
+
+@dataclass(frozen=True)
+class Slots:
+    """Where trials run.
+
+    Attributes:
+        count: trials at a time.
+        gpus: GPUs in all; 0 trains on CPU cores.
+        threads: CPU threads of a trial.
+    """
+
+    count: int
+    gpus: int
+    threads: int
+
+    @property
+    def gpu_share(self) -> float:
+        """The part of a GPU that a trial gets."""
+        return self.gpus / self.count
+
+    @property
+    def text(self) -> str:
+        if not self.gpus:
+            return f"{self.count} at a time on the CPU, {self.threads} thread{'s' * (self.threads > 1)} each"
+        return f"{self.count} at a time on {self.gpus} GPU{'s' * (self.gpus > 1)}"
+
+
+Run = Callable[[Source, Sequence[Prepared]], None]
+"""Runs everything that a source gives out on the data given, until the source is exhausted. A trial that raises, whose
+process dies or whose metric is no number ends as failed; the others go on."""
+
+
+class Runner(Protocol):
+    """Opens a way to run trials; what it starts (e.g. Ray) lives until the block ends and serves every call in it."""
+
+    def __call__(self, slots: Slots, data_bytes: int) -> AbstractContextManager[Run]:
+        """
+        Args:
+            slots: where trials run.
+            data_bytes: size of all data that the calls together will give.
+        """

@@ -1,0 +1,90 @@
+"""A private Ray on this machine: loopback only, a token of its own, no telemetry, quiet, gone afterwards.
+
+`import ray` happens here and in the Tune runners only, after the settings below are in place: Ray reads most of them
+once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import secrets
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+_SETTINGS = {
+    # Every listener on 127.0.0.1 instead of all interfaces. An undocumented use of this flag: a test pins it.
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_AUTH_MODE": "token",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_USAGE_STATS_REPORT_URL": "http://127.0.0.1:9/",
+    # Trials keep the working directory, so that relative paths mean what the user meant.
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    # Old output engine and verbose=0: nothing is printed.
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    # The study's files are the only resume path: Tune's own snapshots (10 KB a trial, again and again) are not used.
+    "TUNE_GLOBAL_CHECKPOINT_S": "31536000",
+    # A reused worker whose last trial takes more than this many seconds to leave would hang the run (default 2).
+    "TUNE_FUNCTION_THREAD_TIMEOUT_S": "600",
+    # Interrupts reach our own handler, which ends the run with a study that continues.
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+}
+
+# One for the life of this process: Ray's core reads it once.
+_TOKEN = secrets.token_hex(32)
+
+
+@contextlib.contextmanager
+def local_ray(num_cpus: int, num_gpus: int, data_bytes: int) -> Iterator[Path]:
+    """Starts Ray for the length of the block.
+
+    Args:
+        num_cpus, num_gpus: logical resources.
+        data_bytes: what the objects in its store take.
+
+    Yields:
+        A private scratch folder, removed afterwards.
+    """
+    # Short, because the path of a Unix socket below it must stay under 108 bytes; private, because Ray's logs are not.
+    scratch = Path(tempfile.mkdtemp(prefix="avtune-", dir="/tmp" if Path("/tmp").is_dir() else None))
+    before = dict(os.environ)
+    mask = os.umask(0o077)
+    os.environ.update(_SETTINGS, RAY_AUTH_TOKEN=_TOKEN)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Ray's and its dependencies' deprecations are no news to the user
+            import ray
+            import ray.tune
+
+            for name in ("ray", "ray.tune", "ray.train"):
+                logging.getLogger(name).setLevel(logging.CRITICAL)
+            try:
+                ray.init(
+                    address="local",
+                    num_cpus=num_cpus,
+                    num_gpus=num_gpus,
+                    object_store_memory=data_bytes + data_bytes // 2 + (128 << 20),
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    logging_level=logging.CRITICAL,
+                    configure_logging=True,
+                    _temp_dir=str(scratch / "ray"),
+                )
+                yield scratch
+            finally:
+                ray.shutdown()
+    finally:
+        os.umask(mask)
+        for name in set(os.environ) - set(before):
+            del os.environ[name]
+        os.environ.update(before)
+        shutil.rmtree(scratch, ignore_errors=True)

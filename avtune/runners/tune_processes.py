@@ -1,0 +1,169 @@
+"""One Ray Tune trial per configuration, each in a worker process of its own, on a CPU slot or a whole or part of a GPU.
+
+Tune places the work; the source alone decides. Tune's own search state, stopping rule, loggers and restore are not
+used.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from avtune.data.prepare import Prepared
+from avtune.runners._base import Run, Slots, Source
+from avtune.runners.ray_local import local_ray
+from avtune.trial import Trial
+
+
+@contextmanager
+def opened(slots: Slots, data_bytes: int) -> Iterator[Run]:
+    """See `_base.Runner`. Starts a private Ray; the data of a call goes into its object store once."""
+    calls = itertools.count()
+    with local_ray(slots.count, slots.gpus, data_bytes) as scratch:
+        yield lambda source, data: _run(source, data, slots, scratch, f"run{next(calls)}")
+
+
+def _run(source: Source, data: Sequence[Prepared], slots: Slots, storage: Path, name: str) -> None:
+    from ray import tune
+
+    adapters = _adapters()
+    searcher = adapters.StudySearcher(source)
+    trainable = tune.with_resources(
+        tune.with_parameters(_trial, data=list(data), threads=slots.threads),
+        {"cpu": 1, "gpu": _share(slots)} if slots.gpus else {"cpu": 1},
+    )
+    tuner = tune.Tuner(
+        trainable,
+        tune_config=tune.TuneConfig(
+            search_alg=searcher,
+            scheduler=adapters.StudyScheduler(source, searcher),
+            num_samples=-1,
+            max_concurrent_trials=slots.count,
+            reuse_actors=True,
+            trial_dirname_creator=lambda trial: trial.trial_id,
+        ),
+        run_config=tune.RunConfig(
+            name=name,
+            storage_path=str(storage),
+            verbose=0,
+            failure_config=tune.FailureConfig(max_failures=0),
+        ),
+    )
+    tuner.fit()
+    if searcher.error is not None:
+        raise searcher.error
+    assert source.exhausted, "Tune ended before the source was exhausted"
+
+
+def _trial(config: dict[str, Any], data: Any, threads: int) -> None:
+    """Runs in the worker: trains and reports. What goes wrong is reported too, so that Tune has nothing to print."""
+    import ray
+    import torch
+    from ray import tune
+
+    from avtune.runners.work import work
+
+    torch.set_num_threads(threads)
+
+    def report(epoch: int, metrics: dict[str, float]) -> bool:
+        # As text: Tune flattens nested results, and trips over values that are no numbers.
+        tune.report({"epoch": epoch, "metrics": json.dumps(metrics, default=repr)})
+        return True  # a stop arrives as an exception that Tune raises here
+
+    trial = Trial(**config["trial"])
+    device = "cuda:0" if torch.cuda.is_available() and ray.get_gpu_ids() else "cpu"
+    failure = work(trial, data, report, device=device)
+    if failure is not None:
+        tune.report({"failure": failure.line, "details": failure.details})
+
+
+def _share(slots: Slots) -> float:
+    """The part of a GPU a trial asks of Ray, rounded down to Ray's resolution of 1e-4 so that all fit."""
+    return slots.gpu_share if slots.gpu_share >= 1 else math.floor(slots.gpu_share * 1e4) / 1e4
+
+
+def _adapters() -> Any:
+    """The Searcher and the TrialScheduler that ask the source; made here because their base classes import Ray."""
+    from types import SimpleNamespace
+
+    from ray.tune.schedulers import FIFOScheduler
+    from ray.tune.search import Searcher
+
+    class StudySearcher(Searcher):  # type: ignore[misc]
+        """Gives Tune the source's trials and tells the source how Tune's trials ended."""
+
+        def __init__(self, source: Source) -> None:
+            super().__init__(metric="epoch", mode="max")
+            self._source = source
+            self._numbers: dict[str, int] = {}
+            self.error: Exception | None = None
+
+        def suggest(self, trial_id: str) -> Any:
+            if self.error is not None:
+                return Searcher.FINISHED
+            try:
+                trial = self._source.ask()
+                if trial is None:
+                    return Searcher.FINISHED if self._source.exhausted else None
+            except Exception as error:
+                self.error = error
+                return Searcher.FINISHED
+            self._numbers[trial_id] = trial.number
+            return {"trial": asdict(trial)}
+
+        def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
+            number = self._numbers.pop(trial_id, None)
+            if number is None:
+                return
+            if error:
+                return  # told by the scheduler, with Tune's details
+            try:
+                self._source.tell(number)
+            except Exception as problem:
+                self.error = problem
+
+        def save(self, checkpoint_path: str) -> None:
+            """Nothing: the study's own files are the only resume path."""
+
+        def restore(self, checkpoint_path: str) -> None:
+            """Nothing, see `save`."""
+
+    class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
+        """Hands every result to the source and stops the trials that it says."""
+
+        def __init__(self, source: Source, searcher: StudySearcher) -> None:
+            super().__init__()
+            self._source = source
+            self._searcher = searcher
+
+        def on_trial_result(self, tune_controller: Any, trial: Any, result: Mapping[str, Any]) -> str:
+            if self._searcher.error is not None:
+                return str(self.STOP)
+            number = trial.config["trial"]["number"]
+            try:
+                if "failure" in result:
+                    self._source.tell(number, result["failure"], result["details"])
+                    return str(self.STOP)
+                go_on = self._source.report(number, result["epoch"], json.loads(result["metrics"]))
+            except Exception as error:
+                # Raised here it would drown in Tune's own report of it; `run` raises it once Tune has ended.
+                self._searcher.error = error
+                return str(self.STOP)
+            return str(self.CONTINUE if go_on else self.STOP)
+
+        def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+            """Its process died, or something outside of the training in it failed; Tune wrote down what it knows."""
+            known = Path(trial.error_file) if trial.error_file else None
+            details = known.read_text(errors="replace") if known is not None and known.is_file() else ""
+            try:
+                self._source.tell(trial.config["trial"]["number"], "its process died", details)
+            except Exception as error:
+                self._searcher.error = error
+
+    return SimpleNamespace(StudySearcher=StudySearcher, StudyScheduler=StudyScheduler)

@@ -1,0 +1,58 @@
+"""What happens where a trial runs, the same for every runner."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors.torch import save
+
+from avtune.data.prepare import Prepared
+from avtune.study.folder import write_bytes
+from avtune.trainer import Report, train
+from avtune.trial import Trial, TrialFailed
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a trial failed: one line, and the details for the log."""
+
+    line: str
+    details: str = ""
+
+
+class _Passing(BaseException):
+    """Carries what the report function raised past the handlers for the trial's own errors."""
+
+    def __init__(self, raised: BaseException) -> None:
+        super().__init__()
+        self.raised = raised
+
+
+def work(trial: Trial, data: Sequence[Prepared], report: Report, *, device: str) -> Failure | None:
+    """Trains a trial and saves its weights if it says where. An exception of the trial's becomes a `Failure`; one that
+    the report function raises passes through."""
+
+    def passing(epoch: int, metrics: dict[str, float]) -> bool:
+        try:
+            return report(epoch, metrics)
+        except BaseException as error:
+            raise _Passing(error) from None
+
+    try:
+        trained = train(trial, data, passing, device=device)
+    except _Passing as passing_error:
+        raise passing_error.raised from None
+    except TrialFailed as error:
+        return Failure(str(error))
+    except Exception as error:
+        return Failure(
+            f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}", traceback.format_exc()
+        )
+    if trial.save_to is not None:
+        tensors = {f"params.{name}": value for name, value in trained.params.items()}
+        tensors |= {f"buffers.{name}": value for name, value in trained.buffers.items()}
+        write_bytes(Path(trial.save_to), save(tensors, {"format": "avtune weights 1"}))
+    return None

@@ -1,0 +1,82 @@
+"""Asynchronous successive halving (ASHA): which trials stop early.
+
+Li et al. 2020, "A System for Massively Parallel Hyperparameter Tuning", in its stopping form: a trial that reaches a
+rung goes on if its value is among the best 1/factor of all values seen at that rung so far, its own included; at least
+the best one goes on. The rule is that of Optuna's `SuccessiveHalvingPruner`, with the rung values kept sorted so that
+a decision costs the logarithm of the number of trials."""
+
+from __future__ import annotations
+
+from bisect import bisect_right, insort
+
+
+def rung_epochs(epochs: int, grace: int, factor: int) -> tuple[int, ...]:
+    """The epochs at which trials are compared: grace, grace * factor, ... below `epochs`.
+
+    >>> rung_epochs(81, 3, 3)
+    (3, 9, 27)
+    """
+    rungs = []
+    rung = grace
+    while rung < epochs:
+        rungs.append(rung)
+        rung *= factor
+    return tuple(rungs)
+
+
+class Asha:
+    """The values seen at every rung.
+
+    Args:
+        epochs: epochs of a trial that is never stopped.
+        grace: epoch of the first rung.
+        factor: about one in `factor` goes on; at least 2.
+    """
+
+    def __init__(self, epochs: int, grace: int, factor: int) -> None:
+        self.rungs = rung_epochs(epochs, grace, factor)
+        self._factor = factor
+        self._seen: list[list[float]] = [[] for _ in self.rungs]
+
+    def decide(self, rung: int, value: float) -> bool:
+        """Records a finite value (higher is better) at the rung with that index and returns whether its trial goes on.
+
+        Equal values go on together.
+        """
+        assert value == value, "a trial without a finite value fails before it gets here"
+        seen = self._seen[rung]
+        insort(seen, value)
+        better = len(seen) - bisect_right(seen, value)
+        return better < max(1, len(seen) // self._factor)
+
+    def seen(self, rung: int) -> int:
+        """How many trials have reached the rung."""
+        return len(self._seen[rung])
+
+
+def rung_table(trials: int, epochs: int, grace: int, factor: int) -> list[tuple[int, float]]:
+    """How many trials are expected to reach each rung, and the last epoch, when good and bad ones come in random order.
+
+    The i-th value at a rung is among the best max(1, i // factor) of i with that probability over i.
+
+    Returns:
+        (epoch, expected number of trials) for every rung and for `epochs`.
+    """
+    rows = []
+    expected = float(trials)
+    for rung in rung_epochs(epochs, grace, factor):
+        rows.append((rung, expected))
+        whole = int(expected)
+        survivors = sum(max(1, i // factor) / i for i in range(1, whole + 1))
+        after = whole + 1
+        expected = survivors + (expected - whole) * max(1, after // factor) / after
+    return [*rows, (epochs, expected)]
+
+
+def expected_epochs(table: list[tuple[int, float]]) -> float:
+    """The epochs that a search is expected to train, from its rung table."""
+    total, before = 0.0, 0
+    for epoch, count in table:
+        total += (epoch - before) * count
+        before = epoch
+    return total

@@ -1,0 +1,326 @@
+"""The only owner of search state: ask, report, tell.
+
+Everything is rebuilt from two append-only files: Optuna's journal (what was proposed) and the curves (what came of it:
+one line an epoch, one line an end). Continuing a search and opening it are therefore one path.
+
+In deterministic mode a decision never depends on which trial was quicker: at a rung a trial is compared with the
+trials of lower number only, and a suggestion sees the trials whose number is at least `search.lag` lower. A trial whose
+comparison is still open goes on meanwhile; epochs past the rung it is stopped at do not count.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import time
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from avtune.hyper import Value
+from avtune.seeds import mix
+from avtune.space import Space
+from avtune.study.asha import Asha
+from avtune.study.folder import StudyFolder, append_line, read_lines, write_text
+from avtune.study.proposals import Proposals
+from avtune.trial import Trial
+
+State = Literal["RUNNING", "COMPLETE", "PRUNED", "FAIL"]
+_CSV_EVERY_SECONDS = 5.0
+
+
+@dataclass
+class Record:
+    """A trial and what is known of it.
+
+    Attributes:
+        trial: what is trained.
+        state: RUNNING until its end is known.
+        values: validation MAP by epoch, as far as it counts.
+        seconds: device seconds of those epochs.
+        reason: why it failed.
+    """
+
+    trial: Trial
+    state: State = "RUNNING"
+    values: dict[int, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    reason: str = ""
+    _seconds: dict[int, float] = field(default_factory=dict)
+    _decided: int = 0  # rungs decided so far
+    _stopped_at: int | None = None  # the rung epoch that stopped it
+    _left: bool = False  # its training has ended, by itself or not
+
+    @property
+    def number(self) -> int:
+        return self.trial.number
+
+    @property
+    def best_epoch(self) -> int | None:
+        """The first epoch with the highest validation MAP."""
+        return max(self.values, key=lambda epoch: (self.values[epoch], -epoch)) if self.values else None
+
+    @property
+    def best_value(self) -> float | None:
+        return max(self.values.values(), default=None)
+
+    def best_until(self, epoch: int) -> float | None:
+        """The highest validation MAP up to that epoch."""
+        return max((value for at, value in self.values.items() if at <= epoch), default=None)
+
+    def _cut(self, epoch: int) -> None:
+        self.values = {at: value for at, value in self.values.items() if at <= epoch}
+        self._seconds = {at: value for at, value in self._seconds.items() if at <= epoch}
+        self.seconds = sum(self._seconds.values())
+
+
+class Listener(Protocol):
+    """Is told what happens in a study, as it happens."""
+
+    def started(self, record: Record) -> None: ...
+    def epoch(self, record: Record, epoch: int, metrics: Mapping[str, float]) -> None: ...
+    def ended(self, record: Record) -> None: ...
+
+
+class Study:
+    """One search.
+
+    Args:
+        folder: its folder, made already.
+        space: what is searched, with the settings as run.
+        deterministic: see the head of this file.
+        listeners: e.g. the progress table and TensorBoard.
+    """
+
+    def __init__(
+        self, folder: StudyFolder, space: Space, *, deterministic: bool = False, listeners: Iterable[Listener] = ()
+    ) -> None:
+        self.folder = folder
+        self.space = space
+        self.deterministic = deterministic
+        self.records: list[Record] = []
+        self.repaired = False
+        self._listeners = list(listeners)
+        stopping = space.early_stopping
+        self._asha = Asha(stopping.epochs, stopping.grace, stopping.factor)
+        self._cursor = [0] * len(self._asha.rungs)  # deterministic: the next trial number to decide at each rung
+        self._csv_due = 0.0
+        self._load()
+
+    # -- the contract of runners -----------------------------------------------------------------------------------
+
+    def ask(self) -> Trial | None:
+        """The next trial to train, or None: either all are given out (`exhausted` tells), or, in deterministic mode,
+        the results that the next suggestion must see are not in yet."""
+        if self._queue:
+            record = self._queue.popleft()
+        else:
+            number = len(self.records)
+            if number >= self.space.search.trials or self._proposals.used_up:
+                return None
+            if self.deterministic:
+                seen = max(0, number - self.space.search.lag + 1)
+                if any(record.state == "RUNNING" for record in self.records[:seen]):
+                    return None
+                for past in self.records[:seen]:
+                    self._tell_sampler(past)
+            config = self._proposals.ask(number)
+            if config is None:
+                return None
+            record = Record(self._trial(number, config))
+            self.records.append(record)
+        for listener in self._listeners:
+            listener.started(record)
+        return record.trial
+
+    def report(self, number: int, epoch: int, metrics: Mapping[str, float]) -> bool:
+        """Takes the metrics of a trial's epoch and returns whether it goes on.
+
+        A validation MAP that is no finite number fails the trial. An epoch that is known already (a trial started again
+        after an interruption) changes nothing.
+        """
+        record = self.records[number]
+        if record._left or record._stopped_at is not None:
+            return False
+        value = metrics.get("val_map")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            self.tell(number, f"val_map is {value!r} after epoch {epoch}")
+            return False
+        if epoch not in record.values:
+            numbers = {name: float(v) for name, v in metrics.items() if isinstance(v, int | float)}
+            finite = {name: v for name, v in numbers.items() if math.isfinite(v)}
+            append_line(self.folder.curves, {"trial": number, "epoch": epoch, **finite})
+            self._take(record, epoch, finite)
+            for listener in self._listeners:
+                listener.epoch(record, epoch, finite)
+            self._decide(record)
+        return record._stopped_at is None
+
+    def should_stop(self, number: int) -> bool:
+        """Whether the trial's training is no longer wanted."""
+        record = self.records[number]
+        return record._left or record._stopped_at is not None
+
+    def tell(self, number: int, failure: str | None = None, details: str = "") -> None:
+        """The trial's training has ended: because `report` said so, by itself, or with a failure (one line; `details`,
+        e.g. its traceback, go to `log.txt`). Telling again changes nothing."""
+        record = self.records[number]
+        if record._left:
+            return
+        if failure is not None:
+            self.folder.note(f"trial {number} failed: {failure}\n{details}")
+        record._left = True
+        record.reason = failure or ""
+        if failure is None and not record.values:
+            record.reason = "it ended without a result"
+        self._decide(record)
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether every trial has been given out and has ended."""
+        given = len(self.records) >= self.space.search.trials or self._proposals.used_up
+        return given and not self._queue and all(record.state != "RUNNING" for record in self.records)
+
+    def close(self) -> None:
+        """Writes `trials.csv`."""
+        self._write_csv()
+
+    # -- what came of it -------------------------------------------------------------------------------------------
+
+    @property
+    def best(self) -> Record | None:
+        """The trial with the highest validation MAP over its evaluated epochs; the lowest number of equals."""
+        return next(iter(self.ranking()), None)
+
+    def ranking(self) -> list[Record]:
+        """Trials that did not fail, best first."""
+        ended = [record for record in self.records if record.state != "FAIL" and record.values]
+        return sorted(ended, key=lambda record: (-(record.best_value or 0.0), record.number))
+
+    def count(self, state: State) -> int:
+        return sum(record.state == state for record in self.records)
+
+    # -- inside ----------------------------------------------------------------------------------------------------
+
+    def _trial(self, number: int, config: Mapping[str, Value]) -> Trial:
+        seed = mix(self.space.search.seed, "trial", number)
+        return Trial(number, self.space.method, config, seed, self.space.early_stopping.epochs)
+
+    def _take(self, record: Record, epoch: int, metrics: Mapping[str, float]) -> None:
+        record.values[epoch] = metrics["val_map"]
+        record._seconds[epoch] = metrics.get("seconds", 0.0)
+        record.seconds += record._seconds[epoch]
+
+    def _reached(self, record: Record, rung: int) -> bool:
+        return bool(record.values) and max(record.values) >= self._asha.rungs[rung]
+
+    def _decide_rung(self, record: Record, rung: int) -> None:
+        epoch = self._asha.rungs[rung]
+        value = record.best_until(epoch)
+        assert value is not None
+        record._decided = rung + 1
+        if not self._asha.decide(rung, value):
+            record._stopped_at = epoch
+            record._cut(epoch)
+
+    def _decide(self, record: Record, *, loading: bool = False) -> None:
+        """Decides what can be decided now that `record` has changed, and ends what has its end."""
+        if not self.deterministic:
+            while (
+                record._stopped_at is None
+                and record._decided < len(self._asha.rungs)
+                and self._reached(record, record._decided)
+            ):
+                self._decide_rung(record, record._decided)
+            if record._left and not loading:
+                self._end(record)
+            return
+        before = min(self._cursor, default=0)
+        for rung in range(len(self._asha.rungs)):
+            while self._cursor[rung] < len(self.records):
+                one = self.records[self._cursor[rung]]
+                stopped = one._stopped_at is not None
+                if not stopped and one._decided == rung and self._reached(one, rung):
+                    self._decide_rung(one, rung)
+                elif not stopped and not (one._left and not self._reached(one, rung)):
+                    break
+                self._cursor[rung] += 1
+        if loading:
+            return
+        for one in {id(r): r for r in (*self.records[before:], record)}.values():
+            if one._left and one.state == "RUNNING" and all(cursor > one.number for cursor in self._cursor):
+                self._end(one)
+
+    def _end(self, record: Record) -> None:
+        if record._stopped_at is not None:
+            record.state, record.reason = "PRUNED", ""
+        else:
+            record.state = "FAIL" if record.reason else "COMPLETE"
+        end: dict[str, Any] = {"trial": record.number, "state": record.state, "epochs": max(record.values, default=0)}
+        if record.reason:
+            end["reason"] = record.reason
+        append_line(self.folder.curves, end, sync=True)
+        if not self.deterministic:
+            self._tell_sampler(record)
+        for listener in self._listeners:
+            listener.ended(record)
+        if time.monotonic() >= self._csv_due:
+            self._write_csv()
+
+    def _tell_sampler(self, record: Record) -> None:
+        rungs = {
+            epoch: record.best_until(epoch) for epoch in self._asha.rungs if epoch <= max(record.values, default=0)
+        }
+        self._proposals.tell(
+            record.number, record.state, record.best_value, {e: v for e, v in rungs.items() if v is not None}
+        )
+
+    def _load(self) -> None:
+        self._proposals = Proposals(self.folder.journal, self.space)
+        lines, torn = read_lines(self.folder.curves, repair=True)
+        self.repaired = torn or self._proposals.repaired
+        for number, config in enumerate(self._proposals.past()):
+            self.records.append(Record(self._trial(number, config)))
+        for line in lines:
+            record = self.records[line["trial"]]
+            if "epoch" in line:
+                self._take(record, line["epoch"], line)
+                self._decide(record, loading=True)
+            else:
+                record.state, record.reason, record._left = line["state"], line.get("reason", ""), True
+                record._cut(line["epochs"])
+        if self.deterministic and self.records:
+            self._decide(self.records[-1], loading=True)
+        for record in self.records:
+            # Its last line was written, its end was not.
+            over = record._stopped_at is not None or max(record.values, default=0) >= record.trial.epochs
+            if record.state == "RUNNING" and over:
+                for listener in self._listeners:
+                    listener.started(record)
+                self.tell(record.number)
+            elif record.state != "RUNNING" and not self.deterministic:
+                self._tell_sampler(record)
+        self._queue = deque(record for record in self.records if record.state == "RUNNING" and not record._left)
+
+    def _write_csv(self) -> None:
+        hypers = list(self.records[0].trial.config) if self.records else []
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(["trial", "state", "epochs", "best_epoch", "val_map", *hypers, "seconds"])
+        for record in self.records:
+            best = record.best_value
+            writer.writerow(
+                [
+                    record.number,
+                    record.state,
+                    max(record.values, default=0),
+                    record.best_epoch if record.best_epoch is not None else "",
+                    f"{best:.6f}" if best is not None else "",
+                    *(record.trial.config[name] for name in hypers),
+                    f"{record.seconds:.3f}",
+                ]
+            )
+        write_text(self.folder.trials_csv, out.getvalue())
+        self._csv_due = time.monotonic() + _CSV_EVERY_SECONDS

@@ -1,0 +1,96 @@
+"""The core trainer: one configuration, one report an epoch. A fused engine is the same loop over many
+configurations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from avtune.data.prepare import Prepared
+from avtune.lanes.engine import EpochResult, Lanes
+from avtune.lanes.modules import Tensors
+from avtune.methods import Method, check_config, get, static_values
+from avtune.seeds import mix
+from avtune.trial import Trial, TrialFailed
+
+Report = Callable[[int, dict[str, float]], bool]
+"""Called after every epoch (from 1) with its metrics; returns whether to go on."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Weights after the last epoch (of the first fold), on the CPU without lane axis."""
+
+    method: Method
+    params: Tensors
+    buffers: Tensors
+    epochs: int
+
+
+def train(trial: Trial, data: Prepared | Sequence[Prepared], report: Report, *, device: str = "cpu") -> Trained:
+    """Trains one configuration and calls `report(epoch, metrics)` after every epoch.
+
+    Args:
+        trial: what to train.
+        data: the rows; several folds are trained side by side and their metrics averaged.
+        report: receives `loss` and its terms (means over the epoch's steps), `val_map`, `val_map_a2v`, `val_map_v2a`
+        (0 to
+            1, when there are validation rows), `lr`, the method's schedules such as `r`, `seconds` and
+            `clips_per_second` of the epoch. Training ends early when it returns False.
+        device: where, e.g. `cpu` or `cuda:0`.
+
+    Returns:
+        The trained weights.
+
+    Raises:
+        UserError: the configuration is not legal for the method.
+        TrialFailed: a loss or an embedding is not finite.
+    """
+    kind = get(trial.method)
+    config = check_config(kind, trial.config)
+    folds = [data] if isinstance(data, Prepared) else list(data)
+    runs: list[tuple[Lanes, Trial]] = []
+    for index, fold in enumerate(folds):
+        seed = trial.seed if index == 0 else mix(trial.seed, "fold", index)
+        lane_trial = replace(trial, config=config, seed=seed)
+        lanes = Lanes(trial.method, static_values(kind, config), fold, device=device)
+        lanes.admit(lane_trial)
+        runs.append((lanes, lane_trial))
+    epoch = 0
+    for epoch in range(1, trial.epochs + 1):
+        results = [lanes.train_epoch()[0] for lanes, _ in runs]
+        failed = next((result.failed for result in results if result.failed), None)
+        if failed:
+            raise TrialFailed(failed)
+        if not report(epoch, _mean(results)):
+            break
+    lanes, lane_trial = runs[0]
+    params, buffers = lanes.weights(lane_trial)
+    return Trained(lanes.method, params, buffers, epoch)
+
+
+def _mean(results: list[EpochResult]) -> dict[str, float]:
+    """The folds' metrics: means, but the seconds of all."""
+    if len(results) == 1:
+        return results[0].metrics
+    merged = {name: float(np.mean([r.metrics[name] for r in results])) for name in results[0].metrics}
+    merged["seconds"] = sum(result.metrics["seconds"] for result in results)
+    return merged
+
+
+@torch.no_grad()
+def embed(trained: Trained, audio: np.ndarray, visual: np.ndarray, rows: int = 8192) -> tuple[np.ndarray, np.ndarray]:
+    """Embeddings of scaled features: float32 [N, D] for each view, `rows` at a time."""
+    params = {name: value[None] for name, value in trained.params.items()}
+    buffers = {name: value[None] for name, value in trained.buffers.items()}
+    parts = [
+        trained.method.embed(
+            params, buffers, torch.tensor(audio[None, at : at + rows]), torch.tensor(visual[None, at : at + rows])
+        )
+        for at in range(0, len(audio), rows)
+    ]
+    z_a, z_v = (torch.cat(views, 1)[0].numpy() for views in zip(*parts, strict=True))
+    return z_a, z_v

@@ -1,0 +1,248 @@
+"""What every registered method must do. A new method is tested by being registered."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from avtune.data.dataset import Split
+from avtune.data.prepare import Prepared
+from avtune.lanes.engine import Lanes
+from avtune.lanes.noise import init_generator, step_keys
+from avtune.methods import METHODS, Batch, Progress, check_config, defaults, static_values
+from avtune.trial import Trial
+
+SMALL = {"hidden_dim": 12, "embedding_dim": 5, "batch_size": 12}
+DIMS = (6, 9, 3)
+
+
+def configs(method):
+    """The default configuration and one with each other word of each choice."""
+    yield "default", {}
+    for hyper in method.hypers:
+        values = hyper.values if hyper.kind == "choice" else (False, True) if hyper.kind == "bool" else ()
+        for value in values:
+            if value != hyper.default:
+                yield f"{hyper.name}={value}", {hyper.name: value}
+
+
+CASES = [
+    pytest.param(name, change, id=f"{name}-{label}")
+    for name, method in METHODS.items()
+    for label, change in configs(method)
+]
+BY_NAME = [pytest.param(name, id=name) for name in METHODS]
+
+
+def full_config(name, change=None, **more):
+    small = {key: value for key, value in SMALL.items() if key in defaults(METHODS[name])}
+    return check_config(METHODS[name], small | (change or {}) | more)
+
+
+class Setting:
+    """A method with L lanes of random weights, hyper-parameters and one batch, in float64."""
+
+    def __init__(self, name, change, lanes=3, rows=12):
+        kind = METHODS[name]
+        config = full_config(name, change)
+        self.method = kind(static_values(kind, config), *DIMS)
+        made = [self.method.init(init_generator(seed)) for seed in range(lanes)]
+        self.params, self.buffers = (
+            {key: torch.stack([one[part][key] for one in made]).double() for key in made[0][part]} for part in (0, 1)
+        )
+        draw = np.random.default_rng(0)
+        self.hyper = {
+            h.name: torch.tensor([float(config[h.name]) * (1 + 0.1 * lane) for lane in range(lanes)]).double()
+            for h in kind.hypers
+            if not h.static
+        }
+        if "r_init" in self.hyper:
+            self.hyper["r_init"] = torch.linspace(0.3, 0.8, lanes).double()
+            self.hyper["r_shrink"] = torch.linspace(0.99, 0.9, lanes).double()
+        self.progress = Progress(torch.arange(lanes).double(), torch.full((lanes,), 9.0).double())
+        labels = torch.tensor(draw.integers(0, DIMS[2], (lanes, rows)))
+        keys = torch.tensor(step_keys(np.arange(lanes), np.arange(lanes)))
+        audio, visual = (torch.tensor(draw.normal(size=(lanes, rows, dim))) for dim in DIMS[:2])
+        self.batch = Batch(audio, visual, labels, keys)
+
+    def loss(self, params=None, lanes=slice(None), batch=None):
+        batch = batch or self.batch
+        one = Batch(batch.audio[lanes], batch.visual[lanes], batch.labels[lanes], batch.dropout_keys[lanes])
+        buffers = {name: value[lanes].clone() for name, value in self.buffers.items()}
+        hyper = {name: value[lanes] for name, value in self.hyper.items()}
+        progress = Progress(self.progress.epoch[lanes], self.progress.epochs[lanes])
+        chosen = {name: value[lanes] for name, value in (params or self.params).items()}
+        return self.method.loss(chosen, buffers, one, hyper, progress)
+
+
+@pytest.mark.parametrize(("name", "change"), CASES)
+def test_loss_has_a_value_for_every_lane(name, change):
+    losses = Setting(name, change).loss()
+    assert "loss" in losses
+    assert len(losses) > 1
+    for term, value in losses.items():
+        assert value.shape == (3,), term
+        assert torch.isfinite(value).all(), term
+
+
+@pytest.mark.parametrize(("name", "change"), CASES)
+def test_gradient_agrees_with_finite_differences(name, change):
+    setting = Setting(name, change)
+    leaves = {key: value.clone().requires_grad_() for key, value in setting.params.items()}
+    total = setting.loss(leaves)["loss"].sum()
+    grads = dict(zip(leaves, torch.autograd.grad(total, list(leaves.values()), materialize_grads=True), strict=True))
+    draw = torch.Generator().manual_seed(0)
+    if setting.method.static.get("soft_labels"):
+        # Soft labels are constants to the gradient, so they have to be constants to the differences too.
+        frozen = setting.method._soft_labels
+        kept = []
+
+        def soft(*arguments):
+            if not kept:
+                kept.append(frozen(*arguments))
+            return kept[0]
+
+        setting.method._soft_labels = soft
+        setting.loss()
+    step = 1e-6
+    for _ in range(3):
+        ray = {k: torch.randn(v.shape, generator=draw, dtype=v.dtype) for k, v in setting.params.items()}
+        up, down = (
+            setting.loss({k: v + sign * step * ray[k] for k, v in setting.params.items()})["loss"].sum()
+            for sign in (1, -1)
+        )
+        slope = sum((grads[k] * ray[k]).sum() for k in grads)
+        torch.testing.assert_close(slope, (up - down) / (2 * step), rtol=2e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize(("name", "change"), CASES)
+def test_a_lane_has_the_loss_and_gradient_it_has_alone(name, change):
+    setting = Setting(name, change)
+    leaves = {key: value.clone().requires_grad_() for key, value in setting.params.items()}
+    together = setting.loss(leaves)
+    grads = torch.autograd.grad(together["loss"].sum(), list(leaves.values()), materialize_grads=True)
+    for lane in range(3):
+        part = slice(lane, lane + 1)
+        alone_leaves = {key: value.clone().requires_grad_() for key, value in setting.params.items()}
+        alone = setting.loss(alone_leaves, part)
+        for term, value in alone.items():
+            torch.testing.assert_close(together[term][part], value, rtol=1e-10, atol=1e-12)
+        alone_grads = torch.autograd.grad(alone["loss"].sum(), list(alone_leaves.values()), materialize_grads=True)
+        for one, other in zip(grads, alone_grads, strict=True):
+            torch.testing.assert_close(one[part], other[part], rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_embeddings_of_a_clip_do_not_depend_on_the_others(name):
+    setting = Setting(name, {})
+    batch = setting.batch
+    z_a, z_v = setting.method.embed(setting.params, setting.buffers, batch.audio, batch.visual)
+    order = torch.randperm(batch.audio.shape[1], generator=torch.Generator().manual_seed(1))
+    moved = setting.method.embed(setting.params, setting.buffers, batch.audio[:, order], batch.visual[:, order])
+    torch.testing.assert_close(z_a[:, order], moved[0])
+    torch.testing.assert_close(z_v[:, order], moved[1])
+    first = setting.method.embed(setting.params, setting.buffers, batch.audio[:, :1], batch.visual[:, :1])
+    torch.testing.assert_close(z_a[:, :1], first[0])
+    assert z_a.shape == z_v.shape
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_hyper_parameters_are_documented_and_their_defaults_legal(name):
+    method = METHODS[name]
+    names = [hyper.name for hyper in method.hypers]
+    assert len(names) == len(set(names))
+    assert {"lr", "weight_decay", "batch_size"} <= set(names)
+    for hyper in method.hypers:
+        assert hyper.check(hyper.default) == hyper.default
+        assert hyper.doc
+        assert hyper.static or hyper.kind in ("float", "int")
+    assert method.summary
+    assert method.source
+    assert method.name == name
+
+
+def toy_data(seed=0, classes=4, clips=96, dims=(10, 14)):
+    """Two views of well separated classes."""
+    draw = np.random.default_rng(seed)
+    labels = np.arange(clips) % classes
+    views = [
+        (draw.normal(size=(classes, dim))[labels] * 2 + draw.normal(size=(clips, dim))).astype(np.float32)
+        for dim in dims
+    ]
+    half = clips // 2
+    parts = [Split(views[0][at], views[1][at], labels[at]) for at in (slice(0, half), slice(half, clips))]
+    return Prepared(parts[0], parts[1], classes)
+
+
+def run(name, trials, data, *, lanes, dtype=torch.float64, late=0, epochs=4):
+    """Trains the trials in `lanes` lanes; `late` of them join after the first epoch. Validation MAP by trial."""
+    static = static_values(METHODS[name], trials[0].config)
+    group = Lanes(name, static, data, capacity=lanes, dtype=dtype)
+    waiting = list(trials)
+    curves = {trial.number: [] for trial in trials}
+    running = {}
+    for turn in itertools.count():
+        while waiting and group.num_active < lanes - (late if turn == 0 else 0):
+            trial = waiting.pop(0)
+            group.admit(trial)
+            running[trial.number] = trial
+        if not running:
+            return curves, group
+        for result in group.train_epoch():
+            assert result.failed is None
+            curves[result.trial.number].append((result.metrics["val_map"], result.metrics["loss"]))
+            if result.epoch == result.trial.epochs:
+                group.release(result.trial)
+                del running[result.trial.number]
+    return None
+
+
+def toy_trials(name, count, epochs=(4, 3, 5, 2, 4)):
+    return [
+        Trial(
+            i, name, full_config(name, lr=1e-3 * (i + 1), dropout=0.1 * i), seed=100 + i, epochs=epochs[i % len(epochs)]
+        )
+        for i in range(count)
+    ]
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_a_whole_run_in_any_lane_is_the_run_alone(name):
+    data = toy_data()
+    trials = toy_trials(name, 5)
+    alone = {}
+    for trial in trials:
+        alone |= run(name, [trial], data, lanes=1)[0]
+    together, _ = run(name, trials, data, lanes=3, late=1)
+    for number, curve in alone.items():
+        np.testing.assert_allclose(together[number], curve, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_in_float32_lanes_agree_within_1e_4_map(name):
+    data = toy_data()
+    trials = toy_trials(name, 3)
+    together, _ = run(name, trials, data, lanes=3, dtype=torch.float32)
+    for trial in trials:
+        alone, _ = run(name, [trial], data, lanes=1, dtype=torch.float32)
+        np.testing.assert_allclose(
+            np.array(together[trial.number])[:, 0], np.array(alone[trial.number])[:, 0], atol=1e-4
+        )
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_learns_separable_classes(name):
+    data = toy_data()
+    trial = Trial(0, name, full_config(name, batch_size=24, lr=5e-3, hidden_dim=32), seed=1, epochs=12)
+    curve = run(name, [trial], data, lanes=1, dtype=torch.float32)[0][0]
+    assert max(value for value, _ in curve) > 0.9
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_the_same_seed_gives_the_same_run_and_another_seed_another(name):
+    data = toy_data()
+    config = full_config(name)
+    curves = [run(name, [Trial(0, name, config, seed, 3)], data, lanes=1)[0][0] for seed in (1, 1, 2)]
+    assert curves[0] == curves[1]
+    assert curves[0] != curves[2]
