@@ -187,8 +187,9 @@ def _not_whole(values: Any, good: npt.NDArray[np.bool_], where: str) -> str:
     row, count = int(np.argmin(good)), int((~good).sum())
     given = repr(values[row] if isinstance(values[row], str) else values[row].item())
     given = given if len(given) <= 40 else f"{given[:40]}..."
+    verb = "is" if count == 1 else "are"
     return (
-        f"{where}: {plural(count, 'label')} {'is' if count == 1 else 'are'} not whole, the first in row {row}: {given}\n"
+        f"{where}: {plural(count, 'label')} {verb} not whole, the first in row {row}: {given}\n"
         f"labels are whole numbers; names of the classes go into class_names"
     )
 

@@ -85,7 +85,7 @@ def _problems(dataset: Dataset, train_counts: list[int], test_counts: list[int])
         x = getattr(dataset.train, view)
         constant = int((x.max(axis=0) == x.min(axis=0)).sum())
         if constant:
-            found.append(f"{plural(constant, f'{view} column')} of the training split constant")
+            found.append(f"{plural(constant, f'{view} column')} constant in the training split")
         for name, split in (("training", dataset.train), ("test", dataset.test)):
             zero = int((~getattr(split, view).any(axis=1)).sum())
             if zero:

@@ -62,7 +62,7 @@ def _declare(file: zipfile.ZipFile, member: str, where: str) -> Declared:
             raise UserError(f"{where} holds Python objects, which are never read; save it as numbers or text")
         declared = Declared(where, shape, dtype, lambda: _read(file, member, where))
         stored = file.getinfo(member).file_size - head.tell()
-        if declared.size_bytes > 0 and stored != declared.size_bytes:
+        if stored != declared.size_bytes:
             raise UserError(f"{where} declares {declared.size_bytes} bytes and the file holds {stored}; it is damaged")
         return declared
 

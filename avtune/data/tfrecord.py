@@ -84,16 +84,16 @@ def _example_class() -> Any:
     kind = descriptor_pb2.FieldDescriptorProto
     file = descriptor_pb2.FileDescriptorProto(name="example.proto", package="avtune", syntax="proto3")
 
-    def message(parent: Any, name: str, *fields: tuple[str, int, int, int, str]) -> Any:
+    def message(parent: Any, name: str, *fields: tuple[str, int, int, int, str | None]) -> Any:
         new = parent.add(name=name)
         for field_name, number, field_type, label, type_name in fields:
             new.field.add(name=field_name, number=number, type=field_type, label=label, type_name=type_name)
         return new
 
     one, many, sub = kind.LABEL_OPTIONAL, kind.LABEL_REPEATED, kind.TYPE_MESSAGE
-    message(file.message_type, "BytesList", ("value", 1, kind.TYPE_BYTES, many, ""))
-    message(file.message_type, "FloatList", ("value", 1, kind.TYPE_FLOAT, many, ""))
-    message(file.message_type, "Int64List", ("value", 1, kind.TYPE_INT64, many, ""))
+    message(file.message_type, "BytesList", ("value", 1, kind.TYPE_BYTES, many, None))
+    message(file.message_type, "FloatList", ("value", 1, kind.TYPE_FLOAT, many, None))
+    message(file.message_type, "Int64List", ("value", 1, kind.TYPE_INT64, many, None))
     feature = message(
         file.message_type,
         "Feature",
@@ -108,7 +108,7 @@ def _example_class() -> Any:
     entry = message(
         features.nested_type,
         "FeatureEntry",
-        ("key", 1, kind.TYPE_STRING, one, ""),
+        ("key", 1, kind.TYPE_STRING, one, None),
         ("value", 2, sub, one, ".avtune.Feature"),
     )
     entry.options.map_entry = True

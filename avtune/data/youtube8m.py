@@ -52,7 +52,7 @@ def read_youtube8m(
         files = sorted(folder.iterdir())
     except OSError as error:
         raise UserError(f"{folder} cannot be read: {error.strerror}") from error
-    shards = [file for file in files if file.suffix == ".tfrecord"]
+    shards = [file for file in files if file.suffix == ".tfrecord" and file.is_file()]
     if not shards:
         others = [file for file in files if file.suffix in (".h5", ".hdf5", ".npz")]
         hint = f"; did you mean '{others[0]}'?" if others else ""

@@ -212,12 +212,13 @@ class Lanes:
             for at in range(0, rows, chunk)
         ]
         z_a, z_v = (torch.cat(views, 1).cpu().numpy() for views in zip(*parts, strict=True))
+        labels = self._data.validation.labels
         scores: list[dict[str, float] | None] = []
         for audio, visual in zip(z_a, z_v, strict=True):
             if not (np.isfinite(audio).all() and np.isfinite(visual).all()):
                 scores.append(None)
                 continue
-            score = retrieval_scores(audio, visual, self._data.validation.labels)
+            score = retrieval_scores(audio, visual, labels, threads=torch.get_num_threads())
             scores.append({"val_map": score.map, "val_map_a2v": score.map_a2v, "val_map_v2a": score.map_v2a})
         return scores
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -116,38 +117,50 @@ def with_value(array: np.ndarray, index: Any, value: Any) -> np.ndarray:
     return copy
 
 
-@pytest.mark.parametrize(
-    ("key", "spoil", "said"),
-    [
-        ("audio_train", lambda x: with_value(x, (5, 2), np.nan), "audio_train: 1 value is NaN or infinite, the first in row 5, column 2"),
-        ("visual_test", lambda x: with_value(x, (slice(1, 3), 0), np.inf), "visual_test: 2 values are NaN or infinite, the first in row 1, column 0"),
-        ("audio_test", lambda x: with_value(x.astype(float), (3, 1), 1e39), "audio_test: 1 value is too large for float32, the first in row 3, column 1"),
-        ("visual_train", lambda x: x.astype(complex), "visual_train holds complex numbers"),
-        ("visual_train", lambda x: x.astype(str), "visual_train holds text"),
-        ("visual_train", lambda x: x.astype("M8[s]"), "visual_train holds datetime64"),
-        ("audio_train", lambda x: x[:, 0], "audio_train has shape (12,)"),
-        ("audio_train", lambda x: x[:, None], "audio_train has shape (12, 1, 10); features are [clips, dims]; average over time first"),
-        ("audio_train", lambda x: x[:0], "audio_train has shape (0, 10), so it is empty"),
-        ("visual_test", lambda x: x[:, :0], "visual_test has shape (6, 0), so it is empty"),
-        ("audio_train", lambda x: x[:-1], "audio_train has 11 rows and small.h5: lab_train has 12 labels"),
-        ("visual_test", lambda x: x[:-2], "visual_test has 4 rows and small.h5: lab_test has 6 labels"),
-        ("visual_test", lambda x: x[:, :2], "visual_train has 3 dims and small.h5: visual_test has 2"),
-        ("lab_train", lambda y: with_value(y.astype(float), 2, 4.5), "lab_train: 1 label is not whole, the first in row 2: 4.5"),
-        ("lab_train", lambda y: with_value(y.astype(float), 1, np.nan), "lab_train: 1 label is not whole, the first in row 1: nan"),
-        ("lab_test", lambda y: with_value(y.astype(object), 0, "Dog"), "lab_test: 1 label is not whole, the first in row 0: 'Dog'"),
-        ("lab_test", lambda y: with_value(y.astype(np.uint64), 0, 2**64 - 1), "lab_test: 1 label is not whole"),
-        ("lab_train", lambda y: y.astype(complex), "lab_train holds complex128"),
-        ("lab_train", lambda y: np.eye(3)[y % 3], "lab_train has shape (12, 3); labels are [clips] or [clips, 1]; store the number"),
-        ("lab_test", lambda y: y[:0], "lab_test is empty"),
-        ("lab_test", lambda y: with_value(y, [0, 1], [11, 12]), "lab_test has 2 labels that lab_train lacks: 11, 12"),
-        ("lab_train", lambda y: with_value(y, 0, 21), "lab_train has too few clips of '21' (1 clip); a validation split needs two"),
-    ],
-)  # fmt: skip
+def put(index: Any, value: Any, dtype: Any = None) -> Callable[[np.ndarray], np.ndarray]:
+    """What writes `value` at `index` of a copy, of another dtype if one is given."""
+
+    def spoil(array: np.ndarray) -> np.ndarray:
+        copy = array.astype(dtype or array.dtype)
+        copy[index] = value
+        return copy
+
+    return spoil
+
+
+UNUSABLE = [
+    ("audio_train", put((5, 2), np.nan), "1 value is NaN or infinite, the first in row 5, column 2"),
+    ("visual_test", put((slice(1, 3), 0), np.inf), "2 values are NaN or infinite, the first in row 1, column 0"),
+    ("audio_test", put((3, 1), 1e39, float), "1 value is too large for float32, the first in row 3, column 1"),
+    ("visual_train", lambda x: x.astype(complex), "holds complex numbers"),
+    ("visual_train", lambda x: x.astype(str), "holds text"),
+    ("visual_train", lambda x: x.astype("M8[s]"), "holds datetime64"),
+    ("audio_train", lambda x: x[:, 0], "has shape (12,)"),
+    ("audio_train", lambda x: x[:, None], "has shape (12, 1, 10); features are [clips, dims]; average over time first"),
+    ("audio_train", lambda x: x[:0], "has shape (0, 10), so it is empty"),
+    ("visual_test", lambda x: x[:, :0], "has shape (6, 0), so it is empty"),
+    ("audio_train", lambda x: x[:-1], "has 11 rows and small.h5: lab_train has 12 labels"),
+    ("visual_test", lambda x: x[:-2], "has 4 rows and small.h5: lab_test has 6 labels"),
+    ("visual_train", lambda x: x[:, :2], "has 2 dims and small.h5: visual_test has 3"),
+    ("lab_train", put(2, 4.5, float), "1 label is not whole, the first in row 2: 4.5"),
+    ("lab_train", put([1, 3], np.nan, float), "2 labels are not whole, the first in row 1: nan"),
+    ("lab_test", put(0, "Dog", object), "1 label is not whole, the first in row 0: 'Dog'"),
+    ("lab_test", put(0, b"\xff", object), "1 label is not whole, the first in row 0"),
+    ("lab_test", put(0, 2**64 - 1, np.uint64), "1 label is not whole, the first in row 0"),
+    ("lab_train", lambda y: y.astype(complex), "holds complex128"),
+    ("lab_train", lambda y: np.eye(3)[y % 3], "has shape (12, 3); labels are [clips] or [clips, 1]; store the number"),
+    ("lab_test", lambda y: y[:0], "is empty"),
+    ("lab_test", put([0, 1], [11, 12]), "has 2 labels that lab_train lacks: 11, 12"),
+    ("lab_train", put(0, 21), "has too few clips of '21' (1 clip); a validation split needs two"),
+]
+
+
+@pytest.mark.parametrize(("key", "spoil", "said"), UNUSABLE)
 def test_what_is_unusable_is_named(arrays: Arrays, key: str, spoil: Any, said: str) -> None:
     with pytest.raises(UserError) as caught:
         build({**arrays, key: spoil(arrays[key])})
     message = str(caught.value)
-    assert message.startswith("small.h5: ")
+    assert message.startswith(f"small.h5: {key}")
     assert said in message
     assert message.count("\n") <= 1
 

@@ -1,0 +1,159 @@
+"""What every runner must do with whatever a source gives out. `inline` runs in the fast tests, Ray in the marked ones."""
+
+import contextlib
+import json
+
+import numpy as np
+import pytest
+
+import avtune.runners.work
+from avtune.data.dataset import Split
+from avtune.data.prepare import Prepared
+from avtune.runners import inline, tune_processes
+from avtune.runners._base import Slots
+from avtune.trial import Trial, TrialFailed
+
+RUNNERS = [pytest.param(inline, id="inline"), pytest.param(tune_processes, id="processes", marks=pytest.mark.ray)]
+
+
+def data():
+    draw = np.random.default_rng(0)
+    labels = np.arange(40) % 4
+    parts = [
+        Split(draw.normal(size=(40, 6)).astype(np.float32), draw.normal(size=(40, 8)).astype(np.float32), labels)
+        for _ in range(2)
+    ]
+    return [Prepared(parts[0], parts[1], 4)]
+
+
+class Recorder:
+    """A source over a list of trials that remembers everything."""
+
+    def __init__(self, trials, stop_after=None):
+        self.waiting = list(trials)
+        self.stop_after = stop_after or {}
+        self.reports = {trial.number: [] for trial in trials}
+        self.ends = {}
+
+    def ask(self):
+        return self.waiting.pop(0) if self.waiting else None
+
+    def report(self, number, epoch, metrics):
+        assert number not in self.ends, "a report after the end"
+        self.reports[number].append((epoch, metrics))
+        return epoch < self.stop_after.get(number, 10**9)
+
+    def tell(self, number, failure=None, details=""):
+        self.ends.setdefault(number, (failure, details))
+
+    @property
+    def exhausted(self):
+        return not self.waiting and len(self.ends) == len(self.reports)
+
+
+def trials(count, epochs=3, **config):
+    small = {"hidden_dim": 8, "embedding_dim": 4, "batch_size": 16}
+    return [Trial(n, "triplet", small | config, seed=n, epochs=epochs) for n in range(count)]
+
+
+@pytest.fixture(scope="module")
+def run():
+    """Runs a source on a runner, which is opened once for all tests of this file."""
+    with contextlib.ExitStack() as stack:
+        calls = {}
+
+        def run(runner, source, rows=None):
+            if runner not in calls:
+                calls[runner] = stack.enter_context(runner.opened(Slots(1 if runner is inline else 2, 0, 1), 1 << 20))
+            calls[runner](source, rows or data())
+            return source
+
+        yield run
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_every_trial_reports_every_epoch_and_ends(runner, run):
+    source = run(runner, Recorder(trials(3)))
+    assert source.exhausted
+    assert source.ends == {number: (None, "") for number in range(3)}
+    for reports in source.reports.values():
+        assert [epoch for epoch, _ in reports] == [1, 2, 3]
+        assert all(0 < metrics["val_map"] <= 1 for _, metrics in reports)
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_a_trial_stops_when_the_source_says_so(runner, run):
+    source = run(runner, Recorder(trials(3, epochs=6), stop_after={0: 1, 1: 4}))
+    assert source.exhausted
+    assert [len(source.reports[number]) for number in range(3)] == [1, 4, 6]
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_a_trial_that_raises_fails_alone_with_one_line(runner, run):
+    listed = trials(3)
+    listed[1] = Trial(1, "no_such_method", {}, 0, 3)
+    source = run(runner, Recorder(listed))
+    assert source.exhausted
+    assert "no_such_method" in source.ends[1][0]
+    assert "\n" not in source.ends[1][0]
+    assert source.ends[0] == source.ends[2] == (None, "")
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_a_loss_that_is_not_finite_fails_the_trial(runner, run):
+    rows = data()
+    rows[0].train.visual[:, 2] = np.nan
+    source = run(runner, Recorder(trials(2)), rows)
+    assert source.exhausted
+    assert [failure for failure, _ in source.ends.values()] == ["loss is nan in epoch 1"] * 2
+    assert not source.reports[0]
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_weights_are_saved_where_the_trial_says(runner, run, tmp_path):
+    import safetensors.numpy
+
+    listed = [Trial(0, "triplet", trials(1)[0].config, 0, 2, save_to=str(tmp_path / "weights"))]
+    run(runner, Recorder(listed))
+    tensors = safetensors.numpy.load_file(tmp_path / "weights")
+    assert tensors["params.head.weight"].shape == (4, 4)
+
+
+@pytest.mark.ray
+def test_runners_agree_on_every_number(run):
+    one, two = run(inline, Recorder(trials(3))), run(tune_processes, Recorder(trials(3)))
+    for number in range(3):
+        for (epoch, ours), (other_epoch, theirs) in zip(one.reports[number], two.reports[number], strict=True):
+            assert epoch == other_epoch
+            for name in ("loss", "val_map", "val_map_a2v", "lr"):
+                assert ours[name] == theirs[name]
+
+
+def test_an_error_of_the_report_function_is_not_taken_for_the_trials(monkeypatch):
+    class Stop(BaseException):
+        pass
+
+    def report(epoch, metrics):
+        raise Stop
+
+    with pytest.raises(Stop):
+        avtune.runners.work.work(trials(1)[0], data(), report, device="cpu")
+
+    def full(epoch, metrics):
+        raise OSError("no space left")
+
+    with pytest.raises(OSError, match="no space"):
+        avtune.runners.work.work(trials(1)[0], data(), full, device="cpu")
+
+
+def test_a_failure_has_one_line_and_the_traceback_behind(monkeypatch):
+    def broken(*arguments, **more):
+        raise RuntimeError("first line\nsecond line")
+
+    monkeypatch.setattr(avtune.runners.work, "train", broken)
+    failure = avtune.runners.work.work(trials(1)[0], data(), lambda *a: True, device="cpu")
+    assert failure.line == "RuntimeError: first line"
+    assert "Traceback" in failure.details
+    monkeypatch.setattr(avtune.runners.work, "train", lambda *a, **m: (_ for _ in ()).throw(TrialFailed("nan")))
+    assert avtune.runners.work.work(trials(1)[0], data(), lambda *a: True, device="cpu").line == "nan"
+    assert json.dumps(failure.line)

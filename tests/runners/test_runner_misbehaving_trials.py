@@ -1,0 +1,104 @@
+"""Worker processes that die, report nonsense or leave slowly: the traps of Ray Tune, each with its test."""
+
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from avtune.runners import tune_processes
+from avtune.runners._base import Slots
+from avtune.trial import Trial
+from test_runner_conformance import Recorder, data
+
+pytestmark = pytest.mark.ray
+
+_START_UP = """
+import importlib.abc, importlib.util, sys
+
+class Finder(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name != "avtune.runners.work":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        run = spec.loader.exec_module
+        def exec_module(module):
+            run(module)
+            sys.path.insert(0, {folder!r})
+            import planted
+            module.train = planted.train
+        spec.loader.exec_module = exec_module
+        return spec
+
+sys.meta_path.insert(0, Finder())
+"""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """Runs a source with `planted.train` in place of the training, planted through Python's own start-up hook."""
+    folder = tmp_path_factory.mktemp("start_up")
+    (folder / "sitecustomize.py").write_text(_START_UP.format(folder=str(Path(__file__).parent)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(folder))
+        with tune_processes.opened(Slots(2, 0, 1), 1 << 20) as call:
+            yield lambda source: call(source, data())
+
+
+def trials(kind, count):
+    return [Trial(number, kind, {}, 0, 3) for number in range(count)]
+
+
+class Killer(Recorder):
+    """Kills the process of trial 1 after its first epoch; the planted training tells its process id."""
+
+    def report(self, number, epoch, metrics):
+        if number == 1 and epoch == 1:
+            os.kill(int(metrics["pid"]), signal.SIGKILL)
+        return super().report(number, epoch, metrics)
+
+
+def test_a_trial_whose_process_is_killed_fails_and_the_others_go_on(run):
+    source = Killer(trials("pids", 4))
+    run(source)
+    assert source.exhausted
+    assert source.ends[1][0] == "its process died"
+    assert [source.ends[number][0] for number in (0, 2, 3)] == [None] * 3
+
+
+def test_trials_keep_the_working_directory(run):
+    source = Recorder(trials("pids", 1))
+    run(source)
+    assert source.reports[0][0][1]["cwd"] == str(Path.cwd())
+
+
+def test_odd_metric_values_reach_the_source_and_hurt_nobody(run):
+    source = Recorder(trials("odd", 4))
+    run(source)
+    assert source.exhausted
+    seen = [source.reports[number][0][1].get("val_map") for number in range(4)]
+    assert seen[0] is None
+    assert np.isnan(seen[1])
+    assert "object" in seen[2]
+    assert seen[3] is None
+
+
+def test_slow_leavers_do_not_hang_reused_workers(run):
+    """A worker that needs longer than Tune's default of 2 s to leave a stopped trial is used again all the same."""
+    source = Recorder(trials("slow", 3), stop_after={0: 1, 1: 1})
+    run(source)
+    assert source.exhausted
+    assert [failure for failure, _ in source.ends.values()] == [None] * 3
+    pids = {metrics["pid"] for reports in source.reports.values() for _, metrics in reports}
+    assert len(pids) == 2, "two workers served three trials"
+
+
+def test_an_error_of_the_source_ends_the_run_and_comes_out(run):
+    class Full(Recorder):
+        def report(self, number, epoch, metrics):
+            raise OSError("no space left")
+
+    with pytest.raises(OSError, match="no space left"):
+        run(Full(trials("pids", 4)))
