@@ -6,8 +6,8 @@ two latent nuisances of its own by a random two-layer tanh network, plus strong 
 random loudness. Some training labels are wrong (they stay wrong in a validation split); test labels are all right.
 
 Difficulty, by standard MAP on the test split with a two-encoder triplet network of 256 units (27 epochs, seed 0):
-untrained 0.10, CCA 0.33, cluster-CCA 0.37, tuned 0.72; of 16 configurations drawn at random from wide ranges, the median
-reached 0.42 and one in four 0.60.
+untrained 0.10, CCA 0.33, cluster-CCA 0.37, tuned 0.72; of 16 configurations drawn at random from wide ranges,
+the median reached 0.42 and one in four 0.60.
 """
 
 from __future__ import annotations

@@ -54,7 +54,8 @@ def validation_folds(
         if folds > least:
             allowed = f"allowed: 2 to {least} folds" if least > 1 else "add clips, or remove the class"
             raise UserError(
-                f"{folds} folds need {folds} training clips of every class and class {rarest} has {least}; {allowed}"
+                f"{folds} folds need {folds} training clips of every class and class {rarest} (from 0) has {least}; "
+                f"{allowed}"
             )
         splits = StratifiedKFold(folds, shuffle=True, random_state=seed).split(rows, labels)
         rng = np.random.default_rng(seed)
@@ -63,7 +64,7 @@ def validation_folds(
     if not 0 < fraction < 1:
         raise UserError(f"a split fraction of {fraction:g}; allowed: above 0 and below 1")
     if least < 2:
-        raise UserError(f"class {rarest} has one training clip; a validation split needs two of every class")
+        raise UserError(f"class {rarest} (from 0) has one training clip; a validation split needs two of every class")
     size = round(fraction * len(rows))
     if not len(classes) <= size <= len(rows) - len(classes):
         raise UserError(
@@ -103,8 +104,8 @@ class Scaler:
         mean = sum(block.sum(axis=0) for block in _blocks(x)) / count
         variance = sum(np.square(block - mean).sum(axis=0) for block in _blocks(x)) / count
         std = np.sqrt(variance).astype(np.float32)
-        constant = (x.max(axis=0) == x.min(axis=0)) | (std == 0)
-        return cls(mean.astype(np.float32), np.where(constant, np.float32(1), std))
+        # A constant column has std 0 exactly: float64 holds the sum of up to 2^29 equal float32 values.
+        return cls(mean.astype(np.float32), np.where(std == 0, np.float32(1), std))
 
     def transform(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Float32 [N, D], C-contiguous, new."""

@@ -73,10 +73,14 @@ def test_a_rare_class_is_on_both_sides() -> None:
 @pytest.mark.parametrize(
     ("counts", "how", "said"),
     [
-        ([5, 4], {"folds": 5}, "5 folds need 5 training clips of every class and class 1 has 4; allowed: 2 to 4 folds"),
-        ([5, 1], {"folds": 2}, "class 1 has 1; add clips, or remove the class"),
+        (
+            [5, 4],
+            {"folds": 5},
+            "5 folds need 5 training clips of every class and class 1 .from 0. has 4; allowed: 2 to 4 folds",
+        ),
+        ([5, 1], {"folds": 2}, "class 1 .from 0. has 1; add clips, or remove the class"),
         ([5, 4], {"folds": 1}, "1 folds; allowed: 2 to 4"),
-        ([5, 1], {"fraction": 0.5}, "class 1 has one training clip"),
+        ([5, 1], {"fraction": 0.5}, "class 1 .from 0. has one training clip"),
         ([5, 5], {"fraction": 0.0}, "fraction of 0; allowed: above 0 and below 1"),
         ([5, 5], {"fraction": 1.0}, "fraction of 1; allowed"),
         ([5, 5], {"fraction": float("nan")}, "fraction of nan; allowed"),
@@ -88,11 +92,11 @@ def test_what_cannot_be_split_is_named(counts: list[int], how: dict[str, float],
         validation_folds(labels_of(counts), **how, seed=0)  # type: ignore[arg-type]
 
 
-finite = st.floats(-1000, 1000, width=32)
+eighths = st.integers(-8000, 8000).map(lambda n: n / 8)
 
 
 @settings(deadline=None, max_examples=50)
-@given(npst.arrays(np.float32, st.tuples(st.integers(1, 20), st.integers(1, 4)), elements=finite))
+@given(npst.arrays(np.float32, st.tuples(st.integers(1, 20), st.integers(1, 4)), elements=eighths))
 def test_scaler_standardises_what_it_was_fitted_on(x: np.ndarray) -> None:
     scaler = Scaler.fit(x)
     assert scaler.mean.dtype == scaler.std.dtype == np.float32
@@ -121,6 +125,13 @@ def test_scaler_crosses_its_blocks() -> None:
 def test_scaler_keeps_precision_of_a_large_mean() -> None:
     x = (1000 + np.random.default_rng(0).normal(size=(20000, 1))).astype(np.float32)
     assert abs(Scaler.fit(x).std[0] - x.astype(np.float64).std()) < 1e-6
+
+
+def test_scaler_takes_a_spread_below_float32_for_a_constant() -> None:
+    x = np.array([[1e-45], [0]], np.float32)
+    scaler = Scaler.fit(x)
+    assert scaler.std[0] == 1
+    assert np.isfinite(scaler.transform(x)).all()
 
 
 def test_scaler_is_frozen() -> None:

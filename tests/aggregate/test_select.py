@@ -1,0 +1,126 @@
+import pytest
+
+from avtune.aggregate.repeats import Repeats, Result
+from avtune.aggregate.select import Candidate, candidates, repeat_seed, repeat_trials, repeated, winner
+from avtune.methods import METHODS, hypers_of
+from avtune.space import parse
+from avtune.study.study import Record
+from avtune.trial import Trial
+
+SPACE = parse(
+    "method: triplet\nspace: {margin: {type: float, low: 0.1, high: 1.0}}\nsearch: {trials: 5}\n"
+    "early_stopping: {epochs: 4}\nfinal: {finalists: 2, seeds: 3}",
+    file="s.yaml",
+    hypers_of=hypers_of,
+    method_names=METHODS,
+)
+
+
+def record(number, **values):
+    config = SPACE.defaults() | {"margin": 0.1 * number}
+    return Record(Trial(number, "triplet", config, number, 4), "COMPLETE", {int(k[1:]): v for k, v in values.items()})
+
+
+def test_finalists_are_the_best_and_the_default_is_compared_with():
+    chosen = candidates([record(4, e1=0.5), record(3, e1=0.4), record(1, e1=0.3)], SPACE)
+    assert [candidate.number for candidate in chosen] == [4, 3, None]
+    assert chosen[-1].config == SPACE.defaults()
+
+
+def test_a_finalist_that_is_the_default_is_not_run_twice():
+    default = Record(Trial(0, "triplet", SPACE.defaults(), 0, 4), "COMPLETE", {1: 0.9})
+    assert [c.number for c in candidates([default, record(3, e1=0.4)], SPACE)] == [0, 3]
+
+
+def test_all_candidates_get_the_same_fresh_seeds():
+    chosen = candidates([record(4, e1=0.5), record(3, e1=0.4)], SPACE)
+    trials = repeat_trials(chosen, SPACE)
+    seeds = [repeat_seed(SPACE, index) for index in range(3)]
+    assert [trial.seed for trial in trials] == seeds * 3
+    assert len(set(seeds)) == 3
+    assert [trial.config["margin"] for trial in trials] == [0.4] * 3 + [pytest.approx(0.3)] * 3 + [0.2] * 3
+
+
+def test_a_candidate_is_scored_at_one_epoch_for_all_its_seeds():
+    # Each seed peaks elsewhere; the mean curve peaks at epoch 2.
+    runs = [Result({1: 0.9, 2: 0.6, 3: 0.1}, 1.0), Result({1: 0.1, 2: 0.6, 3: 0.8}, 1.0)]
+    row = repeated([Candidate(0, {})], runs)[0]
+    assert (row.epoch, row.values) == (2, (0.6, 0.6))
+    assert row.mean == pytest.approx(0.6)
+    assert row.spread == 0.0
+
+
+def test_the_winner_has_the_best_mean_and_the_default_cannot_win():
+    chosen = [Candidate(7, {}), Candidate(2, {}), Candidate(None, {})]
+    runs = [Result({1: value}, 1.0) for value in (0.4, 0.6, 0.55, 0.55, 0.9, 0.9)]
+    assert winner(repeated(chosen, runs)).candidate.number == 2
+
+
+def test_a_finalist_with_a_failed_seed_cannot_win():
+    chosen = [Candidate(7, {}), Candidate(2, {})]
+    runs = [Result({1: 0.9}, 1.0), Result({}, 1.0, "loss is nan"), Result({1: 0.1}, 1.0), Result({1: 0.2}, 1.0)]
+    rows = repeated(chosen, runs)
+    assert rows[0].failure == "loss is nan"
+    assert winner(rows).candidate.number == 2
+    assert winner(rows[:1]) is None
+
+
+def repeats(path, trials, stage="finalists"):
+    notes = []
+    return Repeats(path, stage, trials, on_done=lambda done, total: None, note=notes.append), notes
+
+
+def drive(source, most=99):
+    for _ in range(most):
+        trial = source.ask()
+        if trial is None:
+            return
+        for epoch in (1, 2):
+            assert source.report(trial.number, epoch, {"val_map": 0.1 * epoch + trial.seed, "seconds": 2.0})
+        source.tell(trial.number)
+
+
+def test_repeats_run_everything_once_and_keep_their_order(tmp_path):
+    trials = [Trial(9, "triplet", {"margin": 0.1}, seed, 2) for seed in range(4)]
+    source, _ = repeats(tmp_path / "r.jsonl", trials)
+    drive(source)
+    assert source.exhausted
+    assert [result.curve[1] for result in source.results] == pytest.approx([0.1, 1.1, 2.1, 3.1])
+    assert [result.seconds for result in source.results] == [4.0] * 4
+
+
+def test_repeats_that_are_done_are_not_done_again(tmp_path):
+    trials = [Trial(0, "triplet", {"margin": 0.1}, seed, 2) for seed in range(4)]
+    first, _ = repeats(tmp_path / "r.jsonl", trials)
+    drive(first, most=2)
+    with (tmp_path / "r.jsonl").open("a") as file:
+        file.write('{"run": "torn')
+    second, _ = repeats(tmp_path / "r.jsonl", trials)
+    asked = []
+    while (trial := second.ask()) is not None:
+        asked.append(trial.seed)
+        second.report(trial.number, 1, {"val_map": 0.3, "seconds": 1.0})
+        second.tell(trial.number)
+    assert asked == [2, 3]
+    assert second.results[0].curve == first._results[0].curve
+    third, _ = repeats(tmp_path / "r.jsonl", trials, stage="retraining")
+    assert len([third.ask() for _ in range(4)]) == 4
+
+
+def test_a_run_whose_weights_are_gone_is_done_again(tmp_path):
+    trials = [Trial(0, "triplet", {}, 1, 2, save_to=str(tmp_path / "weights"))]
+    first, _ = repeats(tmp_path / "r.jsonl", trials)
+    drive(first)
+    assert repeats(tmp_path / "r.jsonl", trials)[0].ask() is not None
+    (tmp_path / "weights").touch()
+    assert repeats(tmp_path / "r.jsonl", trials)[0].ask() is None
+
+
+def test_a_failed_repeat_is_kept_with_its_reason(tmp_path):
+    trials = [Trial(0, "triplet", {}, seed, 2) for seed in range(2)]
+    source, notes = repeats(tmp_path / "r.jsonl", trials)
+    source.tell(source.ask().number, "it burned", "flames")
+    trial = source.ask()
+    assert not source.report(trial.number, 1, {"val_map": float("nan"), "seconds": 1.0})
+    assert [result.failure for result in source.results] == ["it burned", "val_map is nan after epoch 1"]
+    assert "flames" in notes[0]

@@ -1,0 +1,40 @@
+"""A small dataset on disk and a space that trains in a moment."""
+
+import numpy as np
+
+from avtune.data.dataset import Dataset, Split
+from avtune.data.formats import write_hdf5
+
+SPACE = """
+method: triplet
+space:
+  margin: {type: float, low: 0.1, high: 1.0}
+  lr: {type: float, low: 1e-2, high: 1e-1, log: true}
+  hidden_dim: 8
+  embedding_dim: 4
+  batch_size: 16
+search: {trials: 5, seed: 1}
+early_stopping: {epochs: 6, grace: 1, factor: 2}
+validation: {fraction: 0.25}
+final: {finalists: 2, seeds: 2}
+"""
+
+
+def toy_dataset(seed=0, classes=3, train=60, test=24, dims=(10, 7)):
+    """Two views of separated classes, of dimensions that are nobody's default."""
+    draw = np.random.default_rng(seed)
+    centres = [draw.normal(size=(classes, dim)) * 4 for dim in dims]
+
+    def split(size):
+        labels = np.arange(size) % classes
+        views = [(centre[labels] + draw.normal(size=(size, centre.shape[1]))).astype(np.float32) for centre in centres]
+        return Split(views[0], views[1], labels)
+
+    return Dataset("toy", split(train), split(test), tuple(f"class {c}" for c in range(classes)), "generated")
+
+
+def write_toy(folder, **more):
+    """Writes `toy.h5` and `space.yaml`; returns their paths."""
+    write_hdf5(toy_dataset(**more), folder / "toy.h5")
+    (folder / "space.yaml").write_text(SPACE)
+    return folder / "toy.h5", folder / "space.yaml"
