@@ -7,6 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+
+# Small tensors: more threads only wait for each other, for seconds on a busy machine.
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

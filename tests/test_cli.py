@@ -7,9 +7,9 @@ import re
 import numpy as np
 import pytest
 import yaml
+from toy import SPACE, toy_dataset, write_toy
 
 from avtune.cli import main
-from toy import SPACE, toy_dataset, write_toy
 
 
 @pytest.fixture(scope="module")
@@ -17,10 +17,8 @@ def done(tmp_path_factory):
     """A finished search."""
     folder = tmp_path_factory.mktemp("done")
     data, space = write_toy(folder)
-    code = main(
-        ["search", str(data), "--space", str(space), "--name", "one", "--results", str(folder / "results")]
-        + ["--runner", "inline", "--gpus", "0"]
-    )
+    where = ["--name", "one", "--results", str(folder / "results")]
+    code = main(["search", str(data), "--space", str(space), *where, "--runner", "inline", "--gpus", "0"])
     assert code == 0
     return folder
 
@@ -57,10 +55,20 @@ def search(folder, *words):
 
 def test_a_search_leaves_everything_that_the_design_lists(done):
     study = done / "results" / "one"
-    for name in (
-        "study.yaml environment.json journal.log curves.jsonl trials.csv tensorboard best.yaml report.html "
-        "final/model.safetensors final/config.yaml final/metrics.json final/MODEL_CARD.md"
-    ).split():
+    for name in [
+        "study.yaml",
+        "environment.json",
+        "journal.log",
+        "curves.jsonl",
+        "trials.csv",
+        "tensorboard",
+        "best.yaml",
+        "report.html",
+        "final/model.safetensors",
+        "final/config.yaml",
+        "final/metrics.json",
+        "final/MODEL_CARD.md",
+    ]:
         assert (study / name).exists(), name
     assert not (study / "final" / "seeds").exists(), "the other seeds' weights are gone"
 
@@ -158,7 +166,7 @@ def test_evaluate_embeddings_is_the_double_loop(kind, capsys, tmp_path):
     labels = draw.integers(0, 4, 60)
     views = [draw.normal(size=(60, 5)) for _ in range(2)]
     if kind == "tied":
-        views = [np.round(view[:, :2]) + [0.0, 3.0] for view in views]
+        views = [np.round(view[:, :2]) + np.array([0.0, 3.0]) for view in views]
     np.savez(tmp_path / "e.npz", audio=views[0], visual=views[1], labels=labels)
     facts = json.loads(call(capsys, "evaluate", "--embeddings", tmp_path / "e.npz", "--json"))
     assert facts["map"] == pytest.approx(slow_map(*views, labels), abs=1e-6)

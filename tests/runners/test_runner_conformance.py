@@ -1,4 +1,4 @@
-"""What every runner must do with whatever a source gives out. `inline` runs in the fast tests, Ray in the marked ones."""
+"""What every runner must do with whatever a source gives out; with Ray in the marked tests."""
 
 import contextlib
 import json
@@ -75,7 +75,7 @@ def run():
 def test_every_trial_reports_every_epoch_and_ends(runner, run):
     source = run(runner, Recorder(trials(3)))
     assert source.exhausted
-    assert source.ends == {number: (None, "") for number in range(3)}
+    assert source.ends == dict.fromkeys(range(3), (None, ""))
     for reports in source.reports.values():
         assert [epoch for epoch, _ in reports] == [1, 2, 3]
         assert all(0 < metrics["val_map"] <= 1 for _, metrics in reports)

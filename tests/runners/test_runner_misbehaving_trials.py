@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from test_runner_conformance import Recorder, data
 
 from avtune.runners import tune_processes
 from avtune.runners._base import Slots
 from avtune.trial import Trial
-from test_runner_conformance import Recorder, data
 
 pytestmark = pytest.mark.ray
 
