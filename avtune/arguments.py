@@ -55,7 +55,7 @@ def parser() -> Parser:
     search.add_argument("--trials", type=int, metavar="N", help="configurations to try; same as --set search.trials=N")
     search.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a value of the space")
     _devices(search)
-    search.add_argument("--runner", help="processes (default) or inline (one trial at a time in this process)")
+    search.add_argument("--precision", help="of the search: bf16 or fp32 (default: bf16 where the device has it)")
     search.add_argument(
         "--deterministic", action="store_true", help="same result however many devices; see the README for the price"
     )
@@ -92,7 +92,6 @@ def parser() -> Parser:
     retrain.add_argument("--classes", metavar="FILE", help="class file of a folder of tfrecord shards")
     retrain.add_argument("--out", type=Path, metavar="FOLDER", help="default: retrained_trial_N in the study")
     _devices(retrain)
-    retrain.add_argument("--runner", help="processes (default) or inline")
 
     data = verb("data", "look at and convert datasets")
     actions = data.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=Parser)
@@ -143,7 +142,9 @@ def _study(to: argparse.ArgumentParser) -> None:
 
 def _devices(to: argparse.ArgumentParser) -> None:
     to.add_argument("--gpus", type=int, metavar="N", help="GPUs to use (default: all; 0: the CPU cores)")
-    to.add_argument("--trials-per-gpu", type=int, default=1, metavar="N", help="trials that share a GPU (1)")
+    to.add_argument("--trials-per-gpu", type=int, default=1, metavar="N", help="processes that share a GPU (1)")
+    to.add_argument("--lanes", type=int, metavar="N", help="trials that an engine trains at a time (default: chosen)")
+    to.add_argument("--runner", help="lanes (default), processes, or inline (one trial at a time in this process)")
 
 
 def _json(to: argparse.ArgumentParser) -> None:

@@ -24,17 +24,19 @@ if TYPE_CHECKING:
     from avtune.study.folder import StudyFolder
 
 
-class Terminated(BaseException):
-    """SIGTERM, as Ctrl-C is KeyboardInterrupt."""
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command.
 
     Returns:
         The exit code.
     """
-    signal.signal(signal.SIGTERM, _terminate)
+    terminated: list[int] = []
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        terminated.append(number)
+        raise KeyboardInterrupt  # of all exceptions a handler can raise, Ray's core lets only this one through
+
+    before = signal.signal(signal.SIGTERM, terminate)
     log: list[Path] = []
     try:
         given = parser().parse_args(argv)
@@ -43,21 +45,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         console.error(str(error))
         return 2
     except KeyboardInterrupt:
-        console.error("interrupted; the same command continues")
-        return 130
-    except Terminated:
-        console.error("terminated; the same command continues")
-        return 143
+        console.error(f"{'terminated' if terminated else 'interrupted'}; the same command continues")
+        return 143 if terminated else 130
     except BrokenPipeError:
         # The reader of our output has gone (`| head`); nothing more can be said.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
         return _our_mistake(error, log)
-
-
-def _terminate(number: int, frame: FrameType | None) -> None:
-    raise Terminated
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _our_mistake(error: Exception, log: list[Path]) -> int:
@@ -87,6 +84,7 @@ def _our_mistake(error: Exception, log: list[Path]) -> int:
 def _search(given: argparse.Namespace, log: list[Path]) -> int:
     from avtune.data import load
     from avtune.data.registry import REGISTRY
+    from avtune.machine import Wish
     from avtune.search import Request, search
     from avtune.study.folder import StudyFolder
 
@@ -104,9 +102,9 @@ def _search(given: argparse.Namespace, log: list[Path]) -> int:
         spec=given.dataset if known else str(Path(given.dataset).resolve()),
         space=space,
         folder=folder,
-        gpus=given.gpus,
-        trials_per_gpu=given.trials_per_gpu,
+        wish=Wish(given.gpus, given.trials_per_gpu, given.lanes),
         runner=given.runner,
+        precision=given.precision,
         deterministic=given.deterministic,
     )
     log[:] = [folder.log]
@@ -187,7 +185,7 @@ def _embed(given: argparse.Namespace, log: list[Path]) -> int:
 def _retrain(given: argparse.Namespace, log: list[Path]) -> int:
     from avtune.aggregate.final import Workshop
     from avtune.data import load
-    from avtune.machine import slots
+    from avtune.machine import Wish, slots
     from avtune.retrain import choose, retrain_trial
     from avtune.search import data_bytes, open_space, runner_named
     from avtune.study.study import Study
@@ -196,7 +194,7 @@ def _retrain(given: argparse.Namespace, log: list[Path]) -> int:
     log.append(folder.log)
     settings = folder.settings()
     name, runner = runner_named(given.runner)
-    places = slots(given.gpus, given.trials_per_gpu, name)
+    wish = Wish(given.gpus, given.trials_per_gpu, given.lanes)
     dataset = load(given.dataset or settings["dataset"]["spec"], classes=given.classes)
     if dataset.digest != settings["dataset"]["digest"]:
         raise UserError(
@@ -204,7 +202,13 @@ def _retrain(given: argparse.Namespace, log: list[Path]) -> int:
             "its content differs; give the right one with --dataset"
         )
     with folder.locked():
-        study = Study(folder, open_space(folder), deterministic=bool(settings["deterministic"]))
+        study = Study(
+            folder,
+            open_space(folder),
+            deterministic=bool(settings["deterministic"]),
+            precision=str(settings["precision"]),
+        )
+        places = slots(wish, name, given.seeds or study.space.final.seeds)
         record = choose(study, given.trial)
         out = given.out or folder.root / f"retrained_trial_{record.number}"
         with console.Progress(0) as progress, runner(places, data_bytes(dataset, 0)) as run:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from avtune.errors import UserError
-from avtune.machine import cores, free_disk, slots, versions
+from avtune.machine import Wish, cores, fast_precision, free_disk, slots, versions
 
 _LEAST_DISK = 2 << 30
 _LEAST_SHM = 256 << 20
@@ -49,9 +49,10 @@ def _devices() -> list[dict[str, str]]:
         )
     else:
         rows.append(_finding("ok", "GPUs", "none; trials run on the CPU cores"))
-    for name in ("processes", "inline"):
+    rows.append(_finding("ok", "search precision", fast_precision(len(names))))
+    for name in ("lanes", "processes", "inline"):
         try:
-            rows.append(_finding("ok", f"runner {name}", slots(None, 1, name).text))
+            rows.append(_finding("ok", f"runner {name}", slots(Wish(), name, 200).text))
         except UserError as error:
             rows.append(_finding("bad", f"runner {name}", str(error)))
     return rows

@@ -16,17 +16,17 @@ from avtune.aggregate.final import Workshop, finish
 from avtune.data.dataset import Dataset
 from avtune.data.prepare import for_search
 from avtune.errors import UserError, choices, did_you_mean
-from avtune.machine import environment, slots
+from avtune.machine import Wish, environment, fast_precision, slots
 from avtune.methods import METHODS, hypers_of
 from avtune.report.page import page
 from avtune.report.tensorboard import StudyBoard
-from avtune.runners import inline, tune_processes
-from avtune.runners._base import Runner
+from avtune.runners import inline, tune_lanes, tune_processes
+from avtune.runners._base import Runner, Slots
 from avtune.space import Space, parse
 from avtune.study.folder import StudyFolder, to_yaml, write_text
 from avtune.study.study import Record, Study
 
-RUNNERS: dict[str, Runner] = {"processes": tune_processes.opened, "inline": inline.opened}
+RUNNERS: dict[str, Runner] = {"lanes": tune_lanes.opened, "processes": tune_processes.opened, "inline": inline.opened}
 _FORMAT = 1
 
 
@@ -39,17 +39,19 @@ class Request:
         spec: how the user named it.
         space: the checked space, overrides included.
         folder: where the study is or will be.
-        gpus: None for all there are.
+        wish: how trials are placed.
         runner: a name of `RUNNERS`, None to choose.
+        precision: `fp32`, `bf16`, or None to choose; of the search, the retraining is fp32.
+        deterministic: the same result however many devices.
     """
 
     dataset: Dataset
     spec: str
     space: Space
     folder: StudyFolder
-    gpus: int | None = None
-    trials_per_gpu: int = 1
+    wish: Wish
     runner: str | None = None
+    precision: str | None = None
     deterministic: bool = False
 
 
@@ -65,10 +67,11 @@ def search(request: Request) -> dict[str, Any]:
     """
     name, runner = runner_named(request.runner)
     folder, space = request.folder, request.space
-    places = slots(request.gpus, request.trials_per_gpu, name)
+    places = slots(request.wish, name, space.search.trials)
     validation = space.validation
     folds = for_search(request.dataset, fraction=validation.fraction, folds=validation.folds, seed=space.search.seed)
-    settings = _settings(request, name)
+    precision = _precision(request, places)
+    settings = _settings(request, name, precision)
     changes: list[str] = []
     if folder.exists:
         changes = changes_of(folder, settings, request.space)
@@ -81,14 +84,22 @@ def search(request: Request) -> dict[str, Any]:
             write_text(folder.study_yaml, to_yaml(settings))
         progress = console.Progress(space.search.trials)
         board = StudyBoard(folder.tensorboard, space, objective="val/map")
-        study = Study(folder, space, deterministic=request.deterministic, listeners=[progress, _Board(board)])
+        study = Study(
+            folder,
+            space,
+            deterministic=request.deterministic,
+            precision=precision,
+            listeners=[progress, _Board(board)],
+        )
         try:
             if study.repaired:
                 console.say("the last line of a study file was cut off by a kill; it was repaired")
             for note in space.notes():
                 console.say(f"note: {note}")
             console.say(
-                *console.plan_lines(space, _dataset_line(request), places.text, folder.root, done=len(study.records))
+                *console.plan_lines(
+                    space, _dataset_line(request), f"{places.text}, {precision}", folder.root, done=len(study.records)
+                )
             )
             progress.known(study)
             if study.exhausted and folder.metrics.is_file() and not changes:
@@ -112,7 +123,7 @@ def runner_named(name: str | None) -> tuple[str, Runner]:
     Raises:
         UserError: no runner has that name.
     """
-    name = name or "processes"
+    name = name or "lanes"
     if name not in RUNNERS:
         raise UserError(f"--runner is {name!r}; allowed: {choices(RUNNERS)}{did_you_mean(name, RUNNERS)}")
     return name, RUNNERS[name]
@@ -164,6 +175,8 @@ def changes_of(folder: StudyFolder, settings: Mapping[str, Any], space: Space) -
         refused.append(f"dataset content: {digests[0][:12]} -> {digests[1][:12]} ({old['dataset']['name']})")
     if old["deterministic"] != settings["deterministic"]:
         refused.append(f"deterministic: {old['deterministic']} -> {settings['deterministic']}")
+    if old["precision"] != settings["precision"]:
+        refused.append(f"precision: {old['precision']} -> {settings['precision']}")
     if refused:
         shown = "; ".join(refused[:4]) + (f"; and {len(refused) - 4} more" if len(refused) > 4 else "")
         raise UserError(
@@ -200,7 +213,16 @@ def _read(path: Path, parse_text: Callable[[str], Any]) -> dict[str, Any] | None
     return facts
 
 
-def _settings(request: Request, runner: str) -> dict[str, Any]:
+def _precision(request: Request, places: Slots) -> str:
+    """The search's precision: the one asked for, else that of the study that is continued, else the device's."""
+    if request.precision not in (None, "fp32", "bf16"):
+        raise UserError(f"--precision is {request.precision!r}; allowed: bf16 or fp32")
+    if request.precision is None and request.folder.exists:
+        return str(request.folder.settings().get("precision", "fp32"))
+    return request.precision or fast_precision(places.gpus)
+
+
+def _settings(request: Request, runner: str, precision: str) -> dict[str, Any]:
     data = request.dataset
     return {
         "format": _FORMAT,
@@ -216,7 +238,7 @@ def _settings(request: Request, runner: str) -> dict[str, Any]:
         },
         "runner": runner,
         "deterministic": request.deterministic,
-        "precision": "fp32",
+        "precision": precision,
         "space": request.space.as_dict(),
     }
 

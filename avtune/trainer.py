@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from avtune.data.prepare import Prepared
-from avtune.lanes.engine import EpochResult, Lanes
+from avtune.lanes.engine import Lanes, mean_metrics
 from avtune.lanes.modules import Tensors
 from avtune.methods import Method, check_config, get, static_values
 from avtune.seeds import mix
@@ -56,7 +56,7 @@ def train(trial: Trial, data: Prepared | Sequence[Prepared], report: Report, *, 
     for index, fold in enumerate(folds):
         seed = trial.seed if index == 0 else mix(trial.seed, "fold", index)
         lane_trial = replace(trial, config=config, seed=seed)
-        lanes = Lanes(trial.method, static_values(kind, config), fold, device=device)
+        lanes = Lanes(trial.method, static_values(kind, config), fold, device=device, precision=trial.precision)
         lanes.admit(lane_trial)
         runs.append((lanes, lane_trial))
     epoch = 0
@@ -65,20 +65,11 @@ def train(trial: Trial, data: Prepared | Sequence[Prepared], report: Report, *, 
         failed = next((result.failed for result in results if result.failed), None)
         if failed:
             raise TrialFailed(failed)
-        if not report(epoch, _mean(results)):
+        if not report(epoch, mean_metrics(results)):
             break
     lanes, lane_trial = runs[0]
     params, buffers = lanes.weights(lane_trial)
     return Trained(lanes.method, params, buffers, epoch)
-
-
-def _mean(results: list[EpochResult]) -> dict[str, float]:
-    """The folds' metrics: means, but the seconds of all."""
-    if len(results) == 1:
-        return results[0].metrics
-    merged = {name: float(np.mean([r.metrics[name] for r in results])) for name in results[0].metrics}
-    merged["seconds"] = sum(result.metrics["seconds"] for result in results)
-    return merged
 
 
 @torch.no_grad()

@@ -18,6 +18,7 @@ class Trial:
         config: values of its hyper-parameters; what is missing takes its default.
         seed: decides initialisation, data order and dropout.
         epochs: epochs to train at most.
+        precision: of the large matrix products, `fp32` or `bf16`; weights, losses and optimiser are fp32 in both.
         save_to: file for the trained weights, or None to forget them.
     """
 
@@ -26,6 +27,7 @@ class Trial:
     config: Mapping[str, Value]
     seed: int
     epochs: int
+    precision: str = "fp32"
     save_to: str | None = None
 
 

@@ -4,6 +4,7 @@ import numpy as np
 
 from avtune.data.dataset import Dataset, Split
 from avtune.data.formats import write_hdf5
+from avtune.data.prepare import Prepared
 
 SPACE = """
 method: triplet
@@ -38,3 +39,16 @@ def write_toy(folder, **more):
     write_hdf5(toy_dataset(**more), folder / "toy.h5")
     (folder / "space.yaml").write_text(SPACE)
     return folder / "toy.h5", folder / "space.yaml"
+
+
+def toy_prepared(seed=0, classes=4, clips=96, dims=(10, 14)):
+    """Two views of well separated classes."""
+    draw = np.random.default_rng(seed)
+    labels = np.arange(clips) % classes
+    views = [
+        (draw.normal(size=(classes, dim))[labels] * 2 + draw.normal(size=(clips, dim))).astype(np.float32)
+        for dim in dims
+    ]
+    half = clips // 2
+    parts = [Split(views[0][at], views[1][at], labels[at]) for at in (slice(0, half), slice(half, clips))]
+    return Prepared(parts[0], parts[1], classes)

@@ -70,7 +70,7 @@ def finish(study: Study, dataset: Dataset, folds: Sequence[Prepared], shop: Work
         first = next((record.reason for record in study.records if record.reason), "no trial ran")
         raise NoWinner(f"every trial failed; the first: {first}")
     chosen = candidates(ranking, space)
-    results = _run(folder, "finalists", repeat_trials(chosen, space), folds, shop)
+    results = _run(folder, "finalists", repeat_trials(chosen, space, study.precision), folds, shop)
     rows = repeated(chosen, results)
     best = winner(rows)
     if best is None:
@@ -158,7 +158,9 @@ def _retrain(
     scratch = folder.final / "seeds"
     scratch.mkdir(parents=True, exist_ok=True)
     trials = [
-        Trial(0, space.method, row.candidate.config, seed, row.epoch, str((scratch / f"{name}-{index}").resolve()))
+        Trial(
+            0, space.method, row.candidate.config, seed, row.epoch, save_to=str((scratch / f"{name}-{index}").resolve())
+        )
         for name, row in entries.items()
         for index, seed in enumerate(seeds)
     ]

@@ -77,6 +77,9 @@ class Repeats:
             self._curves[number][epoch] = value
         return True
 
+    def should_stop(self, number: int) -> bool:
+        return number in self._results
+
     def tell(self, number: int, failure: str | None = None, details: str = "") -> None:
         if number in self._results:
             return
@@ -102,5 +105,5 @@ class Repeats:
 
 def _key(stage: str, trial: Trial) -> str:
     """Names a run by what decides its result."""
-    facts = [stage, trial.method, sorted(trial.config.items()), trial.seed, trial.epochs]
+    facts = [stage, trial.method, sorted(trial.config.items()), trial.seed, trial.epochs, trial.precision]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:24]

@@ -59,10 +59,11 @@ def candidates(ranking: Sequence[Record], space: Space) -> list[Candidate]:
     return chosen
 
 
-def repeat_trials(chosen: Sequence[Candidate], space: Space) -> list[Trial]:
-    """The runs of every candidate over `final.seeds` seeds: candidate by candidate, the same fresh seeds for all."""
+def repeat_trials(chosen: Sequence[Candidate], space: Space, precision: str = "fp32") -> list[Trial]:
+    """The runs of every candidate over `final.seeds` seeds: candidate by candidate, the same fresh seeds for all, in
+    the search's precision."""
     return [
-        Trial(0, space.method, candidate.config, repeat_seed(space, index), space.early_stopping.epochs)
+        Trial(0, space.method, candidate.config, repeat_seed(space, index), space.early_stopping.epochs, precision)
         for candidate in chosen
         for index in range(space.final.seeds)
     ]

@@ -11,7 +11,7 @@ Legend: L lanes, B rows of a batch, N rows of a set, D embedding.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from avtune.data.prepare import Prepared
 from avtune.hyper import Value
-from avtune.lanes.modules import Tensors
+from avtune.lanes.modules import Tensors, matrix_precision
 from avtune.lanes.noise import init_generator, row_order, step_keys
 from avtune.lanes.optimizer import AdamW
 from avtune.methods import Batch, Method, Progress, get, static_values
@@ -51,6 +51,7 @@ class Lanes:
         capacity: most lanes at a time.
         device: where the stacks live.
         dtype: of weights and data; float64 is for tests.
+        precision: of the large matrix products in training, see `modules.matrix_precision`. Validation is fp32.
     """
 
     def __init__(
@@ -62,9 +63,11 @@ class Lanes:
         capacity: int = 1,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
+        precision: str = "fp32",
     ) -> None:
         self._device = torch.device(device)
         self._dtype = dtype
+        self._precision = precision
         self._type = get(method)
         self.method: Method = self._type(static, data.audio_dim, data.visual_dim, data.num_classes)
         self._data = data
@@ -181,7 +184,8 @@ class Lanes:
             keys = torch.tensor(step_keys(seeds, done), device=self._device)
             batch = Batch(self._audio[rows], self._visual[rows], self._labels[rows], keys)
             leaves = {name: value.detach().requires_grad_() for name, value in params.items()}
-            losses = self.method.loss(leaves, buffers, batch, hyper, progress)
+            with matrix_precision(self._precision):
+                losses = self.method.loss(leaves, buffers, batch, hyper, progress)
             # Lanes share no weights: the gradient of the sum is each lane's own gradient.
             grads = torch.autograd.grad(losses["loss"].sum(), list(leaves.values()), materialize_grads=True)
             steps = torch.tensor(done + 1, device=self._device)
@@ -224,6 +228,15 @@ class Lanes:
 
     def _put(self, array: np.ndarray) -> Tensor:
         return torch.tensor(array, device=self._device, dtype=self._dtype)
+
+
+def mean_metrics(results: Sequence[EpochResult]) -> dict[str, float]:
+    """The metrics of a trial's folds: means, but the seconds of all."""
+    if len(results) == 1:
+        return results[0].metrics
+    merged = {name: float(np.mean([r.metrics[name] for r in results])) for name in results[0].metrics}
+    merged["seconds"] = sum(result.metrics["seconds"] for result in results)
+    return merged
 
 
 _KINDS = ("params", "buffers", "moments")

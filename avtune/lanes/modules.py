@@ -6,6 +6,9 @@ Legend: L lanes, B rows of a batch, I inputs, O outputs, H features of a hidden 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -25,8 +28,44 @@ def init_linear(generator: torch.Generator, num_in: int, num_out: int, *, bias: 
     return made
 
 
+_precision = "fp32"
+
+
+@contextmanager
+def matrix_precision(name: str) -> Iterator[None]:
+    """Within the block `linear` multiplies in this precision: `fp32`, or `bf16` (inputs rounded to bfloat16, sums in
+    fp32, the result rounded to bfloat16 once). All else stays as it is. Not for several threads at a time."""
+    global _precision
+    assert name in ("fp32", "bf16"), name
+    before, _precision = _precision, name
+    try:
+        yield
+    finally:
+        _precision = before
+
+
+class _LinearBF16(torch.autograd.Function):
+    """x @ weight with all three products of forward and backward in bfloat16."""
+
+    @staticmethod
+    def forward(ctx: Any, x_LBI: Tensor, weight_LIO: Tensor) -> Tensor:
+        x, weight = x_LBI.bfloat16(), weight_LIO.bfloat16()
+        ctx.save_for_backward(x, weight)
+        return torch.bmm(x, weight).to(x_LBI.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor]:
+        x, weight = ctx.saved_tensors
+        grad_LBO = grads[0].bfloat16()
+        grad_x = torch.bmm(grad_LBO, weight.transpose(1, 2)).to(grads[0].dtype) if ctx.needs_input_grad[0] else None
+        return grad_x, torch.bmm(x.transpose(1, 2), grad_LBO).to(grads[0].dtype)
+
+
 def linear(x_LBI: Tensor, weight_LIO: Tensor, bias_LO: Tensor | None) -> Tensor:
-    """`x @ weight + bias` for each lane: [L, B, O]."""
+    """`x @ weight + bias` for each lane: [L, B, O]; see `matrix_precision`."""
+    if _precision == "bf16":
+        product: Tensor = _LinearBF16.apply(x_LBI, weight_LIO)  # type: ignore[no-untyped-call]
+        return product if bias_LO is None else product + bias_LO[:, None]
     if bias_LO is None:
         return torch.bmm(x_LBI, weight_LIO)
     return torch.baddbmm(bias_LO[:, None], x_LBI, weight_LIO)

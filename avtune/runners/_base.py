@@ -20,6 +20,9 @@ class Source(Protocol):
     def report(self, number: int, epoch: int, metrics: Mapping[str, float]) -> bool:
         """Takes an epoch's metrics; returns whether the trial goes on."""
 
+    def should_stop(self, number: int) -> bool:
+        """Whether the trial's training is no longer wanted."""
+
     def tell(self, number: int, failure: str | None = None, details: str = "") -> None:
         """The trial has ended. Telling again changes nothing."""
 
@@ -32,14 +35,16 @@ class Slots:
     """Where trials run.
 
     Attributes:
-        count: trials at a time.
+        count: processes at a time.
         gpus: GPUs in all; 0 trains on CPU cores.
-        threads: CPU threads of a trial.
+        threads: CPU threads of a slot.
+        lanes: trials at a time in each slot; 1 for runners without engines.
     """
 
     count: int
     gpus: int
     threads: int
+    lanes: int = 1
 
     @property
     def gpu_share(self) -> float:
@@ -48,9 +53,10 @@ class Slots:
 
     @property
     def text(self) -> str:
-        if not self.gpus:
-            return f"{self.count} at a time on the CPU, {self.threads} thread{'s' * (self.threads > 1)} each"
-        return f"{self.count} at a time on {self.gpus} GPU{'s' * (self.gpus > 1)}"
+        where = f"{self.gpus} GPU{'s' * (self.gpus > 1)}" if self.gpus else "the CPU"
+        if self.lanes > 1:
+            return f"{self.count * self.lanes} at a time on {where}: {self.count} engines of {self.lanes} lanes"
+        return f"{self.count} at a time on {where}, {self.threads} thread{'s' * (self.threads > 1)} each"
 
 
 Run = Callable[[Source, Sequence[Prepared]], None]

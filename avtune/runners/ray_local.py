@@ -11,7 +11,9 @@ import logging
 import os
 import secrets
 import shutil
+import signal
 import tempfile
+import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,7 +59,6 @@ def local_ray(num_cpus: int, num_gpus: int, data_bytes: int) -> Iterator[Path]:
     # Short, because the path of a Unix socket below it must stay under 108 bytes; private, because Ray's logs are not.
     scratch = Path(tempfile.mkdtemp(prefix="avtune-", dir="/tmp" if Path("/tmp").is_dir() else None))
     before = dict(os.environ)
-    mask = os.umask(0o077)
     os.environ.update(_SETTINGS, RAY_AUTH_TOKEN=_TOKEN)
     try:
         with warnings.catch_warnings():
@@ -68,23 +69,62 @@ def local_ray(num_cpus: int, num_gpus: int, data_bytes: int) -> Iterator[Path]:
             for name in ("ray", "ray.tune", "ray.train"):
                 logging.getLogger(name).setLevel(logging.CRITICAL)
             try:
-                ray.init(
-                    address="local",
-                    num_cpus=num_cpus,
-                    num_gpus=num_gpus,
-                    object_store_memory=data_bytes + data_bytes // 2 + (128 << 20),
-                    include_dashboard=False,
-                    log_to_driver=False,
-                    logging_level=logging.CRITICAL,
-                    configure_logging=True,
-                    _temp_dir=str(scratch / "ray"),
-                )
+                with _signals_wait(), _private_files():
+                    ray.init(
+                        address="local",
+                        num_cpus=num_cpus,
+                        num_gpus=num_gpus,
+                        object_store_memory=data_bytes + data_bytes // 2 + (128 << 20),
+                        include_dashboard=False,
+                        log_to_driver=False,
+                        logging_level=logging.CRITICAL,
+                        configure_logging=True,
+                        _temp_dir=str(scratch / "ray"),
+                    )
                 yield scratch
             finally:
-                ray.shutdown()
+                with _signals_wait():
+                    ray.shutdown(wait_for_processes=True)
     finally:
-        os.umask(mask)
         for name in set(os.environ) - set(before):
             del os.environ[name]
         os.environ.update(before)
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _private_files() -> Iterator[None]:
+    """What is started in the block writes files for this user only. The study's own files stay as the user has it."""
+    mask = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(mask)
+
+
+@contextlib.contextmanager
+def _signals_wait() -> Iterator[None]:
+    """Ctrl-C and SIGTERM wait for the end of the block: half a start or half an end of Ray leaves processes behind.
+
+    They then reach the handlers of before. Ray has two handlers of its own for SIGTERM: one in Python, which would exit
+    in the middle of the start and is kept out, and one in its core, which writes to stderr and is replaced afterwards.
+    """
+    import ray._private.utils as ray_utils
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    for each in before:
+        signal.signal(each, lambda number, frame: came.append(number))
+    set_sigterm_handler = ray_utils.set_sigterm_handler
+    ray_utils.set_sigterm_handler = lambda handler: None
+    try:
+        yield
+    finally:
+        ray_utils.set_sigterm_handler = set_sigterm_handler
+        for each, handler in before.items():
+            signal.signal(each, handler)
+    for number in came:
+        signal.raise_signal(number)

@@ -10,6 +10,8 @@ from pathlib import Path
 from safetensors.torch import save
 
 from avtune.data.prepare import Prepared
+from avtune.lanes.modules import Tensors
+from avtune.lanes.worker import one_line
 from avtune.study.folder import write_bytes
 from avtune.trainer import Report, train
 from avtune.trial import Trial, TrialFailed
@@ -48,11 +50,15 @@ def work(trial: Trial, data: Sequence[Prepared], report: Report, *, device: str)
     except TrialFailed as error:
         return Failure(str(error))
     except Exception as error:
-        return Failure(
-            f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}", traceback.format_exc()
-        )
+        return Failure(one_line(error), traceback.format_exc())
     if trial.save_to is not None:
-        tensors = {f"params.{name}": value for name, value in trained.params.items()}
-        tensors |= {f"buffers.{name}": value for name, value in trained.buffers.items()}
-        write_bytes(Path(trial.save_to), save(tensors, {"format": "avtune weights 1"}))
+        save_weights(trial, trained.params, trained.buffers)
     return None
+
+
+def save_weights(trial: Trial, params: Tensors, buffers: Tensors) -> None:
+    """Writes a trial's weights to the file that it names."""
+    assert trial.save_to is not None
+    tensors = {f"params.{name}": value for name, value in params.items()}
+    tensors |= {f"buffers.{name}": value for name, value in buffers.items()}
+    write_bytes(Path(trial.save_to), save(tensors, {"format": "avtune weights 1"}))

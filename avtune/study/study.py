@@ -91,15 +91,23 @@ class Study:
         folder: its folder, made already.
         space: what is searched, with the settings as run.
         deterministic: see the head of this file.
+        precision: of its trials, see `Trial`.
         listeners: e.g. the progress table and TensorBoard.
     """
 
     def __init__(
-        self, folder: StudyFolder, space: Space, *, deterministic: bool = False, listeners: Iterable[Listener] = ()
+        self,
+        folder: StudyFolder,
+        space: Space,
+        *,
+        deterministic: bool = False,
+        precision: str = "fp32",
+        listeners: Iterable[Listener] = (),
     ) -> None:
         self.folder = folder
         self.space = space
         self.deterministic = deterministic
+        self.precision = precision
         self.records: list[Record] = []
         self.repaired = False
         self._listeners = list(listeners)
@@ -206,7 +214,7 @@ class Study:
 
     def _trial(self, number: int, config: Mapping[str, Value]) -> Trial:
         seed = mix(self.space.search.seed, "trial", number)
-        return Trial(number, self.space.method, config, seed, self.space.early_stopping.epochs)
+        return Trial(number, self.space.method, config, seed, self.space.early_stopping.epochs, self.precision)
 
     def _take(self, record: Record, epoch: int, metrics: Mapping[str, float]) -> None:
         record.values[epoch] = metrics["val_map"]

@@ -5,9 +5,8 @@ import itertools
 import numpy as np
 import pytest
 import torch
+from toy import toy_prepared
 
-from avtune.data.dataset import Split
-from avtune.data.prepare import Prepared
 from avtune.lanes.engine import Lanes
 from avtune.lanes.noise import init_generator, step_keys
 from avtune.methods import METHODS, Batch, Progress, check_config, defaults, static_values
@@ -162,19 +161,6 @@ def test_hyper_parameters_are_documented_and_their_defaults_legal(name):
     assert method.name == name
 
 
-def toy_data(seed=0, classes=4, clips=96, dims=(10, 14)):
-    """Two views of well separated classes."""
-    draw = np.random.default_rng(seed)
-    labels = np.arange(clips) % classes
-    views = [
-        (draw.normal(size=(classes, dim))[labels] * 2 + draw.normal(size=(clips, dim))).astype(np.float32)
-        for dim in dims
-    ]
-    half = clips // 2
-    parts = [Split(views[0][at], views[1][at], labels[at]) for at in (slice(0, half), slice(half, clips))]
-    return Prepared(parts[0], parts[1], classes)
-
-
 def run(name, trials, data, *, lanes, dtype=torch.float64, late=0, epochs=4):
     """Trains the trials in `lanes` lanes; `late` of them join after the first epoch. Validation MAP by trial."""
     static = static_values(METHODS[name], trials[0].config)
@@ -209,7 +195,7 @@ def toy_trials(name, count, epochs=(4, 3, 5, 2, 4)):
 
 @pytest.mark.parametrize("name", BY_NAME)
 def test_a_whole_run_in_any_lane_is_the_run_alone(name):
-    data = toy_data()
+    data = toy_prepared()
     trials = toy_trials(name, 5)
     alone = {}
     for trial in trials:
@@ -221,7 +207,7 @@ def test_a_whole_run_in_any_lane_is_the_run_alone(name):
 
 @pytest.mark.parametrize("name", BY_NAME)
 def test_in_float32_lanes_agree_within_1e_4_map(name):
-    data = toy_data()
+    data = toy_prepared()
     trials = toy_trials(name, 3)
     together, _ = run(name, trials, data, lanes=3, dtype=torch.float32)
     for trial in trials:
@@ -233,7 +219,7 @@ def test_in_float32_lanes_agree_within_1e_4_map(name):
 
 @pytest.mark.parametrize("name", BY_NAME)
 def test_learns_separable_classes(name):
-    data = toy_data()
+    data = toy_prepared()
     trial = Trial(0, name, full_config(name, batch_size=24, lr=5e-3, hidden_dim=32), seed=1, epochs=12)
     curve = run(name, [trial], data, lanes=1, dtype=torch.float32)[0][0]
     assert max(value for value, _ in curve) > 0.9
@@ -241,7 +227,7 @@ def test_learns_separable_classes(name):
 
 @pytest.mark.parametrize("name", BY_NAME)
 def test_the_same_seed_gives_the_same_run_and_another_seed_another(name):
-    data = toy_data()
+    data = toy_prepared()
     config = full_config(name)
     curves = [run(name, [Trial(0, name, config, seed, 3)], data, lanes=1)[0][0] for seed in (1, 1, 2)]
     assert curves[0] == curves[1]

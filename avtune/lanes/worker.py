@@ -1,0 +1,220 @@
+"""What an engine does: takes trials, trains them in lanes, reports every epoch, frees the lanes that are stopped.
+
+Knows nothing of where its orders come from: `exchange` takes a message and returns the orders. No Ray here.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from avtune.data.prepare import Prepared
+from avtune.lanes.engine import Lanes, mean_metrics
+from avtune.lanes.modules import Tensors
+from avtune.methods import check_config, get, static_values
+from avtune.seeds import mix
+from avtune.trial import Trial
+
+Save = Callable[[Trial, Tensors, Tensors], None]
+_LONGEST_WAIT = 0.25
+
+
+@dataclass
+class Message:
+    """What an engine says: how many more trials it has room for, and what happened since it last spoke.
+
+    Attributes:
+        want: free lanes.
+        reports: (number, epoch, metrics) of every trial that has trained an epoch.
+        ends: (number, failure or None, details) of every trial that has ended by itself.
+        returned: numbers of trials that it cannot hold after all, to be trained again from their start.
+    """
+
+    want: int
+    reports: list[tuple[int, int, dict[str, float]]] = field(default_factory=list)
+    ends: list[tuple[int, str | None, str]] = field(default_factory=list)
+    returned: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Orders:
+    """What an engine is told.
+
+    Attributes:
+        stop: numbers of trials to leave.
+        trials: trials to train.
+        over: no trial will come any more, and none of this engine's is wanted.
+    """
+
+    stop: Sequence[int]
+    trials: Sequence[Trial]
+    over: bool
+
+
+@dataclass
+class _Group:
+    """The lanes of one group, one set for each fold; a trial has the same place in all."""
+
+    folds: list[Lanes]
+    trials: dict[int, tuple[Trial, list[Trial]]] = field(default_factory=dict)
+
+
+class Worker:
+    """An engine over one device.
+
+    Args:
+        data: the folds that every trial trains on.
+        capacity: trials at a time.
+        device: where.
+        save: called with the trained weights of a trial that wants them kept.
+    """
+
+    def __init__(self, data: Sequence[Prepared], *, capacity: int, device: str, save: Save) -> None:
+        self._data = list(data)
+        self._capacity = capacity
+        self._device = device
+        self._save = save
+        self._groups: dict[tuple[Any, ...], _Group] = {}
+
+    @property
+    def num_trials(self) -> int:
+        return sum(len(group.trials) for group in self._groups.values())
+
+    def run(self, exchange: Callable[[Message], Orders]) -> None:
+        """Works until the orders say that it is over."""
+        wait = 0.001
+        message = self.start()
+        while True:
+            orders = exchange(message)
+            if orders.over and not orders.trials and not self.num_trials:
+                return
+            message = self.step(orders)
+            if message.reports or message.ends or message.returned:
+                wait = 0.001
+            else:  # other engines have what is left, or what the next suggestion must see first
+                time.sleep(wait)
+                wait = min(2 * wait, _LONGEST_WAIT)
+
+    def start(self) -> Message:
+        """The first message."""
+        return Message(self._capacity)
+
+    def step(self, orders: Orders) -> Message:
+        """Follows the orders and trains every trial for an epoch."""
+        for number in orders.stop:
+            self._leave(number)
+        message = Message(0)
+        for trial in orders.trials:
+            self._admit(trial, message)
+        for group in list(self._groups.values()):
+            if group.trials:
+                self._train(group, message)
+        message.want = self._capacity - self.num_trials
+        return message
+
+    def _admit(self, trial: Trial, message: Message) -> None:
+        try:
+            kind = get(trial.method)
+            config = check_config(kind, trial.config)
+            static = static_values(kind, config)
+            key = (trial.method, trial.precision, *sorted(static.items()))
+            if key not in self._groups:
+                folds = [
+                    Lanes(
+                        trial.method,
+                        static,
+                        fold,
+                        capacity=self._capacity,
+                        device=self._device,
+                        precision=trial.precision,
+                    )
+                    for fold in self._data
+                ]
+                self._groups[key] = _Group(folds)
+            group = self._groups[key]
+            lane_trials = [
+                Trial(
+                    trial.number,
+                    trial.method,
+                    config,
+                    trial.seed if index == 0 else mix(trial.seed, "fold", index),
+                    trial.epochs,
+                )
+                for index in range(len(self._data))
+            ]
+            for lanes, one in zip(group.folds, lane_trials, strict=True):
+                lanes.admit(one)
+            group.trials[trial.number] = (trial, lane_trials)
+        except Exception as error:
+            message.ends.append((trial.number, one_line(error), traceback.format_exc()))
+
+    def _train(self, group: _Group, message: Message) -> None:
+        """One epoch of a group's trials."""
+        try:
+            by_fold = [{r.trial.number: r for r in lanes.train_epoch()} for lanes in group.folds]
+        except Exception as error:
+            self._give_up(group, error, message)
+            return
+        for number, (trial, _) in list(group.trials.items()):
+            results = [fold[number] for fold in by_fold]
+            failed = next((result.failed for result in results if result.failed), None)
+            if failed is not None:
+                message.ends.append((number, failed, ""))
+                self._leave(number)
+                continue
+            epoch = results[0].epoch
+            message.reports.append((number, epoch, mean_metrics(results)))
+            if epoch >= trial.epochs:
+                self._finish(number, message)
+
+    def _give_up(self, group: _Group, error: Exception, message: Message) -> None:
+        """The group's stacks are in the middle of an epoch and lost. Out of memory with several trials: they start
+        again, half as many at a time. Anything else is an error in the method, and fails them."""
+        details = traceback.format_exc()
+        again = is_out_of_memory(error) and self._capacity > 1 and len(group.trials) > 1
+        for number in list(group.trials):
+            if again:
+                message.returned.append(number)
+            else:
+                message.ends.append((number, one_line(error), details))
+        for key, one in list(self._groups.items()):
+            if one is group:
+                del self._groups[key]
+        if again:
+            self._capacity = len(group.trials) // 2
+
+    def _finish(self, number: int, message: Message) -> None:
+        group, trial, lane_trials = self._find(number)
+        if trial.save_to is not None:
+            params, buffers = group.folds[0].weights(lane_trials[0])
+            self._save(trial, params, buffers)
+        message.ends.append((number, None, ""))
+        self._leave(number)
+
+    def _leave(self, number: int) -> None:
+        """Frees the trial's lanes; a trial that has left already is no news."""
+        for group in self._groups.values():
+            if number in group.trials:
+                _, lane_trials = group.trials.pop(number)
+                for lanes, one in zip(group.folds, lane_trials, strict=True):
+                    lanes.release(one)
+
+    def _find(self, number: int) -> tuple[_Group, Trial, list[Trial]]:
+        group = next(group for group in self._groups.values() if number in group.trials)
+        return group, *group.trials[number]
+
+
+def one_line(error: Exception) -> str:
+    """An exception as one line: its type and the first line of its text."""
+    text = str(error).strip()
+    return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether the device, or the machine, had no memory left."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)

@@ -1,0 +1,1 @@
+"""Measured claims, one file each: `python -m benchmarks.map`. See README.md beside this file."""

@@ -1,0 +1,238 @@
+"""Several ways to compute one thing, measured side by side: agreement, time in turn, memory in a process of its own.
+
+A side is first tried alone in a child process, under a time and a memory limit: that gives its values and its peak
+memory, and keeps a side that is too slow or too large out of the timed rounds, with the reason. The rest are then
+timed in one process in turn, A B C A B C, so that whatever else the machine does falls on all of them alike.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import multiprocessing
+import os
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import numpy as np
+
+Values = dict[str, float | np.ndarray]
+Call = Callable[[], Values]
+PAUSE = 0.05
+"""Seconds between two timed calls: threads that spin for more work after a call are asleep at the next one."""
+SLOW = 2.0
+"""A side that takes longer than this many seconds is timed in `SLOW_ROUNDS` rounds at most."""
+SLOW_ROUNDS = 3
+
+
+@dataclass(frozen=True)
+class Side:
+    """One way to compute something.
+
+    Attributes:
+        name: as the report shows it.
+        prepare: makes the inputs of a size, untimed, and returns the call that is measured. A module-level function or
+            a `functools.partial` of one: it travels to the child process by name.
+        needs: the distribution that has to be installed, if it is an optional one.
+    """
+
+    name: str
+    prepare: Callable[[int], Call]
+    needs: str | None = None
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one call of a side may take: seconds, and bytes of resident memory."""
+
+    seconds: float
+    memory: int
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One call in a process of its own. `memory`: peak resident bytes above those before the call."""
+
+    seconds: float
+    memory: int
+    values: Values
+
+
+@dataclass
+class Outcome:
+    """What was measured of one side. `left_out` says why nothing was; `ratios` are this side's seconds over the first
+    side's, round by round; `difference` is the largest one from the first side's values, with the name of the value."""
+
+    name: str
+    left_out: str = ""
+    seconds: list[float] = field(default_factory=list)
+    ratios: list[float] = field(default_factory=list)
+    memory: int = 0
+    values: Values = field(default_factory=dict)
+    difference: tuple[float, str] = (0.0, "")
+
+
+def compare(sides: Sequence[Side], size: int, *, warm_size: int, rounds: int, limits: Limits) -> list[Outcome]:
+    """Measures every side at one size; the first side is the one that the others are compared with.
+
+    Args:
+        warm_size: size of the call that warms a child process up, so that loading and compiling take no part.
+        rounds: timed rounds, after one that is thrown away.
+    """
+    outcomes, calls = [], {}
+    for side in sides:
+        outcome = Outcome(side.name)
+        outcomes.append(outcome)
+        if side.needs is not None and installed(side.needs) is None:
+            outcome.left_out = f"{side.needs} is not installed"
+            continue
+        tried = probe(side.prepare, size, warm_size, limits)
+        if isinstance(tried, str):
+            outcome.left_out = tried
+            continue
+        outcome.memory, outcome.values = tried.memory, tried.values
+        outcome.difference = difference(outcomes[0].values, tried.values)
+        calls[side.name] = (side.prepare(size), min(rounds, SLOW_ROUNDS) if tried.seconds > SLOW else rounds)
+    timed = take_turns(calls)
+    for outcome in outcomes:
+        if outcome.name in timed:
+            outcome.seconds = timed[outcome.name]
+            # zip stops at the shorter: a slow side has fewer rounds.
+            outcome.ratios = [
+                one / first for one, first in zip(outcome.seconds, timed.get(sides[0].name, []), strict=False)
+            ]
+    return outcomes
+
+
+def take_turns(calls: dict[str, tuple[Callable[[], object], int]]) -> dict[str, list[float]]:
+    """Seconds of every call, round by round. `calls` gives each call with its number of rounds; every round goes
+    through the calls that still take part, in their order. A round before them warms up and does not count."""
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for turn in range(-1, max((rounds for _, rounds in calls.values()), default=0)):
+        for name, (call, rounds) in calls.items():
+            if turn >= rounds:
+                continue
+            gc.collect()
+            time.sleep(PAUSE)
+            start = time.perf_counter()
+            call()
+            if turn >= 0:
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def probe(prepare: Callable[[int], Call], size: int, warm_size: int, limits: Limits) -> Probe | str:
+    """One call in a child process, after a call of `warm_size` there; why there is no result, in words, otherwise."""
+    context = multiprocessing.get_context("forkserver")  # children come from a process that has only imported torch
+    context.set_forkserver_preload(["torch"])
+    receiver, sender = context.Pipe(duplex=False)
+    child = context.Process(target=_try, args=(sender, prepare, size, warm_size), daemon=True)
+    child.start()
+    sender.close()
+    started = None
+    try:
+        while True:
+            if receiver.poll(0.02):
+                try:
+                    said = receiver.recv()
+                except EOFError:
+                    child.join()
+                    return f"its process ended with exit code {child.exitcode}"
+                if said is not None:
+                    return said  # type: ignore[no-any-return]
+                started = time.perf_counter()
+            if started is not None and time.perf_counter() - started > limits.seconds:
+                return f"over {limits.seconds:g} s"
+            if _memory(child.pid or 0, "VmRSS") > limits.memory:
+                return f"over {limits.memory / 1e9:.1f} GB"
+    finally:
+        child.kill()
+        child.join()
+        receiver.close()
+
+
+def _try(sender: Connection, prepare: Callable[[int], Call], size: int, warm_size: int) -> None:
+    try:
+        prepare(warm_size)()
+        call = prepare(size)
+        before = _start_of_peak()
+        sender.send(None)
+        start = time.perf_counter()
+        values = call()
+        seconds = time.perf_counter() - start
+        sender.send(Probe(seconds, max(0, _peak() - before), values))
+    except MemoryError:
+        sender.send("out of memory")
+    except Exception as error:
+        sender.send(f"failed: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
+
+
+def _start_of_peak() -> int:
+    """Resident bytes now, from which `_peak` counts."""
+    gc.collect()
+    # Memory that was freed but not given back would hide as much of what the call takes.
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+    return _memory(os.getpid(), "VmRSS") or _peak()
+
+
+def _peak() -> int:
+    """Largest number of resident bytes since `_start_of_peak` (of this process's life where there is no /proc)."""
+    in_kilobytes = sys.platform != "darwin"
+    usage = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1024 if in_kilobytes else 1)
+    return _memory(os.getpid(), "VmHWM") or usage
+
+
+def _memory(pid: int, name: str) -> int:
+    """Bytes of a memory line of /proc/PID/status; 0 where there is none."""
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith(f"{name}:"):
+                return int(line.split()[1]) * 1024
+    return 0
+
+
+def available_memory() -> int:
+    """Bytes that new work may take; all there is where the system does not say."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def installed(distribution: str) -> str | None:
+    """Its version; None when it is not installed."""
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
+def difference(first: Values, other: Values) -> tuple[float, str]:
+    """The largest absolute difference among the values that both have, in units of the largest size of that value in
+    `first`, and the value's name."""
+    largest = (0.0, "")
+    for name in first.keys() & other.keys():
+        apart = float(np.abs(np.asarray(other[name]) - first[name]).max())
+        largest = max(largest, (apart / max(float(np.abs(first[name]).max()), 1e-30), name))
+    return largest
+
+
+def spread(values: Sequence[float], digits: int = 3) -> str:
+    """`median (min..max)` with so many significant digits."""
+    median, low, high = (
+        np.format_float_positional(value, digits, fractional=False, trim="-")
+        for value in (statistics.median(values), min(values), max(values))
+    )
+    return f"{median} ({low}..{high})"

@@ -1,0 +1,168 @@
+"""A dated Markdown report: what was measured, by which command, on which machine, with which versions."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+from benchmarks._measure import Limits, Outcome, available_memory, installed, spread
+
+REPORTS = Path(__file__).parent / "reports"
+SHARE_OF_MEMORY = 0.7
+"""Of the memory that is free at the start, what one side may take unless told otherwise."""
+_LOAD_BEFORE = os.getloadavg()[0]
+_VECTOR_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve")
+
+
+def arguments(claim: str, doc: str | None) -> argparse.ArgumentParser:
+    """The options that every benchmark takes."""
+    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{claim}", description=doc and doc.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="smallest sizes, to see that everything runs")
+    parser.add_argument("--rounds", type=int, help="timed rounds")
+    parser.add_argument("--limit", type=float, help="seconds that one call of a side may take")
+    parser.add_argument("--memory", type=float, help="GB that one side may take (70%% of what is free now)")
+    parser.add_argument("--out", type=Path, default=REPORTS, help="folder of the report (benchmarks/reports)")
+    return parser
+
+
+def memory_limit(gigabytes: float | None) -> int:
+    """Bytes that one side may take."""
+    return int(gigabytes * 1e9) if gigabytes else int(SHARE_OF_MEMORY * available_memory())
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; the first column is text, the others are numbers."""
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def comparison(outcomes: Sequence[Outcome], shown: dict[str, str], tolerance: float) -> str:
+    """The table of one size.
+
+    Args:
+        shown: values to show, from their names to the heads of their columns; a side without one shows a dash.
+        tolerance: largest relative difference from the first side's values that counts as the same.
+    """
+    head = ["side", "seconds", "rounds", "times ours", "peak extra memory, MB", *shown.values(), "difference"]
+    rows = []
+    for position, one in enumerate(outcomes):
+        if one.left_out:
+            rows.append([one.name, f"left out: {one.left_out}", *["–"] * (len(head) - 2)])
+            continue
+        apart, name = one.difference
+        verdict = f"{apart:.0e}" if apart <= tolerance else f"{apart:.0e} DISAGREES: {name}"
+        values = [f"{one.values[key]:.6f}" if key in one.values else "–" for key in shown]
+        ratio = "1" if position == 0 else spread(one.ratios) if one.ratios else "–"
+        rows.append(
+            [
+                one.name,
+                spread(one.seconds),
+                str(len(one.seconds)),
+                ratio,
+                f"{one.memory / 1e6:.0f}",
+                *values,
+                "–" if position == 0 else verdict,
+            ]
+        )
+    return table(head, rows)
+
+
+def reading(limits: Limits, tolerance: float) -> str:
+    """How to read `comparison`, for the report."""
+    return (
+        "Seconds: median (least..most) over the rounds, all sides in turn in each. Times ours: a side's seconds over "
+        "ours, round by round. Peak extra memory: resident, over what was resident before the call, in a process of "
+        f"its own. A side is left out where one call takes over {limits.seconds:g} s or {limits.memory / 1e9:.1f} GB. "
+        f"Difference: the largest relative one from our values; up to {tolerance:g} counts as the same."
+    )
+
+
+def problems(outcomes: Sequence[Outcome], size: int, tolerance: float) -> list[str]:
+    """What is wrong with a comparison: our side missing, or a side with another result."""
+    if outcomes[0].left_out:
+        return [f"{size}: {outcomes[0].name}: {outcomes[0].left_out}"]
+    return [
+        f"{size}: {one.name} differs by {one.difference[0]:.1e} in {one.difference[1]}"
+        for one in outcomes
+        if one.difference[0] > tolerance
+    ]
+
+
+def write(claim: str, title: str, sections: Sequence[str], packages: Sequence[str], folder: Path) -> Path:
+    """Writes `<date>-<claim>.md` and returns its path.
+
+    Args:
+        title: the heading.
+        sections: Markdown, in order.
+        packages: distributions whose versions matter, besides Python and avtune.
+    """
+    now = datetime.now(UTC)
+    facts = [
+        ["command", f"`python {shlex.join(sys.orig_argv[1:])}`"],
+        ["date", f"{now:%Y-%m-%d %H:%M} UTC"],
+        *_machine(),
+        ["versions", _versions(packages)],
+    ]
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{now:%Y-%m-%d}-{claim}.md"
+    measured_with = table(["", "measured with"], facts).replace("---:", "---")
+    path.write_text("\n\n".join([f"# {title}", measured_with, *sections]) + "\n")
+    return path
+
+
+def _machine() -> list[list[str]]:
+    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return [
+        ["CPU", _cpu()],
+        ["cores", f"{cores()} usable, torch on {torch.get_num_threads()} threads"],
+        ["memory", f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 1e9:.0f} GB"],
+        ["GPU", ", ".join(gpus) or "none"],
+        ["load before", f"{_LOAD_BEFORE:.1f} (average of the last minute)"],
+    ]
+
+
+def cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _cpu() -> str:
+    # Not avtune.machine, which imports the runners: benchmarks.lanes shows that Ray is not needed.
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    said = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    flags = said.get("flags", said.get("Features", "")).split()
+    model = said.get("model name", platform.machine())
+    family = f" (family {said['cpu family']}, model {said['model']})" if "cpu family" in said else ""
+    return f"{model}{family}; {', '.join(flag for flag in _VECTOR_FLAGS if flag in flags) or 'no vector flags known'}"
+
+
+def _versions(packages: Sequence[str]) -> str:
+    found = [f"python {platform.python_version()}", f"avtune {installed('avtune')} ({_commit()})"]
+    for name in packages:
+        given = torch.__version__ if name == "torch" else installed(name)
+        found.append(f"{name} {given or 'not installed'}")
+    return ", ".join(found)
+
+
+def _commit() -> str:
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(Path(__file__).parents[1]), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        commit, changes = git("rev-parse", "--short", "HEAD"), git("status", "--porcelain", "avtune", "benchmarks")
+    except (OSError, subprocess.CalledProcessError):
+        return "no commit known"
+    return f"commit {commit}{' and changes' if changes else ''}"
