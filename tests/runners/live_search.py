@@ -1,0 +1,199 @@
+"""A search as users start it, in a process of its own, watched from outside through /proc."""
+
+import ipaddress
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from avtune.seeds import mix
+from toy import write_toy
+
+FAILS, HELD = 1, 2
+_TRIALS = 5
+_PATIENCE = 120.0
+
+# Planted through Python's own start-up hook in the processes that train: trial 1 fails, and trials from 2 on wait after
+# the epoch that the file `gate` names, so that a test interrupts what it means to interrupt on a machine of any speed.
+_START_UP = """
+import importlib.abc, importlib.util, pathlib, sys, time
+
+GATE = pathlib.Path(__file__).with_name("gate")
+SEEDS = {seeds}
+
+def planted(train):
+    def run(trial, data, report, **more):
+        if trial.seed not in SEEDS:  # a finalist or a retraining
+            return train(trial, data, report, **more)
+        number = SEEDS.index(trial.seed)
+        if number == {fails}:
+            raise RuntimeError("planted failure\\nWARNING: its second line")
+
+        def waiting(epoch, metrics):
+            goes_on = report(epoch, metrics)
+            while number >= {held} and epoch >= int(GATE.read_text()):
+                time.sleep(0.02)
+            return goes_on
+
+        return train(trial, data, waiting, **more)
+    return run
+
+class Finder(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name != "avtune.runners.work":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        execute = spec.loader.exec_module
+        def exec_module(module):
+            execute(module)
+            module.train = planted(module.train)
+        spec.loader.exec_module = exec_module
+        return spec
+
+sys.meta_path.insert(0, Finder())
+"""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A process as /proc shows it."""
+
+    pid: int
+    command: str
+    environment: dict[str, str]
+
+
+def processes(mark):
+    """The processes that have `mark` in their command line or their environment."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit():
+            continue
+        try:
+            command, environment = ((folder / name).read_bytes().decode(errors="replace") for name in ("cmdline", "environ"))
+        except OSError:
+            continue  # it has gone, or is not ours
+        if mark in command or mark in environment:
+            pairs = (item.partition("=") for item in environment.split("\0"))
+            found.append(Seen(int(folder.name), command.replace("\0", " "), {key: value for key, _, value in pairs}))
+    return found
+
+
+def listeners(pids):
+    """The listening TCP sockets of processes: (process id, address) pairs."""
+    addresses = {}
+    for table in ("tcp", "tcp6"):
+        for line in Path("/proc/net", table).read_text().splitlines()[1:]:
+            _, local, _, state, *_, inode = line.split()[:10]
+            if state == "0A":
+                words = bytes.fromhex(local.partition(":")[0])
+                packed = b"".join(words[at : at + 4][::-1] for at in range(0, len(words), 4))
+                address = ipaddress.ip_address(packed)
+                addresses[f"socket:[{inode}]"] = getattr(address, "ipv4_mapped", None) or address
+    found = set()
+    for pid in pids:
+        try:
+            links = [os.readlink(entry.path) for entry in os.scandir(f"/proc/{pid}/fd")]
+        except OSError:
+            continue
+        found |= {(pid, addresses[link]) for link in links if link in addresses}
+    return found
+
+
+@dataclass
+class Live:
+    """A search that is running; use it as a context manager, which leaves nothing running.
+
+    Attributes:
+        folder: holds the data, the study, what the search printed, and its home folder. Another search in the same
+            folder continues the study.
+        gate: the epoch after which trials from `HELD` on wait.
+        listening: every listener seen so far, see `listeners`.
+    """
+
+    folder: Path
+    gate: int
+    listening: set = field(default_factory=set)
+
+    def __enter__(self):
+        if not (self.folder / "toy.h5").exists():
+            write_toy(self.folder)
+            for name in ("home", "start_up"):
+                (self.folder / name).mkdir()
+            seeds = [mix(1, "trial", number) for number in range(_TRIALS)]
+            text = _START_UP.format(seeds=seeds, fails=FAILS, held=HELD)
+            (self.folder / "start_up" / "sitecustomize.py").write_text(text)
+        (self.folder / "start_up" / "gate").write_text(str(self.gate))
+        self.study = self.folder / "results" / "one"
+        words = ["search", "toy.h5", "--space", "space.yaml", "--name", "one", "--results", "results"]
+        words += ["--runner", "processes", "--gpus", "0", "--set", "early_stopping.grace=5", "--set", "final.finalists=1"]
+        path = os.pathsep.join([str(self.folder / "start_up"), *filter(None, [os.environ.get("PYTHONPATH")])])
+        with (self.folder / "out").open("w") as out, (self.folder / "err").open("w") as err:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "avtune.cli", *words],
+                cwd=self.folder,
+                env=os.environ | {"HOME": str(self.folder / "home"), "PYTHONPATH": path},
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
+            )
+        return self
+
+    def __exit__(self, *exception):
+        for one in self.processes():
+            os.kill(one.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def processes(self):
+        return processes(f"HOME={self.folder / 'home'}\0")
+
+    @property
+    def scratch(self):
+        """The run's private folder."""
+        found = {match[0] for one in self.processes() for match in re.finditer(r"/tmp/avtune-\w+", one.command)}
+        assert len(found) == 1, found
+        return Path(found.pop())
+
+    @property
+    def printed(self):
+        """What it has written to standard output and to standard error."""
+        return (self.folder / "out").read_text(), (self.folder / "err").read_text()
+
+    def lines(self):
+        """The records of `curves.jsonl`."""
+        path = self.study / "curves.jsonl"
+        whole = path.read_text().rpartition("\n")[0] if path.exists() else ""
+        return [json.loads(line) for line in whole.splitlines()]
+
+    def until_held(self):
+        """Waits until trial 0 has ended, trial 1 has failed, and the others are at the gate."""
+        wanted = [{"trial": 0, "state": "COMPLETE"}, {"trial": FAILS, "state": "FAIL"}, {"trial": HELD, "epoch": self.gate}]
+        self._until(lambda: all(any(want.items() <= line.items() for line in self.lines()) for want in wanted))
+
+    def until_ended(self, patience=_PATIENCE):
+        """Waits for its end; returns the exit code."""
+        self._until(lambda: False, patience)
+        return self.process.returncode
+
+    def until_nothing_is_left(self, patience):
+        """Waits until every process of the run has gone."""
+        deadline = time.monotonic() + patience
+        while left := self.processes():
+            assert time.monotonic() < deadline, left
+            time.sleep(0.05)
+
+    def _until(self, condition, patience=_PATIENCE):
+        deadline = time.monotonic() + patience
+        while not condition():
+            if self.process.poll() is not None:
+                return
+            assert time.monotonic() < deadline, (self.printed, self.lines())
+            self.listening |= listeners([one.pid for one in self.processes()])
+            time.sleep(0.05)

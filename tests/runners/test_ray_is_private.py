@@ -1,0 +1,83 @@
+"""Ray on the user's machine: nobody else reaches it, it tells nobody, and it is gone afterwards."""
+
+import os
+import signal
+import stat
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from avtune.runners.ray_local import local_ray
+from live_search import Live, listeners, processes
+
+pytestmark = [pytest.mark.ray, pytest.mark.skipif(sys.platform != "linux", reason="looks at processes through /proc")]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A search: what was seen while it ran, and what is left after a SIGTERM."""
+    with Live(tmp_path_factory.mktemp("private"), gate=1) as live:
+        live.until_held()
+        live.seen = live.processes()
+        live.daemons = [one for one in live.seen if "/gcs_server" in one.command or "/raylet " in one.command]
+        live.folder_of_run = live.scratch
+        live.mode = stat.S_IMODE(live.folder_of_run.stat().st_mode)
+        live.process.terminate()
+        live.code = live.until_ended(patience=20)
+        live.until_nothing_is_left(20)
+        yield live
+
+
+def test_every_listener_is_on_the_loopback_address(run):
+    of = {one.pid: one.command for one in run.seen}
+    assert {pid for pid, _ in run.listening} >= {one.pid for one in run.daemons}, "the daemons' listeners were seen"
+    assert any(of.get(pid, "").startswith("ray::") for pid, _ in run.listening), "and a worker's"
+    outside = [(of.get(pid, pid), str(address)) for pid, address in run.listening if not address.is_loopback]
+    assert not outside
+
+
+def test_daemons_have_a_token_and_tell_nobody(run):
+    assert len(run.daemons) == 2, [one.command for one in run.seen]
+    for one in run.daemons:
+        assert one.environment["RAY_AUTH_MODE"] == "token"
+        assert len(bytes.fromhex(one.environment["RAY_AUTH_TOKEN"])) >= 16
+        assert one.environment["RAY_USAGE_STATS_ENABLED"] == "0"
+        assert one.environment["RAY_USAGE_STATS_REPORT_URL"].startswith("http://127.0.0.1:")
+
+
+def test_the_token_is_in_no_file_and_no_command_line(run):
+    token = run.daemons[0].environment["RAY_AUTH_TOKEN"]
+    assert not [one.command for one in run.seen if token in one.command]
+    assert not (run.folder / "home" / ".ray").exists()
+    files = [path for path in run.folder.rglob("*") if path.is_file()]
+    assert not [path for path in files if token.encode() in path.read_bytes()]
+
+
+def test_a_sigterm_ends_it_and_nothing_stays(run):
+    assert run.code == 143
+    assert run.printed[1].splitlines() == ["avtune: terminated; the same command continues"]
+    assert run.mode == 0o700
+    assert not run.folder_of_run.exists()
+
+
+def test_local_ray_leaves_this_process_as_it_was():
+    class Mine(Exception):
+        pass
+
+    mask = os.umask(0o022)
+    try:
+        handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+        before = dict(os.environ)
+        with pytest.raises(Mine), local_ray(1, 0, 1 << 20) as scratch:  # noqa: PT012
+            during = processes(str(scratch))
+            assert os.environ["RAY_AUTH_MODE"] == "token"
+            assert not [address for _, address in listeners([os.getpid()]) if not address.is_loopback]
+            raise Mine
+        assert dict(os.environ) == before
+        assert os.umask(0o022) == 0o022
+        assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
+        assert not scratch.exists()
+    finally:
+        os.umask(mask)
