@@ -16,7 +16,7 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from multiprocessing.connection import Connection
@@ -27,7 +27,9 @@ import numpy as np
 Values = dict[str, float | np.ndarray]
 Call = Callable[[], Values]
 PAUSE = 0.05
-"""Seconds between two timed calls: threads that spin for more work after a call are asleep at the next one."""
+"""Seconds between two sides: threads of the one that spin for more work are asleep when the other starts."""
+SHORTEST = 0.1
+"""A side is called again and again for at least this many seconds a round; its time is the mean."""
 SLOW = 2.0
 """A side that takes longer than this many seconds is timed in `SLOW_ROUNDS` rounds at most."""
 SLOW_ROUNDS = 3
@@ -69,7 +71,7 @@ class Probe:
 @dataclass
 class Outcome:
     """What was measured of one side. `left_out` says why nothing was; `ratios` are this side's seconds over the first
-    side's, round by round; `difference` is the largest one from the first side's values, with the name of the value."""
+    side's, round by round; `difference` is that from the first side's values, see `difference`."""
 
     name: str
     left_out: str = ""
@@ -80,41 +82,47 @@ class Outcome:
     difference: tuple[float, str] = (0.0, "")
 
 
-def compare(sides: Sequence[Side], size: int, *, warm_size: int, rounds: int, limits: Limits) -> list[Outcome]:
-    """Measures every side at one size; the first side is the one that the others are compared with.
+def compare(
+    sides: Sequence[Side], sizes: Sequence[int], *, warm_size: int, rounds: int, limits: Limits
+) -> Iterator[tuple[int, list[Outcome]]]:
+    """Measures every side at every size, sizes ascending; the first side is the one that the others are compared with.
 
     Args:
         warm_size: size of the call that warms a child process up, so that loading and compiling take no part.
         rounds: timed rounds, after one that is thrown away.
     """
-    outcomes, calls = [], {}
-    for side in sides:
-        outcome = Outcome(side.name)
-        outcomes.append(outcome)
-        if side.needs is not None and installed(side.needs) is None:
-            outcome.left_out = f"{side.needs} is not installed"
-            continue
-        tried = probe(side.prepare, size, warm_size, limits)
-        if isinstance(tried, str):
-            outcome.left_out = tried
-            continue
-        outcome.memory, outcome.values = tried.memory, tried.values
-        outcome.difference = difference(outcomes[0].values, tried.values)
-        calls[side.name] = (side.prepare(size), min(rounds, SLOW_ROUNDS) if tried.seconds > SLOW else rounds)
-    timed = take_turns(calls)
-    for outcome in outcomes:
-        if outcome.name in timed:
-            outcome.seconds = timed[outcome.name]
-            # zip stops at the shorter: a slow side has fewer rounds.
-            outcome.ratios = [
-                one / first for one, first in zip(outcome.seconds, timed.get(sides[0].name, []), strict=False)
-            ]
-    return outcomes
+    too_much: dict[str, str] = {}
+    for size in sorted(sizes):
+        outcomes, calls = [], {}
+        for side in sides:
+            outcome = Outcome(side.name)
+            outcomes.append(outcome)
+            if side.needs is not None and installed(side.needs) is None:
+                outcome.left_out = f"{side.needs} is not installed"
+                continue
+            if side.name in too_much:
+                outcome.left_out = too_much[side.name]
+                continue
+            tried = probe(side.prepare, size, min(size, warm_size), limits)
+            if isinstance(tried, str):
+                outcome.left_out = tried
+                too_much[side.name] = f"{tried} at {size:,} already"
+                continue
+            outcome.memory, outcome.values = tried.memory, tried.values
+            outcome.difference = difference(outcomes[0].values, tried.values)
+            calls[side.name] = (side.prepare(size), min(rounds, SLOW_ROUNDS) if tried.seconds > SLOW else rounds)
+        timed = take_turns(calls)
+        first = timed.get(sides[0].name, [])
+        for outcome in outcomes:
+            outcome.seconds = timed.get(outcome.name, [])
+            # Not strict: a slow side has fewer rounds.
+            outcome.ratios = [one / own for one, own in zip(outcome.seconds, first, strict=False)]
+        yield size, outcomes
 
 
 def take_turns(calls: dict[str, tuple[Callable[[], object], int]]) -> dict[str, list[float]]:
-    """Seconds of every call, round by round. `calls` gives each call with its number of rounds; every round goes
-    through the calls that still take part, in their order. A round before them warms up and does not count."""
+    """Seconds of each call, round by round. `calls` gives every call with its number of rounds; each round goes through
+    the calls that still take part, in their order. A round before them warms up and does not count."""
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for turn in range(-1, max((rounds for _, rounds in calls.values()), default=0)):
         for name, (call, rounds) in calls.items():
@@ -122,10 +130,13 @@ def take_turns(calls: dict[str, tuple[Callable[[], object], int]]) -> dict[str, 
                 continue
             gc.collect()
             time.sleep(PAUSE)
-            start = time.perf_counter()
-            call()
+            start, elapsed, count = time.perf_counter(), 0.0, 0
+            while elapsed < SHORTEST:
+                call()
+                count += 1
+                elapsed = time.perf_counter() - start
             if turn >= 0:
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(elapsed / count)
     return seconds
 
 
@@ -147,6 +158,7 @@ def probe(prepare: Callable[[int], Call], size: int, warm_size: int, limits: Lim
                     child.join()
                     return f"its process ended with exit code {child.exitcode}"
                 if said is not None:
+                    child.join(timeout=10)
                     return said  # type: ignore[no-any-return]
                 started = time.perf_counter()
             if started is not None and time.perf_counter() - started > limits.seconds:
@@ -220,12 +232,12 @@ def installed(distribution: str) -> str | None:
 
 
 def difference(first: Values, other: Values) -> tuple[float, str]:
-    """The largest absolute difference among the values that both have, in units of the largest size of that value in
-    `first`, and the value's name."""
+    """The largest relative difference, |other - first| / |first| with Euclidean norms, among the values that both have,
+    and that value's name."""
     largest = (0.0, "")
     for name in first.keys() & other.keys():
-        apart = float(np.abs(np.asarray(other[name]) - first[name]).max())
-        largest = max(largest, (apart / max(float(np.abs(first[name]).max()), 1e-30), name))
+        apart = float(np.linalg.norm(np.asarray(other[name]) - first[name]))
+        largest = max(largest, (apart / max(float(np.linalg.norm(first[name])), 1e-30), name))
     return largest
 
 

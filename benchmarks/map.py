@@ -17,7 +17,7 @@ from torch import Tensor
 
 from avtune.metrics import retrieval_scores
 from benchmarks import _report
-from benchmarks._measure import Call, Limits, Outcome, Side, compare
+from benchmarks._measure import Call, Limits, Outcome, Side, Values, compare
 
 SIZES = (1_000, 2_000, 5_621, 10_000, 20_000)
 CLAIMED = 5_621
@@ -58,7 +58,7 @@ def _unit(rows: int) -> tuple[Tensor, Tensor, Tensor]:
 def ours(rows: int) -> Call:
     audio, visual, labels = embeddings(rows)
 
-    def call() -> dict[str, float]:
+    def call() -> Values:
         scores = retrieval_scores(audio, visual, labels)
         return {name: getattr(scores, name) for name in SHOWN}
 
@@ -85,7 +85,7 @@ def _torch_argsort(rows: int, block: int) -> Call:
             total += ((precision * relevant).sum(1) / relevant.sum(1)).sum().item()
         return total / rows
 
-    def call() -> dict[str, float]:
+    def call() -> Values:
         audio, visual, labels = _unit(rows)
         return {"map_a2v": direction(audio, visual, labels), "map_v2a": direction(visual, audio, labels)}
 
@@ -104,7 +104,7 @@ def numpy_argsort_blocks(rows: int) -> Call:
             total += ((precision * relevant).sum(1) / relevant.sum(1)).sum()
         return total / rows
 
-    def call() -> dict[str, float]:
+    def call() -> Values:
         audio, visual, labels = (tensor.numpy() for tensor in _unit(rows))
         return {"map_a2v": direction(audio, visual, labels), "map_v2a": direction(visual, audio, labels)}
 
@@ -120,7 +120,7 @@ def torchmetrics_map(rows: int) -> Call:
         metric.update(scores.flatten(), relevant.flatten(), torch.arange(rows).repeat_interleave(rows))
         return float(metric.compute())
 
-    def call() -> dict[str, float]:
+    def call() -> Values:
         audio, visual, labels = _unit(rows)
         return {"map_a2v": direction(audio, visual, labels), "map_v2a": direction(visual, audio, labels)}
 
@@ -138,7 +138,7 @@ def pml_map(rows: int) -> Call:
         include=(name,), k=None, device=torch.device("cpu"), knn_func=CustomKNN(CosineSimilarity())
     )
 
-    def call() -> dict[str, float]:
+    def call() -> Values:
         a2v, v2a = (
             calculator.get_accuracy(queries, labels, gallery, labels, ref_includes_query=False)[name]
             for queries, gallery in ((audio, visual), (visual, audio))
@@ -157,7 +157,7 @@ def ranx_map(rows: int) -> Call:
         run = np.stack([order.astype(np.float64), np.take_along_axis(similarity, order, 1)], axis=2)
         return float(ranx.evaluate(qrels, run, "map"))
 
-    def call() -> dict[str, float]:
+    def call() -> Values:
         audio, visual, labels = (tensor.numpy() for tensor in _unit(rows))
         # [queries, relevant items, (item, relevance)]; a class with fewer items is filled up with relevance 0.
         members = [np.flatnonzero(labels == label) for label in range(CLASSES)]
@@ -188,7 +188,7 @@ def double_loop(rows: int) -> Call:
             total_running += running / rows
         return total / rows, total_running / rows
 
-    def call() -> dict[str, float]:
+    def call() -> Values:
         audio, visual, labels = (tensor.numpy() for tensor in _unit(rows))
         a2v, v2a = direction(audio, visual, labels), direction(visual, audio, labels)
         return {"map_a2v": a2v[0], "map_v2a": v2a[0], "map_running_a2v": a2v[1], "map_running_v2a": v2a[1]}
@@ -232,9 +232,9 @@ def main() -> int:
     limits = Limits(options.limit or 60, _report.memory_limit(options.memory))
     rounds = options.rounds or (2 if options.quick else 7)
     measured: dict[int, list[Outcome]] = {}
-    for rows in sizes:
-        measured[rows] = compare(SIDES, rows, warm_size=min(200, rows), rounds=rounds, limits=limits)
-        print(f"## {rows:,} rows\n\n{_report.comparison(measured[rows], SHOWN, TOLERANCE)}\n", flush=True)
+    for rows, outcomes in compare(SIDES, sizes, warm_size=200, rounds=rounds, limits=limits):
+        measured[rows] = outcomes
+        print(f"## {rows:,} rows\n\n{_report.comparison(outcomes, SHOWN, TOLERANCE)}\n", flush=True)
     wrong = [line for rows, outcomes in measured.items() for line in _report.problems(outcomes, rows, TOLERANCE)]
     sections = [
         verdict(measured),

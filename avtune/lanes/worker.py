@@ -91,7 +91,7 @@ class Worker:
         message = self.start()
         while True:
             orders = exchange(message)
-            if orders.over and not orders.trials and not self.num_trials:
+            if orders.over:
                 return
             message = self.step(orders)
             if message.reports or message.ends or message.returned:

@@ -1,15 +1,16 @@
 """Fused trials under Ray Tune: one Tune trial for each device slot is an engine, which trains many trials in lanes.
 
-Tune gives placement and restarts; the source gives the work. Engines and driver talk through a mailbox, a small actor:
-an engine's message waits there for its orders, and a thread of the driver takes all messages that have come, answers
-them, and asks for the next trials while the engines train.
+Tune, in a thread of its own, gives placement and restarts; the source gives the work. Engines and driver talk through a
+mailbox, a small actor: an engine's message waits there for its orders, and the driver's main thread takes all messages
+that have come, answers them from its desk, and asks for the next trials while the engines train. Engines live as long
+as the runner is open and serve one call after the other: a call is a session.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
+import queue
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -27,105 +28,109 @@ from avtune.trial import Trial
 _RESTARTS = 3
 _SPARE_PER_ENGINE = 2
 _LONGEST_TAKE = 0.5
+_LONGEST_LEAVE = 30.0
+_OVER = json.dumps(asdict(Orders([], [], over=True)))
 
 
 @contextmanager
 def opened(slots: Slots, data_bytes: int) -> Iterator[Run]:
     """See `_base.Runner`. A slot is an engine. Starts a private Ray; the data of a call goes into its object store
     once."""
-    calls = 0
     with local_ray(slots.count, slots.gpus, data_bytes) as scratch:
-
-        def run(source: Source, data: Sequence[Prepared]) -> None:
-            nonlocal calls
-            calls += 1
-            _run(source, data, slots, scratch, f"engines{calls}")
-
-        yield run
+        fleet = _Fleet(slots, scratch)
+        yield fleet.run
+        fleet.dismiss()
 
 
-def _run(source: Source, data: Sequence[Prepared], slots: Slots, storage: Path, name: str) -> None:
-    import ray
-    from ray import tune
+class _Fleet:
+    """The engines of one device slot each, and the driver's side of their sessions."""
 
-    mailbox = ray.remote(num_cpus=0, max_concurrency=10_000)(_Mailbox).remote()
-    server = _Server(source, mailbox, spare=_SPARE_PER_ENGINE * slots.count)
-    resources: dict[str, float] = {"cpu": 1}
-    if slots.gpus:
-        resources["gpu"] = slots.gpu_share if slots.gpu_share >= 1 else math.floor(slots.gpu_share * 1e4) / 1e4
-    settings = {"threads": slots.threads, "lanes": slots.lanes}
-    tuner = tune.Tuner(
-        tune.with_resources(
-            tune.with_parameters(_engine, data=list(data), mailbox=mailbox, settings=settings), resources
-        ),
-        param_space={"engine": tune.grid_search([f"engine {index}" for index in range(slots.count)])},
-        tune_config=tune.TuneConfig(trial_dirname_creator=lambda trial: trial.trial_id),
-        run_config=tune.RunConfig(
-            name=name,
-            storage_path=str(storage),
-            verbose=0,
-            failure_config=tune.FailureConfig(max_failures=_RESTARTS),
-        ),
-    )
-    with server:
-        results = tuner.fit()
-    if server.error is not None:
-        raise server.error
-    if not source.exhausted:
-        cause = next((str(result.error).strip().splitlines()[-1] for result in results if result.error), "unknown")
-        raise RuntimeError(f"every engine died {_RESTARTS + 1} times; the last words of the first: {cause}")
-
-
-class _Server:
-    """The driver's thread that serves the engines; it alone touches the source while it runs."""
-
-    def __init__(self, source: Source, mailbox: Any, *, spare: int) -> None:
-        self._desk = Desk(source, spare=spare)
-        self._mailbox = mailbox
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._serve, name="avtune desk", daemon=True)
-        self.error: Exception | None = None
-
-    def __enter__(self) -> _Server:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _serve(self) -> None:
+    def __init__(self, slots: Slots, storage: Path) -> None:
         import ray
 
-        idle = False
-        while not self._over.is_set():
-            try:
-                messages = ray.get(self._mailbox.take.remote(_LONGEST_TAKE if idle else 0.0))
-            except ray.exceptions.RayError:
-                return  # Ray is going down: an interrupt, and the main thread knows
-            for ticket, text in messages:
-                self._mailbox.reply.remote(ticket, self._answer(text))
-            idle = False
-            if not messages:
-                try:
-                    idle = self.error is not None or not self._desk.prepare()
-                except Exception as error:
-                    self.error = error
+        self._slots = slots
+        self._session = 0
+        self._lost: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._last_words = "none"
+        self._mailbox = ray.remote(num_cpus=0, max_concurrency=10_000)(_Mailbox).remote()
+        self._tune = threading.Thread(target=self._engines, args=(storage,), name="avtune engines", daemon=True)
+        self._tune.start()
 
-    def _answer(self, text: str) -> str:
+    def run(self, source: Source, data: Sequence[Prepared]) -> None:
+        """One session. This thread alone touches the source."""
+        import ray
+
+        desk = Desk(source, spare=_SPARE_PER_ENGINE * self._slots.count)
+        self._session += 1
+        ray.get(self._mailbox.open.remote(self._session, [ray.put(list(data))]))
+        idle = False
+        while not source.exhausted:
+            for ticket, text in ray.get(self._mailbox.take.remote(_LONGEST_TAKE if idle else 0.0)):
+                self._mailbox.reply.remote(ticket, self._answer(desk, text))
+                idle = False
+                break
+            else:
+                idle = not desk.prepare()
+            while not self._lost.empty():
+                desk.died(self._lost.get())
+            if not self._tune.is_alive():
+                raise RuntimeError(f"every engine died {_RESTARTS + 1} times; the last words: {self._last_words}")
+        ray.get(self._mailbox.end.remote())
+
+    def dismiss(self) -> None:
+        """Lets the engines go home."""
+        import ray
+
+        ray.get(self._mailbox.close.remote())
+        self._tune.join(_LONGEST_LEAVE)
+
+    def _answer(self, desk: Desk, text: str) -> str:
         said = json.loads(text)
-        if self.error is None:
-            try:
-                if said["hello"]:
-                    self._desk.died(said["engine"])
-                orders = self._desk.exchange(
-                    said["engine"], Message(said["want"], said["reports"], said["ends"], said["returned"])
-                )
-                return json.dumps(asdict(orders))
-            except Exception as error:
-                # `_run` raises it in the main thread once the engines have ended.
-                self.error = error
-        return json.dumps({"stop": [], "trials": [], "over": True, "abort": True})
+        if said["session"] != self._session:  # of a session that is over
+            return _OVER
+        if said["hello"]:
+            desk.died(said["engine"])
+        message = Message(said["want"], said["reports"], said["ends"], said["returned"])
+        return json.dumps(asdict(desk.exchange(said["engine"], message)))
+
+    def _engines(self, storage: Path) -> None:
+        """Runs in its own thread: Tune, until every engine has gone home or died for good."""
+        from ray import tune
+
+        class Deaths(tune.Callback):  # type: ignore[misc]
+            """Tells the driver which engines Tune has given up."""
+
+            def __init__(self, lost: queue.SimpleQueue[str]) -> None:
+                self._lost = lost
+
+            def __getstate__(self) -> dict[str, Any]:
+                return {}  # Tune saves its callbacks; there is nothing to save
+
+            def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+                self._lost.put(trial.config["engine"])
+
+        slots = self._slots
+        resources: dict[str, float] = {"cpu": 1}
+        if slots.gpus:
+            resources["gpu"] = slots.gpu_share if slots.gpu_share >= 1 else math.floor(slots.gpu_share * 1e4) / 1e4
+        settings = {"threads": slots.threads, "lanes": slots.lanes}
+        try:
+            tuner = tune.Tuner(
+                tune.with_resources(tune.with_parameters(_engine, mailbox=self._mailbox, settings=settings), resources),
+                param_space={"engine": tune.grid_search([f"engine {index}" for index in range(slots.count)])},
+                tune_config=tune.TuneConfig(trial_dirname_creator=lambda trial: trial.trial_id),
+                run_config=tune.RunConfig(
+                    name="engines",
+                    storage_path=str(storage),
+                    verbose=0,
+                    failure_config=tune.FailureConfig(max_failures=_RESTARTS),
+                    callbacks=[Deaths(self._lost)],
+                ),
+            )
+            errors = [str(result.error).strip() for result in tuner.fit() if result.error]
+        except BaseException as error:  # also when Ray is shut down under it after an interrupt; nobody reads it then
+            errors = [str(error).strip()]
+        self._last_words = next((text.splitlines()[-1] for text in errors if text), "none")
 
 
 class _Mailbox:
@@ -135,40 +140,70 @@ class _Mailbox:
         import asyncio
 
         self._asyncio = asyncio
+        self._changed = asyncio.Condition()
+        self._session: int | None = None
+        self._data: list[Any] = []
+        self._closed = False
         self._messages: list[tuple[int, str]] = []
         self._answers: dict[int, Any] = {}
-        self._arrived = asyncio.Event()
         self._tickets = 0
+
+    async def open(self, session: int, data: list[Any]) -> None:
+        """Begins a session; `data` holds a reference to its folds."""
+        async with self._changed:
+            self._session, self._data = session, data
+            self._changed.notify_all()
+
+    async def end(self) -> None:
+        """Ends the session."""
+        async with self._changed:
+            self._session, self._data = None, []
+
+    async def close(self) -> None:
+        """There will be no session any more."""
+        async with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        for ticket in list(self._answers):
+            await self.reply(ticket, _OVER)
+
+    async def session(self, after: int) -> tuple[int, list[Any]] | None:
+        """Waits for a session later than `after`; None when there will be none."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._closed or (self._session or 0) > after)
+            return None if self._closed else (self._session or 0, self._data)
 
     async def exchange(self, text: str) -> str:
         """Leaves a message and waits for the answer."""
+        if self._closed:
+            return _OVER
         self._tickets += 1
-        ticket = self._tickets
         answer = self._asyncio.get_running_loop().create_future()
-        self._answers[ticket] = answer
-        self._messages.append((ticket, text))
-        self._arrived.set()
+        self._answers[self._tickets] = answer
+        async with self._changed:
+            self._messages.append((self._tickets, text))
+            self._changed.notify_all()
         return str(await answer)
 
     async def take(self, patience: float) -> list[tuple[int, str]]:
-        """All messages that have come; waits up to `patience` seconds for the first."""
-        if not self._messages and patience > 0:
-            self._arrived.clear()
-            try:
-                await self._asyncio.wait_for(self._arrived.wait(), patience)
-            except TimeoutError:
-                return []
-        taken, self._messages = self._messages, []
-        return taken
+        """The oldest message, if there is one; waits up to `patience` seconds for it."""
+        async with self._changed:
+            if not self._messages and patience > 0:
+                try:
+                    await self._asyncio.wait_for(self._changed.wait_for(lambda: bool(self._messages)), patience)
+                except TimeoutError:
+                    return []
+            taken, self._messages = self._messages[:1], self._messages[1:]
+            return taken
 
     async def reply(self, ticket: int, text: str) -> None:
         """Answers a message."""
-        answer = self._answers.pop(ticket)
-        if not answer.done():
+        answer = self._answers.pop(ticket, None)  # None: answered when the mailbox was closed
+        if answer is not None and not answer.done():
             answer.set_result(text)
 
 
-def _engine(config: dict[str, Any], data: Any, mailbox: Any, settings: dict[str, Any]) -> None:
+def _engine(config: dict[str, Any], mailbox: Any, settings: dict[str, Any]) -> None:
     """Runs in the engine's process."""
     import ray
     import torch
@@ -179,17 +214,17 @@ def _engine(config: dict[str, Any], data: Any, mailbox: Any, settings: dict[str,
 
     torch.set_num_threads(settings["threads"])
     device = "cuda:0" if torch.cuda.is_available() and ray.get_gpu_ids() else "cpu"
-    hello = True
+    session = 0
+    while (found := ray.get(mailbox.session.remote(session))) is not None:
+        session, (data,) = found
+        hello = True
 
-    def exchange(message: Message) -> Orders:
-        nonlocal hello
-        said = {"engine": config["engine"], "hello": hello, **asdict(message)}
-        answer = json.loads(ray.get(mailbox.exchange.remote(json.dumps(said, default=repr))))
-        hello = False
-        if answer.get("abort"):
-            raise SystemExit
-        return Orders(answer["stop"], [Trial(**trial) for trial in answer["trials"]], answer["over"])
+        def exchange(message: Message) -> Orders:
+            nonlocal hello
+            said = {"engine": config["engine"], "session": session, "hello": hello, **asdict(message)}  # noqa: B023
+            answer = json.loads(ray.get(mailbox.exchange.remote(json.dumps(said, default=repr))))
+            hello = False
+            return Orders(answer["stop"], [Trial(**trial) for trial in answer["trials"]], answer["over"])
 
-    with contextlib.suppress(SystemExit):
-        Worker(data, capacity=settings["lanes"], device=device, save=save_weights).run(exchange)
+        Worker(ray.get(data), capacity=settings["lanes"], device=device, save=save_weights).run(exchange)
     tune.report({"engine": config["engine"]})

@@ -128,6 +128,9 @@ def _adapters() -> Any:
             except Exception as problem:
                 self.error = problem
 
+        def __getstate__(self) -> dict[str, Any]:
+            return {}  # Tune saves its parts; the study's own files are the only resume path
+
         def save(self, checkpoint_path: str) -> None:
             """Nothing: the study's own files are the only resume path."""
 
@@ -141,6 +144,9 @@ def _adapters() -> Any:
             super().__init__()
             self._source = source
             self._searcher = searcher
+
+        def __getstate__(self) -> dict[str, Any]:
+            return {}
 
         def on_trial_result(self, tune_controller: Any, trial: Any, result: Mapping[str, Any]) -> str:
             if self._searcher.error is not None:

@@ -1,5 +1,6 @@
 """A search as users start it, in a process of its own, watched from outside through /proc."""
 
+import contextlib
 import ipaddress
 import json
 import os
@@ -11,8 +12,9 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from avtune.seeds import mix
 from toy import write_toy
+
+from avtune.seeds import mix
 
 FAILS, HELD = 1, 2
 _TRIALS = 5
@@ -65,6 +67,7 @@ class Seen:
     """A process as /proc shows it."""
 
     pid: int
+    parent: int
     command: str
     environment: dict[str, str]
 
@@ -76,13 +79,23 @@ def processes(mark):
         if not folder.name.isdigit():
             continue
         try:
-            command, environment = ((folder / name).read_bytes().decode(errors="replace") for name in ("cmdline", "environ"))
+            texts = [(folder / name).read_bytes().decode(errors="replace") for name in ("cmdline", "environ", "stat")]
         except OSError:
             continue  # it has gone, or is not ours
+        command, environment, stat = texts
         if mark in command or mark in environment:
             pairs = (item.partition("=") for item in environment.split("\0"))
-            found.append(Seen(int(folder.name), command.replace("\0", " "), {key: value for key, _, value in pairs}))
+            parent = int(stat.rpartition(")")[2].split()[1])
+            command = command.replace("\0", " ")
+            found.append(Seen(int(folder.name), parent, command, {key: value for key, _, value in pairs}))
     return found
+
+
+def scratch(seen):
+    """The private folder that processes of one run name in their command lines."""
+    found = {match[0] for one in seen for match in re.finditer(r"/tmp/avtune-\w+", one.command)}
+    assert len(found) == 1, found
+    return Path(found.pop())
 
 
 def listeners(pids):
@@ -99,9 +112,9 @@ def listeners(pids):
     found = set()
     for pid in pids:
         try:
-            links = [os.readlink(entry.path) for entry in os.scandir(f"/proc/{pid}/fd")]
+            links = [os.readlink(f"/proc/{pid}/fd/{name}") for name in os.listdir(f"/proc/{pid}/fd")]
         except OSError:
-            continue
+            continue  # it has gone
         found |= {(pid, addresses[link]) for link in links if link in addresses}
     return found
 
@@ -132,7 +145,16 @@ class Live:
         (self.folder / "start_up" / "gate").write_text(str(self.gate))
         self.study = self.folder / "results" / "one"
         words = ["search", "toy.h5", "--space", "space.yaml", "--name", "one", "--results", "results"]
-        words += ["--runner", "processes", "--gpus", "0", "--set", "early_stopping.grace=5", "--set", "final.finalists=1"]
+        words += [
+            "--runner",
+            "processes",
+            "--gpus",
+            "0",
+            "--set",
+            "early_stopping.grace=5",
+            "--set",
+            "final.finalists=1",
+        ]
         path = os.pathsep.join([str(self.folder / "start_up"), *filter(None, [os.environ.get("PYTHONPATH")])])
         with (self.folder / "out").open("w") as out, (self.folder / "err").open("w") as err:
             self.process = subprocess.Popen(
@@ -147,19 +169,14 @@ class Live:
         return self
 
     def __exit__(self, *exception):
-        for one in self.processes():
-            os.kill(one.pid, signal.SIGKILL)
+        self.process.kill()
         self.process.wait()
+        for one in self.processes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(one.pid, signal.SIGKILL)
 
     def processes(self):
         return processes(f"HOME={self.folder / 'home'}\0")
-
-    @property
-    def scratch(self):
-        """The run's private folder."""
-        found = {match[0] for one in self.processes() for match in re.finditer(r"/tmp/avtune-\w+", one.command)}
-        assert len(found) == 1, found
-        return Path(found.pop())
 
     @property
     def printed(self):
@@ -174,7 +191,11 @@ class Live:
 
     def until_held(self):
         """Waits until trial 0 has ended, trial 1 has failed, and the others are at the gate."""
-        wanted = [{"trial": 0, "state": "COMPLETE"}, {"trial": FAILS, "state": "FAIL"}, {"trial": HELD, "epoch": self.gate}]
+        wanted = [
+            {"trial": 0, "state": "COMPLETE"},
+            {"trial": FAILS, "state": "FAIL"},
+            {"trial": HELD, "epoch": self.gate},
+        ]
         self._until(lambda: all(any(want.items() <= line.items() for line in self.lines()) for want in wanted))
 
     def until_ended(self, patience=_PATIENCE):
@@ -187,7 +208,7 @@ class Live:
         deadline = time.monotonic() + patience
         while left := self.processes():
             assert time.monotonic() < deadline, left
-            time.sleep(0.05)
+            time.sleep(0.1)
 
     def _until(self, condition, patience=_PATIENCE):
         deadline = time.monotonic() + patience
@@ -196,4 +217,4 @@ class Live:
                 return
             assert time.monotonic() < deadline, (self.printed, self.lines())
             self.listening |= listeners([one.pid for one in self.processes()])
-            time.sleep(0.05)
+            time.sleep(0.1)

@@ -5,12 +5,11 @@ import signal
 import stat
 import sys
 import threading
-from pathlib import Path
 
 import pytest
+from live_search import Live, processes, scratch
 
 from avtune.runners.ray_local import local_ray
-from live_search import Live, listeners, processes
 
 pytestmark = [pytest.mark.ray, pytest.mark.skipif(sys.platform != "linux", reason="looks at processes through /proc")]
 
@@ -22,7 +21,7 @@ def run(tmp_path_factory):
         live.until_held()
         live.seen = live.processes()
         live.daemons = [one for one in live.seen if "/gcs_server" in one.command or "/raylet " in one.command]
-        live.folder_of_run = live.scratch
+        live.folder_of_run = scratch(live.seen)
         live.mode = stat.S_IMODE(live.folder_of_run.stat().st_mode)
         live.process.terminate()
         live.code = live.until_ended(patience=20)
@@ -48,9 +47,9 @@ def test_daemons_have_a_token_and_tell_nobody(run):
 
 
 def test_the_token_is_in_no_file_and_no_command_line(run):
+    assert not (run.folder / "home" / ".ray").exists()
     token = run.daemons[0].environment["RAY_AUTH_TOKEN"]
     assert not [one.command for one in run.seen if token in one.command]
-    assert not (run.folder / "home" / ".ray").exists()
     files = [path for path in run.folder.rglob("*") if path.is_file()]
     assert not [path for path in files if token.encode() in path.read_bytes()]
 
@@ -62,22 +61,38 @@ def test_a_sigterm_ends_it_and_nothing_stays(run):
     assert not run.folder_of_run.exists()
 
 
-def test_local_ray_leaves_this_process_as_it_was():
-    class Mine(Exception):
-        pass
+class Term(Exception):
+    pass
 
-    mask = os.umask(0o022)
-    try:
-        handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-        before = dict(os.environ)
-        with pytest.raises(Mine), local_ray(1, 0, 1 << 20) as scratch:  # noqa: PT012
-            during = processes(str(scratch))
-            assert os.environ["RAY_AUTH_MODE"] == "token"
-            assert not [address for _, address in listeners([os.getpid()]) if not address.is_loopback]
-            raise Mine
-        assert dict(os.environ) == before
-        assert os.umask(0o022) == 0o022
-        assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
-        assert not scratch.exists()
-    finally:
+
+def test_a_signal_waits_for_rays_start_and_this_process_stays_as_it_was(run):
+    """Half a start would leave daemons behind; and Ray would put a handler of its own in the place of ours."""
+    started = []
+
+    def wait_and_kill():
+        while not started:
+            started.extend(one for one in processes("/gcs_server") if one.parent == os.getpid())
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def terminate(number, frame):
+        raise Term
+
+    def state():
+        mask = os.umask(0o022)
         os.umask(mask)
+        return dict(os.environ), mask, [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+
+    original = signal.signal(signal.SIGTERM, terminate)
+    try:
+        before = state()
+        thread = threading.Thread(target=wait_and_kill)
+        thread.start()
+        with pytest.raises(Term), local_ray(1, 0, 1 << 20):
+            pytest.fail("the signal was lost")
+        thread.join()
+        assert state() == before
+    finally:
+        signal.signal(signal.SIGTERM, original)
+    assert not scratch(started).exists()
+    assert not processes(str(scratch(started)))
+    assert started[0].environment["RAY_AUTH_TOKEN"] != run.daemons[0].environment["RAY_AUTH_TOKEN"], "one for each run"

@@ -1,0 +1,73 @@
+"""A whole search with one process a trial: interrupted twice, continued to its end, and quiet all the while."""
+
+import os
+import re
+import signal
+import sys
+
+import pytest
+from live_search import FAILS, HELD, Live
+
+pytestmark = [pytest.mark.ray, pytest.mark.skipif(sys.platform != "linux", reason="looks at processes through /proc")]
+
+INTERRUPTS = {"to the driver": os.kill, "to the process group, as a terminal does": os.killpg}
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory):
+    """The runs of one study: two that were interrupted while trials were under way, and the one that ended it."""
+    folder = tmp_path_factory.mktemp("story")
+    runs = []
+    for gate, interrupt in enumerate((*INTERRUPTS.values(), None), 2):
+        with Live(folder, gate=gate if interrupt else 99) as live:
+            if interrupt is not None:
+                live.until_held()
+                interrupt(live.process.pid, signal.SIGINT)
+            live.code = live.until_ended(*([20] if interrupt else []))
+            live.until_nothing_is_left(20)
+            live.out, live.err = live.printed
+            live.curves = live.lines()
+            runs.append(live)
+    return runs
+
+
+@pytest.mark.parametrize("run", range(2), ids=INTERRUPTS)
+def test_an_interrupt_ends_the_run_with_one_line(run, story):
+    assert story[run].code == 130
+    assert story[run].err.splitlines() == ["avtune: interrupted; the same command continues"]
+
+
+def test_the_same_command_continues_and_loses_nothing(story):
+    one, two, three = story
+    assert three.code == 0
+    assert (three.study / "final" / "metrics.json").exists()
+    assert two.curves[: len(one.curves)] == one.curves
+    assert three.curves[: len(two.curves)] == two.curves
+    assert len(one.curves) < len(two.curves) < len(three.curves)
+
+
+def test_every_trial_ends_once_and_no_epoch_is_counted_twice(story):
+    curves = story[-1].curves
+    ends = {line["trial"]: line["state"] for line in curves if "state" in line}
+    assert [line["trial"] for line in curves if "state" in line] == list(ends)
+    assert sorted(ends) == list(range(5))
+    assert [number for number, state in ends.items() if state == "FAIL"] == [FAILS], "an interrupt fails no trial"
+    epochs = [(line["trial"], line["epoch"]) for line in curves if "epoch" in line]
+    assert len(epochs) == len(set(epochs))
+    assert {(HELD, epoch) for epoch in range(1, 6)} <= set(epochs)
+
+
+def test_only_our_own_lines_are_printed(story):
+    assert story[-1].err == ""
+    for run in story:
+        assert "study      results/one" in run.out
+        assert not re.search(r"\bray|warning|\btun(e|er|ing)\b|traceback|[─-╿]", run.out, re.IGNORECASE)
+
+
+def test_a_failed_trial_is_one_line_with_its_traceback_in_the_log(story):
+    lines = [line for run in story for line in run.out.splitlines() if "fail" in line]
+    assert len(lines) == 1
+    assert re.search(rf"\btrial {FAILS} failed: RuntimeError: planted failure", lines[0])
+    log = (story[-1].study / "log.txt").read_text()
+    assert log.count("Traceback (most recent call last)") == 1
+    assert "its second line" in log
