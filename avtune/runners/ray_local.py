@@ -28,6 +28,8 @@ _SETTINGS = {
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     # Old output engine and verbose=0: nothing is printed.
     "RAY_AIR_NEW_OUTPUT": "0",
+    # What still runs when Ray is shut down must not start another Ray, which would be neither private nor quiet.
+    "RAY_ENABLE_AUTO_CONNECT": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",

@@ -36,10 +36,15 @@ _OVER = json.dumps(asdict(Orders([], [], over=True)))
 def opened(slots: Slots, data_bytes: int) -> Iterator[Run]:
     """See `_base.Runner`. A slot is an engine. Starts a private Ray; the data of a call goes into its object store
     once."""
-    with local_ray(slots.count, slots.gpus, data_bytes) as scratch:
-        fleet = _Fleet(slots, scratch)
-        yield fleet.run
-        fleet.dismiss()
+    fleet = None
+    try:
+        with local_ray(slots.count, slots.gpus, data_bytes) as scratch:
+            fleet = _Fleet(slots, scratch)
+            yield fleet.run
+            fleet.dismiss()
+    finally:
+        if fleet is not None:
+            fleet.wait()
 
 
 class _Fleet:
@@ -82,6 +87,10 @@ class _Fleet:
         import ray
 
         ray.get(self._mailbox.close.remote())
+        self.wait()
+
+    def wait(self) -> None:
+        """Waits for Tune's thread, which ends when the engines have gone home or Ray is shut down."""
         self._tune.join(_LONGEST_LEAVE)
 
     def _answer(self, desk: Desk, text: str) -> str:

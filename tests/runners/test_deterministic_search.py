@@ -4,9 +4,9 @@ import csv
 
 import pytest
 import yaml
+from toy import write_toy
 
 from avtune.cli import main
-from toy import write_toy
 
 
 def result(folder, runner, capsys):
