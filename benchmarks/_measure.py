@@ -16,7 +16,7 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from multiprocessing.connection import Connection
@@ -120,7 +120,7 @@ def compare(
         yield size, outcomes
 
 
-def take_turns(calls: dict[str, tuple[Callable[[], object], int]]) -> dict[str, list[float]]:
+def take_turns(calls: Mapping[str, tuple[Callable[[], object], int]]) -> dict[str, list[float]]:
     """Seconds of each call, round by round. `calls` gives every call with its number of rounds; each round goes through
     the calls that still take part, in their order. A round before them warms up and does not count."""
     seconds: dict[str, list[float]] = {name: [] for name in calls}

@@ -28,8 +28,8 @@ class Matrices:
     @staticmethod
     def of(tensor: Tensor) -> Matrices:
         stack = tensor if tensor.dim() == 3 else tensor[None]
-        lanes, rows, columns = stack.shape
-        return Matrices((lanes, rows, columns), tuple(stack.stride()), tensor.dtype)
+        (lanes, rows, columns), (apart, down, along) = stack.shape, stack.stride()
+        return Matrices((lanes, rows, columns), (apart, down, along), tensor.dtype)
 
     @property
     def extent(self) -> int:
@@ -45,11 +45,11 @@ def flops(products: Sequence[Product]) -> int:
     return sum(2 * math.prod(first.shape) * second.shape[2] for first, second in products)
 
 
-class Recorder(TorchDispatchMode):
+class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Within the block, notes the shapes of all matrix products, those of backward passes too, in `products`."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.products: list[Product] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -135,17 +135,28 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def fast_bf16(device: str) -> bool:
+    """Whether a device (`cpu`, `cuda`) multiplies bfloat16 in hardware."""
+    if device == "cuda":
+        return torch.cuda.get_device_capability() >= (8, 0)
+    return bool({"avx512_bf16", "amx_bf16"} & set(_cpu_facts()[1]))
+
+
 def _cpu() -> str:
-    # Not avtune.machine, which imports the runners: benchmarks.lanes shows that Ray is not needed.
+    model, flags = _cpu_facts()
+    return f"{model}; {', '.join(flag for flag in _VECTOR_FLAGS if flag in flags) or 'no vector flags known'}"
+
+
+def _cpu_facts() -> tuple[str, list[str]]:
+    """(name, flags). Not from avtune.machine, which imports the runners: benchmarks.lanes must do without Ray."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
-        return platform.processor() or platform.machine()
+        return platform.processor() or platform.machine(), []
     said = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
-    flags = said.get("flags", said.get("Features", "")).split()
-    model = said.get("model name", platform.machine())
     family = f" (family {said['cpu family']}, model {said['model']})" if "cpu family" in said else ""
-    return f"{model}{family}; {', '.join(flag for flag in _VECTOR_FLAGS if flag in flags) or 'no vector flags known'}"
+    model = said.get("model name", platform.machine())
+    return f"{model}{family}", said.get("flags", said.get("Features", "")).split()
 
 
 def _versions(packages: Sequence[str]) -> str:

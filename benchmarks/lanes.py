@@ -8,93 +8,52 @@ with validation, in trials of 27 epochs an hour (nobody stopped early, no start-
 
 from __future__ import annotations
 
-import dataclasses
-import multiprocessing
-import time
-from collections.abc import Callable
+import statistics
+import sys
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cache, partial
-from multiprocessing.connection import Connection
+from functools import partial
 
-import numpy as np
 import torch
 
-from avtune.data import Dataset, from_arrays, load
-from avtune.data.prepare import Prepared, for_search
 from avtune.lanes.engine import Lanes
 from avtune.lanes.modules import matrix_precision
-from avtune.methods import Batch, Progress, check_config, get, static_values
-from avtune.trial import Trial
+from avtune.methods import Batch, Progress, get, static_values
 from benchmarks import _report
 from benchmarks._measure import Call, Limits, Values, probe, spread, take_turns
+from benchmarks._processes import Processes
 from benchmarks._products import Product, Recorder, flops, replay
+from benchmarks._training import (
+    FIXED,
+    METHOD,
+    Setup,
+    clips_per_epoch,
+    engine,
+    epochs_per_second,
+    prepared,
+    trial,
+)
 
 LANES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 EPOCHS = 27
 MEMORY_CLAIM, GPU_CLAIM = 6, 15
-# The shape of the YouTube-8M subset that stands in for AVE.
-CLASSES, TRAIN_ROWS, TEST_ROWS, AUDIO, VISUAL = 15, 1663, 417, 128, 1024
-FIXED = {"batch_size": 256, "embedding_dim": 64, "r_shrink": 1.0}
-VARIED = {"margin": (0.02, 0.8), "w_cross": (0.2, 20), "tau": (0.02, 1), "lr": (2e-4, 5e-3), "dropout": (0, 0.6)}
-METHOD = "psd"
+NOTES = """\
+How to read part one: clips/s are clips trained, of all lanes together, without validation. The ceiling is what the
+step's matrix products alone would allow, computed one after the other on the same shapes, layouts and precision into
+memory that is there already; what is missing to it are the other operations, the optimiser and the gathering of
+batches. Peak memory is of two epochs with validation in a process of its own: resident memory on a CPU, torch's
+allocations on a GPU. In brackets, what each lane after the first took, over the bytes of one lane's weights."""
 
 
 @dataclass(frozen=True)
-class Setup:
-    """What is trained, and where. `data`: a dataset's name or path, None for generated features."""
+class Scaling:
+    """Part one. `best`: the fastest number of lanes; `memory`: bytes of each extra lane over the bytes of its weights,
+    with the most lanes measured, None with one."""
 
-    data: str | None
-    hidden: int
-    device: str
-    precision: str
-
-    @property
-    def label(self) -> str:
-        return f"{self.device}, {self.precision}"
-
-
-@cache
-def prepared(data: str | None) -> Prepared:
-    """Four fifths of the training rows to train on, the rest to validate."""
-    return for_search(load(data) if data else _generated(), fraction=0.2, folds=None, seed=0)[0]
-
-
-def _generated() -> Dataset:
-    rng = np.random.default_rng(0)
-    arrays: dict[str, np.ndarray] = {}
-    centres = {"audio": rng.normal(size=(CLASSES, AUDIO)), "visual": rng.normal(size=(CLASSES, VISUAL))}
-    for split, rows in (("train", TRAIN_ROWS), ("test", TEST_ROWS)):
-        arrays[f"lab_{split}"] = labels = rng.permutation(np.arange(rows) % CLASSES)
-        for view, means in centres.items():
-            arrays[f"{view}_{split}"] = means[labels] + 3 * rng.normal(size=(rows, means.shape[1]))
-    return from_arrays(arrays, name="generated", source="generated")
-
-
-def trial(setup: Setup, number: int) -> Trial:
-    """A configuration of its own for every lane, all of one group."""
-    rng = np.random.default_rng(number)
-    varied = {name: float(rng.uniform(low, high)) for name, (low, high) in VARIED.items()}
-    config = check_config(get(METHOD), FIXED | varied | {"hidden_dim": setup.hidden})
-    return Trial(number, METHOD, config, seed=number, epochs=100_000, precision=setup.precision)
-
-
-def engine(setup: Setup, num_lanes: int, *, validate: bool) -> Lanes:
-    """An engine with so many lanes, all taken."""
-    data = prepared(setup.data)
-    if not validate:
-        data = dataclasses.replace(data, validation=None)
-    static = static_values(get(METHOD), trial(setup, 0).config)
-    lanes = Lanes(METHOD, static, data, capacity=num_lanes, device=setup.device, precision=setup.precision)
-    for number in range(num_lanes):
-        lanes.admit(trial(setup, number))
-    return lanes
-
-
-def clips_per_epoch(setup: Setup) -> int:
-    """Clips that one lane trains in an epoch: full batches only."""
-    rows, batch = len(prepared(setup.data).train), int(FIXED["batch_size"])
-    return rows // batch * batch
+    table: str
+    best: int
+    memory: float | None
 
 
 def step_products(setup: Setup, num_lanes: int) -> list[Product]:
@@ -118,11 +77,15 @@ def step_products(setup: Setup, num_lanes: int) -> list[Product]:
         for one in method.hypers
         if not one.static
     }
-    none = torch.zeros(num_lanes, device=device)
-    with Recorder() as recorder:
+    first = torch.zeros(num_lanes, device=device)
+    recorder = Recorder()
+    with recorder:
         with matrix_precision(setup.precision):
-            losses = method.loss(leaves, buffers, batch, hyper, Progress(none, none + EPOCHS))
+            losses = method.loss(leaves, buffers, batch, hyper, Progress(first, first + EPOCHS))
+        forward = len(recorder.products)
         torch.autograd.grad(losses["loss"].sum(), list(leaves.values()), materialize_grads=True)
+    # Two products backwards for each forwards, but one for the first layers, whose inputs have no gradient.
+    assert len(recorder.products) > 2 * forward, "the products of the backward pass were not seen"
     return recorder.products
 
 
@@ -131,6 +94,8 @@ def memory_call(setup: Setup, num_lanes: int) -> Call:
     prepared(setup.data)
 
     def call() -> Values:
+        if setup.device == "cuda":
+            torch.cuda.reset_peak_memory_stats()
         lanes = engine(setup, num_lanes, validate=True)
         lanes.train_epoch()
         lanes.train_epoch()
@@ -139,33 +104,41 @@ def memory_call(setup: Setup, num_lanes: int) -> Call:
     return call
 
 
-def scaling(setup: Setup, counts: list[int], rounds: int, limits: Limits) -> tuple[str, int, float | None]:
-    """Part one: (table, best number of lanes, bytes of each extra lane over the bytes of its weights)."""
+def timed(setup: Setup, alone: Lanes, num_lanes: int, rounds: int) -> tuple[dict[str, list[float]], int]:
+    """(seconds of an epoch of `alone`, of an epoch of so many lanes and of a step's products, in turn; the floating-point
+    operations of these products)."""
+    products = step_products(setup, num_lanes)
+    calls: dict[str, tuple[Callable[[], object], int]] = {"alone": (alone.train_epoch, rounds)}
+    if num_lanes > 1:
+        calls["fused"] = (engine(setup, num_lanes, validate=False).train_epoch, rounds)
+    calls["ceiling"] = (replay(products, torch.device(setup.device)), rounds)
+    return take_turns(calls), flops(products)
+
+
+def scaling(setup: Setup, counts: Sequence[int], rounds: int, limits: Limits) -> Scaling:
+    """Measures part one for every number of lanes, ascending, up to one that takes too much."""
     alone = engine(setup, 1, validate=False)
     weights = sum(value.nbytes for value in alone.weights(trial(setup, 0))[0].values())
-    clips, rows = clips_per_epoch(setup), []
-    memory_of_one, per_lane, best = 0.0, None, (0.0, 1)
-    for count in counts:
+    clips = clips_per_epoch(setup)
+    rows: list[list[str]] = []
+    speed_of: dict[int, float] = {}
+    memory_of: dict[int, float] = {}
+    memory = None
+    for count in sorted({1, *counts}):
         tried = probe(partial(memory_call, setup), count, 1, limits)
         if isinstance(tried, str):
             rows.append([str(count), f"left out: {tried}", *["–"] * 6])
             break
-        memory = float(tried.values.get("gpu", tried.memory))
-        if count == 1:
-            memory_of_one = memory
-        elif memory_of_one:
-            per_lane = (memory - memory_of_one) / (count - 1) / weights
-        products = step_products(setup, count)
-        calls: dict[str, tuple[Callable[[], object], int]] = {"alone": (alone.train_epoch, rounds)}
+        memory_of[count] = float(tried.values.get("gpu", tried.memory))
+        extra = ""
         if count > 1:
-            calls["fused"] = (engine(setup, count, validate=False).train_epoch, rounds)
-        calls["ceiling"] = (replay(products, torch.device(setup.device)), rounds)
-        seconds = take_turns(calls)
+            memory = (memory_of[count] - memory_of[1]) / (count - 1) / weights
+            extra = f" ({memory:.1f})"
+        seconds, operations = timed(setup, alone, count, rounds)
         fused = seconds.get("fused", seconds["alone"])
         speeds = [count * clips / one for one in fused]
         ceiling = [count * int(FIXED["batch_size"]) / one for one in seconds["ceiling"]]
-        best = max(best, (float(np.median(speeds)), count))
-        step_flops = flops(products)
+        speed_of[count] = statistics.median(speeds)
         rows.append(
             [
                 str(count),
@@ -173,13 +146,13 @@ def scaling(setup: Setup, counts: list[int], rounds: int, limits: Limits) -> tup
                 spread([count * one / own for one, own in zip(seconds["alone"], fused, strict=True)]),
                 spread(ceiling),
                 spread([100 * one / most for one, most in zip(speeds, ceiling, strict=True)], 2),
-                f"{step_flops / count / 1e9:.3g}",
-                spread([step_flops / one / 1e9 for one in seconds["ceiling"]]),
-                f"{memory / 1e6:.0f}" + (f" ({per_lane:.1f})" if count > 1 and per_lane is not None else ""),
+                f"{operations / count / 1e9:.3g}",
+                spread([operations / one / 1e9 for one in seconds["ceiling"]]),
+                f"{memory_of[count] / 1e6:.0f}{extra}",
             ]
         )
         print(f"  {setup.label}, {count} lanes: {rows[-1][1]} clips/s", flush=True)
-    head = [
+    head = (
         "lanes",
         "clips/s",
         "times one lane",
@@ -188,88 +161,96 @@ def scaling(setup: Setup, counts: list[int], rounds: int, limits: Limits) -> tup
         "GFLOP a lane and step",
         "GFLOP/s at the ceiling",
         "peak memory, MB (extra lane / its weights)",
-    ]
-    return _report.table(head, rows), best[1], per_lane
-
-
-class Processes:
-    """So many processes, each with an engine of one lane, which train for as long as they are told."""
-
-    def __init__(self, setup: Setup, count: int) -> None:
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["torch"])
-        self._pipes: list[Connection] = []
-        self._processes = []
-        for number in range(count):
-            ours, theirs = context.Pipe()
-            process = context.Process(target=_train_alone, args=(theirs, setup, number, count), daemon=True)
-            process.start()
-            theirs.close()
-            self._pipes.append(ours)
-            self._processes.append(process)
-        for pipe in self._pipes:
-            pipe.recv()
-
-    def epochs_per_second(self, seconds: float) -> float:
-        """Epochs of all of them, trained at the same time."""
-        for pipe in self._pipes:
-            pipe.send(seconds)
-        return sum(pipe.recv() for pipe in self._pipes)
-
-    def close(self) -> None:
-        for pipe, process in zip(self._pipes, self._processes, strict=True):
-            pipe.close()
-            process.join(timeout=10)
-            process.kill()
-
-
-def _train_alone(pipe: Connection, setup: Setup, number: int, count: int) -> None:
-    torch.set_num_threads(max(1, _report.cores() // count))
-    lanes = engine(setup, 1, validate=True)
-    lanes.train_epoch()
-    pipe.send(None)
-    try:
-        while True:
-            pipe.send(_epochs_per_second(lanes, pipe.recv()))
-    except EOFError:
-        return
-
-
-def _epochs_per_second(lanes: Lanes, seconds: float) -> float:
-    start, elapsed, epochs = time.perf_counter(), 0.0, 0
-    while elapsed < seconds:
-        epochs += len(lanes.train_epoch())
-        elapsed = time.perf_counter() - start
-    return epochs / elapsed
+    )
+    return Scaling(_report.table(head, rows), max(speed_of, key=speed_of.__getitem__), memory)
 
 
 def against_processes(
-    setup: Setup, num_lanes: int, counts: list[int], rounds: int, seconds: float
+    setup: Setup, num_lanes: int, counts: Sequence[int], rounds: int, seconds: float
 ) -> tuple[str, list[float]]:
-    """Part two: (table, lanes over the best number of processes round by round)."""
+    """Measures part two: (table, speed of lanes over that of the best number of processes, round by round)."""
+    ours = f"{num_lanes} lanes, 1 process"
+    measured: dict[str, list[float]] = {ours: []}
     fused = engine(setup, num_lanes, validate=True)
     fused.train_epoch()
-    measured: dict[str, list[float]] = {f"{num_lanes} lanes, 1 process": []}
     with ExitStack() as stack:
-        groups = []
+        groups = {}
         for count in counts:
-            groups.append(Processes(setup, count))
-            stack.callback(groups[-1].close)
-        names = [f"1 lane, {count} process{'es' * (count > 1)}" for count in counts]
+            name = f"1 lane, {count} process{'es' if count > 1 else ''}"
+            groups[name] = Processes(setup, count)
+            stack.callback(groups[name].close)
         for _ in range(rounds):
-            next(iter(measured.values())).append(_epochs_per_second(fused, seconds))
-            for name, group in zip(names, groups, strict=True):
+            measured[ours].append(epochs_per_second(fused, seconds))
+            for name, group in groups.items():
                 measured.setdefault(name, []).append(group.epochs_per_second(seconds))
-    ours = next(iter(measured.values()))
+    ratios = {
+        name: [own / one for own, one in zip(measured[ours], speeds, strict=True)] for name, speeds in measured.items()
+    }
     rows = [
         [
             name,
             spread([3600 * speed / EPOCHS for speed in speeds]),
             spread([clips_per_epoch(setup) * speed for speed in speeds]),
-            "1" if speeds is ours else spread([own / one for own, one in zip(ours, speeds, strict=True)]),
+            "1" if name == ours else spread(ratios[name]),
         ]
         for name, speeds in measured.items()
     ]
-    most = max((measured[name] for name in names), key=float(np.median).__class__ and np.median, default=ours)
-    head = ["", f"trials of {EPOCHS} epochs an hour", "clips/s", "lanes are so many times faster"]
-    return _report.table(head, rows), [own / one for own, one in zip(ours, most, strict=True)]
+    head = ("", f"trials of {EPOCHS} epochs an hour", "clips/s", "lanes are so many times faster")
+    return _report.table(head, rows), min((ratios[name] for name in groups), key=statistics.median)
+
+
+def main() -> int:
+    parser = _report.arguments("lanes", __doc__)
+    parser.add_argument("--most", type=int, help=f"most lanes ({LANES[-1]})")
+    parser.add_argument("--data", help="a dataset's name or path (generated features of a real file's shape)")
+    parser.add_argument("--hidden", type=int, help="width of the hidden layers (512)")
+    parser.add_argument("--device", nargs="+", choices=("cpu", "cuda"), help="where (cpu, and cuda if there is one)")
+    parser.add_argument("--precision", nargs="+", choices=("fp32", "bf16"), help="(fp32, and bf16 where it is fast)")
+    parser.add_argument("--processes", type=int, nargs="+", help="processes per device (cuda: 1 2 4 8; cpu: 1 and all)")
+    parser.add_argument("--seconds", type=float, help="seconds of a round of part two (10)")
+    options = parser.parse_args()
+    quick = options.quick
+    most = options.most or (2 if quick else LANES[-1])
+    counts = [count for count in LANES if count <= most]
+    rounds = options.rounds or (1 if quick else 5)
+    limits = Limits(options.limit or 60, _report.memory_limit(options.memory))
+    hidden = options.hidden or (32 if quick else 512)
+    seconds = options.seconds or (0.2 if quick else 10)
+    sections, claims = [NOTES], []
+    for device in options.device or (["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]):
+        fast = ["fp32", "bf16"] if not quick and _report.fast_bf16(device) else ["fp32"]
+        for precision in options.precision or fast:
+            setup = Setup(options.data, hidden, device, precision)
+            found = scaling(setup, counts, rounds, limits)
+            processes = options.processes or ([1, 2, 4, 8] if device == "cuda" else sorted({1, _report.cores()}))
+            table, ratios = against_processes(setup, found.best, [1] if quick else processes, rounds, seconds)
+            print(f"{found.table}\n\n{table}\n", flush=True)
+            sections += [f"## {setup.label}: number of lanes", found.table]
+            sections += [f"## {setup.label}: lanes against one process per trial", table]
+            if found.memory is not None:
+                claims.append(
+                    f"- {setup.label}: an extra lane takes at most {MEMORY_CLAIM} times the bytes of its weights: "
+                    f"{found.memory:.1f} times"
+                )
+            aim = f" at least {GPU_CLAIM} times" if device == "cuda" else ""
+            claims.append(
+                f"- {setup.label}: trials an hour,{aim} those of the best number of processes: {spread(ratios)} times"
+            )
+    if not torch.cuda.is_available():
+        claims.append("- on a GPU: not measured, this machine has none")
+    loaded = sorted({"ray", "optuna"} & sys.modules.keys())
+    assert not loaded, f"the lane engine needs neither, yet this process has imported {loaded}"
+    setting = (
+        f"`{METHOD}`, hidden width {hidden}, batches of {FIXED['batch_size']}, {clips_per_epoch(setup):,} clips an "
+        f"epoch; data: {options.data or 'generated'}. Ray and Optuna are not loaded (checked at the end of the run). "
+        f"A number of lanes is left out where two epochs take over {limits.seconds:g} s or "
+        f"{limits.memory / 1e9:.1f} GB."
+    )
+    title = "Lanes: trained clips per second"
+    sections = ["\n".join(["Claims:", "", *claims]), setting, *sections]
+    print(_report.write("lanes", title, sections, ("numpy", "torch"), options.out))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from avtune.metrics import retrieval_scores
 from benchmarks import _report
-from benchmarks._measure import Call, Limits, Outcome, Side, Values, compare
+from benchmarks._measure import Call, Limits, Outcome, Side, Values, compare, spread
 
 SIZES = (1_000, 2_000, 5_621, 10_000, 20_000)
 CLAIMED = 5_621
@@ -213,7 +213,7 @@ def verdict(measured: dict[int, list[Outcome]]) -> str:
     if CLAIMED not in measured:
         return f"Claim: not tested in this run, which leaves out {CLAIMED:,} rows."
     mine, argsort = measured[CLAIMED][:2]
-    faster = f"{_report.spread(argsort.ratios)} times" if argsort.ratios else "not measured"
+    faster = f"{spread(argsort.ratios)} times" if argsort.ratios else "not measured"
     return "\n".join(
         [
             f"Claims at {CLAIMED:,} rows:",

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from avtune.lanes.triplets import hard_triplets, weighted_triplets
 from benchmarks import _report
-from benchmarks._measure import Call, Limits, Outcome, Side, Values, compare
+from benchmarks._measure import Call, Limits, Outcome, Side, Values, compare, spread
 
 SIZES = (64, 128, 256, 400, 1024, 4096)
 CLAIMED, LARGEST = 400, 4096
@@ -163,7 +163,7 @@ def verdict(measured: dict[tuple[str, int], list[Outcome]]) -> str:
     for name in LOSSES:
         outcomes = measured.get((name, CLAIMED))
         dense = outcomes[1].ratios if outcomes else []
-        found = f"{_report.spread(dense)} times" if dense else "not measured in this run"
+        found = f"{spread(dense)} times" if dense else "not measured in this run"
         lines.append(f"- {name}, B = {CLAIMED}, at least 20 times faster than the dense form: {found}")
     for name in LOSSES:
         outcomes = measured.get((name, LARGEST))

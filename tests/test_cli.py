@@ -85,6 +85,15 @@ def test_metrics_have_means_and_intervals_and_references(done):
     assert metrics["times_test_was_scored"] == 1
 
 
+def test_the_average_precision_of_every_query_is_kept(done):
+    final = done / "results" / "one" / "final"
+    metrics = json.loads((final / "metrics.json").read_text())
+    with np.load(final / "query_ap.npz") as kept:
+        assert kept["test_a2v"].shape == (2, 24)
+        for way in ("a2v", "v2a"):
+            assert kept[f"test_{way}"].mean(1) == pytest.approx(metrics["test"][f"map_{way}"]["seeds"])
+
+
 def test_best_yaml_and_trials_csv_agree(done):
     study = done / "results" / "one"
     best = yaml.safe_load((study / "best.yaml").read_text())

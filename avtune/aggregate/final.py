@@ -16,7 +16,7 @@ from typing import Any
 
 from avtune.aggregate.model import Model, load_weights, untrained
 from avtune.aggregate.repeats import Repeats
-from avtune.aggregate.scores import over_seeds, score
+from avtune.aggregate.scores import over_seeds, per_query, score
 from avtune.aggregate.select import (
     Candidate,
     Repeated,
@@ -32,7 +32,7 @@ from avtune.hyper import Value
 from avtune.report.card import model_card
 from avtune.runners._base import Run
 from avtune.space import Space
-from avtune.study.folder import StudyFolder, to_yaml, write_text
+from avtune.study.folder import StudyFolder, to_yaml, write_bytes, write_text
 from avtune.study.study import Study
 from avtune.trainer import Trained
 from avtune.trial import Trial
@@ -207,6 +207,7 @@ def _retrain(
         metrics["default"]["epochs"] = entries["default"].epoch
     metrics["untrained"] = over_seeds(scores["untrained"], space.search.seed)
     metrics["retraining_seconds"] = sum(seconds[: len(seeds)])
+    write_bytes(folder.query_ap, per_query(scores))
     final = model(restored(trials[0]), best, seeds[0])
     final.save(folder.final)
     write_text(folder.model_card, model_card(dataset, space, final, metrics))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import io
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,19 @@ def score(model: Model, split: Split) -> RetrievalScores:
     """Scores one model on the clips of a split: exact MAP over all ranks, in float64."""
     audio, visual = model.embed(split.audio, split.visual)
     return retrieval_scores(audio, visual, split.labels, exact=True)
+
+
+def per_query(rows: Mapping[str, Sequence[RetrievalScores]]) -> bytes:
+    """The content of an npz file with the average precision of every query, for significance tests between methods:
+    `<row>_a2v` and `<row>_v2a`, float64 [seeds, N], queries in the order of the test split."""
+    arrays = {
+        f"{name}_{way}": np.stack([getattr(one, f"ap_{way}") for one in scores])
+        for name, scores in rows.items()
+        for way in ("a2v", "v2a")
+    }
+    out = io.BytesIO()
+    np.savez(out, allow_pickle=False, **arrays)
+    return out.getvalue()
 
 
 def over_seeds(scores: Sequence[RetrievalScores], seed: int) -> dict[str, Any]:

@@ -40,6 +40,7 @@ class StudyFolder:
         self.model = self.final / "model.safetensors"
         self.model_config = self.final / "config.yaml"
         self.metrics = self.final / "metrics.json"
+        self.query_ap = self.final / "query_ap.npz"
         self.model_card = self.final / "MODEL_CARD.md"
         self.repeats = root / "repeats.jsonl"
 

@@ -85,7 +85,7 @@ def test_a_signal_waits_for_rays_start_and_this_process_stays_as_it_was(run):
     original = signal.signal(signal.SIGTERM, terminate)
     try:
         before = state()
-        thread = threading.Thread(target=wait_and_kill)
+        thread = threading.Thread(target=wait_and_kill, daemon=True)
         thread.start()
         with pytest.raises(Term), local_ray(1, 0, 1 << 20):
             pytest.fail("the signal was lost")
