@@ -1,54 +1,67 @@
-"""One process per trial: what lanes are compared with."""
+"""Engines side by side, each in a process of its own, that train for as long as they are told."""
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 from multiprocessing.connection import Connection
+from types import TracebackType
 
 import torch
 
-from benchmarks import _report
 from benchmarks._training import Setup, engine, epochs_per_second
 
 
-class Processes:
-    """So many processes, each with an engine of one lane, which train for as long as they are told."""
+class Engines:
+    """So many processes with an engine each; close them by leaving the `with` block.
 
-    def __init__(self, setup: Setup, count: int) -> None:
+    Args:
+        setup: what each engine trains; `setup.threads` is its CPU threads.
+        num_engines: processes.
+        num_lanes: lanes of each; with 1 this is one process per trial.
+    """
+
+    def __init__(self, setup: Setup, num_engines: int, num_lanes: int) -> None:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["torch"])
-        self._pipes: list[Connection] = []
-        self._processes = []
-        for number in range(count):
+        self._children = []
+        for _ in range(num_engines):
             ours, theirs = context.Pipe()
-            process = context.Process(target=_train_alone, args=(theirs, setup, number, count), daemon=True)
-            process.start()
+            child = context.Process(target=_train, args=(theirs, setup, num_lanes), daemon=True)
+            child.start()
             theirs.close()
-            self._pipes.append(ours)
-            self._processes.append(process)
-        for pipe in self._pipes:
-            pipe.recv()
+            self._children.append((ours, child))
 
     def epochs_per_second(self, seconds: float) -> float:
-        """Epochs of all of them, trained at the same time."""
-        for pipe in self._pipes:
+        """Epochs of all lanes of all engines, trained at the same time for at least so many seconds."""
+        for pipe, _ in self._children:
+            pipe.recv()  # ready
+        for pipe, _ in self._children:
             pipe.send(seconds)
-        return sum(float(pipe.recv()) for pipe in self._pipes)
+        return sum(float(pipe.recv()) for pipe, _ in self._children)
 
-    def close(self) -> None:
-        for pipe, process in zip(self._pipes, self._processes, strict=True):
+    def __enter__(self) -> Engines:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for pipe, child in self._children:
+            with contextlib.suppress(OSError):  # it may have died
+                pipe.send(None)
+            child.join(timeout=10)
+            child.kill()
             pipe.close()
-            process.join(timeout=10)
-            process.kill()
 
 
-def _train_alone(pipe: Connection, setup: Setup, number: int, count: int) -> None:
-    torch.set_num_threads(max(1, _report.cores() // count))
-    lanes = engine(setup, 1, validate=True)
+def _train(pipe: Connection, setup: Setup, num_lanes: int) -> None:
+    torch.set_num_threads(setup.threads)
+    lanes = engine(setup, num_lanes, validate=True)
     lanes.train_epoch()
-    pipe.send(None)
     try:
-        while True:
-            pipe.send(epochs_per_second(lanes, pipe.recv()))
-    except EOFError:
+        pipe.send("ready")
+        while (seconds := pipe.recv()) is not None:
+            pipe.send(epochs_per_second(lanes, seconds))
+            pipe.send("ready")
+    except (EOFError, ConnectionError):  # the benchmark has died
         return

@@ -24,12 +24,14 @@ CLASSES, TRAIN_ROWS, TEST_ROWS, AUDIO, VISUAL = 15, 1663, 417, 128, 1024
 
 @dataclass(frozen=True)
 class Setup:
-    """What is trained, and where. `data`: a dataset's name or path, None for generated features."""
+    """What an engine trains, and where. `data`: a dataset's name or path, None for generated features; `threads`: CPU
+    threads of the engine."""
 
     data: str | None
     hidden: int
     device: str
     precision: str
+    threads: int
 
     @property
     def label(self) -> str:

@@ -2,12 +2,14 @@
 
 Only the lane engine runs, without Ray and without a study: trials are admitted once and train until the clock is
 stopped. Part one: clips trained per second against the number of lanes, and the ceiling, which is the time that the
-step's matrix products take alone, on the same shapes. Part two: lanes against one process per trial on the same device,
-with validation, in trials of 27 epochs an hour (nobody stopped early, no start-up counted).
+step's matrix products take alone, on the same shapes. Part two: engines on the whole device, one on a GPU or one on
+each CPU core as avtune places them, against one process per trial on the same device: with validation, in trials of 27
+epochs an hour (nobody stopped early, no start-up counted).
 """
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 import sys
 from collections.abc import Callable, Sequence
@@ -22,7 +24,7 @@ from avtune.lanes.modules import matrix_precision
 from avtune.methods import Batch, Progress, get, static_values
 from benchmarks import _report
 from benchmarks._measure import Call, Limits, Values, probe, spread, take_turns
-from benchmarks._processes import Processes
+from benchmarks._processes import Engines
 from benchmarks._products import Product, Recorder, flops, replay
 from benchmarks._training import (
     FIXED,
@@ -30,7 +32,6 @@ from benchmarks._training import (
     Setup,
     clips_per_epoch,
     engine,
-    epochs_per_second,
     prepared,
     trial,
 )
@@ -92,6 +93,7 @@ def step_products(setup: Setup, num_lanes: int) -> list[Product]:
 def memory_call(setup: Setup, num_lanes: int) -> Call:
     """Two epochs of a new engine with validation, for its peak memory."""
     prepared(setup.data)
+    torch.set_num_threads(setup.threads)
 
     def call() -> Values:
         if setup.device == "cuda":
@@ -105,8 +107,8 @@ def memory_call(setup: Setup, num_lanes: int) -> Call:
 
 
 def timed(setup: Setup, alone: Lanes, num_lanes: int, rounds: int) -> tuple[dict[str, list[float]], int]:
-    """(seconds of an epoch of `alone`, of an epoch of so many lanes and of a step's products, in turn; the floating-point
-    operations of these products)."""
+    """(seconds of an epoch of `alone`, of an epoch of so many lanes and of a step's products, in turn; the
+    floating-point operations of these products)."""
     products = step_products(setup, num_lanes)
     calls: dict[str, tuple[Callable[[], object], int]] = {"alone": (alone.train_epoch, rounds)}
     if num_lanes > 1:
@@ -151,7 +153,7 @@ def scaling(setup: Setup, counts: Sequence[int], rounds: int, limits: Limits) ->
                 f"{memory_of[count] / 1e6:.0f}{extra}",
             ]
         )
-        print(f"  {setup.label}, {count} lanes: {rows[-1][1]} clips/s", flush=True)
+        print(f"  {setup.label}, {lanes_text(count)}: {rows[-1][1]} clips/s", flush=True)
     head = (
         "lanes",
         "clips/s",
@@ -169,34 +171,37 @@ def against_processes(
     setup: Setup, num_lanes: int, counts: Sequence[int], rounds: int, seconds: float
 ) -> tuple[str, list[float]]:
     """Measures part two: (table, speed of lanes over that of the best number of processes, round by round)."""
-    ours = f"{num_lanes} lanes, 1 process"
-    measured: dict[str, list[float]] = {ours: []}
-    fused = engine(setup, num_lanes, validate=True)
-    fused.train_epoch()
+    num_engines = 1 if setup.device == "cuda" else _report.cores()
+    shapes = {"lanes": (num_engines, num_lanes)} | {f"processes {count}": (count, 1) for count in counts}
+    speeds: dict[str, list[float]] = {name: [] for name in shapes}
     with ExitStack() as stack:
         groups = {}
-        for count in counts:
-            name = f"1 lane, {count} process{'es' if count > 1 else ''}"
-            groups[name] = Processes(setup, count)
-            stack.callback(groups[name].close)
+        for name, (engines, lanes) in shapes.items():
+            own = dataclasses.replace(setup, threads=max(1, _report.cores() // engines))
+            groups[name] = stack.enter_context(Engines(own, engines, lanes))
         for _ in range(rounds):
-            measured[ours].append(epochs_per_second(fused, seconds))
             for name, group in groups.items():
-                measured.setdefault(name, []).append(group.epochs_per_second(seconds))
+                speeds[name].append(group.epochs_per_second(seconds))
     ratios = {
-        name: [own / one for own, one in zip(measured[ours], speeds, strict=True)] for name, speeds in measured.items()
+        name: [own / one for own, one in zip(speeds["lanes"], others, strict=True)] for name, others in speeds.items()
     }
     rows = [
         [
-            name,
-            spread([3600 * speed / EPOCHS for speed in speeds]),
-            spread([clips_per_epoch(setup) * speed for speed in speeds]),
-            "1" if name == ours else spread(ratios[name]),
+            f"{shapes[name][0]} process{'es' if shapes[name][0] > 1 else ''} of {lanes_text(shapes[name][1])}",
+            spread([3600 * speed / EPOCHS for speed in measured]),
+            spread([clips_per_epoch(setup) * speed for speed in measured]),
+            "1" if name == "lanes" else spread(ratios[name]),
         ]
-        for name, speeds in measured.items()
+        for name, measured in speeds.items()
     ]
     head = ("", f"trials of {EPOCHS} epochs an hour", "clips/s", "lanes are so many times faster")
-    return _report.table(head, rows), min((ratios[name] for name in groups), key=statistics.median)
+    best = min((ratios[name] for name in shapes if name != "lanes"), key=statistics.median)
+    return _report.table(head, rows), best
+
+
+def lanes_text(count: int) -> str:
+    """`1 lane`, `2 lanes`."""
+    return f"{count} lane{'s' if count > 1 else ''}"
 
 
 def main() -> int:
@@ -206,6 +211,7 @@ def main() -> int:
     parser.add_argument("--hidden", type=int, help="width of the hidden layers (512)")
     parser.add_argument("--device", nargs="+", choices=("cpu", "cuda"), help="where (cpu, and cuda if there is one)")
     parser.add_argument("--precision", nargs="+", choices=("fp32", "bf16"), help="(fp32, and bf16 where it is fast)")
+    parser.add_argument("--threads", type=int, help="CPU threads of the engine of part one (cpu: 1; cuda: all cores)")
     parser.add_argument("--processes", type=int, nargs="+", help="processes per device (cuda: 1 2 4 8; cpu: 1 and all)")
     parser.add_argument("--seconds", type=float, help="seconds of a round of part two (10)")
     options = parser.parse_args()
@@ -220,7 +226,9 @@ def main() -> int:
     for device in options.device or (["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]):
         fast = ["fp32", "bf16"] if not quick and _report.fast_bf16(device) else ["fp32"]
         for precision in options.precision or fast:
-            setup = Setup(options.data, hidden, device, precision)
+            threads = options.threads or (_report.cores() if device == "cuda" else 1)
+            torch.set_num_threads(threads)
+            setup = Setup(options.data, hidden, device, precision, threads)
             found = scaling(setup, counts, rounds, limits)
             processes = options.processes or ([1, 2, 4, 8] if device == "cuda" else sorted({1, _report.cores()}))
             table, ratios = against_processes(setup, found.best, [1] if quick else processes, rounds, seconds)
@@ -243,7 +251,7 @@ def main() -> int:
     setting = (
         f"`{METHOD}`, hidden width {hidden}, batches of {FIXED['batch_size']}, {clips_per_epoch(setup):,} clips an "
         f"epoch; data: {options.data or 'generated'}. Ray and Optuna are not loaded (checked at the end of the run). "
-        f"A number of lanes is left out where two epochs take over {limits.seconds:g} s or "
+        f"Part one: one engine, with {threads} of {_report.cores()} cores. A number of lanes is left out where two epochs take over {limits.seconds:g} s or "
         f"{limits.memory / 1e9:.1f} GB."
     )
     title = "Lanes: trained clips per second"

@@ -23,8 +23,8 @@ def story(tmp_path_factory):
             if interrupt is not None:
                 live.until_held()
                 interrupt(live.process.pid, signal.SIGINT)
-            live.code = live.until_ended(*([20] if interrupt else []))
-            live.until_nothing_is_left(20)
+            live.code = live.until_ended()
+            live.until_nothing_is_left(60)
             live.out, live.err = live.printed
             live.curves = live.lines()
             runs.append(live)
