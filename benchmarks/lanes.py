@@ -9,6 +9,7 @@ epochs an hour (nobody stopped early, no start-up counted).
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import statistics
 import sys
@@ -49,8 +50,8 @@ allocations on a GPU. In brackets, what each lane after the first took, over the
 
 @dataclass(frozen=True)
 class Scaling:
-    """Part one. `best`: the fastest number of lanes; `memory`: bytes of each extra lane over the bytes of its weights,
-    with the most lanes measured, None with one."""
+    """Part one. `best`: the fastest number of lanes above one, if there is one; `memory`: bytes of each extra lane over
+    the bytes of its weights, with the most lanes measured, None with one."""
 
     table: str
     best: int
@@ -164,7 +165,8 @@ def scaling(setup: Setup, counts: Sequence[int], rounds: int, limits: Limits) ->
         "GFLOP/s at the ceiling",
         "peak memory, MB (extra lane / its weights)",
     )
-    return Scaling(_report.table(head, rows), max(speed_of, key=speed_of.__getitem__), memory)
+    fused_counts = [count for count in speed_of if count > 1] or list(speed_of)
+    return Scaling(_report.table(head, rows), max(fused_counts, key=speed_of.__getitem__), memory)
 
 
 def against_processes(
@@ -204,6 +206,37 @@ def lanes_text(count: int) -> str:
     return f"{count} lane{'s' if count > 1 else ''}"
 
 
+def measure(setup: Setup, options: argparse.Namespace, limits: Limits) -> tuple[list[str], list[str]]:
+    """Both parts: (sections of the report, claims beside what was found)."""
+    quick, on_gpu = options.quick, setup.device == "cuda"
+    most = options.most or (2 if quick else LANES[-1])
+    rounds = options.rounds or (1 if quick else 5)
+    counts = options.processes or ([1] if quick else [1, 2, 4, 8] if on_gpu else sorted({1, _report.cores()}))
+    torch.set_num_threads(setup.threads)
+    found = scaling(setup, [count for count in LANES if count <= most], rounds, limits)
+    table, ratios = against_processes(
+        setup, found.best, counts, rounds, seconds=options.seconds or (0.2 if quick else 10)
+    )
+    place = f"one engine, {setup.threads} of {_report.cores()} CPU cores"
+    sections = [
+        f"## {setup.label}: number of lanes ({place})",
+        found.table,
+        f"## {setup.label}: lanes against one process per trial",
+        table,
+    ]
+    print("\n\n".join(sections), flush=True)
+    aim = f" at least {GPU_CLAIM} times" if on_gpu else ""
+    claims = [
+        f"- {setup.label}: trials an hour,{aim} those of the best number of processes: {spread(ratios)} times",
+    ]
+    if found.memory is not None:
+        claims.append(
+            f"- {setup.label}: an extra lane takes at most {MEMORY_CLAIM} times the bytes of its weights: "
+            f"{found.memory:.1f} times"
+        )
+    return sections, claims
+
+
 def main() -> int:
     parser = _report.arguments("lanes", __doc__)
     parser.add_argument("--most", type=int, help=f"most lanes ({LANES[-1]})")
@@ -215,35 +248,17 @@ def main() -> int:
     parser.add_argument("--processes", type=int, nargs="+", help="processes per device (cuda: 1 2 4 8; cpu: 1 and all)")
     parser.add_argument("--seconds", type=float, help="seconds of a round of part two (10)")
     options = parser.parse_args()
-    quick = options.quick
-    most = options.most or (2 if quick else LANES[-1])
-    counts = [count for count in LANES if count <= most]
-    rounds = options.rounds or (1 if quick else 5)
     limits = Limits(options.limit or 60, _report.memory_limit(options.memory))
-    hidden = options.hidden or (32 if quick else 512)
-    seconds = options.seconds or (0.2 if quick else 10)
-    sections, claims = [NOTES], []
+    hidden = options.hidden or (32 if options.quick else 512)
+    sections, claims = [], []
     for device in options.device or (["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]):
-        fast = ["fp32", "bf16"] if not quick and _report.fast_bf16(device) else ["fp32"]
+        threads = options.threads or (_report.cores() if device == "cuda" else 1)
+        fast = ["fp32", "bf16"] if not options.quick and _report.fast_bf16(device) else ["fp32"]
         for precision in options.precision or fast:
-            threads = options.threads or (_report.cores() if device == "cuda" else 1)
-            torch.set_num_threads(threads)
             setup = Setup(options.data, hidden, device, precision, threads)
-            found = scaling(setup, counts, rounds, limits)
-            processes = options.processes or ([1, 2, 4, 8] if device == "cuda" else sorted({1, _report.cores()}))
-            table, ratios = against_processes(setup, found.best, [1] if quick else processes, rounds, seconds)
-            print(f"{found.table}\n\n{table}\n", flush=True)
-            sections += [f"## {setup.label}: number of lanes", found.table]
-            sections += [f"## {setup.label}: lanes against one process per trial", table]
-            if found.memory is not None:
-                claims.append(
-                    f"- {setup.label}: an extra lane takes at most {MEMORY_CLAIM} times the bytes of its weights: "
-                    f"{found.memory:.1f} times"
-                )
-            aim = f" at least {GPU_CLAIM} times" if device == "cuda" else ""
-            claims.append(
-                f"- {setup.label}: trials an hour,{aim} those of the best number of processes: {spread(ratios)} times"
-            )
+            more_sections, more_claims = measure(setup, options, limits)
+            sections += more_sections
+            claims += more_claims
     if not torch.cuda.is_available():
         claims.append("- on a GPU: not measured, this machine has none")
     loaded = sorted({"ray", "optuna"} & sys.modules.keys())
@@ -251,12 +266,11 @@ def main() -> int:
     setting = (
         f"`{METHOD}`, hidden width {hidden}, batches of {FIXED['batch_size']}, {clips_per_epoch(setup):,} clips an "
         f"epoch; data: {options.data or 'generated'}. Ray and Optuna are not loaded (checked at the end of the run). "
-        f"Part one: one engine, with {threads} of {_report.cores()} cores. A number of lanes is left out where two epochs take over {limits.seconds:g} s or "
+        f"A number of lanes is left out where two epochs take over {limits.seconds:g} s or "
         f"{limits.memory / 1e9:.1f} GB."
     )
-    title = "Lanes: trained clips per second"
-    sections = ["\n".join(["Claims:", "", *claims]), setting, *sections]
-    print(_report.write("lanes", title, sections, ("numpy", "torch"), options.out))
+    sections = ["\n".join(["Claims:", "", *claims]), setting, NOTES, *sections]
+    print(_report.write("lanes", "Lanes: trained clips per second", sections, ("numpy", "torch"), options.out))
     return 0
 
 

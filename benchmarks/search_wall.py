@@ -2,8 +2,8 @@
 
     python -m benchmarks.search_wall --data FILE --trials 64
 
-Every side searches the same space on the same rows, with the same number of trials, the same epochs at most and the same
-stopping rule's settings, around the same training function; each runs in a process of its own, and the sides take
+Every side searches the same space on the same rows, with the same number of trials, the same epochs at most and the
+same stopping rule's settings, around the same training function; each runs in a process of its own, and the sides take
 turns, once for every seed. The clock runs from the start of the process to its end, imports included.
 
 - avtune: the runner `lanes`, in the precision that it chooses by itself, and once more in fp32;
@@ -80,21 +80,22 @@ def _write(given: argparse.Namespace, results: dict[str, list[dict[str, float]]]
                 f"{given.trials / median(walls) * 3600:,.0f}",
                 f"{mean(run['epochs'] for run in runs):.0f}",
                 f"{mean(values):.4f}" + (f" (sd {stdev(values):.4f})" if len(values) > 1 else ""),
-                *(
-                    f"{median([other['wall'] / run['wall'] for other, run in zip(results[peer], runs, strict=True)]):.2f}x"
-                    for peer in ("ray", "optuna")
-                    if peer in results
-                ),
+                *(f"{_ratio(results[peer], runs):.2f}x" for peer in ("ray", "optuna") if peer in results),
             ]
         )
     head = ["side", "wall s", "trials per hour", "epochs", "best validation MAP"]
     head += [f"faster than {peer}" for peer in ("ray", "optuna") if peer in results]
     text = (
-        f"Data `{Path(given.data).stem}`, space `{given.space}`, {given.trials} trials, {given.seeds} seeds; medians over "
-        "seeds (smallest to largest), ratios seed by seed.\n\n" + _report.table(head, rows)
+        f"Data `{Path(given.data).stem}`, space `{given.space}`, {given.trials} trials, {given.seeds} seeds; medians "
+        "over seeds (smallest to largest), ratios seed by seed.\n\n" + _report.table(head, rows)
     )
     packages = ["torch", "ray", "optuna", "numpy"]
     print(_report.write("search_wall", "The whole search", [text], packages, given.out))
+
+
+def _ratio(theirs: list[dict[str, float]], ours: list[dict[str, float]]) -> float:
+    """How many times as long the other side took, the median over the seeds."""
+    return median(other["wall"] / run["wall"] for other, run in zip(theirs, ours, strict=True))
 
 
 def _space(given: argparse.Namespace) -> Any:

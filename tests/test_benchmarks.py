@@ -1,0 +1,233 @@
+"""The benchmarks run and say what they should; what they measure is not tested here, but how: agreement, limits, turns."""
+
+import re
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[1]
+sys.path.append(str(ROOT))
+
+from benchmarks import _measure, _products, _report, lanes, triplets  # noqa: E402
+from benchmarks import map as map_benchmark  # noqa: E402
+from benchmarks._training import Setup, trial  # noqa: E402
+
+PLENTY = _measure.Limits(seconds=60, memory=4_000_000_000)
+ADDED = 100_000_000
+
+
+def summing(addition, size):
+    return lambda: {"sum": float(np.arange(size).sum()) + addition}
+
+
+def adding_memory(size):
+    return lambda: {"last": float(np.ones(ADDED // 8)[-1])}
+
+
+def endless(size):
+    def call():
+        while size > 1:
+            pass
+        return {}
+
+    return call
+
+
+def hungry(size):
+    def call():
+        return {
+            "sum": float(
+                sum(np.ones(ADDED // 8).sum() for _ in [held.append(np.ones(ADDED // 8)) for _ in range(size)])
+            )
+        }
+
+    held: list[np.ndarray] = []
+    return call
+
+
+def raising(size):
+    def call():
+        if size > 1:
+            raise ValueError(f"no {size}")
+        return {}
+
+    return call
+
+
+# --- how things are measured
+
+
+def test_sides_take_turns_and_a_slow_one_drops_out(monkeypatch) -> None:
+    monkeypatch.setattr(_measure, "SHORTEST", 0.0)
+    monkeypatch.setattr(_measure, "PAUSE", 0.0)
+    called: list[str] = []
+
+    def timed():
+        yield from range(100)
+
+    clock = timed()
+    monkeypatch.setattr(_measure.time, "perf_counter", lambda: float(next(clock)))
+    monkeypatch.setattr(_measure, "SHORTEST", 0.5)
+    calls = {name: (partial(called.append, name), rounds) for name, rounds in (("a", 3), ("b", 1))}
+    assert _measure.take_turns(calls) == {"a": [1.0, 1.0, 1.0], "b": [1.0]}
+    assert called == ["a", "b", "a", "b", "a", "a"]
+
+
+@pytest.mark.slow
+def test_memory_is_that_of_the_call() -> None:
+    tried = _measure.probe(adding_memory, 2, 1, PLENTY)
+    assert isinstance(tried, _measure.Probe)
+    assert tried.values == {"last": 1.0}
+    assert 0.9 * ADDED < tried.memory < 1.5 * ADDED
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("prepare", "limits", "reason"),
+    [
+        (endless, _measure.Limits(0.2, PLENTY.memory), "over 0.2 s"),
+        (hungry, _measure.Limits(60, 1_500_000_000), "over 1.5 GB"),
+        (raising, PLENTY, "failed: ValueError: no 500"),
+    ],
+)
+def test_a_side_over_its_limits_is_left_out_with_the_reason(prepare, limits, reason) -> None:
+    assert _measure.probe(prepare, 500, 1, limits) == reason
+
+
+@pytest.mark.slow
+def test_comparison_shows_who_disagrees_and_who_is_missing() -> None:
+    sides = (
+        _measure.Side("ours", partial(summing, 0)),
+        _measure.Side("same", partial(summing, 1e-9)),
+        _measure.Side("wrong", partial(summing, 1)),
+        _measure.Side("absent", partial(summing, 0), needs="no-such-distribution"),
+        _measure.Side("raises", raising),
+    )
+    found = dict(_measure.compare(sides, (10, 5), warm_size=1, rounds=1, limits=PLENTY))
+    assert list(found) == [5, 10]
+    assert _report.problems(found[5], 5, 1e-6) == ["5: wrong differs by 1.0e-01 in sum"]
+    absent, raises = found[5][3:]
+    assert (absent.left_out, raises.left_out) == ("no-such-distribution is not installed", "failed: ValueError: no 5")
+    assert found[10][4].left_out == "failed: ValueError: no 5 at 5 already"
+    rows = _report.comparison(found[5], {"sum": "sum"}, 1e-6).splitlines()
+    assert [line.split(" | ")[0] for line in rows[2:]] == ["| ours", "| same", "| wrong", "| absent", "| raises"]
+    assert ["DISAGREES: sum" in line for line in rows[2:]] == [False, False, True, False, False]
+    assert "left out: no-such-distribution is not installed" in rows[5]
+
+
+def test_our_side_left_out_is_a_problem() -> None:
+    assert _report.problems([_measure.Outcome("ours", left_out="over 1 s")], 7, 1.0) == ["7: ours: over 1 s"]
+
+
+# --- what is measured
+
+
+@pytest.mark.parametrize("side", map_benchmark.SIDES, ids=lambda side: side.name)
+def test_map_sides_agree(side) -> None:
+    if side.needs is not None and _measure.installed(side.needs) is None:
+        pytest.skip(f"{side.needs} is not installed")
+    wanted = map_benchmark.ours(60)()
+    apart, name = _measure.difference(wanted, side.prepare(60)())
+    assert name
+    assert apart < map_benchmark.TOLERANCE
+
+
+@pytest.mark.parametrize(
+    ("loss", "side"),
+    [(loss, side) for loss, sides in triplets.LOSSES.items() for side in sides],
+    ids=lambda part: getattr(part, "name", part),
+)
+def test_triplet_sides_agree(loss, side) -> None:
+    if side.needs is not None and _measure.installed(side.needs) is None:
+        pytest.skip(f"{side.needs} is not installed")
+    wanted = triplets.LOSSES[loss][0].prepare(30)()
+    found = side.prepare(30)()
+    assert found.keys() == wanted.keys()
+    assert _measure.difference(wanted, found)[0] < triplets.TOLERANCE
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_products_of_a_step(precision) -> None:
+    setup = Setup(None, hidden=16, device="cpu", precision=precision, threads=1)
+    products = lanes.step_products(setup, 2)
+    classes, batch, width = 15, 256, 64
+    forward = sum(a * b for a, b in ((128, 16), (16, 16), (16, 64), (1024, 16), (16, 16), (16, 64)))
+    first = (128 + 1024) * 16  # their inputs need no gradient
+    heads = 2 * 3 * width * classes  # two views, forward and two backwards
+    cosines = 3 * batch * width
+    by_hand = 2 * 2 * batch * (3 * forward - first + heads + cosines)
+    assert _products.flops(products) == by_hand
+    assert ({first.dtype for first, _ in products} == {torch.float32}) == (precision == "fp32")
+    _products.replay(products, torch.device("cpu"))()
+
+
+def test_replay_computes_the_products(monkeypatch) -> None:
+    recorder = _products.Recorder()
+    x, w = torch.randn(2, 5, 3), torch.randn(2, 4, 3).transpose(1, 2)
+    with recorder:
+        torch.baddbmm(torch.zeros(2, 1, 4), x, w)
+        x[0] @ w[0]
+    products = recorder.products
+    assert [(a.shape, b.shape) for a, b in products] == [((2, 5, 3), (2, 3, 4)), ((1, 5, 3), (1, 3, 4))]
+    assert products[0][1].stride == w.stride()
+    seen = []
+    bmm = torch.bmm
+    monkeypatch.setattr(torch, "bmm", lambda a, b, out: seen.append((a, b, bmm(a, b, out=out).clone())))
+    _products.replay(products, torch.device("cpu"))()
+    for (first, second, out), (a, b) in zip(seen, products, strict=True):
+        assert (first.shape, second.stride()) == (a.shape, b.stride)
+        torch.testing.assert_close(out, first @ second)
+
+
+def test_every_lane_has_a_configuration_of_its_own() -> None:
+    setup = Setup(None, hidden=16, device="cpu", precision="fp32", threads=1)
+    configs = [trial(setup, number).config for number in range(3)]
+    assert len({config["margin"] for config in configs}) == 3
+
+
+# --- the commands
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("claim", "words"),
+    [
+        ("map", ["## 200 rows", *(f"| {side.name} |" for side in map_benchmark.SIDES)]),
+        (
+            "triplets",
+            [*(f"## {loss}, B = 32" for loss in triplets.LOSSES), "| avtune |", "| dense |", f"| {triplets.PML} |"],
+        ),
+        (
+            "lanes",
+            ["## cpu, fp32: number of lanes", "| % of ceiling |", "processes of 2 lanes |", "| 1 process of 1 lane |"],
+        ),
+    ],
+)
+def test_quick_run_writes_a_dated_report(claim, words, tmp_path) -> None:
+    command = ["-m", f"benchmarks.{claim}", "--quick", "--out", str(tmp_path)]
+    if claim == "lanes":
+        command += ["--device", "cpu"]
+    done = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (report,) = tmp_path.iterdir()
+    assert re.fullmatch(rf"\d{{4}}-\d\d-\d\d-{claim}\.md", report.name)
+    said = report.read_text()
+    for word in (
+        "| command | `python -m benchmarks.",
+        "| CPU |",
+        "| cores |",
+        "| GPU |",
+        "| versions | python 3",
+        *words,
+    ):
+        assert word in said, word
+    assert "DISAGREES" not in said
+    assert "failed:" not in said
+    # Every table is whole.
+    for table in re.findall(r"(?:^\|.*\|\n?)+", said, re.MULTILINE):
+        assert len({line.count(" | ") for line in table.splitlines() if "left out" not in line}) == 1, table
