@@ -6,7 +6,7 @@ PIP_ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test test-fast check format clean
+.PHONY: setup demo test test-fast check format bench clean
 
 setup: $(VENV)/.installed
 
@@ -36,6 +36,19 @@ check: setup
 format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# `make bench-map` runs one claim, `make bench` all; BENCH_ARGS goes to each, e.g. make bench-map BENCH_ARGS=--quick
+BENCH_ARGS ?=
+CLAIMS := $(filter-out _%,$(basename $(notdir $(wildcard benchmarks/*.py))))
+
+$(VENV)/.bench-installed: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet $(PIP_ARGS) --constraint constraints.txt --group bench
+	@touch $@
+
+bench: $(CLAIMS:%=bench-%)
+
+bench-%: benchmarks/%.py $(VENV)/.bench-installed
+	$(BIN)/python -m benchmarks.$* $(BENCH_ARGS)
 
 clean:
 	rm -rf $(VENV) .pytest_cache .hypothesis .mypy_cache .ruff_cache

@@ -24,19 +24,24 @@ _VECTOR_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve")
 
 
 def arguments(claim: str, doc: str | None) -> argparse.ArgumentParser:
-    """The options that every benchmark takes."""
+    """A parser with the options that every benchmark takes."""
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{claim}", description=doc and doc.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="smallest sizes, to see that everything runs")
-    parser.add_argument("--rounds", type=int, help="timed rounds")
-    parser.add_argument("--limit", type=float, help="seconds that one call of a side may take")
-    parser.add_argument("--memory", type=float, help="GB that one side may take (70%% of what is free now)")
     parser.add_argument("--out", type=Path, default=REPORTS, help="folder of the report (benchmarks/reports)")
     return parser
 
 
-def memory_limit(gigabytes: float | None) -> int:
-    """Bytes that one side may take."""
-    return int(gigabytes * 1e9) if gigabytes else int(SHARE_OF_MEMORY * available_memory())
+def add_limits(parser: argparse.ArgumentParser) -> None:
+    """Options of the benchmarks that try a side under limits and time it in rounds."""
+    parser.add_argument("--rounds", type=int, help="timed rounds")
+    parser.add_argument("--limit", type=float, default=60, help="seconds that a side may take in one go (60)")
+    parser.add_argument("--memory", type=float, help="GB that a side may take (70%% of what is free now)")
+
+
+def limits(options: argparse.Namespace) -> Limits:
+    """What the options of `add_limits` say, or leave to us."""
+    free = SHARE_OF_MEMORY * available_memory()
+    return Limits(options.limit, int(options.memory * 1e9 if options.memory else free))
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -76,12 +81,12 @@ def comparison(outcomes: Sequence[Outcome], shown: dict[str, str], tolerance: fl
     return table(head, rows)
 
 
-def reading(limits: Limits, tolerance: float) -> str:
+def reading(most: Limits, tolerance: float) -> str:
     """How to read `comparison`, for the report."""
     return (
         "Seconds: median (least..most) over the rounds, all sides in turn in each. Times ours: a side's seconds over "
         "ours, round by round. Peak extra memory: resident, over what was resident before the call, in a process of "
-        f"its own. A side is left out where one call takes over {limits.seconds:g} s or {limits.memory / 1e9:.1f} GB. "
+        f"its own. A side is left out where one call takes over {most.seconds:g} s or {most.memory / 1e9:.1f} GB. "
         f"Difference: the largest relative one from our values; up to {tolerance:g} counts as the same."
     )
 

@@ -239,6 +239,7 @@ def measure(setup: Setup, options: argparse.Namespace, limits: Limits) -> tuple[
 
 def main() -> int:
     parser = _report.arguments("lanes", __doc__)
+    _report.add_limits(parser)
     parser.add_argument("--most", type=int, help=f"most lanes ({LANES[-1]})")
     parser.add_argument("--data", help="a dataset's name or path (generated features of a real file's shape)")
     parser.add_argument("--hidden", type=int, help="width of the hidden layers (512)")
@@ -248,7 +249,7 @@ def main() -> int:
     parser.add_argument("--processes", type=int, nargs="+", help="processes per device (cuda: 1 2 4 8; cpu: 1 and all)")
     parser.add_argument("--seconds", type=float, help="seconds of a round of part two (10)")
     options = parser.parse_args()
-    limits = Limits(options.limit or 60, _report.memory_limit(options.memory))
+    limits = _report.limits(options)
     hidden = options.hidden or (32 if options.quick else 512)
     sections, claims = [], []
     for device in options.device or (["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]):

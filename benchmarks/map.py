@@ -17,7 +17,7 @@ from torch import Tensor
 
 from avtune.metrics import retrieval_scores
 from benchmarks import _report
-from benchmarks._measure import Call, Limits, Outcome, Side, Values, compare, spread
+from benchmarks._measure import Call, Outcome, Side, Values, compare, spread
 
 SIZES = (1_000, 2_000, 5_621, 10_000, 20_000)
 CLAIMED = 5_621
@@ -78,7 +78,7 @@ def _torch_argsort(rows: int, block: int) -> Call:
 
     def direction(queries: Tensor, gallery: Tensor, labels: Tensor) -> float:
         total = 0.0
-        for some, wanted in zip(queries.split(block), labels.split(block), strict=True):
+        for some, wanted in zip(torch.split(queries, block), torch.split(labels, block), strict=True):
             order = (some @ gallery.T).argsort(dim=1, descending=True, stable=True)
             relevant = labels[order] == wanted[:, None]
             precision = relevant.cumsum(1) / ranks
@@ -226,10 +226,11 @@ def verdict(measured: dict[int, list[Outcome]]) -> str:
 
 def main() -> int:
     parser = _report.arguments("map", __doc__)
+    _report.add_limits(parser)
     parser.add_argument("--rows", type=int, nargs="+", help=f"gallery sizes ({' '.join(map(str, SIZES))})")
     options = parser.parse_args()
     sizes = options.rows or ((200,) if options.quick else SIZES)
-    limits = Limits(options.limit or 60, _report.memory_limit(options.memory))
+    limits = _report.limits(options)
     rounds = options.rounds or (2 if options.quick else 7)
     measured: dict[int, list[Outcome]] = {}
     for rows, outcomes in compare(SIDES, sizes, warm_size=200, rounds=rounds, limits=limits):

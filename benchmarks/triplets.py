@@ -19,7 +19,7 @@ from torch import Tensor
 
 from avtune.lanes.triplets import hard_triplets, weighted_triplets
 from benchmarks import _report
-from benchmarks._measure import Call, Limits, Outcome, Side, Values, compare, spread
+from benchmarks._measure import Call, Outcome, Side, Values, compare, spread
 
 SIZES = (64, 128, 256, 400, 1024, 4096)
 CLAIMED, LARGEST = 400, 4096
@@ -174,10 +174,11 @@ def verdict(measured: dict[tuple[str, int], list[Outcome]]) -> str:
 
 def main() -> int:
     parser = _report.arguments("triplets", __doc__)
+    _report.add_limits(parser)
     parser.add_argument("--batch", type=int, nargs="+", help=f"batch sizes ({' '.join(map(str, SIZES))})")
     options = parser.parse_args()
     sizes = options.batch or ((32,) if options.quick else SIZES)
-    limits = Limits(options.limit or 60, _report.memory_limit(options.memory))
+    limits = _report.limits(options)
     rounds = options.rounds or (2 if options.quick else 9)
     measured: dict[tuple[str, int], list[Outcome]] = {}
     tables, wrong = [], []

@@ -165,6 +165,8 @@ class Live:
                 stdout=out,
                 stderr=err,
                 start_new_session=True,
+                # A shell that starts tests in the background has them ignore Ctrl-C, and children inherit that.
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
         return self
 
