@@ -12,6 +12,7 @@ import ctypes
 import gc
 import multiprocessing
 import os
+import re
 import resource
 import statistics
 import sys
@@ -181,10 +182,16 @@ def _try(sender: Connection, prepare: Callable[[int], Call], size: int, warm_siz
         values = call()
         seconds = time.perf_counter() - start
         sender.send(Probe(seconds, max(0, _peak() - before), values))
-    except MemoryError:
-        sender.send("out of memory")
     except Exception as error:
-        sender.send(f"failed: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}")
+        sender.send(_why(error))
+
+
+def _why(error: Exception) -> str:
+    said = str(error).splitlines()[0] if str(error) else ""
+    if isinstance(error, MemoryError) or "allocate" in said:  # torch raises RuntimeErrors of several kinds
+        asked = re.search(r"allocate (\d+) bytes", said)
+        return f"out of memory, {int(asked[1]) / 1e9:.0f} GB asked for" if asked else f"out of memory: {said}"
+    return f"failed: {type(error).__name__}: {said}"
 
 
 def _start_of_peak() -> int:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import gc
 import statistics
 import sys
 from collections.abc import Callable, Sequence
@@ -107,6 +108,13 @@ def memory_call(setup: Setup, num_lanes: int) -> Call:
     return call
 
 
+def free_gpu(setup: Setup) -> None:
+    """Gives back the GPU memory that torch keeps for later, so that another process has it."""
+    if setup.device == "cuda":
+        gc.collect()
+        torch.cuda.empty_cache()
+
+
 def timed(setup: Setup, alone: Lanes, num_lanes: int, rounds: int) -> tuple[dict[str, list[float]], int]:
     """(seconds of an epoch of `alone`, of an epoch of so many lanes and of a step's products, in turn; the
     floating-point operations of these products)."""
@@ -128,6 +136,7 @@ def scaling(setup: Setup, counts: Sequence[int], rounds: int, limits: Limits) ->
     memory_of: dict[int, float] = {}
     memory = None
     for count in sorted({1, *counts}):
+        free_gpu(setup)
         tried = probe(partial(memory_call, setup), count, 1, limits)
         if isinstance(tried, str):
             rows.append([str(count), f"left out: {tried}", *["–"] * 6])
@@ -173,6 +182,7 @@ def against_processes(
     setup: Setup, num_lanes: int, counts: Sequence[int], rounds: int, seconds: float
 ) -> tuple[str, list[float]]:
     """Measures part two: (table, speed of lanes over that of the best number of processes, round by round)."""
+    free_gpu(setup)
     num_engines = 1 if setup.device == "cuda" else _report.cores()
     shapes = {"lanes": (num_engines, num_lanes)} | {f"processes {count}": (count, 1) for count in counts}
     speeds: dict[str, list[float]] = {name: [] for name in shapes}

@@ -49,6 +49,10 @@ def hungry(size):
     return call
 
 
+def greedy(size):
+    return lambda: {"sum": float(torch.ones(1 << 50).sum()) if size > 1 else 0.0}
+
+
 def raising(size):
     def call():
         if size > 1:
@@ -96,6 +100,7 @@ def test_memory_is_that_of_the_call() -> None:
     [
         (endless, _measure.Limits(0.2, PLENTY.memory), "over 0.2 s"),
         (hungry, _measure.Limits(60, 900_000_000), "over 0.9 GB"),
+        (greedy, PLENTY, "out of memory, 4503600 GB asked for"),
         (raising, PLENTY, "failed: ValueError: no 500"),
     ],
 )
