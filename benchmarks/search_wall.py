@@ -168,7 +168,7 @@ def _ray(given: argparse.Namespace) -> dict[str, float]:
             tune_config=tune.TuneConfig(
                 metric="val_map",
                 mode="max",
-                search_alg=OptunaSearch(space.distributions(), seed=given.seed),
+                search_alg=OptunaSearch(space.distributions(), metric="val_map", mode="max", seed=given.seed),
                 scheduler=ASHAScheduler(
                     max_t=stopping.epochs, grace_period=stopping.grace, reduction_factor=stopping.factor
                 ),
