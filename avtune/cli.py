@@ -122,7 +122,8 @@ def _status(given: argparse.Namespace, log: list[Path]) -> int:
     if given.json:
         print(json.dumps(status | {"finished": metrics is not None, "test": metrics and metrics["test"]}, indent=2))
         return 0
-    counts = ", ".join(f"{count} {state.lower()}" for state, count in status["states"].items())
+    words = {"COMPLETE": "complete", "PRUNED": "stopped early", "FAIL": "failed", "RUNNING": "not ended"}
+    counts = ", ".join(f"{count} {words[state]}" for state, count in status["states"].items())
     console.say(f"study    {folder.root}", f"dataset  {status['dataset']}", f"trials   {status['trials']}: {counts}")
     if status["best"]:
         top = status["best"]
@@ -210,6 +211,8 @@ def _retrain(given: argparse.Namespace, log: list[Path]) -> int:
         )
         places = slots(wish, name, given.seeds or study.space.final.seeds)
         record = choose(study, given.trial)
+        if given.epochs is None and record.state == "PRUNED":
+            console.say(f"note: trial {record.number} was stopped early; --epochs N trains it longer")
         out = given.out or folder.root / f"retrained_trial_{record.number}"
         with console.Progress(0) as progress, runner(places, data_bytes(dataset, 0)) as run:
             shop = Workshop(run, progress.stage)

@@ -47,6 +47,7 @@ def plan_lines(space: Space, dataset: str, where: str, study: Path, *, done: int
         f"dataset    {dataset}",
         f"method     {space.method}; searches {axes}",
         f"trials     {trials}, {where}",
+        f"validation {_validation(space)}",
         "",
         *table(
             ["rung (epoch)", "trials expected"],
@@ -58,20 +59,27 @@ def plan_lines(space: Space, dataset: str, where: str, study: Path, *, done: int
     ]
 
 
+def _validation(space: Space) -> str:
+    if space.validation.folds is not None:
+        return f"{space.validation.folds} folds of the training rows"
+    return f"{space.validation.fraction:.0%} of the training rows"
+
+
 def result_lines(metrics: Mapping[str, Any], best: Mapping[str, Any] | None) -> list[str]:
     """The table that ends a search."""
-    names = [("retrained winner", "test"), ("default configuration", "default"), ("untrained network", "untrained")]
+    first = "retrained winner" if metrics["selected_on"] == "validation" else f"retrained trial {metrics['trial']}"
+    names = [(first, "test"), ("default configuration", "default"), ("untrained network", "untrained")]
     rows = [
         [name, *(score_text(metrics[key][score]) for score in ("map", "map_a2v", "map_v2a", "map_running"))]
         for name, key in names
         if key in metrics
     ]
-    seeds = len(metrics["seeds"])
+    seeds = f"{len(metrics['seeds'])} seed{'s' * (len(metrics['seeds']) > 1)}"
     lines = []
     if best is not None:
         finalists = [
             [
-                str(row["trial"]),
+                f"{row['trial']} (default)" if row.get("default") and row["trial"] != "default" else str(row["trial"]),
                 str(row["epoch"]),
                 "failed" if row["val_map_mean"] is None else f"{row['val_map_mean']:.4f}",
                 "" if row["val_map_sd"] is None else f"{row['val_map_sd']:.4f}",
@@ -79,7 +87,7 @@ def result_lines(metrics: Mapping[str, Any], best: Mapping[str, Any] | None) -> 
             for row in best["finalists"]
         ]
         lines += [
-            f"finalists, repeated over {seeds} seeds on the validation rows",
+            f"finalists, repeated over {seeds} on the validation rows",
             *table(["trial", "epoch", "val MAP", "sd"], finalists),
             "",
             f"winner: trial {best['trial']}, retrained on the whole training set for {metrics['epochs']} epochs",
@@ -87,15 +95,21 @@ def result_lines(metrics: Mapping[str, Any], best: Mapping[str, Any] | None) -> 
         if metrics.get("default_is_winner"):
             lines.append("the winner is the default configuration: this search found nothing better")
     low, high = metrics["test"]["map"]["bootstrap95"]
+    if metrics["selected_on"] != "validation":
+        lines.append(f"trial {metrics['trial']}, chosen by hand, retrained for {metrics['epochs']} epochs")
     lines += [
         "",
-        f"test split: mean over {seeds} seeds, 95 % interval over the seeds",
+        f"test split: mean over {seeds}, 95 % interval over the seeds",
         *table(["", "map", "audio->visual", "visual->audio", "map_running"], rows),
         f"over the queries (bootstrap) the 95 % interval of map is {low:.4f} to {high:.4f}",
     ]
     if metrics["times_test_was_scored"] > 1:
         times = metrics["times_test_was_scored"]
-        lines.append(f"note: this study has scored its test split {times} times; say so when you publish")
+        lines.append(
+            f"note: {times} configurations of this study have been scored on its test split; say so when you publish"
+        )
+    if 1 < len(metrics["seeds"]) < 3:
+        lines.append("note: an interval over two seeds says little; final.seeds is 5 unless you change it")
     return lines
 
 
@@ -142,7 +156,8 @@ class Progress:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._live is not None:
-            self._live.update(self._table())
+            # What stays on the screen is the summary; the rows have had their time.
+            self._live.update(self._title() if self._total else "")
             self._live.stop()
 
     def known(self, study: Study) -> None:
@@ -163,6 +178,8 @@ class Progress:
         self._ended += 1
         self._better(record)
         if self._live is not None:
+            if record.state == "FAIL":
+                self._live.console.print(self._line(record), markup=False, highlight=False)
             self._refresh()
         elif not self._quiet:
             say(self._line(record))
@@ -202,12 +219,15 @@ class Progress:
         if self._live is not None:
             self._live.update(self._table())
 
-    def _table(self) -> Table:
+    def _title(self) -> str:
         best = self._best
         title = f"{self._ended} of {self._total} trials, {duration(time.monotonic() - self._start)}"
         if best is not None and best.best_value is not None:
             title += f", best validation MAP {best.best_value:.4f} (trial {best.number}, epoch {best.best_epoch})"
-        grid = Table(title=title, title_justify="left", box=None)
+        return title
+
+    def _table(self) -> Table:
+        grid = Table(title=self._title(), title_justify="left", box=None)
         for name in ("trial", "epoch", "val MAP", "best", "configuration"):
             grid.add_column(name, no_wrap=True)
         for record in list(self._running.values())[-20:]:

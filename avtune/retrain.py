@@ -11,6 +11,7 @@ from typing import Any
 from avtune.aggregate.final import Workshop, retrain
 from avtune.data.dataset import Dataset
 from avtune.errors import UserError
+from avtune.search import read_best
 from avtune.study.folder import StudyFolder
 from avtune.study.study import Record, Study
 
@@ -40,7 +41,7 @@ def retrain_trial(
     model card into `out`.
 
     Args:
-        epochs: None for the trial's best epoch.
+        epochs: None for the epoch at which its mean curve over seeds peaked if it was a finalist, else its best epoch.
         seeds: None for the study's `final.seeds`.
         out: must not exist.
 
@@ -58,14 +59,25 @@ def retrain_trial(
     space = study.space
     if seeds is not None:
         space = replace(space, final=replace(space.final, seeds=seeds))
-    best = record.best_epoch
-    assert best is not None
+    best = _epochs(study.folder, record)
     out.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
     try:
         folder = StudyFolder(scratch)
-        metrics = retrain(folder, space, dataset, record.number, record.trial.config, epochs or best, shop)
+        metrics = retrain(
+            folder, space, dataset, record.number, record.trial.config, epochs or best, shop, study.folder
+        )
         folder.final.rename(out)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return metrics
+
+
+def _epochs(folder: StudyFolder, record: Record) -> int:
+    """How long to train: as the finalists say, else the trial's own best epoch."""
+    best = read_best(folder) or {}
+    for row in best.get("finalists", []):
+        if row["trial"] == record.number and row["epoch"]:
+            return int(row["epoch"])
+    assert record.best_epoch is not None
+    return record.best_epoch

@@ -98,7 +98,11 @@ def search(request: Request) -> dict[str, Any]:
                 console.say(f"note: {note}")
             console.say(
                 *console.plan_lines(
-                    space, _dataset_line(request), f"{places.text}, {precision}", folder.root, done=len(study.records)
+                    space,
+                    _dataset_line(request),
+                    f"runner {name}: {places.text}, {precision}",
+                    folder.root,
+                    done=len(study.records),
                 )
             )
             progress.known(study)

@@ -188,18 +188,38 @@ def test_retrain_another_trial(done, capsys, tmp_path):
     assert "retrained" in printed
     metrics = json.loads((out / "metrics.json").read_text())
     assert (metrics["trial"], metrics["epochs"], len(metrics["seeds"])) == (0, 2, 3)
+    assert metrics["times_test_was_scored"] == 2, "the search scored one configuration, this is another"
+    assert "chosen by hand" in printed
+    card = (out / "MODEL_CARD.md").read_text()
+    assert "retrained trial 0" in card
+    assert "winner" not in card
     assert "map" in call(capsys, "evaluate", out, done / "toy.h5")
     assert "exists" in call(capsys, *words, "--out", out, code=2)
 
 
-def test_more_trials_continue_a_study_and_the_second_scoring_is_told(tmp_path, capsys):
+def test_more_trials_continue_a_study(tmp_path, capsys):
     write_toy(tmp_path)
     call(capsys, *search(tmp_path, "--name", "one", "--trials", "3"))
     printed = call(capsys, *search(tmp_path, "--name", "one", "--trials", "6"))
     assert "continues" in printed
-    assert "scored its test split 2 times" in printed
+    assert "continues" in printed
     settings = yaml.safe_load((tmp_path / "results" / "one" / "study.yaml").read_text())
     assert settings["changes"] == ["search.trials: 3 -> 6"]
+
+
+def test_the_test_split_counts_once_for_each_configuration_scored(tmp_path, capsys):
+    write_toy(tmp_path)
+    final = tmp_path / "results" / "one" / "final"
+    call(capsys, *search(tmp_path, "--name", "one", "--trials", "3"))
+    first = json.loads((final / "metrics.json").read_text())
+    (final / "metrics.json").unlink()
+    call(capsys, *search(tmp_path, "--name", "one", "--trials", "3"))
+    again = json.loads((final / "metrics.json").read_text())
+    assert again["test"] == first["test"], "the same winner trained the same way is no second look"
+    assert again["times_test_was_scored"] == 1
+    words = ["retrain", "one", "--results", tmp_path / "results", "--runner", "inline", "--gpus", "0", "--seeds", "3"]
+    call(capsys, *words, "--out", tmp_path / "other")
+    assert json.loads((tmp_path / "other" / "metrics.json").read_text())["times_test_was_scored"] == 2
 
 
 def test_continuing_with_other_settings_is_refused_with_the_difference(done, capsys):

@@ -32,7 +32,7 @@ from avtune.hyper import Value
 from avtune.report.card import model_card
 from avtune.runners._base import Run
 from avtune.space import Space
-from avtune.study.folder import StudyFolder, to_yaml, write_bytes, write_text
+from avtune.study.folder import StudyFolder, append_line, read_lines, to_yaml, write_bytes, write_text
 from avtune.study.study import Study
 from avtune.trainer import Trained
 from avtune.trial import Trial
@@ -76,7 +76,7 @@ def finish(study: Study, dataset: Dataset, folds: Sequence[Prepared], shop: Work
     if best is None:
         raise NoWinner(f"every finalist failed; the first: {rows[0].failure}")
     _write_best(folder, study, best, rows)
-    return _retrain(folder, space, dataset, best, rows, shop, scored_before=_times_scored(folder))
+    return _retrain(folder, space, dataset, best, rows, shop, count_in=folder)
 
 
 def retrain(
@@ -87,11 +87,16 @@ def retrain(
     config: Mapping[str, Value],
     epochs: int,
     shop: Workshop,
+    count_in: StudyFolder,
 ) -> dict[str, Any]:
     """Retrains a trial's configuration on the whole training set over `final.seeds` seeds and scores it, with the
-    untrained network for reference. Writes `final/` below the folder; returns what its `metrics.json` holds."""
+    untrained network for reference. Writes `final/` below the folder; returns what its `metrics.json` holds.
+
+    Args:
+        count_in: the study whose test split is scored.
+    """
     row = Repeated(Candidate(number, config), epochs, (), {})
-    return _retrain(folder, space, dataset, row, [], shop, scored_before=0)
+    return _retrain(folder, space, dataset, row, [], shop, count_in=count_in)
 
 
 def _run(
@@ -121,23 +126,27 @@ def _write_best(folder: StudyFolder, study: Study, best: Repeated, rows: Sequenc
         "finalists": [
             {
                 "trial": "default" if row.candidate.number is None else row.candidate.number,
+                "default": dict(row.candidate.config) == study.space.defaults(),
                 "epoch": row.epoch,
                 "val_map_mean": row.mean if row.failure is None else None,
                 "val_map_sd": row.spread if row.failure is None else None,
                 "seeds": list(row.values),
                 **({"failure": row.failure} if row.failure is not None else {}),
             }
-            for row in rows
+            for row in sorted(rows, key=lambda row: -row.mean if row.failure is None else 1.0)
         ],
     }
     write_text(folder.best_yaml, to_yaml(facts))
 
 
-def _times_scored(folder: StudyFolder) -> int:
-    """How often this study has scored its test split before."""
-    if not folder.metrics.is_file():
-        return 0
-    return int(json.loads(folder.metrics.read_text(encoding="utf-8"))["times_test_was_scored"])
+def _count_scoring(folder: StudyFolder, row: Repeated, seeds: Sequence[int]) -> int:
+    """Notes that a configuration is scored on the test split; returns how many have been in this study. The same one
+    trained the same way again gives the same score and does not count again."""
+    facts = json.loads(json.dumps([sorted(row.candidate.config.items()), row.epoch, list(seeds)]))
+    known, _ = read_lines(folder.scored, repair=True)
+    if all(line["what"] != facts for line in known):
+        append_line(folder.scored, {"trial": row.candidate.number, "what": facts}, sync=True)
+    return len(read_lines(folder.scored, repair=False)[0])
 
 
 def _retrain(
@@ -148,7 +157,7 @@ def _retrain(
     rows: Sequence[Repeated],
     shop: Workshop,
     *,
-    scored_before: int,
+    count_in: StudyFolder,
 ) -> dict[str, Any]:
     data, scalers = for_retraining(dataset)
     dims = (dataset.audio_dim, dataset.visual_dim, dataset.num_classes)
@@ -193,8 +202,8 @@ def _retrain(
         "epochs": best.epoch,
         "seeds": seeds,
         "precision": "fp32",
-        "selected_on": "validation",
-        "times_test_was_scored": scored_before + 1,
+        "selected_on": "validation" if rows else "nothing: chosen by hand",
+        "times_test_was_scored": _count_scoring(count_in, best, seeds),
         "test": over_seeds(scores["test"], space.search.seed),
     }
     if best.values:

@@ -25,10 +25,11 @@ def model_card(dataset: Dataset, space: Space, model: Model, metrics: Mapping[st
     chosen = (
         f"validation MAP of {space.search.trials} configurations, "
         f"then of the {space.final.finalists} best over {seeds} fresh seeds"
-        if metrics["trial"] is not None
-        else "not chosen by a search"
+        if metrics["selected_on"] == "validation"
+        else f"hand: trial {metrics['trial']} of a search, whoever ran this said so"
     )
-    rows = [("retrained winner", metrics["test"])]
+    first = "retrained winner" if metrics["selected_on"] == "validation" else f"retrained trial {metrics['trial']}"
+    rows = [(first, metrics["test"])]
     rows += [("default configuration", metrics["default"])] if "default" in metrics else []
     rows += [("untrained network", metrics["untrained"])]
     lines = [
@@ -46,7 +47,7 @@ def model_card(dataset: Dataset, space: Space, model: Model, metrics: Mapping[st
         f"| trained for | {metrics['epochs']} epochs on the whole training set, {metrics['precision']} |",
         f"| configuration chosen by | {chosen} |",
         f"| the weights in this folder | seed {metrics['seeds'][0]}, the first of {seeds}, not the best one |",
-        f"| test split scored | {metrics['times_test_was_scored']} time(s) in this study |",
+        f"| scored on the test split so far | {metrics['times_test_was_scored']} configuration(s) of this study |",
         f"| made by | avtune {__version__} |",
         "",
         "## Test scores",

@@ -29,9 +29,9 @@ th, td { padding: .2rem .8rem .2rem 0; text-align: left; border-bottom: 1px soli
 <table><tr><th></th><th>map</th><th>A to V</th><th>V to A</th><th>map_running</th></tr>
 {% for row in rows %}<tr><td>{{ row.name }}</td>{% for value in row.scores %}<td>{{ value }}</td>{% endfor %}</tr>
 {% endfor %}</table>
-<p class="quiet">Mean over {{ seeds }} seeds with the 95 % interval. The test split was scored {{ scored }} time(s), by
-retrained models; configurations were compared on validation rows of the training split. map_running averages AP@k over
-every cut-off and always reads higher.</p>
+<p class="quiet">Mean over {{ seeds }} seeds with the 95 % interval. {{ scored }} configuration(s) of this study
+have been scored on the test split, by retrained models; configurations were compared on validation rows of
+the training split. map_running averages AP@k over every cut-off and always reads higher.</p>
 {% endif %}
 {% if finalists %}
 <h2>Finalists</h2>

@@ -42,6 +42,7 @@ class StudyFolder:
         self.metrics = self.final / "metrics.json"
         self.query_ap = self.final / "query_ap.npz"
         self.model_card = self.final / "MODEL_CARD.md"
+        self.scored = root / "scored.jsonl"
         self.repeats = root / "repeats.jsonl"
 
     @property
