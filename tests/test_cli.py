@@ -1,4 +1,4 @@
-"""The command line on a toy dataset, in this process, with the runner that needs no Ray. Long: every verb is here once."""
+"""The command line on a toy dataset, in this process and without Ray. Long: every verb is here once."""
 
 import csv
 import json
