@@ -214,6 +214,8 @@ def _retrain(given: argparse.Namespace, log: list[Path]) -> int:
         if given.epochs is None and record.state == "PRUNED":
             console.say(f"note: trial {record.number} was stopped early; --epochs N trains it longer")
         out = given.out or folder.root / f"retrained_trial_{record.number}"
+        if out.exists():
+            raise UserError(f"{out} exists; give another --out")
         with console.Progress(0) as progress, runner(places, data_bytes(dataset, 0)) as run:
             shop = Workshop(run, progress.stage)
             metrics = retrain_trial(study, record, dataset, shop, epochs=given.epochs, seeds=given.seeds, out=out)

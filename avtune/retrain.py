@@ -43,16 +43,15 @@ def retrain_trial(
     Args:
         epochs: None for the epoch at which its mean curve over seeds peaked if it was a finalist, else its best epoch.
         seeds: None for the study's `final.seeds`.
-        out: must not exist.
+        out: does not exist.
 
     Returns:
         What `metrics.json` holds.
 
     Raises:
-        UserError: `out` exists, or a number is out of range.
+        UserError: a number is out of range.
     """
-    if out.exists():
-        raise UserError(f"{out} exists; give another --out")
+    assert not out.exists(), "the caller looks before it starts anything"
     for option, given in (("--epochs", epochs), ("--seeds", seeds)):
         if given is not None and given < 1:
             raise UserError(f"{option} is {given}; allowed: a whole number from 1")
