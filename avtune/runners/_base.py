@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -48,8 +49,14 @@ class Slots:
 
     @property
     def gpu_share(self) -> float:
-        """The part of a GPU that a trial gets."""
-        return self.gpus / self.count
+        """The part of a GPU that a process asks of Ray, rounded down to Ray's resolution of 1e-4 so that all fit."""
+        share = self.gpus / self.count
+        return share if share >= 1 else math.floor(share * 1e4) / 1e4
+
+    @property
+    def resources(self) -> dict[str, float]:
+        """What a process asks of Ray."""
+        return {"cpu": 1, "gpu": self.gpu_share} if self.gpus else {"cpu": 1}
 
     @property
     def text(self) -> str:

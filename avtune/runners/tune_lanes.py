@@ -9,7 +9,6 @@ as the runner is open and serve one call after the other: a call is a session.
 from __future__ import annotations
 
 import json
-import math
 import queue
 import threading
 from collections.abc import Iterator, Sequence
@@ -119,13 +118,12 @@ class _Fleet:
                 self._lost.put(trial.config["engine"])
 
         slots = self._slots
-        resources: dict[str, float] = {"cpu": 1}
-        if slots.gpus:
-            resources["gpu"] = slots.gpu_share if slots.gpu_share >= 1 else math.floor(slots.gpu_share * 1e4) / 1e4
         settings = {"threads": slots.threads, "lanes": slots.lanes}
         try:
             tuner = tune.Tuner(
-                tune.with_resources(tune.with_parameters(_engine, mailbox=self._mailbox, settings=settings), resources),
+                tune.with_resources(
+                    tune.with_parameters(_engine, mailbox=self._mailbox, settings=settings), slots.resources
+                ),
                 param_space={"engine": tune.grid_search([f"engine {index}" for index in range(slots.count)])},
                 tune_config=tune.TuneConfig(trial_dirname_creator=lambda trial: trial.trial_id),
                 run_config=tune.RunConfig(

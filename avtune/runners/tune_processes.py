@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -36,7 +35,7 @@ def _run(source: Source, data: Sequence[Prepared], slots: Slots, storage: Path, 
     searcher = adapters.StudySearcher(source)
     trainable = tune.with_resources(
         tune.with_parameters(_trial, data=list(data), threads=slots.threads),
-        {"cpu": 1, "gpu": _share(slots)} if slots.gpus else {"cpu": 1},
+        slots.resources,
     )
     tuner = tune.Tuner(
         trainable,
@@ -81,11 +80,6 @@ def _trial(config: dict[str, Any], data: Any, threads: int) -> None:
     failure = work(trial, data, report, device=device)
     if failure is not None:
         tune.report({"failure": failure.line, "details": failure.details})
-
-
-def _share(slots: Slots) -> float:
-    """The part of a GPU a trial asks of Ray, rounded down to Ray's resolution of 1e-4 so that all fit."""
-    return slots.gpu_share if slots.gpu_share >= 1 else math.floor(slots.gpu_share * 1e4) / 1e4
 
 
 def _adapters() -> Any:
