@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from avtune.hyper import Value
@@ -20,6 +20,10 @@ class Trial:
         epochs: epochs to train at most.
         precision: of the large matrix products, `fp32` or `bf16`; weights, losses and optimiser are fp32 in both.
         save_to: file for the trained weights, or None to forget them.
+        lane_file: file for the state of its lanes while it trains, so that another engine can go on; None for none.
+        save_at: the epochs after which that state is saved, if the trial is still wanted then.
+        known: epochs whose results have been taken already. State of a later epoch is not continued from: the results
+            up to it are not on record.
     """
 
     number: int
@@ -29,6 +33,9 @@ class Trial:
     epochs: int
     precision: str = "fp32"
     save_to: str | None = None
+    lane_file: str | None = None
+    save_at: Sequence[int] = ()
+    known: int = 0
 
 
 class TrialFailed(Exception):

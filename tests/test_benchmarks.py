@@ -14,7 +14,7 @@ import torch
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT))
 
-from benchmarks import _measure, _products, _report, lanes, triplets  # noqa: E402
+from benchmarks import _measure, _products, _report, driver, lanes, triplets  # noqa: E402
 from benchmarks import map as map_benchmark  # noqa: E402
 from benchmarks._training import Setup, trial  # noqa: E402
 
@@ -209,6 +209,11 @@ def test_every_lane_has_a_configuration_of_its_own() -> None:
         ("map", ["## 200 rows", *(f"| {side.name} |" for side in map_benchmark.SIDES)]),
         ("triplets", [*(f"## {loss}, B = 32" for loss in triplets.LOSSES), "| avtune |", "| dense |", triplets.PML]),
         ("lanes", ["## cpu, fp32: number of lanes", "| % of ceiling |", " of 2 lanes |", "| 1 process of 1 lane |"]),
+        pytest.param(
+            "driver",
+            ["| suggestion |", "| stop decision |", "| opening it |", *(f"| {side} |" for side in driver.SIDES)],
+            marks=pytest.mark.ray,
+        ),
     ],
 )
 def test_quick_run_writes_a_dated_report(claim, words, tmp_path) -> None:

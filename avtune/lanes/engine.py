@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -24,11 +25,14 @@ from avtune.lanes.modules import Tensors, matrix_precision
 from avtune.lanes.noise import init_generator, row_order, step_keys
 from avtune.lanes.optimizer import AdamW
 from avtune.methods import Batch, Method, Progress, get, static_values
+from avtune.methods._closed_form import ClosedForm
 from avtune.metrics import retrieval_scores
 from avtune.trial import Trial
 
 # Rows x lanes embedded at a time in validation: bounds the memory of hidden layers.
 _EMBED_ROWS = 1 << 15
+# Weights a lane from which a tensor is updated by itself; smaller ones are not worth a call each.
+_LARGE = 1 << 15
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,8 @@ class Lanes:
         if data.validation is not None:
             self._val_audio = self._put(data.validation.audio)
             self._val_visual = self._put(data.validation.visual)
-        self._batch_size = min(int(static["batch_size"]), len(data.train))
+        # A closed form takes all rows at once.
+        self._batch_size = min(int(static.get("batch_size", len(data.train))), len(data.train))
         self._steps_per_epoch = len(data.train) // self._batch_size
         self._capacity = capacity
         self._optimizer = AdamW()
@@ -90,14 +95,18 @@ class Lanes:
     def num_active(self) -> int:
         return len(self._trials)
 
-    def admit(self, trial: Trial) -> None:
-        """Puts a trial into a free lane, freshly initialised from its seed."""
+    def admit(self, trial: Trial, state: Tensors | None = None, epoch: int = 0) -> None:
+        """Puts a trial into a free lane: freshly initialised from its seed, or with a `state` after `epoch` epochs.
+
+        Raises:
+            ValueError: the state is not one of this group's lanes.
+        """
         assert self.num_active < self._capacity, "no free lane"
         assert static_values(self._type, trial.config) == self.method.static, "the trial belongs to another group"
         params, buffers = self.method.init(init_generator(trial.seed))
         lane = self.num_active
         if not self._stacks:
-            moments = AdamW.init(params)
+            moments = {} if isinstance(self.method, ClosedForm) else AdamW.init(params)
             for kind, one in (("params", params), ("buffers", buffers), ("moments", moments)):
                 self._stacks[kind] = {
                     name: torch.empty((self._capacity, *value.shape), device=self._device, dtype=self._dtype)
@@ -114,9 +123,11 @@ class Lanes:
             self._stacks["buffers"][name][lane] = value.to(self._device, self._dtype)
         for moments_L in self._stacks["moments"].values():
             moments_L[lane] = 0
+        if state is not None:
+            self._restore(lane, state)
         for name, values_L in self._hyper.items():
             values_L[lane] = float(trial.config[name])
-        self._epochs[lane] = 0
+        self._epochs[lane] = epoch
         self._trials.append(trial)
 
     def release(self, trial: Trial) -> None:
@@ -128,6 +139,25 @@ class Lanes:
             self._epochs[lane] = self._epochs[last]
             self._trials[lane] = self._trials[last]
         self._trials.pop()
+
+    def state(self, trial: Trial) -> Tensors:
+        """Copies, on the CPU, of all that changes as the trial trains: with it and the number of epochs done, another
+        lane goes on as if it were this one. Data order and dropout depend on the seed and the epoch only."""
+        lane = self._trials.index(trial)
+        return {
+            f"{kind}.{name}": stack[lane].detach().cpu().clone()
+            for kind, stacks in self._stacks.items()
+            for name, stack in stacks.items()
+        }
+
+    def _restore(self, lane: int, state: Tensors) -> None:
+        stacks = {f"{kind}.{name}": stack for kind, named in self._stacks.items() for name, stack in named.items()}
+        wrong = stacks.keys() ^ state.keys()
+        wrong |= {name for name in stacks.keys() - wrong if stacks[name][lane].shape != state[name].shape}
+        if wrong:
+            raise ValueError(f"the state of a lane of another group: {sorted(wrong)[0]}")
+        for name, stack in stacks.items():
+            stack[lane] = state[name].to(self._device, self._dtype)
 
     def weights(self, trial: Trial) -> tuple[Tensors, Tensors]:
         """A copy of the trial's (parameters, buffers) without lane axis, on the CPU."""
@@ -147,7 +177,11 @@ class Lanes:
         hyper = {name: value[:lanes] for name, value in self._hyper.items()}
         epochs = self._epochs[:lanes]
         progress = Progress(self._put(epochs), self._put(np.array([trial.epochs for trial in self._trials])))
-        sums = self._train(params, buffers, moments, hyper, progress)
+        if isinstance(self.method, ClosedForm):
+            self._solve(self.method, params, buffers, hyper)
+            sums: dict[str, Tensor] = {}
+        else:
+            sums = self._train(params, buffers, moments, hyper, progress)
         terms = {name: (value / self._steps_per_epoch).tolist() for name, value in sums.items()}
         values = {name: value.tolist() for name, value in self.method.schedules(hyper, progress).items()}
         self._epochs[:lanes] += 1
@@ -158,7 +192,9 @@ class Lanes:
         for lane, trial in enumerate(self._trials):
             epoch = int(self._epochs[lane])
             metrics = {name: value[lane] for name, value in (terms | values).items()}
-            metrics |= {"lr": float(trial.config["lr"]), "seconds": seconds, "clips_per_second": clips / seconds}
+            metrics |= {"seconds": seconds, "clips_per_second": clips / seconds}
+            if "lr" in trial.config:
+                metrics["lr"] = float(trial.config["lr"])
             failed = None
             bad = [name for name, value in terms.items() if not np.isfinite(value[lane])]
             if bad:
@@ -169,6 +205,18 @@ class Lanes:
                 metrics |= scores[lane] or {}
             results.append(EpochResult(trial, epoch, metrics, failed))
         return results
+
+    @torch.no_grad()
+    def _solve(self, method: ClosedForm, params: Tensors, buffers: Tensors, hyper: Tensors) -> None:
+        """Solves every lane that is in its first epoch; later ones change nothing."""
+        for lane, trial in enumerate(self._trials):
+            if self._epochs[lane]:
+                continue
+            values = {name: float(value_L[lane]) for name, value_L in hyper.items()}
+            solved = method.solve(self._audio, self._visual, self._labels, values, init_generator(trial.seed))
+            for stacks, found in zip((params, buffers), solved, strict=True):
+                for name, value in found.items():
+                    stacks[name][lane] = value.to(self._device, self._dtype)
 
     def _train(
         self, params: Tensors, buffers: Tensors, moments: Tensors, hyper: Tensors, progress: Progress
@@ -186,17 +234,40 @@ class Lanes:
             leaves = {name: value.detach().requires_grad_() for name, value in params.items()}
             with matrix_precision(self._precision):
                 losses = self.method.loss(leaves, buffers, batch, hyper, progress)
-            # Lanes share no weights: the gradient of the sum is each lane's own gradient.
-            grads = torch.autograd.grad(losses["loss"].sum(), list(leaves.values()), materialize_grads=True)
-            steps = torch.tensor(done + 1, device=self._device)
-            self._optimizer.step(
-                params, dict(zip(leaves, grads, strict=True)), moments, steps, hyper["lr"], hyper["weight_decay"]
-            )
+            self._descend(losses["loss"], leaves, params, moments, torch.tensor(done + 1, device=self._device), hyper)
             with torch.no_grad():
                 self.method.after_step(params, buffers, hyper)
                 for name, value in losses.items():
                     sums[name] = sums[name] + value.detach() if name in sums else value.detach()
         return sums
+
+    def _descend(
+        self, loss_L: Tensor, leaves: Tensors, params: Tensors, moments: Tensors, steps_L: Tensor, hyper: Tensors
+    ) -> None:
+        """One step of the optimiser. A large gradient is used up as soon as the backward pass has made it: it need not
+        be held with all others, and on a CPU it is still in the cache."""
+        missing = dict.fromkeys(leaves)
+        small: Tensors = {}
+
+        def descend(grads: Tensors) -> None:
+            chosen = {name: params[name] for name in grads}
+            self._optimizer.step(chosen, grads, moments, steps_L, hyper["lr"], hyper["weight_decay"])
+
+        def ready(name: str, leaf: Tensor) -> None:
+            grad, leaf.grad = leaf.grad, None
+            assert grad is not None
+            del missing[name]
+            if grad[0].numel() >= _LARGE:
+                descend({name: grad})
+            else:
+                small[name] = grad
+
+        for name, leaf in leaves.items():
+            leaf.register_post_accumulate_grad_hook(partial(ready, name))  # type: ignore[no-untyped-call]
+        # Lanes share no weights: the gradient of the sum is each lane's own gradient.
+        loss_L.sum().backward()  # type: ignore[no-untyped-call]
+        # A weight that the loss does not reach has a gradient of zero, and decays.
+        descend(small | {name: torch.zeros_like(params[name]) for name in missing})
 
     @torch.no_grad()
     def _validate(self, params: Tensors, buffers: Tensors) -> list[dict[str, float] | None] | None:

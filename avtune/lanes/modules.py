@@ -33,8 +33,9 @@ _precision = "fp32"
 
 @contextmanager
 def matrix_precision(name: str) -> Iterator[None]:
-    """Within the block `linear` multiplies in this precision: `fp32`, or `bf16` (inputs rounded to bfloat16, sums in
-    fp32, the result rounded to bfloat16 once). All else stays as it is. Not for several threads at a time."""
+    """Within the block large matrix products are in this precision: `fp32`, or `bf16` (inputs rounded to bfloat16, sums
+    in fp32, the result rounded to bfloat16 once). Under `bf16` an encoder's hidden activations are bfloat16 too;
+    weights, their gradients, statistics, embeddings and losses stay as they are. Not for several threads at a time."""
     global _precision
     assert name in ("fp32", "bf16"), name
     before, _precision = _precision, name
@@ -45,27 +46,34 @@ def matrix_precision(name: str) -> Iterator[None]:
 
 
 class _LinearBF16(torch.autograd.Function):
-    """x @ weight with all three products of forward and backward in bfloat16."""
+    """x @ weight + bias with the products of forward and backward in bfloat16; the result has the dtype of x, the
+    gradients of weight and bias have theirs."""
 
     @staticmethod
-    def forward(ctx: Any, x_LBI: Tensor, weight_LIO: Tensor) -> Tensor:
+    def forward(ctx: Any, x_LBI: Tensor, weight_LIO: Tensor, bias_LO: Tensor | None) -> Tensor:
         x, weight = x_LBI.bfloat16(), weight_LIO.bfloat16()
         ctx.save_for_backward(x, weight)
-        return torch.bmm(x, weight).to(x_LBI.dtype)
+        ctx.dtypes = x_LBI.dtype, weight_LIO.dtype
+        product = torch.bmm(x, weight)
+        if bias_LO is not None:
+            product += bias_LO[:, None].bfloat16()
+        return product.to(x_LBI.dtype)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor, Tensor | None]:
         x, weight = ctx.saved_tensors
+        of_x, of_weights = ctx.dtypes
         grad_LBO = grads[0].bfloat16()
-        grad_x = torch.bmm(grad_LBO, weight.transpose(1, 2)).to(grads[0].dtype) if ctx.needs_input_grad[0] else None
-        return grad_x, torch.bmm(x.transpose(1, 2), grad_LBO).to(grads[0].dtype)
+        grad_x = torch.bmm(grad_LBO, weight.transpose(1, 2)).to(of_x) if ctx.needs_input_grad[0] else None
+        grad_bias = grad_LBO.sum(1, dtype=of_weights) if ctx.needs_input_grad[2] else None
+        return grad_x, torch.bmm(x.transpose(1, 2), grad_LBO).to(of_weights), grad_bias
 
 
 def linear(x_LBI: Tensor, weight_LIO: Tensor, bias_LO: Tensor | None) -> Tensor:
-    """`x @ weight + bias` for each lane: [L, B, O]; see `matrix_precision`."""
+    """`x @ weight + bias` for each lane: [L, B, O], in the dtype of x; see `matrix_precision`."""
     if _precision == "bf16":
-        product: Tensor = _LinearBF16.apply(x_LBI, weight_LIO)  # type: ignore[no-untyped-call]
-        return product if bias_LO is None else product + bias_LO[:, None]
+        product: Tensor = _LinearBF16.apply(x_LBI, weight_LIO, bias_LO)  # type: ignore[no-untyped-call]
+        return product
     if bias_LO is None:
         return torch.bmm(x_LBI, weight_LIO)
     return torch.baddbmm(bias_LO[:, None], x_LBI, weight_LIO)
@@ -74,7 +82,7 @@ def linear(x_LBI: Tensor, weight_LIO: Tensor, bias_LO: Tensor | None) -> Tensor:
 def layer_norm(x_LBH: Tensor, gain_LH: Tensor, bias_LH: Tensor, eps: float = 1e-5) -> Tensor:
     """Layer normalisation over the last axis with each lane's own gain and bias (Ba, Kiros, Hinton 2016)."""
     normal = F.layer_norm(x_LBH, x_LBH.shape[-1:], eps=eps)
-    return torch.addcmul(bias_LH[:, None], normal, gain_LH[:, None])
+    return torch.addcmul(bias_LH[:, None].to(normal.dtype), normal, gain_LH[:, None].to(normal.dtype))
 
 
 def batch_norm(x_LBI: Tensor, mean_LI: Tensor, var_LI: Tensor, *, training: bool) -> Tensor:
@@ -111,17 +119,38 @@ class Dropout:
 
     def __init__(self, keys_L: Tensor, p_L: Tensor) -> None:
         self._keys_L = keys_L
-        dropped = torch.round(p_L * 256).clamp_(0, 255)
-        self._threshold_L = dropped.to(torch.uint8)
-        self._scale_L = 256 / (256 - dropped)
+        self._dropped_L = torch.round(p_L * 256).clamp_(0, 255)
+        self._scale_L = 256 / (256 - self._dropped_L)
         self._stream = 0
 
     def __call__(self, x_LBH: Tensor) -> Tensor:
         lanes, rows, width = x_LBH.shape
         noise = random_bytes(self._keys_L, rows * width, self._stream).view(lanes, rows, width)
         self._stream += 1
-        keep = noise >= self._threshold_L[:, None, None]
-        return x_LBH * (keep * self._scale_L[:, None, None])
+        kept: Tensor = _Drop.apply(  # type: ignore[no-untyped-call]
+            x_LBH, noise, self._dropped_L[:, None, None], self._scale_L[:, None, None]
+        )
+        return kept
+
+
+class _Drop(torch.autograd.Function):
+    """x scaled where its random byte is at least `dropped`, else 0; remembers the bytes."""
+
+    @staticmethod
+    def forward(ctx: Any, x_LBH: Tensor, noise_LBH: Tensor, dropped_L11: Tensor, scale_L11: Tensor) -> Tensor:
+        ctx.save_for_backward(noise_LBH, dropped_L11, scale_L11)
+        return _keep(x_LBH.dtype, noise_LBH, dropped_L11, scale_L11).mul_(x_LBH)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
+        return _keep(grads[0].dtype, *ctx.saved_tensors).mul_(grads[0]), None, None, None
+
+
+def _keep(dtype: torch.dtype, noise_LBH: Tensor, dropped_L11: Tensor, scale_L11: Tensor) -> Tensor:
+    """The factor of each element. Arithmetic on bytes as numbers, exact in every dtype: comparisons, and operations of
+    mixed dtypes, are several times slower on a CPU."""
+    keep = noise_LBH.to(dtype).sub_(dropped_L11.to(dtype) - 1).clamp_(0, 1)
+    return keep.mul_(scale_L11.to(dtype))
 
 
 def init_encoder(generator: torch.Generator, num_in: int, num_hidden: int, num_out: int) -> tuple[Tensors, Tensors]:
@@ -147,12 +176,14 @@ def encoder(params: Tensors, buffers: Tensors, prefix: str, x_LBI: Tensor, dropo
     p = {name.removeprefix(prefix): value for name, value in params.items() if name.startswith(prefix)}
     b = {name.removeprefix(prefix): value for name, value in buffers.items() if name.startswith(prefix)}
     x = batch_norm(x_LBI, b["norm.mean"], b["norm.var"], training=dropout is not None)
+    if _precision == "bf16":
+        x = x.bfloat16()
     for layer in (0, 1):
         x = linear(x, p[f"{layer}.weight"], p[f"{layer}.bias"])
         x = torch.tanh(layer_norm(x, p[f"{layer}.norm.gain"], p[f"{layer}.norm.bias"]))
         if dropout is not None:
             x = dropout(x)
-    return linear(x, p["out.weight"], p["out.bias"])
+    return linear(x, p["out.weight"], p["out.bias"]).to(x_LBI.dtype)
 
 
 def cosine(a_LBD: Tensor, b_LBD: Tensor) -> Tensor:

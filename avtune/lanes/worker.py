@@ -9,7 +9,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -21,6 +21,18 @@ from avtune.seeds import mix
 from avtune.trial import Trial
 
 Save = Callable[[Trial, Tensors, Tensors], None]
+
+
+class LaneFiles(Protocol):
+    """Keeps the states of lanes for another engine."""
+
+    def save(self, trial: Trial, epoch: int, folds: Sequence[Tensors]) -> None:
+        """Keeps the state of a trial's lanes, one for each fold, after `epoch` epochs, in place of an earlier one."""
+
+    def load(self, trial: Trial) -> tuple[int, Sequence[Tensors]] | None:
+        """What was kept last for this very trial, None for nothing usable."""
+
+
 _LONGEST_WAIT = 0.25
 
 
@@ -62,6 +74,7 @@ class _Group:
 
     folds: list[Lanes]
     trials: dict[int, tuple[Trial, list[Trial]]] = field(default_factory=dict)
+    epochs: dict[int, int] = field(default_factory=dict)
 
 
 class Worker:
@@ -72,13 +85,17 @@ class Worker:
         capacity: trials at a time.
         device: where.
         save: called with the trained weights of a trial that wants them kept.
+        lane_files: where trials that name a lane file save their state, and go on from it.
     """
 
-    def __init__(self, data: Sequence[Prepared], *, capacity: int, device: str, save: Save) -> None:
+    def __init__(
+        self, data: Sequence[Prepared], *, capacity: int, device: str, save: Save, lane_files: LaneFiles | None = None
+    ) -> None:
         self._data = list(data)
         self._capacity = capacity
         self._device = device
         self._save = save
+        self._lane_files = lane_files
         self._groups: dict[tuple[Any, ...], _Group] = {}
 
     @property
@@ -108,6 +125,7 @@ class Worker:
         """Follows the orders and trains every trial for an epoch."""
         for number in orders.stop:
             self._leave(number)
+        self._save_lanes()
         message = Message(0)
         for trial in orders.trials:
             self._admit(trial, message)
@@ -147,11 +165,33 @@ class Worker:
                 )
                 for index in range(len(self._data))
             ]
-            for lanes, one in zip(group.folds, lane_trials, strict=True):
-                lanes.admit(one)
+            found = self._lane_files.load(trial) if self._lane_files and trial.lane_file else None
+            epoch, states = found if found is not None and found[0] <= trial.known else (0, [None] * len(self._data))
+            admitted: list[tuple[Lanes, Trial]] = []
+            try:
+                for lanes, one, state in zip(group.folds, lane_trials, states, strict=True):
+                    lanes.admit(one, state, epoch)
+                    admitted.append((lanes, one))
+            except Exception:
+                for lanes, one in admitted:
+                    lanes.release(one)
+                raise
             group.trials[trial.number] = (trial, lane_trials)
+            group.epochs[trial.number] = epoch
         except Exception as error:
             message.ends.append((trial.number, one_line(error), traceback.format_exc()))
+
+    def _save_lanes(self) -> None:
+        """Saves the trials that have just passed an epoch at which they are saved. The orders that came in between have
+        taken away those that were stopped there."""
+        if self._lane_files is None:
+            return
+        for group in self._groups.values():
+            for number, (trial, lane_trials) in group.trials.items():
+                epoch = group.epochs[number]
+                if trial.lane_file is not None and epoch in trial.save_at:
+                    states = [lanes.state(one) for lanes, one in zip(group.folds, lane_trials, strict=True)]
+                    self._lane_files.save(trial, epoch, states)
 
     def _train(self, group: _Group, message: Message) -> None:
         """One epoch of a group's trials."""
@@ -167,7 +207,7 @@ class Worker:
                 message.ends.append((number, failed, ""))
                 self._leave(number)
                 continue
-            epoch = results[0].epoch
+            epoch = group.epochs[number] = results[0].epoch
             message.reports.append((number, epoch, mean_metrics(results)))
             if epoch >= trial.epochs:
                 self._finish(number, message)
@@ -201,6 +241,7 @@ class Worker:
         for group in self._groups.values():
             if number in group.trials:
                 _, lane_trials = group.trials.pop(number)
+                del group.epochs[number]
                 for lanes, one in zip(group.folds, lane_trials, strict=True):
                     lanes.release(one)
 

@@ -5,10 +5,42 @@ from __future__ import annotations
 from avtune.errors import UserError, choices, did_you_mean
 from avtune.hyper import Hyper
 from avtune.methods._base import Batch, Method, Progress, check_config, defaults, static_values
+from avtune.methods.aadml import AADML
+from avtune.methods.acmr import ACMR
+from avtune.methods.c_cca import ClusterCCA
+from avtune.methods.cca import CCA
+from avtune.methods.clip import CLIP
+from avtune.methods.dcca import DCCA, ClusterDCCA
+from avtune.methods.dscmr import DSCMR
+from avtune.methods.eics import EICS
+from avtune.methods.kcca import KernelCCA
 from avtune.methods.psd import PSD
+from avtune.methods.tnn_ccca import TNNCCCA
 from avtune.methods.triplet import HardTriplet, Triplet
+from avtune.methods.two_stage import TwoStage
+from avtune.methods.vae_cca import VAECCA
 
-METHODS: dict[str, type[Method]] = {method.name: method for method in (PSD, Triplet, HardTriplet)}
+METHODS: dict[str, type[Method]] = {
+    method.name: method
+    for method in (
+        PSD,
+        Triplet,
+        HardTriplet,
+        AADML,
+        TwoStage,
+        EICS,
+        DSCMR,
+        ACMR,
+        TNNCCCA,
+        VAECCA,
+        CLIP,
+        DCCA,
+        ClusterDCCA,
+        CCA,
+        KernelCCA,
+        ClusterCCA,
+    )
+}
 
 
 def get(name: str) -> type[Method]:

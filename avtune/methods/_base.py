@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -121,6 +121,13 @@ class Method(ABC):
     def schedules(self, hyper: Tensors, progress: Progress) -> dict[str, Tensor]:
         """Values that change with the epoch and are worth reporting, [L] each, e.g. the annotation ratio `r`."""
         return {}
+
+
+def with_defaults(hypers: tuple[Hyper, ...], **values: Value) -> tuple[Hyper, ...]:
+    """`hypers` with other defaults, e.g. those of a paper."""
+    names = {hyper.name for hyper in hypers}
+    assert values.keys() <= names, f"no such hyper-parameter: {values.keys() - names}"
+    return tuple(replace(hyper, default=values.get(hyper.name, hyper.default)) for hyper in hypers)
 
 
 def defaults(method: type[Method]) -> dict[str, Value]:

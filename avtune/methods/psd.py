@@ -12,7 +12,6 @@ Legend: L lanes, B rows of a batch, D embedding, C classes.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -23,6 +22,7 @@ from avtune.hyper import Hyper
 from avtune.lanes.modules import Tensors, cosine, encoder, init_encoder, init_linear
 from avtune.lanes.triplets import hard_triplets, semihard_triplets, weighted_triplets
 from avtune.methods._base import TRAINING_HYPERS, Batch, Method, Progress
+from avtune.methods._losses import label_cross_entropy, label_l2, pair_distance, same_class
 
 ENCODER_HYPERS = (
     Hyper("embedding_dim", "int", 64, 2, 4096, static=True, doc="width D of the embeddings"),
@@ -101,14 +101,6 @@ DISTILLATION_HYPERS = (
 )
 
 
-@dataclass(frozen=True)
-class _Parts:
-    """How a batch splits. `ann` bool [L, B]: annotated rows. `same` bool [L, B, B]: equal classes."""
-
-    ann: Tensor
-    same: Tensor
-
-
 class PSD(Method):
     """Labelled loss + cross-modal triplets (labels, then more and more soft alignments) + distance of pairs
     (reading)."""
@@ -181,23 +173,13 @@ class PSD(Method):
         return {"loss": total, **terms}
 
     def _labelled(self, head_LDC: Tensor, z_a: Tensor, z_v: Tensor, labels_LB: Tensor) -> Tensor:
-        logits_a, logits_v = torch.bmm(z_a, head_LDC), torch.bmm(z_v, head_LDC)
         if self.static["label_loss"] == "cross_entropy":
-            picked = [
-                F.log_softmax(logits, dim=-1).gather(-1, labels_LB[..., None])[..., 0]
-                for logits in (logits_a, logits_v)
-            ]
-            return -(picked[0] + picked[1]).mean(1)
-        one_hot = F.one_hot(labels_LB, self.num_classes).to(z_a.dtype)
-        miss_a: Tensor
-        miss_v: Tensor
-        miss_a, miss_v = (torch.linalg.vector_norm(logits - one_hot, dim=-1) for logits in (logits_a, logits_v))
-        return (miss_a + miss_v).mean(1)
+            return label_cross_entropy(head_LDC, z_a, z_v, labels_LB)
+        return label_l2(head_LDC, z_a, z_v, labels_LB, self.num_classes)
 
     def _distance(self, z_a: Tensor, z_v: Tensor) -> Tensor:
         if self.static["distance_loss"] == "pair":
-            apart_LB: Tensor = torch.linalg.vector_norm(z_a - z_v, dim=-1)
-            return apart_LB.mean(1)
+            return pair_distance(z_a, z_v)
         unit_a, unit_v = (F.layer_norm(z.transpose(1, 2), (z.shape[1],)) for z in (z_a, z_v))
         correlation_LDD = torch.bmm(unit_a, unit_v.transpose(1, 2)) / z_a.shape[1]
         energy_L = correlation_LDD.square().sum((1, 2)) - correlation_LDD.diagonal(dim1=1, dim2=2).square().sum(1)
@@ -216,43 +198,49 @@ class PSD(Method):
         """r * l_tri + (1 - r) * l_soft, the mean of both directions: [L]."""
         distance_av = 1 - cosine(z_a, z_v)
         directions = (distance_av, distance_av.transpose(1, 2).contiguous())
-        same = batch.labels[:, :, None] == batch.labels[:, None, :]
+        same = same_class(batch.labels)
         margin = hyper["margin"]
         if not self.distils:
-            parts = _Parts(torch.ones_like(batch.labels, dtype=torch.bool), same)
-            return sum(self._hard_labels(d, parts, margin) for d in directions) / 2  # type: ignore[return-value]
+            losses = [self._labelled_triplets(distance, same, margin) for distance in directions]
+            return (losses[0] + losses[1]) / 2
         rows = batch.labels.shape[1]
         r_L = self.schedules(hyper, progress)["r"]
-        ann = torch.arange(rows, device=r_L.device) < torch.round(r_L * rows)[:, None]
-        parts = _Parts(ann, same)
-        soft = self._soft_labels(params, buffers, batch, hyper, directions, z_a, z_v, ~ann)
+        ann = (torch.arange(rows, device=r_L.device) < torch.round(r_L * rows)[:, None]).to(r_L.dtype)
+        free = 1 - ann
+        num_free = free.sum(1).clamp(min=1)
+        free_pairs = free[:, :, None] * free[:, None, :]
+        pos, neg, count = _label_weights(same, ann)
+        soft = self._soft_labels(params, buffers, batch, hyper, directions, z_a, z_v, free)
         total = torch.zeros_like(r_L)
         for distance, soft_LBB in zip(directions, soft, strict=True):
-            total = total + self._direction(distance, soft_LBB, parts, r_L, margin)
+            # Q_in is 1 - S_in over its sum, which is a factor of the anchor's and applied to the anchor's sum.
+            far_LB = (num_free[:, None] - soft_LBB.sum(2)).clamp(min=1e-12)
+            weight_LB = ((1 - r_L) / num_free)[:, None] * free / far_LB
+            if self.static["mining"] == "all":
+                # Annotated rows look only at annotated columns and the others only at the others: one call serves
+                # both parts.
+                weight_LB = weight_LB + ann * (r_L / count)[:, None]
+                sums_LB = weighted_triplets(distance, pos + soft_LBB, neg + free_pairs - soft_LBB, margin)
+                total = total + (sums_LB * weight_LB).sum(1)
+            else:
+                sums_LB = weighted_triplets(distance, soft_LBB, free_pairs - soft_LBB, margin)
+                hard_L = self._mined(distance, same, ann > 0, margin)
+                total = total + (sums_LB * weight_LB).sum(1) + r_L * hard_L
         return total / 2
 
-    def _direction(self, distance: Tensor, soft: Tensor, parts: _Parts, r_L: Tensor, margin: Tensor) -> Tensor:
-        free = ~parts.ann
-        num_free = free.sum(1).clamp(min=1).to(distance.dtype)
-        far = (1 - soft) * (free[:, :, None] & free[:, None, :])
-        far = far / far.sum(2, keepdim=True).clamp(min=1e-12)
-        soft_weight = ((1 - r_L) / num_free)[:, None, None]
-        if self.static["mining"] != "all":
-            l_soft = weighted_triplets(distance, soft * soft_weight, far, margin).sum(1)
-            return r_L * self._hard_labels(distance, parts, margin) + l_soft
-        # Annotated rows look only at annotated columns and the others only at the others: one call serves both parts.
-        pos, neg, count = _label_weights(parts, distance.dtype)
-        pos = pos * (r_L / count)[:, None, None] + soft * soft_weight
-        return weighted_triplets(distance, pos, neg + far, margin).sum(1)
-
-    def _hard_labels(self, distance: Tensor, parts: _Parts, margin: Tensor) -> Tensor:
-        """Mean over the valid triplets of the annotated part, [L]; 0 for a lane that has none."""
+    def _labelled_triplets(self, distance: Tensor, same: Tensor, margin: Tensor) -> Tensor:
+        """Mean over the valid triplets when every clip is annotated: [L]."""
+        everyone = torch.ones(same.shape[:2], dtype=distance.dtype, device=same.device)
         if self.static["mining"] == "all":
-            pos, neg, count = _label_weights(parts, distance.dtype)
+            pos, neg, count = _label_weights(same, everyone)
             return weighted_triplets(distance, pos, neg, margin).sum(1) / count
-        both = parts.ann[:, :, None] & parts.ann[:, None, :]
+        return self._mined(distance, same, everyone > 0, margin)
+
+    def _mined(self, distance: Tensor, same: Tensor, ann: Tensor, margin: Tensor) -> Tensor:
+        """Mean over the hard or semi-hard triplets of the annotated part (bool [L, B]): [L]; 0 for a lane without."""
+        both = ann[:, :, None] & ann[:, None, :]
         mine = hard_triplets if self.static["mining"] == "hard" else semihard_triplets
-        values, valid = mine(distance, parts.same & both, ~parts.same & both, margin)
+        values, valid = mine(distance, same & both, ~same & both, margin)
         return values.sum(1) / valid.sum(1).clamp(min=1)
 
     @torch.no_grad()
@@ -267,33 +255,34 @@ class PSD(Method):
         z_v: Tensor,
         free_LB: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Soft alignments [L, B, B] of both directions: each unannotated row is a distribution over the unannotated
-        columns; annotated rows and columns are 0."""
-        scores_av, scores_va = 1 - directions[0], 1 - directions[1]
+        """Soft alignments [L, B, B] of both directions: each unannotated row (1 in `free_LB`, else 0) is a distribution
+        over the unannotated columns; annotated rows and columns are 0."""
         head = params["head.weight"]
         if self.static["teacher"] == "ema":
             teacher = {name: buffers[f"teacher.{name}"] for name in params}
             z_a, z_v = self.embed(teacher, buffers, batch.audio, batch.visual)
             head = teacher["head.weight"]
-            scores_av = cosine(z_a, z_v)
-            scores_va = scores_av.transpose(1, 2)
+            distance_av = 1 - cosine(z_a, z_v)
+            directions = (distance_av, distance_av.transpose(1, 2))
         if self.static["soft_labels"] == "class_probability":
             p_a, p_v = (torch.bmm(z, head).div(hyper["tau"][:, None, None]).softmax(-1) for z in (z_a, z_v))
             agree = torch.bmm(p_a, p_v.transpose(1, 2)) * free_LB[:, :, None] * free_LB[:, None, :]
             soft_av = agree / agree.sum(2, keepdim=True).clamp(min=1e-12)
             soft_va = agree.transpose(1, 2) / agree.sum(1)[:, :, None].clamp(min=1e-12)
         else:
-            blocked = ~free_LB[:, None, :]
+            blocked = (1e9 * (free_LB - 1))[:, None, :]
+            # The softmax of -d / tau is that of similarity / tau.
+            slope = (-1 / hyper["tau"])[:, None, None]
             soft_av, soft_va = (
-                (scores / hyper["tau"][:, None, None]).masked_fill(blocked, -1e9).softmax(-1) * free_LB[:, :, None]
-                for scores in (scores_av, scores_va)
+                torch.addcmul(blocked, distance, slope).softmax(-1).mul_(free_LB[:, :, None]) for distance in directions
             )
         return (soft_va, soft_av) if self.static["soft_swap"] else (soft_av, soft_va)
 
 
-def _label_weights(parts: _Parts, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
-    """Positives and negatives by label within the annotated part as 0/1 weights [L, B, B], and the number of valid
-    triplets [L], at least 1."""
-    both = parts.ann[:, :, None] & parts.ann[:, None, :]
-    pos, neg = (parts.same & both).to(dtype), (~parts.same & both).to(dtype)
+def _label_weights(same_LBB: Tensor, ann_LB: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Positives and negatives by label within the annotated part (1 in `ann_LB`, else 0) as 0/1 weights [L, B, B], and
+    the number of valid triplets [L], at least 1."""
+    both = ann_LB[:, :, None] * ann_LB[:, None, :]
+    pos = same_LBB.to(ann_LB.dtype).mul_(both)
+    neg = both.sub_(pos)
     return pos, neg, (pos.sum(2) * neg.sum(2)).sum(1).clamp(min=1)

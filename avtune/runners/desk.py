@@ -1,13 +1,15 @@
 """Where engines are served: gives out a source's trials, takes their reports, passes on its decisions. No Ray here.
 
-A trial given to an engine is leased to it. When an engine dies, its trials go back to the head of the queue and start
-again; a trial that has been on two engines when they died is held to be the cause and fails.
+A trial given to an engine is leased to it. When an engine dies, its trials go back to the head of the queue and go on
+from their last lane file, or start again; a trial that has been on two engines when they died is held to be the cause
+and fails.
 """
 
 from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Sequence
+from dataclasses import replace
 
 from avtune.lanes.worker import Message, Orders
 from avtune.runners._base import Source
@@ -30,6 +32,7 @@ class Desk:
         self._ready: deque[Trial] = deque()
         self._leases: dict[str, dict[int, Trial]] = {}
         self._deaths: Counter[int] = Counter()
+        self._known: dict[int, int] = {}
 
     def exchange(self, engine: str, message: Message) -> Orders:
         """Takes what an engine says and returns its orders."""
@@ -37,12 +40,13 @@ class Desk:
         for number, epoch, metrics in message.reports:
             if number in mine:
                 self._source.report(number, epoch, metrics)
+                self._known[number] = max(epoch, self._known.get(number, 0))
         for number, failure, details in message.ends:
             if mine.pop(number, None) is not None:
                 self._source.tell(number, failure, details)
         for number in message.returned:
             if number in mine:
-                self._ready.appendleft(mine.pop(number))
+                self._return(mine.pop(number))
         stop = [number for number in mine if self._source.should_stop(number)]
         for number in stop:
             del mine[number]
@@ -68,7 +72,12 @@ class Desk:
             if self._deaths[number] >= _MOST_DEATHS:
                 self._source.tell(number, f"its engine died {_MOST_DEATHS} times")
             else:
-                self._ready.appendleft(returned[number])
+                self._return(returned[number])
+
+    def _return(self, trial: Trial) -> None:
+        """Puts a trial back at the head of the queue."""
+        known = max(trial.known, self._known.get(trial.number, 0))
+        self._ready.appendleft(replace(trial, known=known))
 
     def _take(self, count: int) -> Sequence[Trial]:
         taken: list[Trial] = []

@@ -7,6 +7,7 @@ once.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import os
 import secrets
@@ -17,6 +18,8 @@ import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+
+from avtune.machine import KEEP_MEMORY
 
 _SETTINGS = {
     # Every listener on 127.0.0.1 instead of all interfaces. An undocumented use of this flag: a test pins it.
@@ -62,15 +65,17 @@ def local_ray(num_cpus: int, num_gpus: int, data_bytes: int) -> Iterator[Path]:
     scratch = Path(tempfile.mkdtemp(prefix="avtune-", dir="/tmp" if Path("/tmp").is_dir() else None))
     before = dict(os.environ)
     os.environ.update(_SETTINGS, RAY_AUTH_TOKEN=_TOKEN)
+    os.environ.setdefault(*KEEP_MEMORY)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Ray's and its dependencies' deprecations are no news to the user
             import ray
-            import ray.tune.tune
 
-            ray.tune.tune._ray_auto_init = _no_other_ray
             for name in ("ray", "ray.tune", "ray.train"):
                 logging.getLogger(name).setLevel(logging.CRITICAL)
+            # Tune takes more than a second to import, most of which Ray's start spends waiting for its processes.
+            tune = threading.Thread(target=importlib.import_module, args=("ray.tune",), name="import ray.tune")
+            tune.start()
             try:
                 with _signals_wait(), _private_files():
                     ray.init(
@@ -84,6 +89,10 @@ def local_ray(num_cpus: int, num_gpus: int, data_bytes: int) -> Iterator[Path]:
                         configure_logging=True,
                         _temp_dir=str(scratch / "ray"),
                     )
+                tune.join()
+                import ray.tune.tune
+
+                ray.tune.tune._ray_auto_init = _no_other_ray
                 yield scratch
             finally:
                 with _signals_wait():

@@ -21,6 +21,7 @@ from avtune.data.prepare import Prepared
 from avtune.lanes.worker import Message, Orders
 from avtune.runners._base import Run, Slots, Source
 from avtune.runners.desk import Desk
+from avtune.runners.mailbox import Mailbox
 from avtune.runners.ray_local import local_ray
 from avtune.trial import Trial
 
@@ -56,7 +57,7 @@ class _Fleet:
         self._session = 0
         self._lost: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._last_words = "none"
-        self._mailbox = ray.remote(num_cpus=0, max_concurrency=10_000)(_Mailbox).remote()
+        self._mailbox = ray.remote(num_cpus=0, max_concurrency=10_000)(Mailbox).remote(_OVER)
         self._tune = threading.Thread(target=self._engines, args=(storage,), name="avtune engines", daemon=True)
         self._tune.start()
 
@@ -140,76 +141,6 @@ class _Fleet:
         self._last_words = next((text.splitlines()[-1] for text in errors if text), "none")
 
 
-class _Mailbox:
-    """Where messages wait for their answers. An async actor: a waiting engine costs nothing."""
-
-    def __init__(self) -> None:
-        import asyncio
-
-        self._asyncio = asyncio
-        self._changed = asyncio.Condition()
-        self._session: int | None = None
-        self._data: list[Any] = []
-        self._closed = False
-        self._messages: list[tuple[int, str]] = []
-        self._answers: dict[int, Any] = {}
-        self._tickets = 0
-
-    async def open(self, session: int, data: list[Any]) -> None:
-        """Begins a session; `data` holds a reference to its folds."""
-        async with self._changed:
-            self._session, self._data = session, data
-            self._changed.notify_all()
-
-    async def end(self) -> None:
-        """Ends the session."""
-        async with self._changed:
-            self._session, self._data = None, []
-
-    async def close(self) -> None:
-        """There will be no session any more."""
-        async with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-        for ticket in list(self._answers):
-            await self.reply(ticket, _OVER)
-
-    async def session(self, after: int) -> tuple[int, list[Any]] | None:
-        """Waits for a session later than `after`; None when there will be none."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: self._closed or (self._session or 0) > after)
-            return None if self._closed else (self._session or 0, self._data)
-
-    async def exchange(self, text: str) -> str:
-        """Leaves a message and waits for the answer."""
-        if self._closed:
-            return _OVER
-        self._tickets += 1
-        answer = self._asyncio.get_running_loop().create_future()
-        self._answers[self._tickets] = answer
-        async with self._changed:
-            self._messages.append((self._tickets, text))
-            self._changed.notify_all()
-        return str(await answer)
-
-    async def take(self, patience: float) -> list[tuple[int, str]]:
-        """The oldest message, if there is one; waits up to `patience` seconds for it."""
-        async with self._changed:
-            if not self._messages and patience > 0:
-                try:
-                    await self._asyncio.wait_for(self._changed.wait_for(lambda: bool(self._messages)), patience)
-                except TimeoutError:
-                    return []
-            taken, self._messages = self._messages[:1], self._messages[1:]
-            return taken
-
-    async def reply(self, ticket: int, text: str) -> None:
-        """Answers a message."""
-        answer = self._answers.pop(ticket, None)  # None: answered when the mailbox was closed
-        if answer is not None and not answer.done():
-            answer.set_result(text)
-
-
 def _engine(config: dict[str, Any], mailbox: Any, settings: dict[str, Any]) -> None:
     """Runs in the engine's process."""
     import ray
@@ -217,6 +148,7 @@ def _engine(config: dict[str, Any], mailbox: Any, settings: dict[str, Any]) -> N
     from ray import tune
 
     from avtune.lanes.worker import Worker
+    from avtune.runners.lane_files import LaneFiles
     from avtune.runners.work import save_weights
 
     torch.set_num_threads(settings["threads"])
@@ -233,5 +165,7 @@ def _engine(config: dict[str, Any], mailbox: Any, settings: dict[str, Any]) -> N
             hello = False
             return Orders(answer["stop"], [Trial(**trial) for trial in answer["trials"]], answer["over"])
 
-        Worker(ray.get(data), capacity=settings["lanes"], device=device, save=save_weights).run(exchange)
+        Worker(ray.get(data), capacity=settings["lanes"], device=device, save=save_weights, lane_files=LaneFiles()).run(
+            exchange
+        )
     tune.report({"engine": config["engine"]})

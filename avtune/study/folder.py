@@ -7,7 +7,7 @@ import fcntl
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -44,10 +44,26 @@ class StudyFolder:
         self.model_card = self.final / "MODEL_CARD.md"
         self.scored = root / "scored.jsonl"
         self.repeats = root / "repeats.jsonl"
+        self.lanes = root / "lanes"
 
     @property
     def exists(self) -> bool:
         return self.study_yaml.is_file()
+
+    def lane(self, number: int) -> Path:
+        """The state of a running trial, see `runners.lane_files`."""
+        return self.lanes / f"{number}.safetensors"
+
+    def clear_lanes(self, running: Collection[int]) -> None:
+        """Deletes the states of all but the running trials, and what a kill left half written."""
+        if not self.lanes.is_dir():
+            return
+        kept = {self.lane(number) for number in running}
+        for path in self.lanes.iterdir():
+            if path not in kept:
+                path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # not empty
+            self.lanes.rmdir()
 
     def create(self, settings: dict[str, Any], environment: dict[str, Any]) -> None:
         """Makes the folder. It appears under its name only with `study.yaml` in it.

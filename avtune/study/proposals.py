@@ -1,45 +1,71 @@
-"""Asks Optuna for configurations and tells it what came of them. The only file that knows Optuna's study."""
+"""Asks Optuna for configurations and tells it what came of them. Only this file and `window.py` know Optuna."""
 
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import random
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
-from optuna.trial import TrialState
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState
 
 from avtune.hyper import Value
 from avtune.seeds import mix
 from avtune.space import Space
+from avtune.study.folder import append_line
+from avtune.study.window import Window
 
+_NAME = "avtune"
 _NUMBER = "trial"
-_MAX_GRID = 100_000
 _STATES = {"COMPLETE": TrialState.COMPLETE, "PRUNED": TrialState.PRUNED, "FAIL": TrialState.FAIL}
 
 
-class _OurLock(JournalFileOpenLock):
-    """The study folder is locked as a whole; Optuna's own lock file would outlive a killed driver."""
+class _Journal(JournalFileBackend):
+    """Optuna's journal file without its lock, which would outlive a killed driver (the study folder is locked as a
+    whole), and without its wait for the disk at every line."""
 
-    def acquire(self) -> bool:
-        return True
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path))
+        self._path = path
 
-    def release(self) -> None:
-        return None
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        for log in logs:
+            append_line(self._path, log)
+
+    def sync(self) -> None:
+        """What has been written survives a power loss."""
+        handle = os.open(self._path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+class _Tpe(optuna.samplers.TPESampler):
+    """Optuna's TPE, told which axes its trials share, which it would look up trial by trial: here it is all of them."""
+
+    def __init__(self, distributions: Mapping[str, BaseDistribution], **settings: Any) -> None:
+        super().__init__(**settings)
+        self._axes = {name: one for name, one in sorted(distributions.items()) if not one.single()}
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return self._axes
 
 
 class Proposals:
     """The configurations of one study, kept in Optuna's journal.
 
     The sampler is made anew for every suggestion with a seed from the study's seed and the trial's number, so there
-    is no sampler state to lose: a continued study goes on with the suggestions it would have made.
+    is no sampler state to lose: a continued study goes on with the suggestions it would have made. It works in memory,
+    where `Window` says what it sees; a configuration reaches the journal in one write once it is a trial.
 
     Args:
         journal: the journal file; a last line torn by a kill is cut off.
@@ -51,22 +77,21 @@ class Proposals:
         self._distributions = space.distributions()
         self.repaired = _cut_torn_line(journal)
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        storage = JournalStorage(JournalFileBackend(str(journal), lock_obj=_OurLock(str(journal))))
-        self._study = optuna.create_study(
-            storage=storage, study_name="avtune", direction="maximize", load_if_exists=True, sampler=self._sampler(0)
-        )
-        self._ids: dict[int, int] = {}
+        self._file = _Journal(journal)
+        self._journal = JournalStorage(self._file)
+        optuna.create_study(storage=self._journal, study_name=_NAME, direction="maximize", load_if_exists=True)
+        self._journal_id = self._journal.get_study_id_from_name(_NAME)
+        self._window = Window()
+        self._study = optuna.create_study(storage=self._window, study_name=_NAME, direction="maximize")
+        window_study = self._window.get_study_id_from_name(_NAME)
+        self._ids: dict[int, tuple[int, int]] = {}  # of each trial, in the journal and in the window
         self._told: set[int] = set()
         self._params: dict[int, dict[str, Value]] = {}
-        for trial in self._study.get_trials(deepcopy=False):
+        for trial in self._journal.get_all_trials(self._journal_id, deepcopy=False):
             number = trial.user_attrs.get(_NUMBER)
-            if number is None:
-                # Its proposal was cut off before it became a trial; an enqueued one still waits to be used.
-                if trial.state == TrialState.RUNNING:
-                    self._study.tell(trial.number, state=TrialState.FAIL)
+            if number is None:  # of a journal written in smaller steps: a proposal that never became a trial
                 continue
-            self._ids[number] = trial.number
-            self._params[number] = {name: trial.params[name] for name in self._distributions}
+            self._keep(number, trial.params, trial._trial_id, self._window.create_new_trial(window_study, trial))
             if trial.state.is_finished():
                 self._told.add(number)
         self._seen = {_key(params) for params in self._params.values()}
@@ -90,7 +115,7 @@ class Proposals:
         if self.used_up:
             return None
         if number == 0 and all(axis.contains(axis.default) for axis in self._space.axes):
-            self._study.enqueue_trial({axis.name: axis.default for axis in self._space.axes}, skip_if_exists=True)
+            self._study.enqueue_trial({axis.name: axis.default for axis in self._space.axes})
         for attempt in itertools.count():
             self._study.sampler = self._sampler(mix(self._space.search.seed, "suggest", number, attempt))
             trial = self._study.ask(fixed_distributions=self._distributions)
@@ -99,9 +124,14 @@ class Proposals:
                 break
             self._study.tell(trial, state=TrialState.FAIL)
             self._study.enqueue_trial(self._unseen(mix(self._space.search.seed, "unseen", number, attempt)))
-        trial.set_user_attr(_NUMBER, number)
-        self._ids[number] = trial.number
-        self._params[number] = {name: params[name] for name in self._distributions}
+        proposed = optuna.trial.create_trial(
+            state=TrialState.RUNNING,
+            params=params,
+            distributions=self._distributions,
+            user_attrs={_NUMBER: number},
+        )
+        self._keep(number, params, self._journal.create_new_trial(self._journal_id, proposed), trial.number)
+        self._file.sync()  # before the curves name it; what is told later can be told again
         self._seen.add(_key(params))
         return self._config(params)
 
@@ -115,11 +145,18 @@ class Proposals:
         """
         if number in self._told:
             return
-        trial = optuna.trial.Trial(self._study, self._study.get_trials(deepcopy=False)[self._ids[number]]._trial_id)
-        for epoch, seen in rungs.items():
-            trial.report(seen, epoch)
-        self._study.tell(trial, value if state == "COMPLETE" else None, state=_STATES[state])
+        if state == "PRUNED" and rungs:
+            value = rungs[max(rungs)]  # as Optuna has it
+        values = None if value is None or state == "FAIL" else [value]
+        for storage, trial_id in zip((self._journal, self._window), self._ids[number], strict=True):
+            for epoch, seen in rungs.items():
+                storage.set_trial_intermediate_value(trial_id, epoch, seen)
+            storage.set_trial_state_values(trial_id, _STATES[state], values)
         self._told.add(number)
+
+    def _keep(self, number: int, params: Mapping[str, Value], journal_id: int, window_id: int) -> None:
+        self._ids[number] = (journal_id, window_id)
+        self._params[number] = {name: params[name] for name in self._distributions}
 
     def _config(self, params: Mapping[str, Value]) -> dict[str, Value]:
         return {**{name: params[name] for name in self._distributions}, **self._space.fixed}
@@ -130,47 +167,58 @@ class Proposals:
             return optuna.samplers.RandomSampler(seed=seed % 2**32)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            return optuna.samplers.TPESampler(
-                seed=seed % 2**32, n_startup_trials=settings.startup_trials, multivariate=True, constant_liar=True
+            return _Tpe(
+                self._distributions,
+                seed=seed % 2**32,
+                n_startup_trials=settings.startup_trials,
+                multivariate=True,
+                constant_liar=True,
             )
 
     def _unseen(self, seed: int) -> dict[str, Any]:
-        """A configuration not proposed yet: from the rest of a small finite space, else at random."""
+        """A configuration at random: in a finite space one that has not been proposed yet."""
+        if self._grid is None:
+            study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed % 2**32))
+            return dict(study.ask(fixed_distributions=self._distributions).params)
         draw = random.Random(seed)
-        if self._grid is not None and self._grid <= _MAX_GRID:
-            names = list(self._distributions)
-            grid = itertools.product(*(_values(self._distributions[name]) for name in names))
-            rest = [dict(zip(names, values, strict=True)) for values in grid]
-            return draw.choice([params for params in rest if _key(params) not in self._seen])
-        sampler = optuna.samplers.RandomSampler(seed=seed % 2**32)
-        study = optuna.create_study(sampler=sampler)
-        return dict(study.ask(fixed_distributions=self._distributions).params)
+        place, stride = draw.randrange(self._grid), draw.randrange(1, self._grid + 1)
+        while math.gcd(stride, self._grid) > 1:  # without a common divisor the walk comes by every configuration
+            stride += 1
+        while _key(params := self._at(place)) in self._seen:
+            place = (place + stride) % self._grid
+        return params
+
+    def _at(self, place: int) -> dict[str, Any]:
+        """The configuration of a finite space with that place, from 0 to below `_grid`."""
+        params = {}
+        for name, distribution in self._distributions.items():
+            values = _values(distribution)
+            place, index = divmod(place, len(values))
+            params[name] = values[index]
+        return params
 
 
 def _key(params: Mapping[str, Value]) -> tuple[tuple[str, Value], ...]:
     return tuple(sorted(params.items()))
 
 
-def _values(distribution: BaseDistribution) -> list[Any]:
-    """All values of a finite distribution."""
+def _values(distribution: BaseDistribution) -> Sequence[Any]:
+    """All values of a finite distribution, as the samplers write them."""
     if isinstance(distribution, CategoricalDistribution):
-        return list(distribution.choices)
+        return distribution.choices
     if isinstance(distribution, IntDistribution):
-        return list(range(distribution.low, distribution.high + 1, distribution.step))
+        return range(distribution.low, distribution.high + 1, distribution.step)
     assert isinstance(distribution, FloatDistribution)
     assert distribution.step is not None
     count = round((distribution.high - distribution.low) / distribution.step) + 1
-    return [distribution.low + index * distribution.step for index in range(count)]
+    return [min(distribution.low + index * distribution.step, distribution.high) for index in range(count)]
 
 
 def _grid_size(distributions: Mapping[str, BaseDistribution]) -> int | None:
     """How many configurations there are; None when a continuous axis makes them countless."""
-    size = 1
-    for distribution in distributions.values():
-        if isinstance(distribution, FloatDistribution) and distribution.step is None and not distribution.single():
-            return None
-        size *= 1 if distribution.single() else len(_values(distribution))
-    return size
+    if any(isinstance(one, FloatDistribution) and one.step is None for one in distributions.values()):
+        return None
+    return math.prod(len(_values(one)) for one in distributions.values())
 
 
 def _cut_torn_line(path: Path) -> bool:

@@ -16,7 +16,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
 from avtune.hyper import Value
@@ -29,6 +29,7 @@ from avtune.trial import Trial
 
 State = Literal["RUNNING", "COMPLETE", "PRUNED", "FAIL"]
 _CSV_EVERY_SECONDS = 5.0
+_CSV_REST = 50  # and at least so many times what writing it took: it grows with the study
 
 
 @dataclass
@@ -114,6 +115,8 @@ class Study:
         stopping = space.early_stopping
         self._asha = Asha(stopping.epochs, stopping.grace, stopping.factor)
         self._cursor = [0] * len(self._asha.rungs)  # deterministic: the next trial number to decide at each rung
+        self._told = 0  # deterministic: how many trials the sampler has been told of
+        self._running = 0  # trials without an end
         self._csv_due = 0.0
         self._load()
 
@@ -129,19 +132,21 @@ class Study:
             if number >= self.space.search.trials or self._proposals.used_up:
                 return None
             if self.deterministic:
-                seen = max(0, number - self.space.search.lag + 1)
-                if any(record.state == "RUNNING" for record in self.records[:seen]):
-                    return None
-                for past in self.records[:seen]:
+                while self._told < number - self.space.search.lag + 1:
+                    past = self.records[self._told]
+                    if past.state == "RUNNING":
+                        return None
                     self._tell_sampler(past)
+                    self._told += 1
             config = self._proposals.ask(number)
             if config is None:
                 return None
             record = Record(self._trial(number, config))
             self.records.append(record)
+            self._running += 1
         for listener in self._listeners:
             listener.started(record)
-        return record.trial
+        return replace(record.trial, known=max(record.values, default=0))
 
     def report(self, number: int, epoch: int, metrics: Mapping[str, float]) -> bool:
         """Takes the metrics of a trial's epoch and returns whether it goes on.
@@ -189,11 +194,12 @@ class Study:
     def exhausted(self) -> bool:
         """Whether every trial has been given out and has ended."""
         given = len(self.records) >= self.space.search.trials or self._proposals.used_up
-        return given and not self._queue and all(record.state != "RUNNING" for record in self.records)
+        return given and self._running == 0
 
     def close(self) -> None:
-        """Writes `trials.csv`."""
+        """Writes `trials.csv` and takes away what no trial needs any more."""
         self._write_csv()
+        self.folder.clear_lanes({record.number for record in self.records if record.state == "RUNNING"})
 
     # -- what came of it -------------------------------------------------------------------------------------------
 
@@ -214,7 +220,16 @@ class Study:
 
     def _trial(self, number: int, config: Mapping[str, Value]) -> Trial:
         seed = mix(self.space.search.seed, "trial", number)
-        return Trial(number, self.space.method, config, seed, self.space.early_stopping.epochs, self.precision)
+        return Trial(
+            number,
+            self.space.method,
+            config,
+            seed,
+            self.space.early_stopping.epochs,
+            self.precision,
+            lane_file=str(self.folder.lane(number)),
+            save_at=self._asha.rungs,
+        )
 
     def _take(self, record: Record, epoch: int, metrics: Mapping[str, float]) -> None:
         record.values[epoch] = metrics["val_map"]
@@ -269,7 +284,9 @@ class Study:
         end: dict[str, Any] = {"trial": record.number, "state": record.state, "epochs": max(record.values, default=0)}
         if record.reason:
             end["reason"] = record.reason
+        self._running -= 1
         append_line(self.folder.curves, end, sync=True)
+        self.folder.lane(record.number).unlink(missing_ok=True)
         if not self.deterministic:
             self._tell_sampler(record)
         for listener in self._listeners:
@@ -301,6 +318,7 @@ class Study:
                 record._cut(line["epochs"])
         if self.deterministic and self.records:
             self._decide(self.records[-1], loading=True)
+        self._running = self.count("RUNNING")
         for record in self.records:
             # Its last line was written, its end was not.
             over = record._stopped_at is not None or max(record.values, default=0) >= record.trial.epochs
@@ -313,6 +331,7 @@ class Study:
         self._queue = deque(record for record in self.records if record.state == "RUNNING" and not record._left)
 
     def _write_csv(self) -> None:
+        start = time.monotonic()
         hypers = list(self.records[0].trial.config) if self.records else []
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
@@ -331,4 +350,5 @@ class Study:
                 ]
             )
         write_text(self.folder.trials_csv, out.getvalue())
-        self._csv_due = time.monotonic() + _CSV_EVERY_SECONDS
+        end = time.monotonic()
+        self._csv_due = end + max(_CSV_EVERY_SECONDS, _CSV_REST * (end - start))

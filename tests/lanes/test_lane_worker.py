@@ -13,6 +13,7 @@ from avtune.methods import METHODS, hypers_of
 from avtune.runners import inline
 from avtune.runners._base import Slots
 from avtune.runners.desk import Desk
+from avtune.runners.lane_files import LaneFiles
 from avtune.space import parse
 from avtune.study.folder import StudyFolder
 from avtune.study.study import Study
@@ -54,7 +55,7 @@ class Fleet:
 
     def new(self):
         save = lambda trial, params, buffers: self.saved.append((trial, params))  # noqa: E731
-        worker = Worker(self.data, capacity=self.capacity, device="cpu", save=save)
+        worker = Worker(self.data, capacity=self.capacity, device="cpu", save=save, lane_files=LaneFiles())
         return worker, worker.start()
 
     def kill(self, name):
@@ -122,6 +123,8 @@ def test_trials_of_dead_engines_go_on_elsewhere(reference, make_study, seed):
     failed = [r.number for r in study.records if r.state == "FAIL"]
     if not failed:  # no trial was on both engines
         assert outcome(study) == outcome(reference)
+    study.close()
+    assert not study.folder.lanes.exists(), "lane files of trials that have ended"
 
 
 def test_a_trial_that_takes_two_engines_down_fails(make_study):

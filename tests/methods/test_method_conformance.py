@@ -10,6 +10,8 @@ from toy import toy_prepared
 from avtune.lanes.engine import Lanes
 from avtune.lanes.noise import init_generator, step_keys
 from avtune.methods import METHODS, Batch, Progress, check_config, defaults, static_values
+from avtune.methods._closed_form import ClosedForm
+from avtune.metrics import retrieval_scores
 from avtune.trial import Trial
 
 SMALL = {"hidden_dim": 12, "embedding_dim": 5, "batch_size": 12}
@@ -30,13 +32,17 @@ CASES = [
     pytest.param(name, change, id=f"{name}-{label}")
     for name, method in METHODS.items()
     for label, change in configs(method)
+    if not issubclass(method, ClosedForm)
 ]
 BY_NAME = [pytest.param(name, id=name) for name in METHODS]
+TRAINED = [pytest.param(name, id=name) for name, method in METHODS.items() if not issubclass(method, ClosedForm)]
+SOLVED = [pytest.param(name, id=name) for name, method in METHODS.items() if issubclass(method, ClosedForm)]
 
 
 def full_config(name, change=None, **more):
-    small = {key: value for key, value in SMALL.items() if key in defaults(METHODS[name])}
-    return check_config(METHODS[name], small | (change or {}) | more)
+    """The method's defaults with `change`, and with those of the small sizes and `more` that the method knows."""
+    known = {key: value for key, value in (SMALL | more).items() if key in defaults(METHODS[name])}
+    return check_config(METHODS[name], known | (change or {}))
 
 
 class Setting:
@@ -86,7 +92,9 @@ def test_loss_has_a_value_for_every_lane(name, change):
 
 
 @pytest.mark.parametrize(("name", "change"), CASES)
-def test_gradient_agrees_with_finite_differences(name, change):
+def test_gradient_agrees_with_finite_differences(name, change, monkeypatch):
+    # A reversed gradient is no gradient of the loss: its own test is in test_acmr.py.
+    monkeypatch.setattr("avtune.methods.acmr.reverse_gradient", lambda x, _: x)
     setting = Setting(name, change)
     leaves = {key: value.clone().requires_grad_() for key, value in setting.params.items()}
     total = setting.loss(leaves)["loss"].sum()
@@ -104,7 +112,7 @@ def test_gradient_agrees_with_finite_differences(name, change):
 
         setting.method._soft_labels = soft
         setting.loss()
-    step = 1e-6
+    step = 2e-7  # so small that hardly ever a triplet crosses its kink within it
     for _ in range(3):
         ray = {k: torch.randn(v.shape, generator=draw, dtype=v.dtype) for k, v in setting.params.items()}
         up, down = (
@@ -151,7 +159,8 @@ def test_hyper_parameters_are_documented_and_their_defaults_legal(name):
     method = METHODS[name]
     names = [hyper.name for hyper in method.hypers]
     assert len(names) == len(set(names))
-    assert {"lr", "weight_decay", "batch_size"} <= set(names)
+    training = {"lr", "weight_decay", "batch_size"} & set(names)
+    assert len(training) == (0 if issubclass(method, ClosedForm) else 3)
     for hyper in method.hypers:
         assert hyper.check(hyper.default) == hyper.default
         assert hyper.doc
@@ -177,7 +186,7 @@ def run(name, trials, data, *, lanes, dtype=torch.float64, late=0, epochs=4):
             return curves, group
         for result in group.train_epoch():
             assert result.failed is None
-            curves[result.trial.number].append((result.metrics["val_map"], result.metrics["loss"]))
+            curves[result.trial.number].append((result.metrics["val_map"], result.metrics.get("loss", 0.0)))
             if result.epoch == result.trial.epochs:
                 group.release(result.trial)
                 del running[result.trial.number]
@@ -207,7 +216,7 @@ def test_a_whole_run_in_any_lane_is_the_run_alone(name):
 
 @pytest.mark.parametrize("name", BY_NAME)
 def test_in_float32_lanes_agree_within_1e_4_map(name):
-    data = toy_prepared()
+    data = toy_prepared(clips=240)  # two clips that change ranks are worth less than 1e-4
     trials = toy_trials(name, 3)
     together, _ = run(name, trials, data, lanes=3, dtype=torch.float32)
     for trial in trials:
@@ -217,18 +226,58 @@ def test_in_float32_lanes_agree_within_1e_4_map(name):
         )
 
 
-@pytest.mark.parametrize("name", BY_NAME)
+@pytest.mark.parametrize("name", TRAINED)
 def test_learns_separable_classes(name):
     data = toy_prepared()
-    trial = Trial(0, name, full_config(name, batch_size=24, lr=5e-3, hidden_dim=32), seed=1, epochs=12)
+    trial = Trial(0, name, full_config(name, batch_size=24, lr=5e-3, hidden_dim=32), seed=1, epochs=32)
     curve = run(name, [trial], data, lanes=1, dtype=torch.float32)[0][0]
     assert max(value for value, _ in curve) > 0.9
 
 
-@pytest.mark.parametrize("name", BY_NAME)
+@pytest.mark.parametrize("name", TRAINED)
 def test_the_same_seed_gives_the_same_run_and_another_seed_another(name):
     data = toy_prepared()
     config = full_config(name)
     curves = [run(name, [Trial(0, name, config, seed, 3)], data, lanes=1)[0][0] for seed in (1, 1, 2)]
     assert curves[0] == curves[1]
     assert curves[0] != curves[2]
+
+
+def solve(name, data, seed=1, **more):
+    """A closed-form method solved on the training rows: (method, parameters, buffers)."""
+    kind = METHODS[name]
+    config = full_config(name, **more)
+    method = kind(static_values(kind, config), data.audio_dim, data.visual_dim, data.num_classes)
+    hyper = {h.name: float(config[h.name]) for h in kind.hypers if not h.static}
+    rows = (torch.tensor(part) for part in (data.train.audio, data.train.visual, data.train.labels))
+    return method, *method.solve(*rows, hyper, init_generator(seed))
+
+
+@pytest.mark.parametrize("name", SOLVED)
+def test_a_solution_has_the_names_shapes_and_types_of_fresh_weights(name):
+    method, *solution = solve(name, toy_prepared())
+    for solved, fresh in zip(solution, method.init(init_generator(0)), strict=True):
+        assert {key: (value.shape, value.dtype) for key, value in solved.items()} == {
+            key: (value.shape, value.dtype) for key, value in fresh.items()
+        }
+
+
+@pytest.mark.parametrize("name", SOLVED)
+def test_a_solution_separates_classes_and_depends_only_on_data_and_seed(name):
+    data = toy_prepared()
+    scores = []
+    for _ in range(2):
+        method, params, buffers = solve(name, data, embedding_dim=3)
+        one = ({key: value[None] for key, value in part.items()} for part in (params, buffers))
+        views = (torch.tensor(view)[None] for view in (data.validation.audio, data.validation.visual))
+        z_a, z_v = (z[0].numpy() for z in method.embed(*one, *views))
+        scores.append(retrieval_scores(z_a, z_v, data.validation.labels).map)
+    assert scores[0] == scores[1]
+    assert scores[0] > 0.8
+
+
+@pytest.mark.parametrize("name", SOLVED)
+def test_a_closed_form_has_no_loss(name):
+    setting = Setting(name, {})
+    with pytest.raises(AssertionError, match="closed form"):
+        setting.loss()

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from slow_losses import slow_triplets
 from test_method_conformance import Setting
 
 from avtune.lanes.modules import Dropout, encoder
@@ -13,27 +14,6 @@ from avtune.methods import METHODS, Progress
 def distances(z_a, z_v):
     unit_a, unit_v = z_a / z_a.norm(dim=1, keepdim=True), z_v / z_v.norm(dim=1, keepdim=True)
     return 1 - unit_a @ unit_v.T
-
-
-def slow_hard(d, labels, margin, mining):
-    rows = range(len(labels))
-    terms = []
-    for i in rows:
-        positives = [p for p in rows if labels[p] == labels[i]]
-        negatives = [n for n in rows if labels[n] != labels[i]]
-        if not positives or not negatives:
-            continue
-        if mining == "hard":
-            terms.append(max(0, max(d[i][p] for p in positives) - min(d[i][n] for n in negatives) + margin))
-            continue
-        for p in positives:
-            if mining == "semihard":
-                further = [d[i][n] for n in negatives if d[i][n] > d[i][p]]
-                chosen = min(further) if further else max(d[i][n] for n in negatives)
-                terms.append(max(0, d[i][p] - chosen + margin))
-            else:
-                terms += [max(0, d[i][p] - d[i][n] + margin) for n in negatives]
-    return sum(terms) / len(terms) if terms else 0.0
 
 
 def slow_soft(d, scores, tau, margin):
@@ -74,7 +54,7 @@ def test_cross_modal_loss_is_the_triple_loop(mining, swap):
         total = 0.0
         d_av = distances(z_a[lane], z_v[lane])
         for d, other in ((d_av, d_av.T), (d_av.T, d_av)):
-            hard = slow_hard(d[:known, :known].tolist(), labels[:known], margin, mining)
+            hard = slow_triplets(d[:known, :known].tolist(), labels[:known], margin, mining)
             scores = 1 - (other if swap else d)[known:, known:]
             soft = slow_soft(d[known:, known:].tolist(), scores.tolist(), tau, margin)
             total += (r * hard + (1 - r) * soft) / 2
@@ -124,7 +104,7 @@ def test_decorrelation_option_is_the_off_diagonal_energy():
 
 def test_class_probability_option_agrees_on_confident_classes():
     setting = Setting("psd", {"soft_labels": "class_probability"})
-    free = torch.ones(3, 12, dtype=torch.bool)
+    free = torch.ones(3, 12).double()
     z = torch.eye(5).double()[:3][setting.batch.labels]
     setting.params["head.weight"] = torch.eye(5).double()[None, :, :3].repeat(3, 1, 1)
     setting.hyper["tau"] = torch.full((3,), 0.01).double()
@@ -144,7 +124,7 @@ def test_soft_labels_are_distributions_over_unannotated_columns(source, teacher)
     z_a, z_v = embeddings(setting)
     d = torch.stack([distances(a, v) for a, v in zip(z_a, z_v, strict=True)])
     for soft in setting.method._soft_labels(
-        setting.params, setting.buffers, setting.batch, setting.hyper, (d, d.transpose(1, 2)), z_a, z_v, free
+        setting.params, setting.buffers, setting.batch, setting.hyper, (d, d.transpose(1, 2)), z_a, z_v, free.double()
     ):
         torch.testing.assert_close(soft.sum(2), free.double())
         assert (soft[~(free[:, :, None] & free[:, None, :])] == 0).all()

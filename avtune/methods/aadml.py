@@ -1,0 +1,103 @@
+"""Anchor-aware deep metric learning.
+
+Zeng, Wang, Ikeda, Yu 2024, "Anchor-aware Deep Metric Learning for Audio-visual Retrieval" (ICMR). Stated by the
+paper: a graph of each view joins an anchor to its k nearest clips of the batch by cosine; attention over them gives a
+proxy that replaces the anchor in the triplets' distances, in training only. The attention is our reading of it; where
+more than one reading is plausible, the others are options.
+
+Legend: L lanes, B rows of a batch, D embedding.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from avtune.hyper import Hyper
+from avtune.lanes.modules import Tensors, cosine, init_linear
+from avtune.methods._base import TRAINING_HYPERS, Batch, Progress
+from avtune.methods._losses import same_class
+from avtune.methods.psd import ENCODER_HYPERS, TRIPLET_HYPERS
+from avtune.methods.triplet import Triplet
+
+_MAX_NEIGHBOURS = 64
+
+
+class AADML(Triplet):
+    """`triplet` whose anchors are proxies: attention-weighted means of the anchor's nearest neighbours (reading).
+
+    proxy_i = sum_j softmax_j(s_ij / tau) zhat_j over the k clips j of i's view nearest to it by cosine, itself among
+    them: with k = 1 the loss is that of `triplet`. s_ij is their cosine, or the product of two learned projections.
+    """
+
+    name: ClassVar[str] = "aadml"
+    summary: ClassVar[str] = "cross-modal triplets whose anchors are attention-weighted means of their neighbours"
+    source: ClassVar[str] = "Zeng et al. 2024; proxies stated, their attention a reading"
+    hypers: ClassVar[tuple[Hyper, ...]] = (
+        *TRIPLET_HYPERS,
+        Hyper("k", "int", 10, 1, _MAX_NEIGHBOURS, doc="neighbours that make a proxy, the anchor among them (5 to 10)"),
+        Hyper("tau", "float", 0.5, 0.001, 100.0, doc="temperature of the attention over the neighbours"),
+        Hyper(
+            "attention",
+            "choice",
+            "cosine",
+            values=("cosine", "learned"),
+            static=True,
+            doc="attention scores: cosines, or inner products of learned projections of anchor and neighbour",
+        ),
+        Hyper(
+            "graph",
+            "choice",
+            "nearest",
+            values=("nearest", "same_class"),
+            static=True,
+            doc="who can be a neighbour: any clip of the batch, or those of the anchor's class",
+        ),
+        *ENCODER_HYPERS,
+        *TRAINING_HYPERS,
+    )
+
+    def init(self, generator: torch.Generator) -> tuple[Tensors, Tensors]:
+        params, buffers = super().init(generator)
+        if self.static["attention"] == "learned":
+            width = int(self.static["embedding_dim"])
+            for side in ("query", "key"):
+                params[f"attention.{side}"] = init_linear(generator, width, width, bias=False)["weight"]
+        return params, buffers
+
+    def _cross(
+        self,
+        params: Tensors,
+        buffers: Tensors,
+        batch: Batch,
+        hyper: Tensors,
+        progress: Progress,
+        z_a: Tensor,
+        z_v: Tensor,
+    ) -> Tensor:
+        """The mean of both directions: [L]."""
+        same = same_class(batch.labels)
+        anchors = [(self._proxies(params, z_a, same, hyper), z_v), (self._proxies(params, z_v, same, hyper), z_a)]
+        losses = [self._labelled_triplets(1 - cosine(proxy, z), same, hyper["margin"]) for proxy, z in anchors]
+        return (losses[0] + losses[1]) / 2
+
+    def _proxies(self, params: Tensors, z_LBD: Tensor, same_LBB: Tensor, hyper: Tensors) -> Tensor:
+        """Each row's proxy, [L, B, D]."""
+        unit = F.normalize(z_LBD, dim=-1)
+        scores = near = torch.bmm(unit, unit.transpose(1, 2))
+        with torch.no_grad():
+            if self.static["graph"] == "same_class":
+                near = near.masked_fill(~same_LBB, -torch.inf)
+            # Each lane has a k of its own: the similarity of its k-th neighbour is the row's threshold.
+            best = near.topk(min(_MAX_NEIGHBOURS, near.shape[-1]), dim=-1).values
+            last = (torch.round(hyper["k"]).long() - 1).clamp(0, best.shape[-1] - 1)
+            threshold = best.gather(-1, last[:, None, None].expand(-1, best.shape[1], 1))
+            outside = (near < threshold) | torch.isneginf(near)
+        if self.static["attention"] == "learned":
+            query, key = (torch.bmm(unit, params[f"attention.{side}"]) for side in ("query", "key"))
+            scores = torch.bmm(query, key.transpose(1, 2))
+        weights = (scores / hyper["tau"][:, None, None]).masked_fill(outside, -torch.inf).softmax(-1)
+        return torch.bmm(weights, unit)

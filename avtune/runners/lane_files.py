@@ -1,0 +1,53 @@
+"""The states of running trials' lanes on disk: a trial goes on when its engine or the whole search was killed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as serialise
+
+from avtune.lanes.modules import Tensors
+from avtune.study.folder import write_bytes
+from avtune.trial import Trial
+
+_FORMAT = "avtune lane 1"
+
+
+class LaneFiles:
+    """Implements `worker.LaneFiles`."""
+
+    def save(self, trial: Trial, epoch: int, folds: Sequence[Tensors]) -> None:
+        """One file a trial, replaced as a whole."""
+        assert trial.lane_file is not None
+        tensors = {f"{fold}.{name}": value for fold, state in enumerate(folds) for name, value in state.items()}
+        about = {"format": _FORMAT, "trial": _identity(trial), "epoch": str(epoch), "folds": str(len(folds))}
+        path = Path(trial.lane_file)
+        path.parent.mkdir(exist_ok=True)
+        write_bytes(path, serialise(tensors, about))
+
+    def load(self, trial: Trial) -> tuple[int, Sequence[Tensors]] | None:
+        """A file that cannot be read is no state: the trial then starts again, with the same
+        result."""
+        assert trial.lane_file is not None
+        try:
+            with safe_open(trial.lane_file, framework="pt") as file:
+                about = file.metadata() or {}
+                if about.get("format") != _FORMAT or about.get("trial") != _identity(trial):
+                    return None
+                folds: list[Tensors] = [{} for _ in range(int(about["folds"]))]
+                for name in file.keys():  # noqa: SIM118 - no mapping
+                    fold, _, tensor = name.partition(".")
+                    folds[int(fold)][tensor] = file.get_tensor(name)
+                return int(about["epoch"]), folds
+        except (OSError, SafetensorError, KeyError, ValueError, IndexError):
+            return None
+
+
+def _identity(trial: Trial) -> str:
+    """What decides a trial's weights after so many epochs, besides the data, which a study holds fixed."""
+    facts = asdict(trial)
+    return json.dumps({name: facts[name] for name in ("method", "config", "seed", "epochs", "precision")})

@@ -1,0 +1,111 @@
+"""The state of a trial's lanes on disk: another engine goes on from it as if nothing had happened."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from toy import toy_prepared
+
+from avtune.lanes.engine import Lanes
+from avtune.lanes.worker import Orders, Worker
+from avtune.methods import METHODS, check_config, static_values
+from avtune.runners.lane_files import LaneFiles
+from avtune.trial import Trial
+
+KIND = METHODS["psd"]
+
+
+def make_trial(number, folder, **changes):
+    small = {"hidden_dim": 8, "embedding_dim": 4, "batch_size": 24, "dropout": 0.1 * number, "teacher": "ema"}
+    trial = Trial(number, "psd", check_config(KIND, small), seed=number, epochs=9)
+    return replace(trial, lane_file=str(folder / f"{number}.safetensors"), save_at=(2, 4), **changes)
+
+
+def make_lanes(trial, data, capacity=3):
+    return Lanes("psd", static_values(KIND, trial.config), data, capacity=capacity)
+
+
+def losses(results):
+    return {
+        result.trial.number: (result.epoch, result.metrics["loss"], result.metrics["val_map"]) for result in results
+    }
+
+
+def test_a_restored_lane_trains_as_the_one_that_was_saved(tmp_path):
+    data, files = toy_prepared(), LaneFiles()
+    trials = [make_trial(number, tmp_path) for number in range(3)]
+    lanes = make_lanes(trials[0], data)
+    for trial in trials:
+        lanes.admit(trial)
+    for _ in range(4):
+        lanes.train_epoch()
+    files.save(trials[2], 4, [lanes.state(trials[2])])
+    wanted = [losses(lanes.train_epoch())[2] for _ in range(3)]
+    epoch, (state,) = files.load(trials[2])
+    assert epoch == 4
+    other = make_lanes(trials[0], data)
+    other.admit(trials[1])
+    other.admit(trials[2], state, epoch)
+    got = [losses(other.train_epoch())[2] for _ in range(3)]
+    assert [one[0] for one in got] == [5, 6, 7]
+    for mine, theirs in zip(got, wanted, strict=True):
+        assert mine == pytest.approx(theirs, rel=1e-5)
+
+
+def work(trial, data, epochs, stop_at=None):
+    """What a lone engine reports of a trial in so many epochs: (epoch, loss)."""
+    worker = Worker(data, capacity=2, device="cpu", save=None, lane_files=LaneFiles())
+    seen, orders = [], Orders([], [trial], over=False)
+    for _ in range(epochs):
+        message = worker.step(orders)
+        seen += [(epoch, metrics["loss"]) for _, epoch, metrics in message.reports]
+        orders = Orders([trial.number] if seen[-1][0] == stop_at else [], [], over=False)
+    return seen
+
+
+@pytest.mark.parametrize("folds", [1, 2])
+def test_another_engine_goes_on_from_the_last_state_whose_results_are_known(tmp_path, folds):
+    data = [toy_prepared()] * folds
+    trial = make_trial(1, tmp_path)
+    undisturbed = work(replace(trial, lane_file=None), data, 9)
+    assert work(trial, data, 4) == undisturbed[:4]  # killed after epoch 4, saved after 2
+    assert work(replace(trial, known=4), data, 3) == undisturbed[2:5]  # saved after 4 this time
+    assert work(replace(trial, known=4), data, 5) == undisturbed[4:]
+    # The results up to epoch 4 are not on record: from the start.
+    assert work(replace(trial, known=3), data, 2) == undisturbed[:2]
+
+
+def test_a_trial_that_is_stopped_at_the_epoch_is_not_saved(tmp_path):
+    work(make_trial(1, tmp_path), [toy_prepared()], 3, stop_at=2)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "other trial", "other format"])
+def test_a_file_that_is_not_this_trials_state_is_none(tmp_path, damage):
+    trial = make_trial(1, tmp_path, known=9)
+    undisturbed = work(trial, [toy_prepared()], 3)
+    path = tmp_path / "1.safetensors"
+    data = path.read_bytes()
+    if damage == "cut":
+        path.write_bytes(data[: len(data) // 2])
+    elif damage == "empty":
+        path.write_bytes(b"")
+    elif damage == "other trial":
+        trial = replace(trial, config={**trial.config, "lr": 2e-3})
+        assert work(trial, [toy_prepared()], 1)[0][0] == 1
+        return
+    else:
+        path.write_bytes(data.replace(b"avtune lane 1", b"avtune lane 9"))
+    assert LaneFiles().load(trial) is None
+    assert work(trial, [toy_prepared()], 3) == undisturbed
+
+
+def test_a_state_of_another_shape_fails_its_trial_and_leaves_the_engine_whole(tmp_path):
+    trial = make_trial(1, tmp_path, known=9)
+    files = LaneFiles()
+    state = {"params.odd": torch.zeros(3)}
+    files.save(trial, 2, [state])
+    worker = Worker([toy_prepared()], capacity=2, device="cpu", save=None, lane_files=files)
+    message = worker.step(Orders([], [trial, make_trial(2, tmp_path)], over=False))
+    assert [(number, "another group" in failure) for number, failure, _ in message.ends] == [(1, True)]
+    assert [number for number, _, _ in message.reports] == [2]
