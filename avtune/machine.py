@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import shutil
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,9 @@ lanes take. So: keep them, in huge pages where the system has them."""
 _PACKAGES = ("torch", "ray", "optuna", "numpy", "scipy", "scikit-learn", "h5py", "safetensors", "tensorboard")
 # What a worker process with torch, its data and its weights takes; measured 376 MB resident without data.
 _BYTES_A_SLOT = 1 << 30
-# On a CPU more lanes gain nothing (0.050 s an epoch and lane with 8 lanes of 128 units, 0.047 s with 32).
-_CPU_LANES = 8
+# On a CPU more lanes gain 10 % at most (two engines; 130 ms an epoch and lane with 4 lanes of 512 units, 125 ms with 8;
+# 128 units: 65 and 59 ms), and the more trials run at a time, the less each suggestion has seen.
+_CPU_LANES = 4
 _GPU_LANES = 64
 
 
@@ -45,11 +47,14 @@ class Wish:
         gpus: GPUs to use, None for all there are; 0 trains on CPU cores.
         trials_per_gpu: processes that share a GPU.
         lanes: trials of an engine, None to choose.
+        max_failures, timeout: see `Slots`.
     """
 
     gpus: int | None = None
     trials_per_gpu: int = 1
     lanes: int | None = None
+    max_failures: int = 3
+    timeout: float | None = None
 
 
 def slots(wish: Wish, runner: str, trials: int) -> Slots:
@@ -65,6 +70,15 @@ def slots(wish: Wish, runner: str, trials: int) -> Slots:
     gpus = _gpus(wish)
     if wish.lanes is not None and runner != "lanes":
         raise UserError(f"--lanes goes with the runner lanes; the runner {runner} has none, leave it out")
+    if wish.max_failures < 1:
+        raise UserError(f"--max-failures is {wish.max_failures}; allowed: a whole number from 1")
+    if wish.timeout is not None and not 0 < wish.timeout < math.inf:
+        raise UserError(f"--trial-timeout is {wish.timeout:g}; allowed: seconds above 0")
+    places = _places(wish, runner, trials, gpus)
+    return replace(places, max_failures=wish.max_failures, timeout=wish.timeout)
+
+
+def _places(wish: Wish, runner: str, trials: int, gpus: int) -> Slots:
     if runner == "inline":
         # One thread: with small matrices more of them mostly wait for each other.
         return Slots(1, min(gpus, 1), 1)
