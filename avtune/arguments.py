@@ -52,6 +52,7 @@ def parser() -> Parser:
     search.add_argument(
         "--space", metavar="FILE|NAME", help="what is searched (default: the dataset's own space, or psd)"
     )
+    _own(search, "method to search, by name or your own as module:Class (default: what the space says)", train=True)
     search.add_argument("--trials", type=int, metavar="N", help="configurations to try; same as --set search.trials=N")
     search.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a value of the space")
     _devices(search)
@@ -59,6 +60,31 @@ def parser() -> Parser:
     search.add_argument(
         "--deterministic", action="store_true", help="same result however many devices; see the README for the price"
     )
+
+    search.add_argument(
+        "--protocol",
+        help="validation (default), or published: the retrained model keeps its best test epoch, as the field's tables "
+        "do; every score is then labelled 'selected on test'",
+    )
+
+    bench = verb("bench", "search every method under one budget and rank them; the same command continues")
+    _dataset(bench)
+    bench.add_argument("--methods", metavar="A,B", help="which methods (default: all; see: avtune methods)")
+    bench.add_argument("--trials", type=int, metavar="N", help="configurations to try of each method (16)")
+    bench.add_argument("--epochs", type=int, metavar="N", help="most epochs of a trial (27)")
+    bench.add_argument("--seeds", type=int, metavar="N", help="seeds of finalists and retrained winners (5)")
+    bench.add_argument(
+        "--space",
+        action="append",
+        default=[],
+        metavar="METHOD=FILE|NAME",
+        help="what is searched of a method (default: the space called like it; ave for psd)",
+    )
+    bench.add_argument("--name", help="name of the bench (default: bench-DATASET)")
+    _results(bench)
+    _devices(bench)
+    bench.add_argument("--precision", help="of the searches: bf16 or fp32 (default: bf16 where the device has it)")
+    bench.add_argument("--deterministic", action="store_true", help="same result however many devices")
 
     status = verb("status", "how far a study is")
     _study(status)
@@ -72,6 +98,7 @@ def parser() -> Parser:
     evaluate.add_argument("--classes", metavar="FILE", help="class file of a folder of tfrecord shards")
     evaluate.add_argument("--at", default="1,5,10,50", metavar="K,K", help="ranks for precision and recall")
     evaluate.add_argument("--curve", action="store_true", help="also print the precision-recall curve")
+    _own(evaluate)
     _results(evaluate)
     _json(evaluate)
 
@@ -81,6 +108,7 @@ def parser() -> Parser:
     embed.add_argument("--out", type=Path, required=True, metavar="FILE.npz")
     embed.add_argument("--split", choices=("test", "train"), default="test")
     embed.add_argument("--overwrite", action="store_true")
+    _own(embed)
     _results(embed)
 
     retrain = verb("retrain", "retrain one trial of a study on the whole training set and score it")
@@ -91,7 +119,30 @@ def parser() -> Parser:
     retrain.add_argument("--dataset", help="where the study's dataset is now (default: where it was)")
     retrain.add_argument("--classes", metavar="FILE", help="class file of a folder of tfrecord shards")
     retrain.add_argument("--out", type=Path, metavar="FOLDER", help="default: retrained_trial_N in the study")
+    _own(retrain, train=True)
     _devices(retrain)
+
+    curves = verb("curves", "draw loss and validation MAP against epochs, method against method")
+    _dataset(curves)
+    curves.add_argument("--methods", default="psd,aadml", metavar="A,B", help="which methods (psd,aadml)")
+    curves.add_argument(
+        "--mining", default="all,hard", metavar="A,B", help="of the triplets: all, hard (both), semihard"
+    )
+    curves.add_argument("--epochs", type=int, default=27, metavar="N", help="epochs of every line (27)")
+    curves.add_argument("--seeds", type=int, default=3, metavar="N", help="seeds of every line (3)")
+    curves.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="a hyper-parameter, where a method has it"
+    )
+    curves.add_argument(
+        "--best",
+        action="append",
+        default=[],
+        metavar="METHOD=FILE",
+        help="best.yaml of a study, in place of the method's default configuration",
+    )
+    curves.add_argument("--name", help="name of the folder (default: curves-DATASET)")
+    _results(curves)
+    _devices(curves)
 
     data = verb("data", "look at and convert datasets")
     actions = data.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=Parser)
@@ -108,12 +159,13 @@ def parser() -> Parser:
     actions = space.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=Parser)
     for name, text in (("check", "check a space file"), ("show", "print a space, complete")):
         one = actions.add_parser(name, help=text, allow_abbrev=False)
-        one.add_argument("space", metavar="FILE|NAME")
+        one.add_argument("space", metavar="FILE|NAME", nargs="?")
+        _own(one, "method it is for; without FILE|NAME its own space, or the one made for it", train=True)
         one.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a value")
     actions.add_parser("list", help="the spaces that come with avtune", allow_abbrev=False)
 
     methods = verb("methods", "the methods, or the hyper-parameters of one")
-    methods.add_argument("method", nargs="?")
+    methods.add_argument("method", nargs="?", metavar="METHOD", help="a name, or a method of your own as module:Class")
 
     doctor = verb("doctor", "versions, devices, Ray, disk, and what would run where")
     _results(doctor)
@@ -140,11 +192,28 @@ def _study(to: argparse.ArgumentParser) -> None:
     _results(to)
 
 
+def _own(to: argparse.ArgumentParser, text: str = "", *, train: bool = False) -> None:
+    group = to.add_mutually_exclusive_group()
+    group.add_argument(
+        "--method",
+        metavar="METHOD",
+        help=text or "your own method as module:Class, where the study or the model has one",
+    )
+    if train:
+        group.add_argument("--train", metavar="MODULE:FUNCTION", help="your own train(config, data, report)")
+
+
 def _devices(to: argparse.ArgumentParser) -> None:
     to.add_argument("--gpus", type=int, metavar="N", help="GPUs to use (default: all; 0: the CPU cores)")
     to.add_argument("--trials-per-gpu", type=int, default=1, metavar="N", help="processes that share a GPU (1)")
     to.add_argument("--lanes", type=int, metavar="N", help="trials that an engine trains at a time (default: chosen)")
     to.add_argument("--runner", help="lanes (default), processes, or inline (one trial at a time in this process)")
+    to.add_argument(
+        "--max-failures", type=int, default=3, metavar="N", help="a trial whose process died or hung N times fails (3)"
+    )
+    to.add_argument(
+        "--trial-timeout", type=float, metavar="SECONDS", help="a trial that takes longer for an epoch hangs (no limit)"
+    )
 
 
 def _json(to: argparse.ArgumentParser) -> None:

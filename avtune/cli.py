@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import re
+import shlex
 import signal
 import sys
 import traceback
@@ -13,15 +15,22 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from avtune import console
 from avtune.arguments import parser
-from avtune.errors import UserError, did_you_mean
-from avtune.report.text import short, table
+from avtune.cli_lookups import LOOKUPS
+from avtune.errors import StorageError, UserError, did_you_mean
+from avtune.report.text import table
 
 if TYPE_CHECKING:
+    from avtune.machine import Wish
     from avtune.study.folder import StudyFolder
+
+
+# What a disk says, whatever the file: where we know which one, a `StorageError` names it.
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO, errno.ESTALE}
+_DISK |= {errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EACCES}  # and of the paths that a user can give
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     log: list[Path] = []
     try:
         given = parser().parse_args(argv)
+        _name_own_code(given)
         return _VERBS[given.verb](given, log)
     except UserError as error:
         console.error(str(error))
@@ -57,12 +67,31 @@ def main(argv: Sequence[str] | None = None) -> int:
         signal.signal(signal.SIGTERM, before)
 
 
+def _name_own_code(given: argparse.Namespace) -> None:
+    """Imports the user's own method or training function. Only what is typed is: no file can name code to run."""
+    methods, method, train = (getattr(given, name, None) for name in ("methods", "method", "train"))
+    named = [("--method", name.strip()) for name in (methods or "").split(",") if ":" in name]
+    if method is not None and (":" in method or given.verb in ("evaluate", "embed", "retrain")):
+        named.append(("--method", method))
+    if train is not None:
+        named.append(("--train", train))
+    if named:
+        from avtune.own import register
+
+        for option, spec in named:
+            register(option, spec)
+
+
 def _our_mistake(error: Exception, log: list[Path]) -> int:
     from avtune.aggregate.final import NoWinner
+    from avtune.study.folder import private_files
 
     if isinstance(error, NoWinner):
         console.error(str(error))
         return 1
+    if isinstance(error, OSError) and error.errno in _DISK:
+        console.error(f"{error.strerror}: {error.filename or 'a file of ours'}")
+        return 2
     details = traceback.format_exc()
     first = str(error).splitlines()[0] if str(error) else ""
     where = "" if not log else f"; details in {log[0]}"
@@ -74,7 +103,7 @@ def _our_mistake(error: Exception, log: list[Path]) -> int:
         return 1
     stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     try:
-        with log[0].open("a", encoding="utf-8") as handle:
+        with private_files(), log[0].open("a", encoding="utf-8") as handle:
             handle.write(f"{stamp} {details}\n")
     except OSError:
         print(details, file=sys.stderr)
@@ -84,43 +113,91 @@ def _our_mistake(error: Exception, log: list[Path]) -> int:
 def _search(given: argparse.Namespace, log: list[Path]) -> int:
     from avtune.data import load
     from avtune.data.registry import REGISTRY
-    from avtune.machine import Wish
-    from avtune.search import Request, search
+    from avtune.protocol import PUBLISHED
+    from avtune.search import Request, open_space, overrides_of, search
+    from avtune.spaces import chosen
     from avtune.study.folder import StudyFolder
 
     overrides = list(given.set)
     if given.trials is not None:
         overrides.append(f"search.trials={given.trials}")
     known = REGISTRY.get(given.dataset)
-    space = _space(given.space or (known.space if known else "psd"), overrides)
+    method = given.train or given.method
     dataset = load(given.dataset, classes=given.classes)
-    folder = StudyFolder(given.results / _study_name(given.name or dataset.name))
-    if folder.exists:
+    mark = "-published" if given.protocol == PUBLISHED else ""
+    folder = StudyFolder(given.results / _study_name(given.name or f"{dataset.name}{mark}"))
+    if folder.exists:  # continued, as it was recorded but for what the user says
         log.append(folder.log)
+        given_now, overrides = overrides, overrides_of(folder, overrides)
+        if given.space:
+            space = chosen(given.space, method, overrides=overrides)
+        else:
+            space = open_space(folder, given_now, method)
+    else:
+        space = chosen(given.space, method, usual=known.space if known else None, overrides=overrides)
     request = Request(
         dataset=dataset,
         spec=given.dataset if known else str(Path(given.dataset).resolve()),
         space=space,
         folder=folder,
-        wish=Wish(given.gpus, given.trials_per_gpu, given.lanes),
+        wish=_wish(given),
+        runner=given.runner,
+        precision=given.precision,
+        deterministic=given.deterministic,
+        overrides=overrides,
+        protocol=given.protocol,
+    )
+    log[:] = [folder.log]
+    try:
+        search(request)
+    except StorageError as error:
+        if not folder.exists:
+            raise
+        raise StorageError(f"{error}\nthe study keeps what it has; the same command continues") from None
+    return 0
+
+
+def _bench(given: argparse.Namespace, log: list[Path]) -> int:
+    from avtune.bench.folder import BenchFolder
+    from avtune.bench.rules import Rules, command_of, spaces_of
+    from avtune.bench.run import BenchRequest, bench
+    from avtune.data import load
+    from avtune.data.registry import REGISTRY
+
+    chosen = {name: getattr(given, name) for name in ("trials", "epochs", "seeds")}
+    rules = Rules(**{name: value for name, value in chosen.items() if value is not None})
+    spaces = spaces_of(given.methods, given.space, rules)
+    dataset = load(given.dataset, classes=given.classes)
+    folder = BenchFolder(given.results / _study_name(given.name or f"bench-{dataset.name}"))
+    request = BenchRequest(
+        dataset=dataset,
+        spec=given.dataset if given.dataset in REGISTRY else str(Path(given.dataset).resolve()),
+        command=command_of(given.dataset, given.methods, given.space, rules, given.classes),
+        spaces=spaces,
+        rules=rules,
+        root=folder.root,
+        wish=_wish(given),
         runner=given.runner,
         precision=given.precision,
         deterministic=given.deterministic,
     )
-    log[:] = [folder.log]
-    search(request)
-    return 0
+    log[:] = [folder.shared.log]
+    board = bench(request)
+    return 1 if board.failures else 0
 
 
 def _status(given: argparse.Namespace, log: list[Path]) -> int:
-    from avtune.search import read_best, read_metrics
+    from avtune.aggregate.facts import read_best, read_metrics
     from avtune.study.status import read_status
 
     folder = _existing(given)
     status = read_status(folder)
     metrics, best = read_metrics(folder), read_best(folder)
     if given.json:
-        print(json.dumps(status | {"finished": metrics is not None, "test": metrics and metrics["test"]}, indent=2))
+        more = {"finished": metrics is not None, "running": folder.owner(), "test": metrics and metrics["test"]}
+        if metrics is not None and "label" in metrics:
+            more["label"] = metrics["label"]
+        print(json.dumps(status | more, indent=2))
         return 0
     words = {"COMPLETE": "complete", "PRUNED": "stopped early", "FAIL": "failed", "RUNNING": "not ended"}
     counts = ", ".join(f"{count} {words[state]}" for state, count in status["states"].items())
@@ -130,14 +207,21 @@ def _status(given: argparse.Namespace, log: list[Path]) -> int:
         console.say(f"best     trial {top['trial']}: validation MAP {top['val_map']:.4f} at epoch {top['epoch']}")
     if metrics is not None:
         console.say("", *console.result_lines(metrics, best))
+    elif owner := folder.owner():
+        console.say(f"running now: {owner}")
     else:
-        console.say("not finished: the same search command continues it")
+        spec, where = folder.settings()["dataset"].get("spec", "DATASET"), shlex.quote(str(folder.root.parent))
+        command = f"avtune search {shlex.quote(str(spec))} --name {folder.root.name} --results {where}"
+        if code := folder.settings().get("code"):
+            command += f" {shlex.quote(code['option'])} {shlex.quote(status['method'])}"
+        console.say(f"not finished; to continue: {command}")
     return 0
 
 
 def _evaluate(given: argparse.Namespace, log: list[Path]) -> int:
-    from avtune.evaluate import embeddings_of, evaluation, read_embeddings
+    from avtune.evaluate import embeddings_of, evaluation, model_of, read_embeddings
 
+    label = ""
     ranks = _ranks(given.at)
     if given.embeddings is not None:
         if given.model or given.dataset:
@@ -149,12 +233,15 @@ def _evaluate(given: argparse.Namespace, log: list[Path]) -> int:
             raise UserError(
                 "evaluate needs a model and a dataset, or --embeddings FILE.npz\nsee: avtune evaluate --help"
             )
-        audio, visual, labels = embeddings_of(_model_folder(given), given.dataset, given.classes, given.split)
+        model = model_of(_model_folder(given), given.method)
+        label = str(model.about.get("epoch", ""))
+        audio, visual, labels = embeddings_of(model, given.dataset, given.classes, given.split)
         title = f"{given.model} on {given.dataset} ({given.split} split)"
-    facts = evaluation(audio, visual, labels, ranks, curve=given.curve)
+    facts = evaluation(audio, visual, labels, ranks, curve=given.curve) | ({"epoch": label} if label else {})
     if given.json:
         print(json.dumps(facts, indent=2, allow_nan=False))
         return 0
+    title += f"; the model's epoch was {label}" if label else ""
     low, high = facts["bootstrap95"]["map"]
     rows = [[name, f"{facts[name]:.4f}"] for name in ("map", "map_a2v", "map_v2a", "map_running")]
     console.say(f"{title}: {facts['clips']} clips, {facts['classes']} classes", "", *table(["", "score"], rows))
@@ -173,11 +260,12 @@ def _evaluate(given: argparse.Namespace, log: list[Path]) -> int:
 
 
 def _embed(given: argparse.Namespace, log: list[Path]) -> int:
-    from avtune.evaluate import embeddings_of, write_embeddings
+    from avtune.evaluate import embeddings_of, model_of, write_embeddings
 
     if given.out.exists() and not given.overwrite:
         raise UserError(f"{given.out} exists; give another --out, or --overwrite")
-    audio, visual, labels = embeddings_of(_model_folder(given), given.dataset, given.classes, given.split)
+    model = model_of(_model_folder(given), given.method)
+    audio, visual, labels = embeddings_of(model, given.dataset, given.classes, given.split)
     write_embeddings(given.out, audio, visual, labels)
     console.say(f"{given.out}: audio and visual {audio.shape[0]} x {audio.shape[1]}, labels")
     return 0
@@ -186,7 +274,7 @@ def _embed(given: argparse.Namespace, log: list[Path]) -> int:
 def _retrain(given: argparse.Namespace, log: list[Path]) -> int:
     from avtune.aggregate.final import Workshop
     from avtune.data import load
-    from avtune.machine import Wish, slots
+    from avtune.machine import slots
     from avtune.retrain import choose, retrain_trial
     from avtune.search import data_bytes, open_space, runner_named
     from avtune.study.study import Study
@@ -194,8 +282,8 @@ def _retrain(given: argparse.Namespace, log: list[Path]) -> int:
     folder = _existing(given)
     log.append(folder.log)
     settings = folder.settings()
-    name, runner = runner_named(given.runner)
-    wish = Wish(given.gpus, given.trials_per_gpu, given.lanes)
+    name, runner = runner_named(given.runner, function=given.train is not None)
+    wish = _wish(given)
     dataset = load(given.dataset or settings["dataset"]["spec"], classes=given.classes)
     if dataset.digest != settings["dataset"]["digest"]:
         raise UserError(
@@ -205,7 +293,7 @@ def _retrain(given: argparse.Namespace, log: list[Path]) -> int:
     with folder.locked():
         study = Study(
             folder,
-            open_space(folder),
+            open_space(folder, method=given.train or given.method),
             deterministic=bool(settings["deterministic"]),
             precision=str(settings["precision"]),
         )
@@ -223,79 +311,22 @@ def _retrain(given: argparse.Namespace, log: list[Path]) -> int:
     return 0
 
 
-def _data(given: argparse.Namespace, log: list[Path]) -> int:
+def _curves(given: argparse.Namespace, log: list[Path]) -> int:
+    from avtune import curves
     from avtune.data import load
-    from avtune.data.info import describe
-    from avtune.data.registry import REGISTRY, data_folders, locate
+    from avtune.machine import slots
+    from avtune.search import data_bytes, runner_named
 
-    if given.action == "list":
-        for entry in REGISTRY.values():
-            found = locate(entry)
-            console.say(
-                f"{entry.name}: {entry.title}; {entry.num_train} training and {entry.num_test} test clips, "
-                f"audio {entry.audio_dim}-d, visual {entry.visual_dim}-d",
-                f"  from   {entry.origin}" + (f", as {entry.file}" if entry.file else ""),
-                f"  here   {found}" if found else f"  put in {data_folders()[0]}" if entry.file else "  here   always",
-                f"  type   {entry.command}",
-            )
-        return 0
+    lines = curves.lines_of(given.methods, given.mining, given.set, given.best)
     dataset = load(given.dataset, classes=given.classes)
-    if given.action == "convert":
-        from avtune.data.formats import write_hdf5
-
-        write_hdf5(dataset, given.out, overwrite=given.overwrite)
-        console.say(f"{given.out}: {len(dataset.train)} training and {len(dataset.test)} test clips")
-        return 0
-    facts = describe(dataset)
-    if given.json:
-        print(json.dumps(facts, indent=2))
-        return 0
-    console.say(*console.data_lines(facts))
-    return 0
-
-
-def _space_verb(given: argparse.Namespace, log: list[Path]) -> int:
-    from avtune.space import names
-
-    if given.action == "list":
-        console.say(*names())
-        return 0
-    space = _space(given.space, given.set)
-    if given.action == "show":
-        print(space.to_yaml(), end="")
-        return 0
-    console.say(f"{given.space} is a legal space for {space.method}: searches {len(space.axes)} hyper-parameters")
-    rows = [
-        [axis.name, short(axis.low) if axis.low is not None else "", short(axis.high) if axis.high is not None else "",
-         "log" if axis.log else "", " ".join(map(str, axis.values))]
-        for axis in space.axes
-    ]  # fmt: skip
-    console.say(*table(["", "low", "high", "", "values"], rows), *(f"note: {note}" for note in space.notes()))
-    return 0
-
-
-def _methods(given: argparse.Namespace, log: list[Path]) -> int:
-    from avtune.methods import METHODS, get
-
-    if given.method is None:
-        console.say(*table(["method", ""], [[name, kind.summary] for name, kind in METHODS.items()]))
-        return 0
-    kind = get(given.method)
-    console.say(f"{kind.name}: {kind.summary}", f"source: {kind.source}", "")
-    rows = [[hyper.name, short(hyper.default), hyper.range_text, hyper.doc] for hyper in kind.hypers]
-    console.say(*table(["hyper-parameter", "default", "legal", ""], rows))
-    return 0
-
-
-def _doctor(given: argparse.Namespace, log: list[Path]) -> int:
-    from avtune.doctor import examine
-
-    findings = examine(given.results)
-    if given.json:
-        print(json.dumps(findings, indent=2))
-    else:
-        console.say(*table(["", "what", ""], [[row["state"], row["what"], row["found"]] for row in findings]))
-    return 1 if any(row["state"] == "bad" for row in findings) else 0
+    folder = given.results / _study_name(given.name or f"curves-{dataset.name}")
+    curves.check(folder, epochs=given.epochs, seeds=given.seeds)
+    name, runner = runner_named(given.runner)
+    places = slots(_wish(given), name, len(lines) * given.seeds)
+    with runner(places, data_bytes(dataset, 1)) as run:
+        curves.train(lines, dataset, run, epochs=given.epochs, seeds=given.seeds)
+    console.say(*curves.write(lines, dataset, folder))
+    return 1 if any(line.failures for line in lines) else 0
 
 
 def _tensorboard(given: argparse.Namespace, log: list[Path]) -> int:
@@ -307,11 +338,10 @@ def _tensorboard(given: argparse.Namespace, log: list[Path]) -> int:
     return serve(folder, given.port, console.say)
 
 
-def _space(name: str, overrides: Sequence[str]) -> Any:
-    from avtune.methods import METHODS, hypers_of
-    from avtune.space import load
+def _wish(given: argparse.Namespace) -> Wish:
+    from avtune.machine import Wish
 
-    return load(name, hypers_of=hypers_of, method_names=METHODS, overrides=overrides)
+    return Wish(given.gpus, given.trials_per_gpu, given.lanes, given.max_failures, given.trial_timeout)
 
 
 def _study_name(name: str) -> str:
@@ -346,15 +376,14 @@ def _ranks(text: str) -> list[int]:
 
 
 _VERBS = {
+    **LOOKUPS,
     "search": _search,
+    "bench": _bench,
     "status": _status,
     "evaluate": _evaluate,
     "embed": _embed,
     "retrain": _retrain,
-    "data": _data,
-    "space": _space_verb,
-    "methods": _methods,
-    "doctor": _doctor,
+    "curves": _curves,
     "tensorboard": _tensorboard,
 }
 

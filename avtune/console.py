@@ -13,7 +13,8 @@ from rich.console import Console as RichConsole
 from rich.live import Live
 from rich.table import Table
 
-from avtune.report.text import duration, score_text, short, table
+from avtune.protocol import PUBLISHED, SELECTED_ON_TEST, VALIDATION
+from avtune.report.text import duration, score_rows, score_text, short, table, visible
 from avtune.space import Space
 from avtune.study.asha import expected_epochs, rung_table
 from avtune.study.study import Record, Study
@@ -24,19 +25,22 @@ _STATES = {"COMPLETE": "complete", "PRUNED": "stopped", "FAIL": "failed", "RUNNI
 def say(*lines: str) -> None:
     """Prints lines to standard output at once."""
     for line in lines:
-        print(line, flush=True)
+        print(visible(line), flush=True)
 
 
 def error(message: str) -> None:
     """Prints an error to standard error, its first line marked."""
-    print(f"avtune: {message}", file=sys.stderr, flush=True)
+    print(f"avtune: {visible(message)}", file=sys.stderr, flush=True)
 
 
-def plan_lines(space: Space, dataset: str, where: str, study: Path, *, done: int) -> list[str]:
+def plan_lines(
+    space: Space, dataset: str, where: str, study: Path, *, done: int, protocol: str = VALIDATION
+) -> list[str]:
     """What is about to happen, with the rung table.
 
     Args:
         done: trials known from before.
+        protocol: of the retraining.
     """
     stopping, trials = space.early_stopping, space.search.trials
     rows = rung_table(trials, stopping.epochs, stopping.grace, stopping.factor)
@@ -48,6 +52,10 @@ def plan_lines(space: Space, dataset: str, where: str, study: Path, *, done: int
         f"method     {space.method}; searches {axes}",
         f"trials     {trials}, {where}",
         f"validation {_validation(space)}",
+        *(
+            [f"protocol   published: the epoch of every retrained model is {SELECTED_ON_TEST}"]
+            * (protocol == PUBLISHED)
+        ),
         "",
         *table(
             ["rung (epoch)", "trials expected"],
@@ -67,13 +75,11 @@ def _validation(space: Space) -> str:
 
 def result_lines(metrics: Mapping[str, Any], best: Mapping[str, Any] | None) -> list[str]:
     """The table that ends a search."""
-    first = "retrained winner" if metrics["selected_on"] == "validation" else f"retrained trial {metrics['trial']}"
-    names = [(first, "test"), ("default configuration", "default"), ("untrained network", "untrained")]
     rows = [
-        [name, *(score_text(metrics[key][score]) for score in ("map", "map_a2v", "map_v2a", "map_running"))]
-        for name, key in names
-        if key in metrics
+        [name, *(score_text(row[score]) for score in ("map", "map_a2v", "map_v2a", "map_running"))]
+        for name, row in score_rows(metrics)
     ]
+    label = f" ({metrics['label']})" if "label" in metrics else ""
     seeds = f"{len(metrics['seeds'])} seed{'s' * (len(metrics['seeds']) > 1)}"
     lines = []
     if best is not None:
@@ -95,13 +101,16 @@ def result_lines(metrics: Mapping[str, Any], best: Mapping[str, Any] | None) -> 
         if metrics.get("default_is_winner"):
             lines.append("the winner is the default configuration: this search found nothing better")
     low, high = metrics["test"]["map"]["bootstrap95"]
-    if metrics["selected_on"] != "validation":
+    if metrics["selected_on"] not in ("validation", "test"):
         lines.append(f"trial {metrics['trial']}, chosen by hand, retrained for {metrics['epochs']} epochs")
+    if label:
+        epochs = ", ".join(map(str, metrics["best_epochs"]))
+        lines.append(f"each seed keeps the epoch with the best test MAP, as published tables do{label}: {epochs}")
     lines += [
         "",
-        f"test split: mean over {seeds}, 95 % interval over the seeds",
+        f"test split{label}: mean over {seeds}, 95 % interval over the seeds",
         *table(["", "map", "audio->visual", "visual->audio", "map_running"], rows),
-        f"over the queries (bootstrap) the 95 % interval of map is {low:.4f} to {high:.4f}",
+        f"over the queries (bootstrap) the 95 % interval of map is {low:.4f} to {high:.4f}{label}",
     ]
     if metrics["times_test_was_scored"] > 1:
         times = metrics["times_test_was_scored"]

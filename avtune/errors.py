@@ -11,6 +11,11 @@ class UserError(ValueError):
     lines; the command line prints it without a traceback and exits with code 2."""
 
 
+class StorageError(UserError):
+    """A file of ours cannot be written or read: no space, no permission, a folder that is gone. Raised where the file
+    is touched; it ends the run, and what was written before stays as it was."""
+
+
 def did_you_mean(given: str, allowed: Iterable[str]) -> str:
     """`"; did you mean 'margin'?"` when a name close to `given` is allowed, else the empty string.
 
@@ -31,3 +36,13 @@ def choices(allowed: Iterable[str]) -> str:
     if len(names) < 2:
         return "".join(names)
     return f"{', '.join(names[:-1])} or {names[-1]}"
+
+
+def shown(value: object, limit: int = 80) -> str:
+    """A value as a message shows it: its `repr`, cut to `limit` characters.
+
+    >>> shown("a" * 9, 8)
+    "'aaaa..."
+    """
+    text = repr(value)
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."

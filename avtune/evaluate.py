@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from avtune.aggregate.model import load_model
+from avtune.aggregate.model import Model, load_model
 from avtune.data import load
+from avtune.data.arrays import check_memory
+from avtune.data.npz import open_npz
 from avtune.errors import UserError, did_you_mean
 from avtune.metrics import bootstrap_interval, precision_recall, retrieval_scores
 from avtune.study.folder import write_bytes
@@ -24,21 +25,18 @@ def read_embeddings(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     Raises:
         UserError: the file or one of the three is missing, damaged or does not match the others.
     """
-    try:
-        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise UserError(f"{path} holds a single array; an npz with audio, visual and labels is needed")
-            for key in _KEYS:
-                if key not in file:
-                    held = ", ".join(file.files) or "nothing"
-                    raise UserError(f"{path} has no {key!r}{did_you_mean(key, file.files)}; it holds {held}")
-            audio, visual, labels = (file[key] for key in _KEYS)
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist") from None
-    except UserError:
-        raise
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} cannot be read as npz: {str(error).splitlines()[0]}") from None
+    if not path.exists():
+        raise UserError(f"{path} does not exist")
+    if not path.is_file():
+        raise UserError(f"{path} is no regular file; an npz with audio, visual and labels is needed")
+    with open_npz(path) as file:
+        for key in _KEYS:
+            if key not in file.keys:
+                held = ", ".join(file.keys)[:200] or "nothing"
+                raise UserError(f"{path} has no {key!r}{did_you_mean(key, file.keys)}; it holds {held}")
+        declared = [file.declare(key) for key in _KEYS]
+        check_memory(declared)
+        audio, visual, labels = (one.read() for one in declared)
     for key, view in (("audio", audio), ("visual", visual)):
         if view.ndim != 2 or view.dtype.kind not in "fiu":
             raise UserError(
@@ -57,18 +55,34 @@ def read_embeddings(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return audio, visual, np.unique(labels, return_inverse=True)[1]
 
 
+def model_of(folder: Path, method: str | None) -> Model:
+    """A model from its folder.
+
+    Args:
+        method: the user's own method that the command line names, None for none.
+
+    Raises:
+        UserError: it cannot be read, or is a model of another method.
+    """
+    model = load_model(folder)
+    if method is not None and model.method != method:
+        raise UserError(f"{folder} is a model of {model.method}; leave --method {method} out")
+    return model
+
+
 def embeddings_of(
-    model: Path, dataset: str, classes: str | None, split: str
+    model: Model, dataset: str, classes: str | None, split: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A model's embeddings of a dataset's `test` or `train` clips, and their labels.
 
     Raises:
-        UserError: the model or the dataset cannot be read, or they do not fit each other.
+        UserError: the dataset cannot be read, or does not fit the model.
     """
-    loaded = load_model(model)
     data = load(dataset, classes=classes)
     clips = data.test if split == "test" else data.train
-    audio, visual = loaded.embed(clips.audio, clips.visual)
+    audio, visual = model.embed(clips.audio, clips.visual)
+    if not (np.isfinite(audio).all() and np.isfinite(visual).all()):
+        raise UserError(f"the model's embeddings of {dataset} are not finite; model and features do not fit")
     return audio, visual, clips.labels
 
 
@@ -79,8 +93,8 @@ def write_embeddings(path: Path, audio: np.ndarray, visual: np.ndarray, labels: 
     if not path.parent.is_dir():
         raise UserError(f"the folder {path.parent} does not exist; make it, or give another --out")
     out = io.BytesIO()
-    np.savez(out, audio=audio, visual=visual, labels=labels)
-    write_bytes(path, out.getvalue())
+    np.savez(out, allow_pickle=False, audio=audio, visual=visual, labels=labels)
+    write_bytes(path, out.getvalue(), private=False)
 
 
 def evaluation(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from avtune.errors import UserError, choices, did_you_mean
+from avtune.errors import UserError, choices, did_you_mean, shown
 
 Value = float | int | str | bool
 
@@ -56,7 +56,7 @@ class Hyper:
             if isinstance(value, str) and value in self.values:
                 return value
             hint = did_you_mean(value, self.values) if isinstance(value, str) else ""
-            raise UserError(f"{self.name} is {value!r}; allowed: {self.range_text}{hint}")
+            raise UserError(f"{self.name} is {shown(value)}; allowed: {self.range_text}{hint}")
         elif isinstance(value, int | float) and not isinstance(value, bool):
             assert self.low is not None
             assert self.high is not None
@@ -64,4 +64,4 @@ class Hyper:
             if self.low <= value <= self.high and (self.kind == "float" or whole):
                 return float(value) if self.kind == "float" else int(value)
         what = {"int": "a whole number from ", "float": "a number from "}.get(self.kind, "")
-        raise UserError(f"{self.name} is {value!r}; allowed: {what}{self.range_text}")
+        raise UserError(f"{self.name} is {shown(value)}; allowed: {what}{self.range_text}")

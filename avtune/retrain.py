@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from avtune.aggregate.facts import read_best
 from avtune.aggregate.final import Workshop, retrain
 from avtune.data.dataset import Dataset
 from avtune.errors import UserError
-from avtune.search import read_best
 from avtune.study.folder import StudyFolder
 from avtune.study.study import Record, Study
 

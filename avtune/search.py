@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Callable, Mapping
+import contextlib
+import shutil
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import yaml
 
-from avtune import console
+from avtune import console, own
+from avtune.aggregate.facts import read_best, read_metrics
 from avtune.aggregate.final import Workshop, finish
 from avtune.data.dataset import Dataset
 from avtune.data.prepare import for_search
 from avtune.errors import UserError, choices, did_you_mean
 from avtune.machine import Wish, environment, fast_precision, slots
-from avtune.methods import METHODS, hypers_of
+from avtune.protocol import VALIDATION, checked
+from avtune.report.board import BoardListener
 from avtune.report.page import page
 from avtune.report.tensorboard import StudyBoard
 from avtune.runners import inline, tune_lanes, tune_processes
-from avtune.runners._base import Runner, Slots
+from avtune.runners._base import Run, Runner, Slots
 from avtune.space import Space, parse
-from avtune.study.folder import StudyFolder, to_yaml, write_text
-from avtune.study.study import Record, Study
+from avtune.study.folder import StudyFolder, to_yaml, using, write_text
+from avtune.study.study import Study
 
 RUNNERS: dict[str, Runner] = {"lanes": tune_lanes.opened, "processes": tune_processes.opened, "inline": inline.opened}
 _FORMAT = 1
@@ -43,6 +45,10 @@ class Request:
         runner: a name of `RUNNERS`, None to choose.
         precision: `fp32`, `bf16`, or None to choose; of the search, the retraining is fp32.
         deterministic: the same result however many devices.
+        protocol: of the retraining, see `avtune.protocol`; None for that of the study, or `validation`.
+        overrides: those of the space, as `key=value`; kept for those who continue the study.
+        run: of a runner that is open already; None opens one for this search.
+        brief: print the trials, but neither the plan nor the result.
     """
 
     dataset: Dataset
@@ -53,81 +59,139 @@ class Request:
     runner: str | None = None
     precision: str | None = None
     deterministic: bool = False
+    protocol: str | None = None
+    overrides: Sequence[str] = ()
+    run: Run | None = None
+    brief: bool = False
 
 
 def search(request: Request) -> dict[str, Any]:
     """Runs a search to its end, or continues it; a finished one is shown again.
+
+    A study that is continued keeps its runner, its precision and its mode where the request names none.
 
     Returns:
         What `final/metrics.json` holds.
 
     Raises:
         UserError: something the user gave is wrong; a new study leaves no folder behind then.
+        StorageError: a file cannot be written; the study stays as it was.
         NoWinner: every trial failed.
     """
-    name, runner = runner_named(request.runner)
     folder, space = request.folder, request.space
+    before = folder.settings() if folder.exists else {}
+    function = own.function(space.method) is not None
+    name, runner = runner_named(request.runner or before.get("runner"), function=function)
+    protocol = checked(request.protocol or before.get("protocol") or VALIDATION)
+    if function:
+        own.check_function_search(space, protocol, request.precision)
+    deterministic = request.deterministic or bool(before.get("deterministic"))
     places = slots(request.wish, name, space.search.trials)
     validation = space.validation
     folds = for_search(request.dataset, fraction=validation.fraction, folds=validation.folds, seed=space.search.seed)
-    precision = _precision(request, places)
-    settings = _settings(request, name, precision)
+    precision = "fp32" if function else _precision(request, places)
+    settings = _settings(request) | {
+        "runner": name,
+        "placement": places.text,
+        "deterministic": deterministic,
+        "precision": precision,
+        "protocol": protocol,
+    }
     changes: list[str] = []
     if folder.exists:
-        changes = changes_of(folder, settings, request.space)
+        changes = changes_of(folder, settings, space)
     else:
         folder.create(settings, environment())
     with folder.locked():
-        if changes:
-            old = folder.settings()
-            settings["changes"] = [*old.get("changes", []), *changes]
-            write_text(folder.study_yaml, to_yaml(settings))
+        folder.clear_torn()
         progress = console.Progress(space.search.trials)
-        board = StudyBoard(folder.tensorboard, space, objective="val/map")
+        with using(folder.tensorboard):
+            board = StudyBoard(folder.tensorboard, space, objective="val/map")
         study = Study(
             folder,
             space,
-            deterministic=request.deterministic,
+            deterministic=deterministic,
             precision=precision,
-            listeners=[progress, _Board(board)],
+            listeners=[progress, BoardListener(board, folder.tensorboard)],
         )
+        if changes:  # the result of before is not the result of this
+            with using(folder.metrics):
+                folder.metrics.unlink(missing_ok=True)
+            _record(folder, settings, changes)
         try:
             if study.repaired:
                 console.say("the last line of a study file was cut off by a kill; it was repaired")
-            for note in space.notes():
-                console.say(f"note: {note}")
-            console.say(
-                *console.plan_lines(
-                    space,
-                    _dataset_line(request),
-                    f"runner {name}: {places.text}, {precision}",
-                    folder.root,
-                    done=len(study.records),
+            for change in changes:
+                console.say(f"changed: {change}")
+            if not request.brief:
+                for note in (*space.notes(), *_code_notes(before, space)):
+                    console.say(f"note: {note}")
+                console.say(
+                    *console.plan_lines(
+                        space,
+                        dataset_line(request.dataset),
+                        f"runner {name}: {places.text}, {precision}",
+                        folder.root,
+                        done=len(study.records),
+                        protocol=protocol,
+                    )
                 )
-            )
             progress.known(study)
-            if study.exhausted and folder.metrics.is_file() and not changes:
-                console.say("this study is finished; here is its result again", "")
-                return _show(study)
-            with progress, runner(places, data_bytes(request.dataset, len(folds))) as run:
-                if not study.exhausted:
-                    run(study, folds)
-                study.close()
-                finish(study, request.dataset, folds, Workshop(run, progress.stage))
-            return _show(study)
-        finally:
-            study.close()
+            if study.exhausted and folder.metrics.is_file():
+                shutil.rmtree(folder.seeds, ignore_errors=True)  # a kill between the last two steps left it
+                if not request.brief:
+                    console.say("this study is finished; here is its result again", "")
+            else:
+                _record(folder, settings, _moves(before, settings))
+                size = data_bytes(request.dataset, len(folds))
+                opening: AbstractContextManager[Run] = nullcontext(request.run) if request.run else runner(places, size)
+                with progress, opening as run:
+                    if not study.exhausted:
+                        run(study, folds)
+                    study.close()
+                    finish(study, request.dataset, folds, Workshop(run, progress.stage), protocol)
+        except BaseException:
+            with contextlib.suppress(UserError):  # what it was about is said already
+                _put_away(study, board)
+            raise
+        _put_away(study, board)
+        return _result(study, brief=request.brief)
+
+
+def _record(folder: StudyFolder, settings: Mapping[str, Any], changes: Sequence[str]) -> None:
+    """Keeps the settings of a study in which something has changed, and what has."""
+    if changes:
+        old = folder.settings().get("changes", [])
+        write_text(folder.study_yaml, to_yaml({**settings, "changes": [*old, *changes]}))
+
+
+def _moves(before: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
+    """Where a study that is continued runs otherwise than before."""
+    keys = [key for key in ("runner", "placement") if key in before and before[key] != settings[key]]
+    return [f"{key}: {before[key]} -> {settings[key]}" for key in keys]
+
+
+def _put_away(study: Study, board: StudyBoard) -> None:
+    try:
+        study.close()
+    finally:
+        with using(study.folder.tensorboard):
             board.close()
-            write_report(study)
+    write_report(study)
 
 
-def runner_named(name: str | None) -> tuple[str, Runner]:
-    """The runner that the user named, or the one for this machine.
+def runner_named(name: str | None, *, function: bool = False) -> tuple[str, Runner]:
+    """The runner that the user named, or the usual one.
+
+    Args:
+        function: it is to run a user's training function, which has no lanes.
 
     Raises:
-        UserError: no runner has that name.
+        UserError: no runner has that name, or it cannot.
     """
-    name = name or "lanes"
+    if function and name == "lanes":
+        raise UserError("--runner lanes trains methods; a training function goes with processes (default) or inline")
+    name = name or ("processes" if function else "lanes")
     if name not in RUNNERS:
         raise UserError(f"--runner is {name!r}; allowed: {choices(RUNNERS)}{did_you_mean(name, RUNNERS)}")
     return name, RUNNERS[name]
@@ -139,11 +203,22 @@ def data_bytes(dataset: Dataset, folds: int) -> int:
     return (folds + 1) * (train.audio.nbytes + train.visual.nbytes + train.labels.nbytes)
 
 
-def open_space(folder: StudyFolder) -> Space:
-    """The space of an existing study.
+def _code_notes(before: Mapping[str, Any], space: Space) -> list[str]:
+    """Whether the user's own code is another than when the study began."""
+    if not before or before.get("code", {}) == own.facts(space.method):
+        return []
+    return [f"the file of {space.method} has changed since this study began; its earlier trials ran the old code"]
+
+
+def open_space(folder: StudyFolder, overrides: Sequence[str] = (), method: str | None = None) -> Space:
+    """The space of an existing study, with further overrides.
+
+    Args:
+        method: the method that the command line names, None for none.
 
     Raises:
-        UserError: `study.yaml` is damaged or of a newer format.
+        UserError: `study.yaml` is damaged or of a newer format, an override is not legal, or the study is one of
+            another method, or of code of the user's own that the command line does not name.
     """
     settings = folder.settings()
     if settings.get("format") != _FORMAT:
@@ -153,9 +228,21 @@ def open_space(folder: StudyFolder) -> Space:
     return parse(
         yaml.safe_dump(settings.get("space"), sort_keys=False),
         file=str(folder.study_yaml),
-        hypers_of=hypers_of,
-        method_names=METHODS,
+        hypers_of=own.hypers_of,
+        method_names=own.names(),
+        overrides=overrides,
+        method=method,
     )
+
+
+def overrides_of(folder: StudyFolder, more: Sequence[str]) -> list[str]:
+    """The overrides that a study has, and then those of a request to continue it; the last of a key counts."""
+    by_key: dict[str, str] = {}
+    for one in (*folder.settings().get("overrides", []), *more):
+        key = str(one).partition("=")[0].strip()
+        by_key.pop(key, None)  # its place is that of the last
+        by_key[key] = str(one)
+    return list(by_key.values())
 
 
 def changes_of(folder: StudyFolder, settings: Mapping[str, Any], space: Space) -> list[str]:
@@ -181,6 +268,8 @@ def changes_of(folder: StudyFolder, settings: Mapping[str, Any], space: Space) -
         refused.append(f"deterministic: {old['deterministic']} -> {settings['deterministic']}")
     if old["precision"] != settings["precision"]:
         refused.append(f"precision: {old['precision']} -> {settings['precision']}")
+    if old.get("protocol", VALIDATION) != settings["protocol"]:
+        refused.append(f"protocol: {old.get('protocol', VALIDATION)} -> {settings['protocol']}")
     if refused:
         shown = "; ".join(refused[:4]) + (f"; and {len(refused) - 4} more" if len(refused) > 4 else "")
         raise UserError(
@@ -192,73 +281,70 @@ def changes_of(folder: StudyFolder, settings: Mapping[str, Any], space: Space) -
 
 def write_report(study: Study) -> None:
     """Writes `report.html` from what is known."""
-    write_text(study.folder.report_html, page(study, read_metrics(study.folder), read_best(study.folder)))
-
-
-def read_metrics(folder: StudyFolder) -> dict[str, Any] | None:
-    """`final/metrics.json`, None before the end."""
-    return _read(folder.metrics, json.loads)
-
-
-def read_best(folder: StudyFolder) -> dict[str, Any] | None:
-    """`best.yaml`, None before the finalists are known."""
-    return _read(folder.best_yaml, yaml.safe_load)
-
-
-def _read(path: Path, parse_text: Callable[[str], Any]) -> dict[str, Any] | None:
-    if not path.is_file():
-        return None
-    try:
-        facts = parse_text(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UserError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
-    if not isinstance(facts, dict):
-        raise UserError(f"{path} is damaged: it holds no mapping")
-    return facts
+    best = read_best(study.folder)
+    if best is not None and not 0 <= best["trial"] < len(study.records):
+        raise UserError(
+            f"{study.folder.best_yaml} names trial {best['trial']}, which there is not; restore it from a copy"
+        )
+    write_text(study.folder.report_html, page(study, read_metrics(study.folder), best))
 
 
 def _precision(request: Request, places: Slots) -> str:
     """The search's precision: the one asked for, else that of the study that is continued, else the device's."""
-    if request.precision not in (None, "fp32", "bf16"):
-        raise UserError(f"--precision is {request.precision!r}; allowed: bf16 or fp32")
-    if request.precision is None and request.folder.exists:
-        return str(request.folder.settings().get("precision", "fp32"))
-    return request.precision or fast_precision(places.gpus)
+    before = request.folder.settings().get("precision", "fp32") if request.folder.exists else None
+    return precision_named(request.precision, before, places)
 
 
-def _settings(request: Request, runner: str, precision: str) -> dict[str, Any]:
-    data = request.dataset
+def precision_named(name: str | None, before: str | None, places: Slots) -> str:
+    """The precision that the user named, else the one of before, else the device's.
+
+    Raises:
+        UserError: no precision has that name.
+    """
+    if name not in (None, "fp32", "bf16"):
+        raise UserError(f"--precision is {name!r}; allowed: bf16 or fp32")
+    return name or before or fast_precision(places.gpus)
+
+
+def _settings(request: Request) -> dict[str, Any]:
     return {
         "format": _FORMAT,
-        "dataset": {
-            "spec": request.spec,
-            "name": data.name,
-            "digest": data.digest,
-            "train": len(data.train),
-            "test": len(data.test),
-            "classes": data.num_classes,
-            "audio_dim": data.audio_dim,
-            "visual_dim": data.visual_dim,
-        },
-        "runner": runner,
-        "deterministic": request.deterministic,
-        "precision": precision,
+        "dataset": dataset_facts(request.dataset, request.spec),
         "space": request.space.as_dict(),
+        "overrides": list(request.overrides),
+        **({"code": code} if (code := own.facts(request.space.method)) else {}),
     }
 
 
-def _dataset_line(request: Request) -> str:
-    data = request.dataset
+def dataset_facts(data: Dataset, spec: str) -> dict[str, Any]:
+    """What a settings file says of a dataset that the user calls `spec`."""
+    return {
+        "spec": spec,
+        "name": data.name,
+        "digest": data.digest,
+        "train": len(data.train),
+        "test": len(data.test),
+        "classes": data.num_classes,
+        "audio_dim": data.audio_dim,
+        "visual_dim": data.visual_dim,
+    }
+
+
+def dataset_line(data: Dataset) -> str:
+    """A dataset's name and sizes, as a plan shows them."""
     return (
         f"{data.name}: {len(data.train)} training and {len(data.test)} test clips, {data.num_classes} classes, "
         f"audio {data.audio_dim}-d, visual {data.visual_dim}-d"
     )
 
 
-def _show(study: Study) -> dict[str, Any]:
+def _result(study: Study, *, brief: bool) -> dict[str, Any]:
+    """What a finished study found, shown unless `brief`."""
     folder = study.folder
     metrics = read_metrics(folder)
     assert metrics is not None
+    if brief:
+        return metrics
     console.say(
         "",
         *console.result_lines(metrics, read_best(folder)),
@@ -268,30 +354,3 @@ def _show(study: Study) -> dict[str, Any]:
         f"TensorBoard  avtune tensorboard {folder.root}",
     )
     return metrics
-
-
-class _Board:
-    """Writes what happens in a study to TensorBoard; a `study.Listener`."""
-
-    def __init__(self, board: StudyBoard) -> None:
-        self._board = board
-
-    def started(self, record: Record) -> None:
-        best = record.best_value
-        self._board.start(record.number, record.trial.config, best=-math.inf if best is None else best)
-
-    def epoch(self, record: Record, epoch: int, metrics: Mapping[str, float]) -> None:
-        self._board.epoch(record.number, epoch, {_TAGS.get(name, f"train/{name}"): v for name, v in metrics.items()})
-
-    def ended(self, record: Record) -> None:
-        assert record.state != "RUNNING"
-        self._board.end(record.number, record.state)
-
-
-_TAGS = {
-    "val_map": "val/map",
-    "val_map_a2v": "val/map_a2v",
-    "val_map_v2a": "val/map_v2a",
-    "seconds": "time/seconds",
-    "clips_per_second": "time/clips_per_second",
-}

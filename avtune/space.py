@@ -30,6 +30,7 @@ from avtune.errors import UserError, choices, did_you_mean
 from avtune.hyper import Hyper, Value
 from avtune.space_axis import Axis, parse_axis
 from avtune.space_checks import legal, only_keys, table
+from avtune.space_free import free_hypers
 from avtune.space_settings import (
     SECTIONS,
     SETTINGS,
@@ -44,7 +45,7 @@ from avtune.yaml_lines import CORE_SCALARS, MAX_BYTES, Entry, decode, read, shor
 
 __all__ = ["Axis", "EarlyStopping", "Final", "SearchSettings", "Space", "Validation", "find", "load", "names", "parse"]
 
-HypersOf = Callable[[str], Mapping[str, Hyper]]
+HypersOf = Callable[[str], Mapping[str, Hyper] | None]
 _TOP = ("method", "space", *SECTIONS)
 
 
@@ -144,16 +145,23 @@ def _inline(value: Any) -> str:
 
 
 def parse(
-    text: str, *, file: str, hypers_of: HypersOf, method_names: Iterable[str], overrides: Sequence[str] = ()
+    text: str,
+    *,
+    file: str,
+    hypers_of: HypersOf,
+    method_names: Iterable[str],
+    overrides: Sequence[str] = (),
+    method: str | None = None,
 ) -> Space:
     """Reads and checks a space file.
 
     Args:
         text: the YAML text.
         file: what errors call it.
-        hypers_of: the hyper-parameters of a method, by its name.
+        hypers_of: the hyper-parameters of a method, by its name; None where the file itself defines them.
         method_names: the names `hypers_of` knows.
         overrides: `key=value` each, applied in this order.
+        method: one of them, which the file need not name but must not contradict.
 
     Raises:
         UserError: anything about the file or an override that is not as it should be, by `file:line` or `--set ...`.
@@ -168,12 +176,22 @@ def parse(
     for assignment in overrides:
         _override(top, assignment, hypers_of, methods)
     only_keys(top, _TOP, "")
+    if method is not None:
+        given = top.setdefault("method", Entry(method, file, file))
+        if given.value != method:
+            raise UserError(f"{given.where}: the space is for the method {given.shown}, not for {method}")
     if "method" not in top:
         raise UserError(f"{file}: no method; write for example 'method: {methods[0]}' ({choices(methods)})")
-    method = str(legal(top["method"], Hyper("method", "choice", methods[0], values=tuple(methods)), "method"))
-    axes, fixed = _hypers(method, hypers_of(method), top.get("space"))
+    named = top["method"]
+    if isinstance(named.value, str) and ":" in named.value and named.value not in methods:
+        raise UserError(
+            f"{named.where}: {shorten(named.value)} is code of your own, which only the command line may name: add\n"
+            f"--method {shorten(named.value)} (--train for a training function)"
+        )
+    name = str(legal(named, Hyper("method", "choice", methods[0], values=tuple(methods)), "method"))
+    axes, fixed = _hypers(name, hypers_of(name), top.get("space"))
     return Space(
-        method,
+        name,
         axes,
         fixed,
         parse_settings(SearchSettings, "search", top.get("search")),
@@ -183,8 +201,12 @@ def parse(
     )
 
 
-def _hypers(method: str, hypers: Mapping[str, Hyper], entry: Entry | None) -> tuple[tuple[Axis, ...], dict[str, Value]]:
+def _hypers(
+    method: str, hypers: Mapping[str, Hyper] | None, entry: Entry | None
+) -> tuple[tuple[Axis, ...], dict[str, Value]]:
     given = {} if entry is None else table(entry, "space", "space: {margin: 0.2}")
+    if hypers is None:
+        return free_hypers(given)
     for name, item in given.items():
         if name not in hypers:
             hint = did_you_mean(shorten(name), hypers) or f"; it has {choices(hypers) or 'none'}"
@@ -210,7 +232,7 @@ def _override(top: dict[str, Entry], assignment: str, hypers_of: HypersOf, metho
         raise UserError(f"{where}: give key=value, for example --set search.trials=64")
     if path[0] not in _TOP:
         method = top["method"].value if "method" in top else None
-        hypers = hypers_of(method) if isinstance(method, str) and method in method_names else {}
+        hypers = (hypers_of(method) if isinstance(method, str) and method in method_names else None) or {}
         full = [*_TOP, *(f"space.{name}" for name in hypers)]
         full += [f"{section}.{name}" for section, values in SETTINGS.items() for name in values]
         name = shorten(key.strip())
@@ -266,7 +288,12 @@ def find(name_or_path: str) -> Path:
 
 
 def load(
-    name_or_path: str | Path, *, hypers_of: HypersOf, method_names: Iterable[str], overrides: Sequence[str] = ()
+    name_or_path: str | Path,
+    *,
+    hypers_of: HypersOf,
+    method_names: Iterable[str],
+    overrides: Sequence[str] = (),
+    method: str | None = None,
 ) -> Space:
     """`parse` of the file that `find` finds.
 
@@ -280,5 +307,10 @@ def load(
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     return parse(
-        decode(data, str(path)), file=str(path), hypers_of=hypers_of, method_names=method_names, overrides=overrides
+        decode(data, str(path)),
+        file=str(path),
+        hypers_of=hypers_of,
+        method_names=method_names,
+        overrides=overrides,
+        method=method,
     )

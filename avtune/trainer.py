@@ -3,6 +3,7 @@ configurations."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -22,7 +23,7 @@ Report = Callable[[int, dict[str, float]], bool]
 
 @dataclass(frozen=True)
 class Trained:
-    """Weights after the last epoch (of the first fold), on the CPU without lane axis."""
+    """Weights after `epochs` epochs (of the first fold), on the CPU without lane axis."""
 
     method: Method
     params: Tensors
@@ -43,7 +44,7 @@ def train(trial: Trial, data: Prepared | Sequence[Prepared], report: Report, *, 
         device: where, e.g. `cpu` or `cuda:0`.
 
     Returns:
-        The trained weights.
+        The weights after the last epoch, or after the best one if the trial keeps that.
 
     Raises:
         UserError: the configuration is not legal for the method.
@@ -59,17 +60,20 @@ def train(trial: Trial, data: Prepared | Sequence[Prepared], report: Report, *, 
         lanes = Lanes(trial.method, static_values(kind, config), fold, device=device, precision=trial.precision)
         lanes.admit(lane_trial)
         runs.append((lanes, lane_trial))
-    epoch = 0
+    lanes, lane_trial = runs[0]
+    epoch, best = 0, -math.inf
+    kept: Trained | None = None
     for epoch in range(1, trial.epochs + 1):
-        results = [lanes.train_epoch()[0] for lanes, _ in runs]
+        results = [one.train_epoch()[0] for one, _ in runs]
         failed = next((result.failed for result in results if result.failed), None)
         if failed:
             raise TrialFailed(failed)
-        if not report(epoch, mean_metrics(results)):
+        metrics = mean_metrics(results)
+        if trial.keep_best and metrics["val_map"] > best:
+            best, kept = metrics["val_map"], Trained(lanes.method, *lanes.weights(lane_trial), epoch)
+        if not report(epoch, metrics):
             break
-    lanes, lane_trial = runs[0]
-    params, buffers = lanes.weights(lane_trial)
-    return Trained(lanes.method, params, buffers, epoch)
+    return kept or Trained(lanes.method, *lanes.weights(lane_trial), epoch)
 
 
 @torch.no_grad()

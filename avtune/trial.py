@@ -24,6 +24,7 @@ class Trial:
         save_at: the epochs after which that state is saved, if the trial is still wanted then.
         known: epochs whose results have been taken already. State of a later epoch is not continued from: the results
             up to it are not on record.
+        keep_best: the weights saved are those of the epoch with the highest `val_map`, not those of the last.
     """
 
     number: int
@@ -36,6 +37,7 @@ class Trial:
     lane_file: str | None = None
     save_at: Sequence[int] = ()
     known: int = 0
+    keep_best: bool = False
 
 
 class TrialFailed(Exception):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import shutil
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -26,3 +28,42 @@ def real_data() -> Callable[[str], Path]:
         pytest.skip(f"real data: no {name} in $AVTUNE_DATA nor in ../shared/data")
 
     return find
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The current folder, with a user's code in it: the examples. What is registered and imported there is forgotten
+    again."""
+    from avtune import own
+    from avtune.methods import METHODS
+
+    for path in (Path(__file__).parents[1] / "examples").iterdir():
+        if path.suffix in (".py", ".yaml"):
+            shutil.copy(path, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.setattr(own, "_functions", {})
+    monkeypatch.setattr(own, "_registered", [])
+    methods, modules = dict(METHODS), set(sys.modules)
+    yield tmp_path
+    METHODS.clear()
+    METHODS.update(methods)
+    for name in set(sys.modules) - modules:
+        if str(getattr(sys.modules[name], "__file__", None) or "").startswith(str(tmp_path)):
+            del sys.modules[name]
+
+
+@pytest.fixture
+def forget(workplace: Path) -> Callable[[], None]:
+    """Forgets what the command line has named, as another process would have it."""
+    from avtune import own
+    from avtune.methods import METHODS
+
+    def forget() -> None:
+        for name in [name for name in METHODS if ":" in name]:
+            del METHODS[name]
+        own._functions.clear()
+        own._registered.clear()
+
+    return forget

@@ -209,6 +209,8 @@ def test_every_lane_has_a_configuration_of_its_own() -> None:
         ("map", ["## 200 rows", *(f"| {side.name} |" for side in map_benchmark.SIDES)]),
         ("triplets", [*(f"## {loss}, B = 32" for loss in triplets.LOSSES), "| avtune |", "| dense |", triplets.PML]),
         ("lanes", ["## cpu, fp32: number of lanes", "| % of ceiling |", " of 2 lanes |", "| 1 process of 1 lane |"]),
+        ("precision", ["| psd, best epoch |", "| psd, last epoch |"]),
+        ("resume", ["| opening it |", "| report.html |", "| memory of all this, MB |"]),
         pytest.param(
             "driver",
             ["| suggestion |", "| stop decision |", "| opening it |", *(f"| {side} |" for side in driver.SIDES)],

@@ -396,8 +396,8 @@ def test_damaged_models_are_refused(done, tmp_path, capsys):
 
     assert "safetensors" in attempt(weights[: len(weights) // 2], config)
     assert "safetensors" in attempt(b"", config)
-    assert "does not describe a model" in attempt(weights, "")
-    assert "does not describe a model" in attempt(weights, "method: [")
+    assert "is damaged" in attempt(weights, "")
+    assert "cannot be read" in attempt(weights, "method: [")
     assert "do not fit" in attempt(weights, config.replace("hidden_dim: 8", "hidden_dim: 9"))
     assert "do not fit" in attempt(weights, config.replace("hidden_dim: 8", "hidden_dim: 16384"))
     assert "did you mean 'triplet'" in attempt(weights, config.replace("method: triplet", "method: triplett"))

@@ -2,7 +2,8 @@
 
 The selection sees the validation rows only. The test split is scored here and nowhere else in a search: once by every
 retrained seed of the winner, and by the two references of the table, the default configuration (treated like a
-finalist: its own epoch, the same seeds) and the winner's untrained network.
+finalist: its own epoch, the same seeds) and the winner's untrained network. Under the protocol `published` each of
+these runs is scored after every epoch, and every score is labelled "selected on test".
 """
 
 from __future__ import annotations
@@ -11,12 +12,11 @@ import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from avtune.aggregate.model import Model, load_weights, untrained
 from avtune.aggregate.repeats import Repeats
-from avtune.aggregate.scores import over_seeds, per_query, score
+from avtune.aggregate.retraining import retraining
+from avtune.aggregate.scores import over_seeds, per_query
 from avtune.aggregate.select import (
     Candidate,
     Repeated,
@@ -27,14 +27,16 @@ from avtune.aggregate.select import (
     winner,
 )
 from avtune.data.dataset import Dataset
-from avtune.data.prepare import Prepared, for_retraining
+from avtune.data.prepare import Prepared
+from avtune.errors import UserError
 from avtune.hyper import Value
+from avtune.protocol import PUBLISHED, SELECTED_ON_TEST, VALIDATION
 from avtune.report.card import model_card
 from avtune.runners._base import Run
 from avtune.space import Space
-from avtune.study.folder import StudyFolder, append_line, read_lines, to_yaml, write_bytes, write_text
+from avtune.study.folder import StudyFolder, append_line, read_lines, to_yaml, using, write_bytes, write_text
+from avtune.study.shape import fitting
 from avtune.study.study import Study
-from avtune.trainer import Trained
 from avtune.trial import Trial
 
 
@@ -55,8 +57,13 @@ class Workshop:
     progress: Callable[[str, int, int], None]
 
 
-def finish(study: Study, dataset: Dataset, folds: Sequence[Prepared], shop: Workshop) -> dict[str, Any]:
+def finish(
+    study: Study, dataset: Dataset, folds: Sequence[Prepared], shop: Workshop, protocol: str = VALIDATION
+) -> dict[str, Any]:
     """Selects, retrains and scores; writes `best.yaml` and `final/`.
+
+    Args:
+        protocol: of the retraining, see `avtune.protocol`.
 
     Returns:
         What `final/metrics.json` holds.
@@ -71,12 +78,14 @@ def finish(study: Study, dataset: Dataset, folds: Sequence[Prepared], shop: Work
         raise NoWinner(f"every trial failed; the first: {first}")
     chosen = candidates(ranking, space)
     results = _run(folder, "finalists", repeat_trials(chosen, space, study.precision), folds, shop)
+    if any(not result.curve and result.failure is None for result in results):
+        raise UserError(f"{folder.repeats} is damaged: a finalist has no curve; restore it from a copy")
     rows = repeated(chosen, results)
     best = winner(rows)
     if best is None:
         raise NoWinner(f"every finalist failed; the first: {rows[0].failure}")
     _write_best(folder, study, best, rows)
-    return _retrain(folder, space, dataset, best, rows, shop, count_in=folder)
+    return _retrain(folder, space, dataset, best, rows, shop, count_in=folder, protocol=protocol)
 
 
 def retrain(
@@ -96,11 +105,17 @@ def retrain(
         count_in: the study whose test split is scored.
     """
     row = Repeated(Candidate(number, config), epochs, (), {})
-    return _retrain(folder, space, dataset, row, [], shop, count_in=count_in)
+    return _retrain(folder, space, dataset, row, [], shop, count_in=count_in, protocol=VALIDATION)
 
 
 def _run(
-    folder: StudyFolder, stage: str, trials: Sequence[Trial], data: Sequence[Prepared], shop: Workshop
+    folder: StudyFolder,
+    stage: str,
+    trials: Sequence[Trial],
+    data: Sequence[Prepared],
+    shop: Workshop,
+    *,
+    again: bool = False,
 ) -> list[Any]:
     source = Repeats(
         folder.repeats,
@@ -108,6 +123,7 @@ def _run(
         trials,
         on_done=lambda done, total: shop.progress(stage, done, total),
         note=folder.note,
+        again=again,
     )
     if not source.exhausted:
         shop.run(source, data)
@@ -139,12 +155,13 @@ def _write_best(folder: StudyFolder, study: Study, best: Repeated, rows: Sequenc
     write_text(folder.best_yaml, to_yaml(facts))
 
 
-def _count_scoring(folder: StudyFolder, row: Repeated, seeds: Sequence[int]) -> int:
+def _count_scoring(folder: StudyFolder, row: Repeated, seeds: Sequence[int], protocol: str) -> int:
     """Notes that a configuration is scored on the test split; returns how many have been in this study. The same one
     trained the same way again gives the same score and does not count again."""
-    facts = json.loads(json.dumps([sorted(row.candidate.config.items()), row.epoch, list(seeds)]))
+    looked = [row.epoch] if protocol == VALIDATION else [row.epoch, protocol]
+    facts = json.loads(json.dumps([sorted(row.candidate.config.items()), *looked, list(seeds)]))
     known, _ = read_lines(folder.scored, repair=True)
-    if all(line["what"] != facts for line in known):
+    if all(fitting(line, {"what": []}, folder.scored)["what"] != facts for line in known):
         append_line(folder.scored, {"trial": row.candidate.number, "what": facts}, sync=True)
     return len(read_lines(folder.scored, repair=False)[0])
 
@@ -158,54 +175,47 @@ def _retrain(
     shop: Workshop,
     *,
     count_in: StudyFolder,
+    protocol: str,
 ) -> dict[str, Any]:
-    data, scalers = for_retraining(dataset)
-    dims = (dataset.audio_dim, dataset.visual_dim, dataset.num_classes)
+    way = retraining(space, dataset, protocol)
     seeds = [repeat_seed(space, index) for index in range(space.final.seeds)]
     default = next((row for row in rows if dict(row.candidate.config) == space.defaults() and not row.failure), None)
-    entries = {"winner": best} | ({"default": default} if default is not None and default is not best else {})
-    scratch = folder.final / "seeds"
-    scratch.mkdir(parents=True, exist_ok=True)
+    entries = {"test": best} | ({"default": default} if default is not None and default is not best else {})
+    with using(folder.seeds):
+        folder.final.mkdir(exist_ok=True)
+        folder.seeds.mkdir(exist_ok=True)
     trials = [
-        Trial(
-            0, space.method, row.candidate.config, seed, row.epoch, save_to=str((scratch / f"{name}-{index}").resolve())
-        )
+        way.trial(row.candidate.config, seed, row.epoch, folder.seeds / f"{name}-{index}")
         for name, row in entries.items()
         for index, seed in enumerate(seeds)
     ]
-    results = _run(folder, "retraining", trials, [data], shop)
+    results = _run(folder, way.stage, trials, [way.data], shop, again=True)  # one that failed ends the search
     failure = next((result.failure for result in results if result.failure is not None), None)
     if failure is not None:
         raise NoWinner(f"retraining failed: {failure}")
+    runs = list(zip(trials, [result.curve for result in results], strict=True))
+    parts = {name: runs[place * len(seeds) : (place + 1) * len(seeds)] for place, name in enumerate(entries)}
+    scores = {name: [way.scores(*run) for run in part] for name, part in parts.items()}
+    fresh = [way.untrained(best.candidate.config, seed) for seed in seeds]
+    if all(one is not None for one in fresh):
+        scores["untrained"] = [one for one in fresh if one is not None]
 
-    def model(trained: Trained, row: Repeated, seed: int) -> Model:
-        about = {"dataset": dataset.name, "seed": seed}
-        return Model(space.method, row.candidate.config, trained, scalers, dataset.class_names, about)
-
-    def restored(trial: Trial) -> Trained:
-        assert trial.save_to is not None
-        return load_weights(Path(trial.save_to), trial.method, trial.config, dims, trial.epochs)
-
-    scores: dict[str, list[Any]] = {"test": []}
-    for trial, name in zip(trials, [name for name in entries for _ in seeds], strict=True):
-        one = score(model(restored(trial), entries[name], trial.seed), dataset.test)
-        scores.setdefault("test" if name == "winner" else name, []).append(one)
-    scores["untrained"] = [
-        score(model(untrained(space.method, best.candidate.config, dims, seed), best, seed), dataset.test)
-        for seed in seeds
-    ]
-    seconds = [result.seconds for result in results]
+    published = protocol == PUBLISHED
     metrics: dict[str, Any] = {
         "dataset": {"name": dataset.name, "digest": dataset.digest, "test_clips": len(dataset.test)},
         "method": space.method,
         "trial": best.candidate.number,
-        "epochs": best.epoch,
+        "epochs": trials[0].epochs,
         "seeds": seeds,
-        "precision": "fp32",
-        "selected_on": "validation" if rows else "nothing: chosen by hand",
-        "times_test_was_scored": _count_scoring(count_in, best, seeds),
+        "precision": way.precision,
+        "protocol": protocol,
+        "selected_on": ("test" if published else "validation") if rows else "nothing: chosen by hand",
+        "times_test_was_scored": _count_scoring(count_in, best, seeds, protocol),
         "test": over_seeds(scores["test"], space.search.seed),
     }
+    if published:
+        metrics["label"] = SELECTED_ON_TEST
+        metrics["best_epochs"] = [way.best_epoch(*run) for run in parts["test"]]
     if best.values:
         metrics["validation"] = {"map": {"mean": best.mean, "sd": best.spread, "seeds": list(best.values)}}
     if default is best:
@@ -213,14 +223,14 @@ def _retrain(
         metrics["default_is_winner"] = True
     elif "default" in scores:
         metrics["default"] = over_seeds(scores["default"], space.search.seed)
-        metrics["default"]["epochs"] = entries["default"].epoch
-    metrics["untrained"] = over_seeds(scores["untrained"], space.search.seed)
-    metrics["retraining_seconds"] = sum(seconds[: len(seeds)])
+        metrics["default"]["epochs"] = parts["default"][0][0].epochs
+    if "untrained" in scores:
+        metrics["untrained"] = over_seeds(scores["untrained"], space.search.seed)
+    metrics["retraining_seconds"] = sum(result.seconds for result in results[: len(seeds)])
     write_bytes(folder.query_ap, per_query(scores))
-    final = model(restored(trials[0]), best, seeds[0])
-    final.save(folder.final)
-    write_text(folder.model_card, model_card(dataset, space, final, metrics))
-    shutil.rmtree(scratch)
+    way.save(*runs[0], folder.final)
+    write_text(folder.model_card, model_card(dataset, space, best.candidate.config, metrics))
     # The last file: a study whose metrics are there is finished.
     write_text(folder.metrics, json.dumps(metrics, indent=2, allow_nan=False) + "\n")
+    shutil.rmtree(folder.seeds, ignore_errors=True)
     return metrics

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
+from avtune.data.arrays import cause
 from avtune.data.prepare import Scalers
 from avtune.data.split import Scaler
 from avtune.errors import UserError
@@ -24,10 +24,22 @@ from avtune.hyper import Value
 from avtune.lanes.modules import Tensors
 from avtune.lanes.noise import init_generator
 from avtune.methods import check_config, get, static_values
-from avtune.study.folder import to_yaml, write_bytes, write_text
+from avtune.study.folder import read_yaml, to_yaml, write_bytes, write_text
+from avtune.study.shape import fitting
 from avtune.trainer import Trained, embed
 
 WEIGHTS, CONFIG = "model.safetensors", "config.yaml"
+EMBEDDINGS = "test_embeddings.npz"
+"""What a user's training function leaves instead of a model."""
+_CONFIG = {
+    "method": str,
+    "config": {str: (float, str, bool)},
+    "audio_dim": int,
+    "visual_dim": int,
+    "epochs": int,
+    "class_names": [str],
+    "about": {str: (float, str, bool, None)},
+}
 
 
 @dataclass(frozen=True)
@@ -114,23 +126,25 @@ def load_model(folder: Path) -> Model:
     """
     if not (folder / CONFIG).is_file() and (folder / "final" / CONFIG).is_file():
         folder = folder / "final"
+    for at in (folder, folder / "final"):
+        if (at / EMBEDDINGS).is_file():
+            raise UserError(
+                f"{at} holds no model: a training function made it; score what it embedded with\n"
+                f"avtune evaluate --embeddings {at / EMBEDDINGS}"
+            )
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).is_file():
             raise UserError(f"{folder} holds no model: {name} is missing; give a study folder or its final/")
     path = folder / CONFIG
+    facts = fitting(read_yaml(path), _CONFIG, path)
+    method, names, epochs = facts["method"], facts["class_names"], facts["epochs"]
+    dims = (facts["audio_dim"], facts["visual_dim"], len(names))
+    if min(dims) < 1:
+        raise UserError(f"{path} is damaged: a model has at least one class and one feature of each view")
     try:
-        facts = yaml.safe_load(path.read_text(encoding="utf-8"))
-        method, given, names = facts["method"], facts["config"], facts["class_names"]
-        dims = (int(facts["audio_dim"]), int(facts["visual_dim"]), len(names))
-        epochs, about = int(facts["epochs"]), dict(facts["about"])
-        kind = get(method)
-        config = check_config(kind, given)
+        config = check_config(get(method), facts["config"])
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, ValueError, RecursionError) as error:
-        raise UserError(
-            f"{path} does not describe a model ({type(error).__name__}: {str(error).splitlines()[0]})"
-        ) from None
     tensors = _tensors(folder / WEIGHTS)
     scalers = []
     for view, size in (("audio", dims[0]), ("visual", dims[1])):
@@ -140,9 +154,11 @@ def load_model(folder: Path) -> Model:
                 f"{folder / WEIGHTS} has no scaler for {size} {view} features; it does not belong to {path}"
             )
         mean, std = (part.float().numpy() for part in parts if part is not None)
+        if not (np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all()):
+            raise UserError(f"the scalers in {folder / WEIGHTS} are not finite; the model is damaged")
         scalers.append(Scaler(mean, std))
     trained = _trained(tensors, folder / WEIGHTS, method, config, dims, epochs)
-    return Model(method, config, trained, Scalers(*scalers), tuple(map(str, names)), about)
+    return Model(method, config, trained, Scalers(*scalers), tuple(names), facts["about"])
 
 
 def untrained(method: str, config: Mapping[str, Value], dims: tuple[int, int, int], seed: int) -> Trained:
@@ -154,9 +170,13 @@ def untrained(method: str, config: Mapping[str, Value], dims: tuple[int, int, in
 
 def _tensors(path: Path) -> Tensors:
     try:
-        return dict(load(path.read_bytes()))
-    except (OSError, SafetensorError, ValueError) as error:
-        raise UserError(f"{path} cannot be read as safetensors: {str(error).splitlines()[0]}") from None
+        tensors = dict(load(path.read_bytes()))
+    # The last ones: of a type that torch lacks, or of a size that is not that of its type and shape.
+    except (OSError, SafetensorError, ValueError, LookupError, TypeError, RuntimeError, OverflowError) as error:
+        raise UserError(f"{path} cannot be read as safetensors: {cause(error)}") from None
+    if any(value.is_complex() for value in tensors.values()):
+        raise UserError(f"the weights in {path} are no real numbers; the model is damaged")
+    return tensors
 
 
 def _trained(
@@ -173,9 +193,10 @@ def _trained(
             raise UserError(
                 f"the weights in {path} do not fit the configuration beside them; restore both from one copy"
             )
+        got = {name: value.float() for name, value in got.items()}
         if not all(bool(torch.isfinite(value).all()) for value in got.values()):
             raise UserError(f"the weights in {path} are not all finite; the model is damaged")
-        parts.append({name: value.float() for name, value in got.items()})
+        parts.append(got)
     return Trained(like.method, parts[0], parts[1], epochs)
 
 

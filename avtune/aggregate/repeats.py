@@ -11,11 +11,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from avtune.errors import UserError
 from avtune.study.folder import append_line, read_lines
+from avtune.study.shape import fitting
 from avtune.trial import Trial
 
 Curve = dict[int, float]
 """Validation MAP by epoch; empty when a run has no validation rows."""
+
+_LINE = {"run": str, "curve": {str: float}, "seconds": float, "failure?": str}
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,7 @@ class Repeats:
         trials: the runs. Their numbers are replaced by their places in this list.
         on_done: called after each run, with the number done and the number of all.
         note: takes the details of a failure.
+        again: run those that failed again.
     """
 
     def __init__(
@@ -46,6 +51,7 @@ class Repeats:
         *,
         on_done: Callable[[int, int], None],
         note: Callable[[str], None],
+        again: bool = False,
     ) -> None:
         self._path = path
         self._trials = [replace(trial, number=number) for number, trial in enumerate(trials)]
@@ -56,10 +62,16 @@ class Repeats:
         self._on_done = on_done
         self._note = note
         lines, _ = read_lines(path, repair=True)
-        done = {line["run"]: line for line in lines}
+        for line in lines:
+            fitting(line, _LINE, path)
+        done = {line["run"]: line for line in lines if not (again and "failure" in line)}
         for number, (trial, key) in enumerate(zip(self._trials, self._keys, strict=True)):
             if key in done and (trial.save_to is None or Path(trial.save_to).is_file()):
                 line = done[key]
+                epochs = len(line["curve"])
+                whole = "failure" in line or epochs in (0, trial.epochs)
+                if not whole or list(line["curve"]) != [str(epoch) for epoch in range(1, epochs + 1)]:
+                    raise UserError(f"{path} is damaged: a curve lacks epochs; restore it from a copy")
                 curve = {int(epoch): value for epoch, value in line["curve"].items()}
                 self._results[number] = Result(curve, line["seconds"], line.get("failure"))
         self._queue = deque(trial for trial in self._trials if trial.number not in self._results)

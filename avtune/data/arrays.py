@@ -17,6 +17,8 @@ from avtune.errors import UserError
 
 Array = npt.NDArray[Any]
 BLOCK_ROWS = 4096
+LARGEST = 1e18
+"""Magnitude of a feature: beyond, its square is no float32, and nothing can be trained on it."""
 TEXT_BYTES = 64  # what one text label of undeclared length is taken to need
 
 
@@ -118,7 +120,7 @@ def to_features(array: Array, where: str) -> npt.NDArray[np.float32]:
     """Features as float32 [N, D] in C order; the same object when it already is that.
 
     Raises:
-        UserError: not real numbers in two axes, empty, or not finite as float32.
+        UserError: not real numbers in two axes, empty, or not finite and of at most `LARGEST` as float32.
     """
     check_feature_shape(array.shape, array.dtype, where)
     ready = array.dtype == np.float32 and array.dtype.isnative and array.flags.c_contiguous
@@ -128,7 +130,7 @@ def to_features(array: Array, where: str) -> npt.NDArray[np.float32]:
         if not ready:
             with np.errstate(over="ignore", invalid="ignore"):
                 features[rows] = array[rows]
-        if not np.isfinite(features[rows]).all():
+        if not np.abs(features[rows]).max() <= LARGEST:  # nor if it is NaN
             raise UserError(_not_finite(array, features, start, where))
     return features
 
@@ -141,7 +143,7 @@ def _not_finite(array: Array, features: npt.NDArray[np.float32], start: int, whe
     bad_as_given = ~np.isfinite(array) if array.dtype.kind == "f" else np.zeros(array.shape, bool)
     bad, what = bad_as_given, "NaN or infinite"
     if not bad.any():
-        bad, what = ~np.isfinite(features), "too large for float32"
+        bad, what = ~(np.abs(features) <= LARGEST), f"too large for float32 arithmetic (at most {LARGEST:g})"
     row, column = np.unravel_index(int(bad.argmax()), bad.shape)
     count = int(bad.sum())
     verb = "is" if count == 1 else "are"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -185,7 +186,7 @@ def _names_of(values: Labels, names: Sequence[str] | None, source: str) -> tuple
             f"{source}: class_names has {plural(len(names), 'name')} for {plural(len(values), 'class', 'classes')}, "
             f"labels {values[0]} to {values[-1]}"
         )
-    repeated = sorted({n for n in chosen if chosen.count(n) > 1})
+    repeated = sorted(n for n, count in Counter(chosen).items() if count > 1)
     if repeated:
         raise UserError(f"{source}: class_names repeats {_some([repr(n) for n in repeated])}")
     unreadable = [n for n in chosen if not n.strip() or not n.isprintable()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,12 +15,13 @@ import numpy as np
 
 from avtune.data.arrays import Array, Container, Declared, cause, printable
 from avtune.data.dataset import Dataset
+from avtune.data.hdf5_text import MAX_TEXT, read_texts
 from avtune.errors import UserError
 
 # What h5py raises on damaged files, unknown filters and types it does not know.
 H5_ERRORS = (OSError, KeyError, RuntimeError, ValueError, TypeError, OverflowError, MemoryError, NotImplementedError)
-MAX_TEXT = 200  # characters of one label or class name
-TEXT_BLOCK = 256  # rows of text read at a time, so that many references to one long text cannot fill memory
+MOST_PACKED = 1100  # bytes that one stored byte can become: deflate, the strongest filter in use, gives 1032
+SMALL = 1 << 26  # bytes that are never too many
 
 
 @contextmanager
@@ -36,26 +38,34 @@ def open_hdf5(path: Path) -> Iterator[Container]:
     with file:
         with _reading(str(path)):
             keys = tuple(printable(key) for key in file)
-        yield Container(str(path), keys, lambda key: _declare(file, key, f"{path}: {key}"), _classes_attribute(file))
+        yield Container(str(path), keys, lambda key: _declare(file, path, key), _classes_attribute(file, path))
 
 
-def _classes_attribute(file: Any) -> list[str] | None:
+def _classes_attribute(file: Any, path: Path) -> list[str] | None:
     """Names from the root attribute `classes`, a JSON list of texts; None when there is no such list."""
     try:
-        names = json.loads(file.attrs.get("classes", "null"))
+        if "classes" not in file.attrs:
+            return None
+        text = h5py.check_string_dtype(file.attrs.get_id("classes").dtype)
+        if text is not None and text.length is None:
+            names = json.loads(read_texts(str(path), "attribute", "classes")[0])
+        else:
+            names = json.loads(file.attrs["classes"])
     except (*H5_ERRORS, RecursionError):
         return None
     return names if isinstance(names, list) and all(isinstance(name, str) for name in names) else None
 
 
-def _declare(file: Any, key: str, where: str) -> Declared:
+def _declare(file: Any, path: Path, key: str) -> Declared:
+    where = f"{path}: {key}"
     array = _open(file, key, where)
     with _reading(where):
         text = h5py.check_string_dtype(array.dtype)
         if text is None:
-            return Declared(where, array.shape, array.dtype, lambda: _read(array, where))
-        dtype = np.dtype(object) if text.length is None else array.dtype
-        return Declared(where, array.shape, dtype, lambda: _read_text(array, where))
+            return Declared(where, array.shape, array.dtype, lambda: _read(array, path, where))
+        if text.length is None:
+            return Declared(where, array.shape, np.dtype(object), lambda: _read_free_text(array, path, key, where))
+        return Declared(where, array.shape, array.dtype, lambda: _read_text(array, path, where))
 
 
 def _open(file: Any, key: str, where: str) -> Any:
@@ -75,25 +85,46 @@ def _open(file: Any, key: str, where: str) -> Any:
         return array
 
 
-def _read(array: Any, where: str) -> Array:
+def _check_stored(array: Any, path: Path, where: str) -> None:
+    """Refuses an array that needs far more memory than its file can fill.
+
+    Raises:
+        UserError: its shape or the shape of its chunks is out of proportion to what is stored.
+    """
+    stored = min(array.id.get_storage_size(), path.stat().st_size)
+    size = array.id.get_type().get_size()
+    declared, chunk = size * math.prod(array.shape), size * math.prod(array.chunks or (0,))
+    if declared > MOST_PACKED * stored + SMALL:
+        raise UserError(f"{where} declares {declared} bytes and the file holds {stored} for it; it is damaged")
+    if chunk > 4 * declared + SMALL:  # one is unpacked as a whole
+        raise UserError(f"{where} has chunks of {chunk} bytes for {declared} in all; store it with smaller chunks")
+
+
+def _read(array: Any, path: Path, where: str) -> Array:
     with _reading(where):
+        _check_stored(array, path, where)
         return np.asarray(array[()])
 
 
-def _read_text(array: Any, where: str) -> Array:
-    """Text of any kind as an object array of `str`, same shape."""
-    texts: list[str] = []
+def _read_text(array: Any, path: Path, where: str) -> Array:
+    """Text of one length as an object array of `str`, same shape."""
     with _reading(where):
+        _check_stored(array, path, where)
         if array.ndim == 0:
             raise UserError(f"{where} is a single text; a list is expected")
-        for start in range(0, len(array), TEXT_BLOCK):
-            block = np.asarray(array[start : start + TEXT_BLOCK]).reshape(-1)
-            for item in block:
-                text = item.decode("utf-8") if isinstance(item, bytes) else str(item)
-                if len(text) > MAX_TEXT:
-                    raise UserError(f"{where} holds a text of {len(text)} characters; at most {MAX_TEXT} are read")
-                texts.append(text)
+        if array.dtype.itemsize > 4 * MAX_TEXT:
+            raise UserError(f"{where} holds texts of {array.dtype.itemsize} bytes; at most {4 * MAX_TEXT} are read")
+        texts = [item.decode("utf-8") for item in np.asarray(array[()]).reshape(-1)]
         return np.array(texts, object).reshape(array.shape)
+
+
+def _read_free_text(array: Any, path: Path, key: str, where: str) -> Array:
+    """Text of any length as an object array of `str`, same shape."""
+    with _reading(where):
+        _check_stored(array, path, where)
+        if array.ndim == 0:
+            raise UserError(f"{where} is a single text; a list is expected")
+        return np.array(read_texts(str(path), "array", key), object).reshape(array.shape)
 
 
 @contextmanager

@@ -31,6 +31,7 @@ NPZ_ERRORS = (
     tokenize.TokenError,
 )
 HEADER_BYTES = 16384  # NumPy itself reads headers of up to 10,000 characters
+MOST_PACKED = 1100  # bytes that one compressed byte can become: deflate gives 1032
 
 
 @contextmanager
@@ -44,11 +45,17 @@ def open_npz(path: Path) -> Iterator[Container]:
         file = zipfile.ZipFile(path)
     with file:
         keys = tuple(printable(name.removesuffix(".npy")) for name in file.namelist() if name.endswith(".npy"))
-        yield Container(str(path), keys, lambda key: _declare(file, f"{key}.npy", f"{path}: {key}"))
+        size = path.stat().st_size
+        yield Container(str(path), keys, lambda key: _declare(file, size, f"{key}.npy", f"{path}: {key}"))
 
 
-def _declare(file: zipfile.ZipFile, member: str, where: str) -> Declared:
+def _declare(file: zipfile.ZipFile, size: int, member: str, where: str) -> Declared:
     with _reading(where):
+        about = file.getinfo(member)
+        if about.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise UserError(f"{where} is compressed in an unusual way; save it again with numpy.savez")
+        if about.file_size > MOST_PACKED * (min(about.compress_size, size) + 1):
+            raise UserError(f"{where} declares {about.file_size} bytes and the file cannot hold so many; it is damaged")
         with file.open(member) as stream:
             head = io.BytesIO(stream.read(HEADER_BYTES))
         version = np.lib.format.read_magic(head)
@@ -61,7 +68,7 @@ def _declare(file: zipfile.ZipFile, member: str, where: str) -> Declared:
         if dtype.hasobject:
             raise UserError(f"{where} holds Python objects, which are never read; save it as numbers or text")
         declared = Declared(where, shape, dtype, lambda: _read(file, member, where))
-        stored = file.getinfo(member).file_size - head.tell()
+        stored = about.file_size - head.tell()
         if stored != declared.size_bytes:
             raise UserError(f"{where} declares {declared.size_bytes} bytes and the file holds {stored}; it is damaged")
         return declared

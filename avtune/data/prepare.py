@@ -18,11 +18,14 @@ class Prepared:
         train: scaled training rows.
         validation: scaled validation rows, None when the whole training set is trained on.
         num_classes: C.
+        unlabelled: scaled (audio, visual) features to embed after training, for a user's training function, which
+            keeps its model to itself; None otherwise.
     """
 
     train: Split
     validation: Split | None
     num_classes: int
+    unlabelled: tuple[np.ndarray, np.ndarray] | None = None
 
     @property
     def audio_dim(self) -> int:

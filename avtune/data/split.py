@@ -103,16 +103,27 @@ class Scaler:
         count = len(x)
         mean = sum(block.sum(axis=0) for block in _blocks(x)) / count
         variance = sum(np.square(block - mean).sum(axis=0) for block in _blocks(x)) / count
-        std = np.sqrt(variance).astype(np.float32)
+        std = np.minimum(np.sqrt(variance), np.finfo(np.float32).max).astype(np.float32)
         # A constant column has std 0 exactly: float64 holds the sum of up to 2^29 equal float32 values.
         return cls(mean.astype(np.float32), np.where(std == 0, np.float32(1), std))
 
     def transform(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Float32 [N, D], C-contiguous, new."""
+        """Float32 [N, D], C-contiguous, new.
+
+        Raises:
+            UserError: a value is so far from those of the rows fitted on that it is not finite when scaled.
+        """
         scaled = np.empty(x.shape, np.float32)
         mean, std = self.mean.astype(np.float64), self.std.astype(np.float64)
         for i, block in enumerate(_blocks(x)):
-            scaled[i * BLOCK_ROWS : i * BLOCK_ROWS + len(block)] = (block - mean) / std
+            with np.errstate(over="ignore"):
+                scaled[i * BLOCK_ROWS : i * BLOCK_ROWS + len(block)] = (block - mean) / std
+        if not np.isfinite(scaled).all():
+            column = int(np.argmin(np.isfinite(scaled).all(axis=0)))
+            raise UserError(
+                f"feature {column} (from 0) has a value too far from those that were trained on: it cannot be scaled; "
+                "look at the data with: avtune data info DATASET"
+            )
         return scaled
 
 

@@ -107,6 +107,7 @@ def read_class_file(path: Path) -> dict[int, str]:
     except (csv.Error, UnicodeDecodeError) as error:
         raise UserError(f"{path} is no CSV text ({error}); it has a line `name,label_id` for each class") from error
     names: dict[int, str] = {}
+    known: set[str] = set()
     for number, line in lines:
         label = line[1].strip() if len(line) == 2 else ""
         if not (label.isascii() and label.isdigit() and len(label) < 16):
@@ -114,9 +115,10 @@ def read_class_file(path: Path) -> dict[int, str]:
                 continue  # the header
             raise UserError(f"{path}, line {number}: {','.join(line)[:60]!r} is not `name,label_id`")
         class_name = line[0].strip()
-        if int(label) in names or class_name in names.values():
+        if int(label) in names or class_name in known:
             raise UserError(f"{path}, line {number}: {class_name!r} or label {label} is there already")
         names[int(label)] = class_name
+        known.add(class_name)
     if len(names) < 2:
         raise UserError(f"{path} lists {plural(len(names), 'class', 'classes')}; at least two are needed")
     return names

@@ -5,7 +5,7 @@ order, dropout and epoch count, all from its trial's seed, and gets the result t
 Active lanes are the first `num_active` slices of every stack; a lane that ends is replaced by the last one, so nothing
 idle is computed.
 
-Legend: L lanes, B rows of a batch, N rows of a set, D embedding.
+Legend: L lanes, S steps of an epoch, B rows of a batch, N rows of a set, D embedding.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from avtune.hyper import Value
 from avtune.lanes.modules import Tensors, matrix_precision
 from avtune.lanes.noise import init_generator, row_order, step_keys
 from avtune.lanes.optimizer import AdamW
+from avtune.lanes.validation import lane_map
 from avtune.methods import Batch, Method, Progress, get, static_values
 from avtune.methods._closed_form import ClosedForm
 from avtune.metrics import retrieval_scores
@@ -81,6 +82,7 @@ class Lanes:
         if data.validation is not None:
             self._val_audio = self._put(data.validation.audio)
             self._val_visual = self._put(data.validation.visual)
+            self._val_labels = torch.tensor(data.validation.labels, device=self._device)
         # A closed form takes all rows at once.
         self._batch_size = min(int(static.get("batch_size", len(data.train))), len(data.train))
         self._steps_per_epoch = len(data.train) // self._batch_size
@@ -224,17 +226,19 @@ class Lanes:
         lanes = self.num_active
         epochs, seeds = self._epochs[:lanes], np.array([trial.seed for trial in self._trials], np.int64)
         orders = [row_order(t.seed, int(e), len(self._labels)) for t, e in zip(self._trials, epochs, strict=True)]
+        # All that steps take from the host goes there now: nothing waits for the device inside an epoch.
         order = torch.tensor(np.stack(orders), device=self._device)
+        done_SL = epochs * self._steps_per_epoch + np.arange(self._steps_per_epoch)[:, None]
+        keys_SL = torch.tensor(np.stack([step_keys(seeds, done_L) for done_L in done_SL]), device=self._device)
+        steps_SL = torch.tensor(done_SL + 1, device=self._device)
         sums: dict[str, Tensor] = {}
         for step in range(self._steps_per_epoch):
-            done = epochs * self._steps_per_epoch + step
             rows = order[:, step * self._batch_size : (step + 1) * self._batch_size]
-            keys = torch.tensor(step_keys(seeds, done), device=self._device)
-            batch = Batch(self._audio[rows], self._visual[rows], self._labels[rows], keys)
+            batch = Batch(self._audio[rows], self._visual[rows], self._labels[rows], keys_SL[step])
             leaves = {name: value.detach().requires_grad_() for name, value in params.items()}
             with matrix_precision(self._precision):
                 losses = self.method.loss(leaves, buffers, batch, hyper, progress)
-            self._descend(losses["loss"], leaves, params, moments, torch.tensor(done + 1, device=self._device), hyper)
+            self._descend(losses["loss"], leaves, params, moments, steps_SL[step], hyper)
             with torch.no_grad():
                 self.method.after_step(params, buffers, hyper)
                 for name, value in losses.items():
@@ -286,16 +290,29 @@ class Lanes:
             )
             for at in range(0, rows, chunk)
         ]
-        z_a, z_v = (torch.cat(views, 1).cpu().numpy() for views in zip(*parts, strict=True))
-        labels = self._data.validation.labels
-        scores: list[dict[str, float] | None] = []
-        for audio, visual in zip(z_a, z_v, strict=True):
-            if not (np.isfinite(audio).all() and np.isfinite(visual).all()):
-                scores.append(None)
-                continue
-            score = retrieval_scores(audio, visual, labels, threads=torch.get_num_threads())
-            scores.append({"val_map": score.map, "val_map_a2v": score.map_a2v, "val_map_v2a": score.map_v2a})
-        return scores
+        z_a, z_v = (torch.cat(views, 1) for views in zip(*parts, strict=True))
+        finite_L = torch.isfinite(z_a).all(2).all(1) & torch.isfinite(z_v).all(2).all(1)
+        directions = self._map_on_cpu if self._device.type == "cpu" else self._map_on_device
+        return [
+            {"val_map": (a2v + v2a) / 2, "val_map_a2v": a2v, "val_map_v2a": v2a} if finite else None
+            for (a2v, v2a), finite in zip(directions(z_a, z_v, finite_L), finite_L.tolist(), strict=True)
+        ]
+
+    def _map_on_cpu(self, z_a: Tensor, z_v: Tensor, finite_L: Tensor) -> list[tuple[float, float]]:
+        assert self._data.validation is not None
+        labels, threads = self._data.validation.labels, torch.get_num_threads()
+        found = []
+        for audio, visual, finite in zip(z_a.numpy(), z_v.numpy(), finite_L.tolist(), strict=True):
+            if finite:
+                score = retrieval_scores(audio, visual, labels, threads=threads)
+                found.append((score.map_a2v, score.map_v2a))
+            else:
+                found.append((0.0, 0.0))
+        return found
+
+    def _map_on_device(self, z_a: Tensor, z_v: Tensor, finite_L: Tensor) -> list[tuple[float, float]]:
+        z_a, z_v = (torch.where(finite_L[:, None, None], z, 0) for z in (z_a, z_v))
+        return [(a2v, v2a) for a2v, v2a in lane_map(z_a, z_v, self._val_labels).tolist()]
 
     def _put(self, array: np.ndarray) -> Tensor:
         return torch.tensor(array, device=self._device, dtype=self._dtype)

@@ -5,6 +5,7 @@ Knows nothing of where its orders come from: `exchange` takes a message and retu
 
 from __future__ import annotations
 
+import math
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -70,11 +71,17 @@ class Orders:
 
 @dataclass
 class _Group:
-    """The lanes of one group, one set for each fold; a trial has the same place in all."""
+    """The lanes of one group, one set for each fold; a trial has the same place in all.
+
+    Attributes:
+        epochs: how many each trial has done.
+        best: the highest `val_map` so far and the weights it came with, of trials that keep those.
+    """
 
     folds: list[Lanes]
     trials: dict[int, tuple[Trial, list[Trial]]] = field(default_factory=dict)
     epochs: dict[int, int] = field(default_factory=dict)
+    best: dict[int, tuple[float, Tensors, Tensors]] = field(default_factory=dict)
 
 
 class Worker:
@@ -167,15 +174,13 @@ class Worker:
             ]
             found = self._lane_files.load(trial) if self._lane_files and trial.lane_file else None
             epoch, states = found if found is not None and found[0] <= trial.known else (0, [None] * len(self._data))
-            admitted: list[tuple[Lanes, Trial]] = []
             try:
-                for lanes, one, state in zip(group.folds, lane_trials, states, strict=True):
-                    lanes.admit(one, state, epoch)
-                    admitted.append((lanes, one))
-            except Exception:
-                for lanes, one in admitted:
-                    lanes.release(one)
-                raise
+                _enter(group, lane_trials, states, epoch)
+            except ValueError:  # a damaged file: the trial starts again, with the same result
+                if not epoch:
+                    raise
+                epoch = 0
+                _enter(group, lane_trials, [None] * len(self._data), epoch)
             group.trials[trial.number] = (trial, lane_trials)
             group.epochs[trial.number] = epoch
         except Exception as error:
@@ -200,7 +205,7 @@ class Worker:
         except Exception as error:
             self._give_up(group, error, message)
             return
-        for number, (trial, _) in list(group.trials.items()):
+        for number, (trial, lane_trials) in list(group.trials.items()):
             results = [fold[number] for fold in by_fold]
             failed = next((result.failed for result in results if result.failed), None)
             if failed is not None:
@@ -208,7 +213,10 @@ class Worker:
                 self._leave(number)
                 continue
             epoch = group.epochs[number] = results[0].epoch
-            message.reports.append((number, epoch, mean_metrics(results)))
+            metrics = mean_metrics(results)
+            if trial.keep_best and metrics["val_map"] > group.best.get(number, (-math.inf,))[0]:
+                group.best[number] = (metrics["val_map"], *group.folds[0].weights(lane_trials[0]))
+            message.reports.append((number, epoch, metrics))
             if epoch >= trial.epochs:
                 self._finish(number, message)
 
@@ -231,7 +239,7 @@ class Worker:
     def _finish(self, number: int, message: Message) -> None:
         group, trial, lane_trials = self._find(number)
         if trial.save_to is not None:
-            params, buffers = group.folds[0].weights(lane_trials[0])
+            _, params, buffers = group.best.get(number) or (0.0, *group.folds[0].weights(lane_trials[0]))
             self._save(trial, params, buffers)
         message.ends.append((number, None, ""))
         self._leave(number)
@@ -242,12 +250,30 @@ class Worker:
             if number in group.trials:
                 _, lane_trials = group.trials.pop(number)
                 del group.epochs[number]
+                group.best.pop(number, None)
                 for lanes, one in zip(group.folds, lane_trials, strict=True):
                     lanes.release(one)
 
     def _find(self, number: int) -> tuple[_Group, Trial, list[Trial]]:
         group = next(group for group in self._groups.values() if number in group.trials)
         return group, *group.trials[number]
+
+
+def _enter(group: _Group, trials: Sequence[Trial], states: Sequence[Tensors | None], epoch: int) -> None:
+    """Puts a trial into a lane of every fold, or into none.
+
+    Raises:
+        ValueError: the states are not those of such lanes.
+    """
+    admitted: list[tuple[Lanes, Trial]] = []
+    try:
+        for lanes, one, state in zip(group.folds, trials, states, strict=True):
+            lanes.admit(one, state, epoch)
+            admitted.append((lanes, one))
+    except Exception:
+        for lanes, one in admitted:
+            lanes.release(one)
+        raise
 
 
 def one_line(error: Exception) -> str:

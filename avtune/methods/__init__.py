@@ -1,10 +1,19 @@
-"""The registry of methods: one line a method."""
+"""The registry of methods: one line a method. `own.register` adds those that the command line names."""
 
 from __future__ import annotations
 
-from avtune.errors import UserError, choices, did_you_mean
+from avtune.errors import UserError, choices, did_you_mean, shown
 from avtune.hyper import Hyper
-from avtune.methods._base import Batch, Method, Progress, check_config, defaults, static_values
+from avtune.methods._base import (
+    TRAINING_HYPERS,
+    Batch,
+    Method,
+    Progress,
+    check_config,
+    defaults,
+    static_values,
+)
+from avtune.methods._closed_form import ClosedForm
 from avtune.methods.aadml import AADML
 from avtune.methods.acmr import ACMR
 from avtune.methods.c_cca import ClusterCCA
@@ -49,8 +58,10 @@ def get(name: str) -> type[Method]:
     Raises:
         UserError: no method has that name.
     """
+    if ":" in name and name not in METHODS:
+        raise UserError(f"{name} is code of your own, which only the command line may name: add --method {name}")
     if name not in METHODS:
-        raise UserError(f"no method is called {name!r}{did_you_mean(name, METHODS)}\nmethods: {choices(METHODS)}")
+        raise UserError(f"no method is called {shown(name)}{did_you_mean(name, METHODS)}\nmethods: {choices(METHODS)}")
     return METHODS[name]
 
 
@@ -61,7 +72,10 @@ def hypers_of(name: str) -> dict[str, Hyper]:
 
 __all__ = [
     "METHODS",
+    "TRAINING_HYPERS",
     "Batch",
+    "ClosedForm",
+    "Hyper",
     "Method",
     "Progress",
     "check_config",

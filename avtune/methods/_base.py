@@ -13,7 +13,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from avtune.errors import UserError, did_you_mean
+from avtune.errors import UserError, did_you_mean, shown
 from avtune.hyper import Hyper, Value
 from avtune.lanes.modules import Dropout, Tensors
 
@@ -145,7 +145,7 @@ def check_config(method: type[Method], config: Mapping[str, Value]) -> dict[str,
     for name in config:
         if name not in by_name:
             raise UserError(
-                f"method {method.name} has no hyper-parameter {name!r}{did_you_mean(name, by_name)}\n"
+                f"method {method.name} has no hyper-parameter {shown(name)}{did_you_mean(name, by_name)}\n"
                 f"it takes {', '.join(by_name)}"
             )
     return {name: hyper.check(config.get(name, hyper.default)) for name, hyper in by_name.items()}

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from avtune import __version__
 from avtune.report.plots import curves
-from avtune.report.text import score_text, short
+from avtune.report.text import score_rows, score_text, short
 from avtune.study.study import Study
 
 _PAGE = """<!doctype html>
@@ -25,13 +25,15 @@ th, td { padding: .2rem .8rem .2rem 0; text-align: left; border-bottom: 1px soli
 <h1>{{ name }}</h1>
 <p class="quiet">{{ method }}; {{ counts }}; avtune {{ version }}</p>
 {% if rows %}
-<h2>Test scores</h2>
+<h2>Test scores{{ label }}</h2>
 <table><tr><th></th><th>map</th><th>A to V</th><th>V to A</th><th>map_running</th></tr>
 {% for row in rows %}<tr><td>{{ row.name }}</td>{% for value in row.scores %}<td>{{ value }}</td>{% endfor %}</tr>
 {% endfor %}</table>
 <p class="quiet">Mean over {{ seeds }} seeds with the 95 % interval. {{ scored }} configuration(s) of this study
 have been scored on the test split, by retrained models; configurations were compared on validation rows of
-the training split. map_running averages AP@k over every cut-off and always reads higher.</p>
+the training split.{% if label %} The epoch of each retrained model was selected on test, as published tables do:
+compare these scores with such tables only.{% endif %}
+map_running averages AP@k over every cut-off and always reads higher.</p>
 {% endif %}
 {% if finalists %}
 <h2>Finalists</h2>
@@ -64,14 +66,9 @@ def page(study: Study, metrics: Mapping[str, Any] | None, best: Mapping[str, Any
     shown = records[:_MOST_ROWS]
     axes = [axis.name for axis in study.space.axes]
     winner = study.records[best["trial"]].values if best else None
-    kinds = [("retrained winner", "test"), ("default configuration", "default"), ("untrained network", "untrained")]
     rows = [
-        {
-            "name": name,
-            "scores": [score_text(metrics[key][score]) for score in ("map", "map_a2v", "map_v2a", "map_running")],
-        }
-        for name, key in kinds
-        if metrics and key in metrics
+        {"name": name, "scores": [score_text(row[score]) for score in ("map", "map_a2v", "map_v2a", "map_running")]}
+        for name, row in (score_rows(metrics) if metrics else [])
     ]
     finalists = [
         {key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()}
@@ -84,6 +81,7 @@ def page(study: Study, metrics: Mapping[str, Any] | None, best: Mapping[str, Any
         version=__version__,
         counts=f"{len(study.records)} trials, {study.count('PRUNED')} stopped early, {study.count('FAIL')} failed",
         rows=rows,
+        label=f", {metrics['label']}" if metrics and "label" in metrics else "",
         seeds=len(metrics["seeds"]) if metrics else 0,
         scored=metrics["times_test_was_scored"] if metrics else 0,
         finalists=finalists,

@@ -1,12 +1,17 @@
-"""Pictures as SVG text."""
+"""Pictures of curves."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+
+_COLOURS = ("#cc3311", "#4477aa", "#228833", "#aa7700", "#aa3377", "#555555")
 
 
 def curves(lines: Sequence[tuple[Mapping[int, float], str]], highlight: Mapping[int, float] | None) -> str:
@@ -35,3 +40,55 @@ def curves(lines: Sequence[tuple[Mapping[int, float], str]], highlight: Mapping[
     figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
     text = out.getvalue()
     return text[text.index("<svg") :]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One of the small pictures of a comparison.
+
+    Attributes:
+        title: above it.
+        quantity: what is drawn; panels that share it share their vertical axis.
+        lines: (name, values [seeds, epochs]) each.
+    """
+
+    title: str
+    quantity: str
+    lines: Sequence[tuple[str, np.ndarray]]
+
+
+def comparison(panels: Sequence[Sequence[Panel]], title: str) -> tuple[str, bytes]:
+    """A grid of panels against epochs: means over the seeds, with a band from the lowest to the highest seed. A name
+    has one colour throughout.
+
+    Returns:
+        The picture as SVG and as PNG.
+    """
+    names = list(dict.fromkeys(name for row in panels for panel in row for name, _ in panel.lines))
+    rows, columns = len(panels), max(len(row) for row in panels)
+    figure = Figure(figsize=(4.4 * columns, 3.2 * rows + 0.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(rows, columns, squeeze=False, sharey="col")
+    for row, drawn in zip(grid, panels, strict=True):
+        for axes, panel in zip(row, drawn, strict=True):
+            for name, values in panel.lines:
+                colour = _COLOURS[names.index(name) % len(_COLOURS)]
+                epochs = np.arange(1, values.shape[1] + 1)
+                axes.plot(epochs, values.mean(0), color=colour, label=_plain(name))
+                if len(values) > 1:
+                    axes.fill_between(epochs, values.min(0), values.max(0), color=colour, alpha=0.2, linewidth=0)
+            axes.set_title(_plain(panel.title), fontsize="medium")
+            axes.set_xlabel("epoch")
+            axes.tick_params(labelleft=True)
+            axes.spines[["top", "right"]].set_visible(False)
+            axes.legend(frameon=False)
+    figure.suptitle(_plain(title), fontsize="medium")
+    svg, png = io.StringIO(), io.BytesIO()
+    figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
+    figure.savefig(png, format="png", dpi=150)
+    return svg.getvalue(), png.getvalue()
+
+
+def _plain(text: str) -> str:
+    """Text that matplotlib takes for no formula."""
+    return text.replace("$", r"\$")

@@ -1,7 +1,8 @@
-"""Numbers as people read them."""
+"""Numbers and words as people read them."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,19 @@ def score_text(value: Mapping[str, Any]) -> str:
     if value["ci95"] is None:
         return f"{value['mean']:.4f}"
     return f"{value['mean']:.4f} ± {(value['ci95'][1] - value['ci95'][0]) / 2:.4f}"
+
+
+def score_rows(metrics: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """The rows of the table of test scores, each with its name: what `final/metrics.json` holds. A row whose epoch was
+    chosen by its test score says so."""
+    searched = metrics["selected_on"] in ("validation", "test")
+    label = f", {metrics['label']}" if "label" in metrics else ""
+    rows = [
+        ("retrained winner" if searched else f"retrained trial {metrics['trial']}", "test", label),
+        ("default configuration", "default", label),
+        ("untrained network", "untrained", ""),
+    ]
+    return [(name + label, metrics[key]) for name, key, label in rows if key in metrics]
 
 
 def short(value: object) -> str:
@@ -26,6 +40,23 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def escaped(words: str) -> str:
+    """Text that reads the same in Markdown and cannot become markup or leave its table cell."""
+    words = " ".join("".join(char if char.isprintable() else " " for char in words).split())
+    words = words.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    words = re.sub(r"([\\`*\[\]!|#~$])", r"\\\1", words)
+    return re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", words)
+
+
+def visible(words: str) -> str:
+    """Text for a terminal: what would steer it, e.g. an escape sequence in a name, is shown instead of sent."""
+    if words.isprintable():
+        return words
+    return "".join(
+        char if char.isprintable() or char in "\n\t" else char.encode("unicode_escape").decode() for char in words
+    )
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

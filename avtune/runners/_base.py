@@ -40,12 +40,16 @@ class Slots:
         gpus: GPUs in all; 0 trains on CPU cores.
         threads: CPU threads of a slot.
         lanes: trials at a time in each slot; 1 for runners without engines.
+        max_failures: how often a trial may take its process down, or hang, before it fails.
+        timeout: seconds in which a trial must report an epoch, else it is held to hang; None for no limit.
     """
 
     count: int
     gpus: int
     threads: int
     lanes: int = 1
+    max_failures: int = 3
+    timeout: float | None = None
 
     @property
     def gpu_share(self) -> float:
@@ -68,7 +72,8 @@ class Slots:
 
 Run = Callable[[Source, Sequence[Prepared]], None]
 """Runs everything that a source gives out on the data given, until the source is exhausted. A trial that raises, whose
-process dies or whose metric is no number ends as failed; the others go on."""
+metric is no number, or whose process dies or hangs `max_failures` times ends as failed; the others go on. What cannot
+be written, by whatever process, ends the run with a `StorageError`."""
 
 
 class Runner(Protocol):

@@ -1,21 +1,19 @@
 """Where engines are served: gives out a source's trials, takes their reports, passes on its decisions. No Ray here.
 
 A trial given to an engine is leased to it. When an engine dies, its trials go back to the head of the queue and go on
-from their last lane file, or start again; a trial that has been on two engines when they died is held to be the cause
-and fails.
+from their last lane file, or start again. Any of them may have been the cause: the last of the attempts that a trial
+has is made alone on an engine, so that a trial fails for the deaths that it causes and not for a neighbour's.
 """
 
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from avtune.lanes.worker import Message, Orders
 from avtune.runners._base import Source
 from avtune.trial import Trial
-
-_MOST_DEATHS = 2
 
 
 class Desk:
@@ -24,12 +22,15 @@ class Desk:
     Args:
         source: a study, or a list of runs.
         spare: trials asked for before an engine wants them, so that suggestions are made while engines train.
+        max_failures: how many engines may die with a trial before it fails.
     """
 
-    def __init__(self, source: Source, *, spare: int) -> None:
+    def __init__(self, source: Source, *, spare: int, max_failures: int) -> None:
         self._source = source
         self._spare = spare
+        self._max_failures = max_failures
         self._ready: deque[Trial] = deque()
+        self._alone: deque[Trial] = deque()  # on their last attempt, for engines that have nothing else
         self._leases: dict[str, dict[int, Trial]] = {}
         self._deaths: Counter[int] = Counter()
         self._known: dict[int, int] = {}
@@ -51,7 +52,7 @@ class Desk:
         for number in stop:
             del mine[number]
             self._source.tell(number)
-        trials = self._take(message.want + len(stop))
+        trials = self._take(message.want + len(stop), mine)
         mine.update((trial.number, trial) for trial in trials)
         return Orders(stop, trials, over=not mine and self._source.exhausted)
 
@@ -64,22 +65,49 @@ class Desk:
             self._ready.append(trial)
         return trial is not None
 
-    def died(self, engine: str) -> None:
-        """An engine is gone without a word: its trials return to the queue."""
+    def died(self, engine: str, why: str = "died", details: str = "") -> int:
+        """An engine is gone without a word: its trials return to the queue.
+
+        Args:
+            why: for the reason of a trial that has no attempt left: its engine `why`.
+            details: for the log.
+
+        Returns:
+            How many trials failed of it.
+        """
+        failed = 0
         returned = self._leases.pop(engine, {})
         for number in sorted(returned, reverse=True):
             self._deaths[number] += 1
-            if self._deaths[number] >= _MOST_DEATHS:
-                self._source.tell(number, f"its engine died {_MOST_DEATHS} times")
+            if self._deaths[number] >= self._max_failures:
+                times = f" ({self._deaths[number]} times)" if self._deaths[number] > 1 else ""
+                self._source.tell(number, f"its engine {why}{times}", details)
+                failed += 1
             else:
                 self._return(returned[number])
+        return failed
+
+    def give_back(self, engine: str) -> None:
+        """An engine has none of the trials leased to it: they return to the queue, and nobody is to blame."""
+        returned = self._leases.pop(engine, {})
+        for number in sorted(returned, reverse=True):
+            self._return(returned[number])
 
     def _return(self, trial: Trial) -> None:
         """Puts a trial back at the head of the queue."""
         known = max(trial.known, self._known.get(trial.number, 0))
-        self._ready.appendleft(replace(trial, known=known))
+        queue = self._alone if self._is_last_attempt(trial.number) else self._ready
+        queue.appendleft(replace(trial, known=known))
 
-    def _take(self, count: int) -> Sequence[Trial]:
+    def _is_last_attempt(self, number: int) -> bool:
+        return 0 < self._deaths[number] == self._max_failures - 1
+
+    def _take(self, count: int, mine: Mapping[int, Trial]) -> Sequence[Trial]:
+        """The next trials of an engine that has `mine` and room for `count` more."""
+        if any(self._is_last_attempt(number) for number in mine):
+            return []
+        if self._alone and not mine:
+            return [self._alone.popleft()] if count else []
         taken: list[Trial] = []
         while len(taken) < count:
             trial = self._ready.popleft() if self._ready else self._source.ask()

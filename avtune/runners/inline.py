@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from types import FrameType
 
 import torch
 
 from avtune.data.prepare import Prepared
 from avtune.runners._base import Run, Slots, Source
-from avtune.runners.work import work
+from avtune.runners.work import Failure, work
 from avtune.trainer import Report
+from avtune.trial import TrialFailed
 
 
 @contextmanager
 def opened(slots: Slots, data_bytes: int) -> Iterator[Run]:
-    """See `_base.Runner`. Uses one slot."""
+    """See `_base.Runner`. Uses one slot. The time limit reaches a trial that hangs in Python, not one that hangs in C,
+    and there is one attempt a trial: the process that it takes down is this one."""
     device = "cuda:0" if slots.gpus else "cpu"
 
     def run(source: Source, data: Sequence[Prepared]) -> None:
         while (trial := source.ask()) is not None:
-            failure = work(trial, data, _reporter(source, trial.number), device=device)
+            try:
+                with _limit(slots.timeout) as limit:
+                    failure = work(trial, data, _reporter(source, trial.number, limit), device=device)
+            except TrialFailed as error:  # its weights took too long
+                failure = Failure(str(error))
             if failure is None:
                 source.tell(trial.number)
             else:
@@ -35,5 +44,34 @@ def opened(slots: Slots, data_bytes: int) -> Iterator[Run]:
         torch.set_num_threads(before)
 
 
-def _reporter(source: Source, number: int) -> Report:
-    return lambda epoch, metrics: source.report(number, epoch, metrics)
+def _reporter(source: Source, number: int, limit: Callable[[bool], None]) -> Report:
+    def report(epoch: int, metrics: dict[str, float]) -> bool:
+        limit(False)
+        goes_on = source.report(number, epoch, metrics)
+        limit(True)
+        return goes_on
+
+    return report
+
+
+@contextmanager
+def _limit(seconds: float | None) -> Iterator[Callable[[bool], None]]:
+    """Raises `TrialFailed` in the block when the time is over. Yields what starts the time again or stops it."""
+    if seconds is None or threading.current_thread() is not threading.main_thread():
+        yield lambda on: None
+        return
+
+    def over(number: int, frame: FrameType | None) -> None:
+        raise TrialFailed(f"it trained no epoch in {seconds:g} s")
+
+    before = signal.signal(signal.SIGALRM, over)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        yield lambda on: _set_timer(seconds if on else 0.0)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _set_timer(seconds: float) -> None:
+    signal.setitimer(signal.ITIMER_REAL, seconds)

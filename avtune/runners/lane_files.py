@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialise
 
 from avtune.lanes.modules import Tensors
-from avtune.study.folder import write_bytes
+from avtune.study.folder import using, write_bytes
 from avtune.trial import Trial
 
 _FORMAT = "avtune lane 1"
@@ -26,7 +26,8 @@ class LaneFiles:
         tensors = {f"{fold}.{name}": value for fold, state in enumerate(folds) for name, value in state.items()}
         about = {"format": _FORMAT, "trial": _identity(trial), "epoch": str(epoch), "folds": str(len(folds))}
         path = Path(trial.lane_file)
-        path.parent.mkdir(exist_ok=True)
+        with using(path.parent):
+            path.parent.mkdir(exist_ok=True)
         write_bytes(path, serialise(tensors, about))
 
     def load(self, trial: Trial) -> tuple[int, Sequence[Tensors]] | None:
@@ -38,12 +39,16 @@ class LaneFiles:
                 about = file.metadata() or {}
                 if about.get("format") != _FORMAT or about.get("trial") != _identity(trial):
                     return None
-                folds: list[Tensors] = [{} for _ in range(int(about["folds"]))]
-                for name in file.keys():  # noqa: SIM118 - no mapping
+                names = list(file.keys())
+                count, epoch = int(about["folds"]), int(about["epoch"])
+                if not 0 < count <= max(1, len(names)) or epoch < 1:
+                    return None
+                folds: list[Tensors] = [{} for _ in range(count)]
+                for name in names:
                     fold, _, tensor = name.partition(".")
                     folds[int(fold)][tensor] = file.get_tensor(name)
-                return int(about["epoch"]), folds
-        except (OSError, SafetensorError, KeyError, ValueError, IndexError):
+                return epoch, folds
+        except (OSError, SafetensorError, LookupError, ValueError, TypeError, RuntimeError):
             return None
 
 

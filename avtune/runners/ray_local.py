@@ -11,15 +11,15 @@ import importlib
 import logging
 import os
 import secrets
-import shutil
 import signal
-import tempfile
 import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 from avtune.machine import KEEP_MEMORY
+from avtune.runners.scratch import scratch_folder
+from avtune.study.folder import private_files
 
 _SETTINGS = {
     # Every listener on 127.0.0.1 instead of all interfaces. An undocumented use of this flag: a test pins it.
@@ -61,8 +61,11 @@ def local_ray(num_cpus: int, num_gpus: int, data_bytes: int) -> Iterator[Path]:
     Yields:
         A private scratch folder, removed afterwards.
     """
-    # Short, because the path of a Unix socket below it must stay under 108 bytes; private, because Ray's logs are not.
-    scratch = Path(tempfile.mkdtemp(prefix="avtune-", dir="/tmp" if Path("/tmp").is_dir() else None))
+    with scratch_folder() as scratch:
+        yield from _ray_in(scratch, num_cpus, num_gpus, data_bytes)
+
+
+def _ray_in(scratch: Path, num_cpus: int, num_gpus: int, data_bytes: int) -> Iterator[Path]:
     before = dict(os.environ)
     os.environ.update(_SETTINGS, RAY_AUTH_TOKEN=_TOKEN)
     os.environ.setdefault(*KEEP_MEMORY)
@@ -77,7 +80,7 @@ def local_ray(num_cpus: int, num_gpus: int, data_bytes: int) -> Iterator[Path]:
             tune = threading.Thread(target=importlib.import_module, args=("ray.tune",), name="import ray.tune")
             tune.start()
             try:
-                with _signals_wait(), _private_files():
+                with _signals_wait(), private_files():
                     ray.init(
                         address="local",
                         num_cpus=num_cpus,
@@ -101,7 +104,6 @@ def local_ray(num_cpus: int, num_gpus: int, data_bytes: int) -> Iterator[Path]:
         for name in set(os.environ) - set(before):
             del os.environ[name]
         os.environ.update(before)
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _no_other_ray(*arguments: object, **more: object) -> None:
@@ -110,16 +112,6 @@ def _no_other_ray(*arguments: object, **more: object) -> None:
 
     if not ray.is_initialized():
         raise RuntimeError("Ray has been shut down")
-
-
-@contextlib.contextmanager
-def _private_files() -> Iterator[None]:
-    """What is started in the block writes files for this user only. The study's own files stay as the user has it."""
-    mask = os.umask(0o077)
-    try:
-        yield
-    finally:
-        os.umask(mask)
 
 
 @contextlib.contextmanager

@@ -17,12 +17,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from avtune import own
 from avtune.data.prepare import Prepared
+from avtune.errors import StorageError
 from avtune.lanes.worker import Message, Orders
 from avtune.runners._base import Run, Slots, Source
 from avtune.runners.desk import Desk
 from avtune.runners.mailbox import Mailbox
 from avtune.runners.ray_local import local_ray
+from avtune.runners.watch import Watch, last_stack
 from avtune.trial import Trial
 
 _RESTARTS = 3
@@ -54,8 +57,10 @@ class _Fleet:
         import ray
 
         self._slots = slots
+        self._scratch = storage
         self._session = 0
         self._lost: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._deaths = 0  # since an epoch was last trained
         self._last_words = "none"
         self._mailbox = ray.remote(num_cpus=0, max_concurrency=10_000)(Mailbox).remote(_OVER)
         self._tune = threading.Thread(target=self._engines, args=(storage,), name="avtune engines", daemon=True)
@@ -65,21 +70,26 @@ class _Fleet:
         """One session. This thread alone touches the source."""
         import ray
 
-        desk = Desk(source, spare=_SPARE_PER_ENGINE * self._slots.count)
+        slots = self._slots
+        desk = Desk(source, spare=_SPARE_PER_ENGINE * slots.count, max_failures=slots.max_failures)
         self._session += 1
         ray.get(self._mailbox.open.remote(self._session, [ray.put(list(data))]))
         idle = False
         while not source.exhausted:
-            for ticket, text in ray.get(self._mailbox.take.remote(_LONGEST_TAKE if idle else 0.0)):
-                self._mailbox.reply.remote(ticket, self._answer(desk, text))
+            taken = ray.get(self._mailbox.take.remote(_LONGEST_TAKE if idle else 0.0))
+            self._bury(desk)  # before a new process of an engine says hello, Tune says that the old one is gone
+            for ticket, text in taken:
+                answer = _OVER
+                try:
+                    answer = self._answer(desk, text)
+                finally:
+                    self._mailbox.reply.remote(ticket, answer)
                 idle = False
                 break
             else:
                 idle = not desk.prepare()
-            while not self._lost.empty():
-                desk.died(self._lost.get())
-            if not self._tune.is_alive():
-                raise RuntimeError(f"every engine died {_RESTARTS + 1} times; the last words: {self._last_words}")
+            if not self._tune.is_alive() or self._deaths > max(_RESTARTS, slots.max_failures) * slots.count:
+                raise RuntimeError(f"the engines die before they train an epoch; the last words: {self._last_words}")
         ray.get(self._mailbox.end.remote())
 
     def dismiss(self) -> None:
@@ -93,12 +103,26 @@ class _Fleet:
         """Waits for Tune's thread, which ends when the engines have gone home or Ray is shut down."""
         self._tune.join(_LONGEST_LEAVE)
 
+    def _bury(self, desk: Desk) -> None:
+        """Takes note of the engines that have died."""
+        while not self._lost.empty():
+            engine = self._lost.get()
+            stack = last_stack(_stack_file(self._scratch, engine))
+            why = f"trained no epoch in {self._slots.timeout:g} s" if stack else "died"
+            self._deaths += 1
+            if desk.died(engine, why, stack):
+                self._deaths = 0  # the cause may be gone with the trial
+
     def _answer(self, desk: Desk, text: str) -> str:
         said = json.loads(text)
         if said["session"] != self._session:  # of a session that is over
             return _OVER
-        if said["hello"]:
-            desk.died(said["engine"])
+        if said["broken"]:
+            raise StorageError(said["broken"])
+        if said["hello"]:  # an answer to the last message of its dead forerunner may have leased it trials
+            desk.give_back(said["engine"])
+        if said["reports"] or said["ends"]:
+            self._deaths = 0
         message = Message(said["want"], said["reports"], said["ends"], said["returned"])
         return json.dumps(asdict(desk.exchange(said["engine"], message)))
 
@@ -107,19 +131,30 @@ class _Fleet:
         from ray import tune
 
         class Deaths(tune.Callback):  # type: ignore[misc]
-            """Tells the driver which engines Tune has given up."""
+            """Tells the driver which engines have died; Tune starts them again."""
 
-            def __init__(self, lost: queue.SimpleQueue[str]) -> None:
-                self._lost = lost
+            def __init__(self, fleet: _Fleet) -> None:
+                self._fleet = fleet
 
             def __getstate__(self) -> dict[str, Any]:
                 return {}  # Tune saves its callbacks; there is nothing to save
 
+            def on_trial_recover(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+                error = Path(trial.error_file) if trial.error_file else None
+                self._fleet._last_words = _last_line(error.read_text() if error and error.is_file() else "")
+                self._fleet._lost.put(trial.config["engine"])
+
             def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-                self._lost.put(trial.config["engine"])
+                self.on_trial_recover(iteration, trials, trial)
 
         slots = self._slots
-        settings = {"threads": slots.threads, "lanes": slots.lanes}
+        settings = {
+            "threads": slots.threads,
+            "lanes": slots.lanes,
+            "timeout": slots.timeout,
+            "scratch": str(storage),
+            "own": own.registered(),
+        }
         try:
             tuner = tune.Tuner(
                 tune.with_resources(
@@ -131,14 +166,22 @@ class _Fleet:
                     name="engines",
                     storage_path=str(storage),
                     verbose=0,
-                    failure_config=tune.FailureConfig(max_failures=_RESTARTS),
-                    callbacks=[Deaths(self._lost)],
+                    failure_config=tune.FailureConfig(max_failures=-1),
+                    callbacks=[Deaths(self)],
                 ),
             )
-            errors = [str(result.error).strip() for result in tuner.fit() if result.error]
+            tuner.fit()
         except BaseException as error:  # also when Ray is shut down under it after an interrupt; nobody reads it then
-            errors = [str(error).strip()]
-        self._last_words = next((text.splitlines()[-1] for text in errors if text), "none")
+            self._last_words = _last_line(str(error))
+
+
+def _last_line(text: str) -> str:
+    return next(reversed(text.strip().splitlines()), "none")
+
+
+def _stack_file(scratch: Path, engine: str) -> Path:
+    """Where an engine that hangs leaves its stack."""
+    return scratch / f"{engine}.stack"
 
 
 def _engine(config: dict[str, Any], mailbox: Any, settings: dict[str, Any]) -> None:
@@ -151,21 +194,31 @@ def _engine(config: dict[str, Any], mailbox: Any, settings: dict[str, Any]) -> N
     from avtune.runners.lane_files import LaneFiles
     from avtune.runners.work import save_weights
 
+    own.restore(settings["own"])
     torch.set_num_threads(settings["threads"])
     device = "cuda:0" if torch.cuda.is_available() and ray.get_gpu_ids() else "cpu"
+    watch = Watch(settings["timeout"], _stack_file(Path(settings["scratch"]), config["engine"]))
     session = 0
     while (found := ray.get(mailbox.session.remote(session))) is not None:
         session, (data,) = found
         hello = True
 
-        def exchange(message: Message) -> Orders:
+        def exchange(message: Message, broken: str = "") -> Orders:
             nonlocal hello
-            said = {"engine": config["engine"], "session": session, "hello": hello, **asdict(message)}  # noqa: B023
-            answer = json.loads(ray.get(mailbox.exchange.remote(json.dumps(said, default=repr))))
+            watch.end()
+            said = {"engine": config["engine"], "session": session, "hello": hello, "broken": broken}  # noqa: B023
+            text = json.dumps(said | asdict(message), default=repr)
+            answer = json.loads(ray.get(mailbox.exchange.remote(text)))
             hello = False
+            watch.begin()
             return Orders(answer["stop"], [Trial(**trial) for trial in answer["trials"]], answer["over"])
 
-        Worker(ray.get(data), capacity=settings["lanes"], device=device, save=save_weights, lane_files=LaneFiles()).run(
-            exchange
+        worker = Worker(
+            ray.get(data), capacity=settings["lanes"], device=device, save=save_weights, lane_files=LaneFiles()
         )
+        try:
+            worker.run(exchange)
+        except StorageError as error:  # for the driver, which ends the run
+            exchange(Message(0), str(error))
+        watch.end()
     tune.report({"engine": config["engine"]})

@@ -14,9 +14,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from avtune import own
 from avtune.data.prepare import Prepared
+from avtune.errors import StorageError
 from avtune.runners._base import Run, Slots, Source
 from avtune.runners.ray_local import local_ray
+from avtune.runners.watch import Watch, last_stack
 from avtune.trial import Trial
 
 
@@ -32,9 +35,16 @@ def _run(source: Source, data: Sequence[Prepared], slots: Slots, storage: Path, 
     from ray import tune
 
     adapters = _adapters()
-    searcher = adapters.StudySearcher(source)
+    searcher = adapters.StudySearcher(source, slots, storage)
     trainable = tune.with_resources(
-        tune.with_parameters(_trial, data=list(data), threads=slots.threads),
+        tune.with_parameters(
+            _trial,
+            data=list(data),
+            threads=slots.threads,
+            timeout=slots.timeout,
+            scratch=str(storage),
+            named=own.registered(),
+        ),
         slots.resources,
     )
     tuner = tune.Tuner(
@@ -51,7 +61,7 @@ def _run(source: Source, data: Sequence[Prepared], slots: Slots, storage: Path, 
             name=name,
             storage_path=str(storage),
             verbose=0,
-            failure_config=tune.FailureConfig(max_failures=0),
+            failure_config=tune.FailureConfig(max_failures=slots.max_failures - 1),
         ),
     )
     tuner.fit()
@@ -60,7 +70,14 @@ def _run(source: Source, data: Sequence[Prepared], slots: Slots, storage: Path, 
     assert source.exhausted, "Tune ended before the source was exhausted"
 
 
-def _trial(config: dict[str, Any], data: Any, threads: int) -> None:
+def _trial(
+    config: dict[str, Any],
+    data: Any,
+    threads: int,
+    timeout: float | None,
+    scratch: str,
+    named: Sequence[tuple[str, str, str]],
+) -> None:
     """Runs in the worker: trains and reports. What goes wrong is reported too, so that Tune has nothing to print."""
     import ray
     import torch
@@ -68,18 +85,35 @@ def _trial(config: dict[str, Any], data: Any, threads: int) -> None:
 
     from avtune.runners.work import work
 
+    own.restore(named)
     torch.set_num_threads(threads)
+    trial = Trial(**config["trial"])
+    watch = Watch(timeout, _stack_file(Path(scratch), trial.number))
 
     def report(epoch: int, metrics: dict[str, float]) -> bool:
+        watch.end()
         # As text: Tune flattens nested results, and trips over values that are no numbers.
         tune.report({"epoch": epoch, "metrics": json.dumps(metrics, default=repr)})
+        watch.begin()
         return True  # a stop arrives as an exception that Tune raises here
 
-    trial = Trial(**config["trial"])
     device = "cuda:0" if torch.cuda.is_available() and ray.get_gpu_ids() else "cpu"
-    failure = work(trial, data, report, device=device)
+    watch.begin()
+    try:
+        failure = work(trial, data, report, device=device)
+    except StorageError as error:  # for the driver, which ends the run
+        watch.end()
+        tune.report({"broken": str(error)})
+        return
+    finally:
+        watch.end()
     if failure is not None:
         tune.report({"failure": failure.line, "details": failure.details})
+
+
+def _stack_file(scratch: Path, number: int) -> Path:
+    """Where a trial that hangs leaves its stack."""
+    return scratch / f"trial {number}.stack"
 
 
 def _adapters() -> Any:
@@ -92,11 +126,14 @@ def _adapters() -> Any:
     class StudySearcher(Searcher):  # type: ignore[misc]
         """Gives Tune the source's trials and tells the source how Tune's trials ended."""
 
-        def __init__(self, source: Source) -> None:
+        def __init__(self, source: Source, slots: Slots, scratch: Path) -> None:
             super().__init__(metric="epoch", mode="max")
             self._source = source
+            self._slots = slots
+            self._scratch = scratch
             self._numbers: dict[str, int] = {}
             self.error: Exception | None = None
+            self.deaths: dict[int, list[str]] = {}  # what Tune knows of each
 
         def suggest(self, trial_id: str) -> Any:
             if self.error is not None:
@@ -113,14 +150,19 @@ def _adapters() -> Any:
 
         def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
             number = self._numbers.pop(trial_id, None)
-            if number is None:
+            if number is None or self.error is not None:  # of a run that has broken nothing is said to have ended
                 return
-            if error:
-                return  # told by the scheduler, with Tune's details
             try:
-                self._source.tell(number)
+                self._source.tell(number, *(self._failure(number) if error else ()))
             except Exception as problem:
                 self.error = problem
+
+        def _failure(self, number: int) -> tuple[str, str]:
+            """Why a trial that Tune has given up failed, and the details."""
+            stack = last_stack(_stack_file(self._scratch, number))
+            why = f"it trained no epoch in {self._slots.timeout:g} s" if stack else "its process died"
+            deaths = self.deaths.pop(number, [""])
+            return why + (f" ({len(deaths)} times)" if len(deaths) > 1 else ""), stack or deaths[-1]
 
         def __getstate__(self) -> dict[str, Any]:
             return {}  # Tune saves its parts; the study's own files are the only resume path
@@ -147,6 +189,8 @@ def _adapters() -> Any:
                 return str(self.STOP)
             number = trial.config["trial"]["number"]
             try:
+                if "broken" in result:
+                    raise StorageError(result["broken"])
                 if "failure" in result:
                     self._source.tell(number, result["failure"], result["details"])
                     return str(self.STOP)
@@ -158,12 +202,10 @@ def _adapters() -> Any:
             return str(self.CONTINUE if go_on else self.STOP)
 
         def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-            """Its process died, or something outside of the training in it failed; Tune wrote down what it knows."""
+            """Its process died, or something outside of the training in it failed; Tune wrote down what it knows. Tune
+            says this of every attempt, and to the searcher when there is none left."""
             known = Path(trial.error_file) if trial.error_file else None
             details = known.read_text(errors="replace") if known is not None and known.is_file() else ""
-            try:
-                self._source.tell(trial.config["trial"]["number"], "its process died", details)
-            except Exception as error:
-                self._searcher.error = error
+            self._searcher.deaths.setdefault(trial.config["trial"]["number"], []).append(details)
 
     return SimpleNamespace(StudySearcher=StudySearcher, StudyScheduler=StudyScheduler)

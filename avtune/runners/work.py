@@ -7,9 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from safetensors.torch import save
 
+from avtune import own
 from avtune.data.prepare import Prepared
+from avtune.function_trainer import train_function
 from avtune.lanes.modules import Tensors
 from avtune.lanes.worker import one_line
 from avtune.study.folder import write_bytes
@@ -34,17 +37,24 @@ class _Passing(BaseException):
 
 
 def work(trial: Trial, data: Sequence[Prepared], report: Report, *, device: str) -> Failure | None:
-    """Trains a trial and saves its weights if it says where. An exception of the trial's becomes a `Failure`; one that
-    the report function raises passes through."""
+    """Trains a trial and saves its weights (of a training function: what it embedded) if it says where. An exception of
+    the trial's becomes a `Failure`; one that the report function raises passes through."""
 
     def passing(epoch: int, metrics: dict[str, float]) -> bool:
         try:
             return report(epoch, metrics)
+        except TrialFailed:  # a time limit's, see `inline`
+            raise
         except BaseException as error:
             raise _Passing(error) from None
 
+    function = own.function(trial.method)
     try:
-        trained = train(trial, data, passing, device=device)
+        if function is not None:
+            assert len(data) == 1, "a training function sees one fold"
+            embedded = train_function(function, trial, data[0], passing, device=device)
+        else:
+            trained = train(trial, data, passing, device=device)
     except _Passing as passing_error:
         raise passing_error.raised from None
     except TrialFailed as error:
@@ -52,7 +62,11 @@ def work(trial: Trial, data: Sequence[Prepared], report: Report, *, device: str)
     except Exception as error:
         return Failure(one_line(error), traceback.format_exc())
     if trial.save_to is not None:
-        save_weights(trial, trained.params, trained.buffers)
+        if function is None:
+            save_weights(trial, trained.params, trained.buffers)
+        elif embedded is not None:
+            tensors = dict(zip(("audio", "visual"), map(torch.from_numpy, embedded), strict=True))
+            write_bytes(Path(trial.save_to), save(tensors, {"format": "avtune embeddings 1"}))
     return None
 
 

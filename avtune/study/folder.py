@@ -6,15 +6,33 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 import tempfile
+import time
 from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import yaml
 
-from avtune.errors import UserError
+from avtune.errors import StorageError, UserError
+from avtune.study.shape import fitting
+
+_LOCK_TRIES = 5
+_MOST_SETTINGS = 1_000_000  # bytes of study.yaml
+_SETTINGS = {
+    "dataset": {"name": str, "digest": str, "spec?": str},
+    "space": {"method": str, "search": {"trials": int}},
+    "deterministic": bool,
+    "code?": {"option": str, "sha256": str},
+    "precision": ("fp32", "bf16"),
+    "runner?": str,
+    "placement?": str,
+    "protocol?": str,
+    "overrides?": [str],
+    "changes?": [str],
+}
 
 
 class StudyFolder:
@@ -41,14 +59,17 @@ class StudyFolder:
         self.model_config = self.final / "config.yaml"
         self.metrics = self.final / "metrics.json"
         self.query_ap = self.final / "query_ap.npz"
+        self.embeddings = self.final / "test_embeddings.npz"
         self.model_card = self.final / "MODEL_CARD.md"
         self.scored = root / "scored.jsonl"
         self.repeats = root / "repeats.jsonl"
         self.lanes = root / "lanes"
+        self.seeds = self.final / "seeds"
 
     @property
     def exists(self) -> bool:
-        return self.study_yaml.is_file()
+        with using(self.root, "read"):
+            return self.study_yaml.is_file()
 
     def lane(self, number: int) -> Path:
         """The state of a running trial, see `runners.lane_files`."""
@@ -59,11 +80,29 @@ class StudyFolder:
         if not self.lanes.is_dir():
             return
         kept = {self.lane(number) for number in running}
-        for path in self.lanes.iterdir():
-            if path not in kept:
-                path.unlink(missing_ok=True)
+        with using(self.lanes):
+            for path in self.lanes.iterdir():
+                if path not in kept:
+                    path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # not empty
             self.lanes.rmdir()
+
+    def drop_lane(self, number: int) -> None:
+        """Deletes the state of a trial that has ended."""
+        with using(self.lane(number)):
+            self.lane(number).unlink(missing_ok=True)
+
+    def clear_torn(self) -> None:
+        """Deletes what a kill left of files that were being replaced. Only for the owner of the study."""
+        with using(self.root):
+            for path in (*self.root.glob(".*-????????"), *self.final.glob(".*-????????")):
+                if path.is_file() and (path.parent / path.name[1:-9]) in self._replaced:
+                    path.unlink(missing_ok=True)
+
+    @property
+    def _replaced(self) -> set[Path]:
+        """The files that are replaced as a whole."""
+        return {path for path in vars(self).values() if isinstance(path, Path)}
 
     def create(self, settings: dict[str, Any], environment: dict[str, Any]) -> None:
         """Makes the folder. It appears under its name only with `study.yaml` in it.
@@ -75,6 +114,7 @@ class StudyFolder:
             raise UserError(
                 f"{self.root} exists and is no study (it has no study.yaml); choose another --name, or move it away"
             )
+        made: Path | None = None
         try:
             self.root.parent.mkdir(parents=True, exist_ok=True)
             made = Path(tempfile.mkdtemp(dir=self.root.parent, prefix=f".{self.root.name}-"))
@@ -84,52 +124,107 @@ class StudyFolder:
             if self.root.exists():
                 self.root.rmdir()
             os.rename(made, self.root)
-        except OSError as error:
-            raise UserError(
-                f"{self.root} cannot be made: {error.strerror or error}; choose another --results"
-            ) from None
+            _sync_folder(self.root.parent)
+        except (OSError, StorageError) as error:
+            if made is not None:
+                shutil.rmtree(made, ignore_errors=True)
+            why = (error.strerror if isinstance(error, OSError) else None) or error
+            raise StorageError(f"{self.root} cannot be made: {why}; choose another --results") from None
 
     def settings(self) -> dict[str, Any]:
         """What `study.yaml` says.
 
         Raises:
-            UserError: it cannot be read.
+            UserError: it cannot be read, or does not describe a study.
         """
-        try:
-            settings = yaml.safe_load(self.study_yaml.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise UserError(f"{self.study_yaml} cannot be read: {str(error).splitlines()[0]}") from None
+        settings = read_yaml(self.study_yaml, most=_MOST_SETTINGS)
         if not isinstance(settings, dict):
             raise UserError(f"{self.study_yaml} does not describe a study: it holds no mapping")
-        return settings
+        made: dict[str, Any] = fitting(settings, _SETTINGS, self.study_yaml)
+        return made
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Holds the study for this process; a dead process holds nothing.
+        """Holds the study for this process; a dead process holds nothing. Files that are made meanwhile are private.
 
         Raises:
             UserError: another process works on the study.
         """
-        with self.lock.open("a+") as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+        with using(self.lock):
+            handle = open(self.lock, "a+", opener=_own)  # noqa: SIM115
+        with handle, private_files():
+            if not self._lock(handle):
                 handle.seek(0)
                 owner = handle.read().strip()
                 raise UserError(
                     f"{self.root} is being worked on by another avtune ({owner or 'unknown process'}); "
                     "wait for it, stop it, or choose another --name"
-                ) from None
-            handle.truncate(0)
-            handle.write(f"process {os.getpid()} on {os.uname().nodename}")
-            handle.flush()
+                )
+            with using(self.lock):
+                handle.truncate(0)
+                handle.write(f"process {os.getpid()} on {os.uname().nodename}")
+                handle.flush()
             yield
+
+    def _lock(self, handle: IO[str]) -> bool:
+        """Takes the lock; a few tries, because `owner` holds it for an instant."""
+        for again in range(_LOCK_TRIES):
+            try:
+                with using(self.lock):
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+            except BlockingIOError:
+                time.sleep(0.05 * (again + 1 < _LOCK_TRIES))
+        return False
+
+    def owner(self) -> str | None:
+        """Who works on the study now, e.g. `process 7 on host`; None for nobody."""
+        try:
+            with self.lock.open() as handle:
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    return handle.read().strip() or "unknown process"
+        except OSError:  # never locked, or not for this user to read
+            pass
+        return None
 
     def note(self, text: str) -> None:
         """Appends to `log.txt`, each line with the time."""
         stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        with self.log.open("a", encoding="utf-8") as handle:
+        with using(self.log), open(self.log, "a", encoding="utf-8", opener=_own) as handle:
             handle.writelines(f"{stamp} {line}\n" for line in text.rstrip().splitlines())
+
+
+@contextlib.contextmanager
+def private_files() -> Iterator[None]:
+    """Files and folders made in the block, by this process or those that it starts, are for this user only."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def _own(path: str, flags: int) -> int:
+    """Opens a file that we append to: private when it is new, never one elsewhere that a link leads to, and never one
+    that would keep us waiting."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+
+
+@contextlib.contextmanager
+def using(path: Path, what: str = "written") -> Iterator[None]:
+    """Says in one line what the system has against a file or folder that the block works with.
+
+    Raises:
+        StorageError: the block raised an `OSError`. A `BlockingIOError` (a lock that another holds) passes through.
+    """
+    try:
+        yield
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        raise StorageError(f"{path} cannot be {what}: {error.strerror or error}") from error
 
 
 def to_yaml(value: Any) -> str:
@@ -137,47 +232,98 @@ def to_yaml(value: Any) -> str:
     return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, default_flow_style=False, width=120)
 
 
+def read_yaml(path: Path, *, most: int | None = None) -> Any:
+    """What a YAML file of ours holds.
+
+    Args:
+        most: the largest size in bytes that such a file can have.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        if most is not None and path.stat().st_size > most:
+            raise UserError(f"{path} is larger than {most:,} bytes; it is no file of ours")
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except UserError:
+        raise
+    # PyYAML lets what its constructors raise through, e.g. for a date that is none.
+    except (OSError, yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
+        said = " ".join(str(error).split())[:120] or type(error).__name__
+        raise UserError(f"{path} cannot be read: {said}") from None
+
+
 def write_text(path: Path, text: str) -> None:
     """Replaces a file so that a kill or a power loss leaves either the old or the new content."""
-    write_bytes(path, text.encode())
+    write_bytes(path, text.encode(errors="backslashreplace"))  # half a surrogate pair can come from a damaged file
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """As `write_text`, for bytes."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+def write_bytes(path: Path, data: bytes, *, private: bool = True) -> None:
+    """As `write_text`, for bytes.
+
+    Args:
+        private: for this user only; else for those whom the user's umask allows.
+
+    Raises:
+        StorageError: it cannot be written; the file is as it was.
+    """
+    with using(path):
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                if not private:
+                    os.fchmod(file.fileno(), 0o666 & ~_umask())
+                os.fsync(file.fileno())
+            os.replace(name, path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+        _sync_folder(path.parent)
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def _sync_folder(folder: Path) -> None:
+    """The names in a folder survive a power loss."""
+    handle = os.open(folder, os.O_RDONLY)
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fchmod(file.fileno(), 0o644)
-            os.fsync(file.fileno())
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
+        os.fsync(handle)
     finally:
-        os.close(folder)
+        os.close(handle)
 
 
 def append_line(path: Path, record: dict[str, Any], *, sync: bool = False) -> None:
-    """Adds one JSON line with a single write at the end of the file.
+    """Adds one JSON line at the end of the file, whole or not at all.
 
     Args:
         sync: also survive a power loss.
+
+    Raises:
+        StorageError: it cannot be written; the file is as it was.
     """
     data = (json.dumps(record, separators=(",", ":"), allow_nan=False) + "\n").encode()
-    handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    try:
-        written = os.write(handle, data)
-        if written != len(data):
-            raise OSError(f"{path}: only {written} of {len(data)} bytes were written")
-        if sync:
-            os.fsync(handle)
-    finally:
-        os.close(handle)
+    with using(path):
+        handle = _own(str(path), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        done = 0
+        try:
+            if os.fstat(handle).st_size == 0:
+                _sync_folder(path.parent)
+            while done < len(data):
+                done += os.write(handle, data[done:])
+            if sync:
+                os.fsync(handle)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.ftruncate(handle, os.fstat(handle).st_size - done)
+            raise
+        finally:
+            os.close(handle)
 
 
 def read_lines(path: Path, *, repair: bool) -> tuple[list[dict[str, Any]], bool]:
@@ -187,22 +333,31 @@ def read_lines(path: Path, *, repair: bool) -> tuple[list[dict[str, Any]], bool]
         repair: cut the torn line off, so that lines can be added. Only for the owner of the study.
 
     Raises:
-        UserError: a line before the last is damaged.
+        UserError: a line before the last is damaged, or it is no file.
     """
     if not path.exists():
         return [], False
-    data = path.read_bytes()
+    if not path.is_file():
+        raise UserError(f"{path} is no regular file; restore it from a copy")
+    with using(path, "read"):
+        data = path.read_bytes()
     end = data.rfind(b"\n") + 1
     torn = end != len(data)
     if torn and repair:
-        os.truncate(path, end)
+        with using(path):
+            os.truncate(path, end)
     records = []
     for number, line in enumerate(data[:end].splitlines(), 1):
         try:
-            record = json.loads(line)
+            record = json.loads(line, parse_constant=_refused)
             if not isinstance(record, dict):
                 raise ValueError("not a mapping")
-        except (ValueError, UnicodeDecodeError) as error:
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{path}, line {number} is damaged ({error}); restore the file from a copy") from None
         records.append(record)
     return records, torn
+
+
+def _refused(constant: str) -> None:
+    """`NaN` and the like, which `json` reads although JSON has no such thing."""
+    raise ValueError(f"{constant} is no number")

@@ -7,7 +7,8 @@ import math
 import os
 import random
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,28 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
+from avtune.errors import UserError
 from avtune.hyper import Value
 from avtune.seeds import mix
 from avtune.space import Space
-from avtune.study.folder import append_line
+from avtune.study.folder import append_line, using
+from avtune.study.shape import is_number, is_whole
 from avtune.study.window import Window
 
 _NAME = "avtune"
 _NUMBER = "trial"
 _STATES = {"COMPLETE": TrialState.COMPLETE, "PRUNED": TrialState.PRUNED, "FAIL": TrialState.FAIL}
+# What Optuna raises on a journal that it did not write.
+_DAMAGE = (
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    AssertionError,
+    ArithmeticError,
+    RecursionError,
+    optuna.exceptions.OptunaError,
+)
 
 
 class _Journal(JournalFileBackend):
@@ -42,11 +56,12 @@ class _Journal(JournalFileBackend):
 
     def sync(self) -> None:
         """What has been written survives a power loss."""
-        handle = os.open(self._path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        with using(self._path):
+            handle = os.open(self._path, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
 
 
 class _Tpe(optuna.samplers.TPESampler):
@@ -70,30 +85,38 @@ class Proposals:
     Args:
         journal: the journal file; a last line torn by a kill is cut off.
         space: what is searched.
+
+    Raises:
+        UserError: the journal is damaged, or holds trials of another space.
     """
 
     def __init__(self, journal: Path, space: Space) -> None:
         self._space = space
         self._distributions = space.distributions()
-        self.repaired = _cut_torn_line(journal)
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self._file = _Journal(journal)
-        self._journal = JournalStorage(self._file)
-        optuna.create_study(storage=self._journal, study_name=_NAME, direction="maximize", load_if_exists=True)
-        self._journal_id = self._journal.get_study_id_from_name(_NAME)
+        with using(journal):
+            self.repaired = _cut_torn_line(journal)
+            self._file = _Journal(journal)
         self._window = Window()
         self._study = optuna.create_study(storage=self._window, study_name=_NAME, direction="maximize")
         window_study = self._window.get_study_id_from_name(_NAME)
         self._ids: dict[int, tuple[int, int]] = {}  # of each trial, in the journal and in the window
         self._told: set[int] = set()
         self._params: dict[int, dict[str, Value]] = {}
-        for trial in self._journal.get_all_trials(self._journal_id, deepcopy=False):
-            number = trial.user_attrs.get(_NUMBER)
-            if number is None:  # of a journal written in smaller steps: a proposal that never became a trial
-                continue
-            self._keep(number, trial.params, trial._trial_id, self._window.create_new_trial(window_study, trial))
-            if trial.state.is_finished():
-                self._told.add(number)
+        with _readable(journal):
+            self._journal = JournalStorage(self._file)
+            optuna.create_study(storage=self._journal, study_name=_NAME, direction="maximize", load_if_exists=True)
+            self._journal_id = self._journal.get_study_id_from_name(_NAME)
+            for trial in self._journal.get_all_trials(self._journal_id, deepcopy=False):
+                number = trial.user_attrs.get(_NUMBER)
+                if number is None:  # of a journal written in smaller steps: a proposal that never became a trial
+                    continue
+                self._check(number, trial)
+                self._keep(number, trial.params, trial._trial_id, self._window.create_new_trial(window_study, trial))
+                if trial.state.is_finished():
+                    self._told.add(number)
+            if sorted(self._params) != list(range(len(self._params))):
+                raise ValueError("the numbers of its trials have gaps")
         self._seen = {_key(params) for params in self._params.values()}
         self._grid = _grid_size(self._distributions)
 
@@ -104,7 +127,6 @@ class Proposals:
 
     def past(self) -> list[dict[str, Value]]:
         """The configurations proposed so far, by trial number."""
-        assert sorted(self._params) == list(range(len(self._params))), "trial numbers have gaps"
         return [self._config(self._params[number]) for number in range(len(self._params))]
 
     def ask(self, number: int) -> dict[str, Value] | None:
@@ -153,6 +175,20 @@ class Proposals:
                 storage.set_trial_intermediate_value(trial_id, epoch, seen)
             storage.set_trial_state_values(trial_id, _STATES[state], values)
         self._told.add(number)
+
+    def _check(self, number: Any, trial: FrozenTrial) -> None:
+        """Raises:
+        ValueError: what the journal says of a trial is not what we wrote.
+        """
+        if not is_whole(number) or number in self._params:
+            raise ValueError("a trial's number is missing or there twice")
+        if trial.distributions != self._distributions or not all(
+            axis.contains(trial.params[axis.name]) for axis in self._space.axes
+        ):
+            raise ValueError(f"trial {number} is of another space")
+        values = [*(trial.values or []), *trial.intermediate_values.values()]
+        if not all(map(is_number, values)) or (trial.state == TrialState.COMPLETE and len(trial.values or []) != 1):
+            raise ValueError(f"the value of trial {number} is no number")
 
     def _keep(self, number: int, params: Mapping[str, Value], journal_id: int, window_id: int) -> None:
         self._ids[number] = (journal_id, window_id)
@@ -225,9 +261,23 @@ def _cut_torn_line(path: Path) -> bool:
     """Cuts off a last line without a line end; returns whether there was one."""
     if not path.exists():
         return False
+    if not path.is_file():
+        raise UserError(f"{path} is no regular file; restore it from a copy")
     data = path.read_bytes()
     end = data.rfind(b"\n") + 1
     if end == len(data):
         return False
     os.truncate(path, end)
     return True
+
+
+@contextmanager
+def _readable(journal: Path) -> Iterator[None]:
+    """Turns what a damaged journal leads to into a sentence."""
+    try:
+        yield
+    except UserError:
+        raise
+    except _DAMAGE as error:
+        said = " ".join(str(error).split())[:120] or type(error).__name__
+        raise UserError(f"{journal} is damaged ({said}); restore it from a copy") from error

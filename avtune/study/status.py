@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from avtune.study.folder import StudyFolder, read_lines
+from avtune.study.curves import read_curves
+from avtune.study.folder import StudyFolder
 
 
 def read_status(folder: StudyFolder) -> dict[str, Any]:
@@ -18,7 +19,7 @@ def read_status(folder: StudyFolder) -> dict[str, Any]:
         UserError: a file is damaged.
     """
     settings = folder.settings()
-    lines, _ = read_lines(folder.curves, repair=False)
+    lines, _ = read_curves(folder.curves, repair=False)
     states: dict[int, str] = {}
     last: dict[int, int] = {}
     epochs: list[dict[str, Any]] = []

@@ -19,11 +19,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
+from avtune.errors import UserError
 from avtune.hyper import Value
 from avtune.seeds import mix
 from avtune.space import Space
 from avtune.study.asha import Asha
-from avtune.study.folder import StudyFolder, append_line, read_lines, write_text
+from avtune.study.curves import read_curves
+from avtune.study.folder import StudyFolder, append_line, write_text
 from avtune.study.proposals import Proposals
 from avtune.trial import Trial
 
@@ -49,7 +51,7 @@ class Record:
     values: dict[int, float] = field(default_factory=dict)
     seconds: float = 0.0
     reason: str = ""
-    _seconds: dict[int, float] = field(default_factory=dict)
+    _seconds: dict[int, float] = field(default_factory=dict)  # of each epoch, until the end
     _decided: int = 0  # rungs decided so far
     _stopped_at: int | None = None  # the rung epoch that stopped it
     _left: bool = False  # its training has ended, by itself or not
@@ -284,9 +286,10 @@ class Study:
         end: dict[str, Any] = {"trial": record.number, "state": record.state, "epochs": max(record.values, default=0)}
         if record.reason:
             end["reason"] = record.reason
-        self._running -= 1
         append_line(self.folder.curves, end, sync=True)
-        self.folder.lane(record.number).unlink(missing_ok=True)
+        self._running -= 1
+        record._seconds = {}
+        self.folder.drop_lane(record.number)
         if not self.deterministic:
             self._tell_sampler(record)
         for listener in self._listeners:
@@ -304,11 +307,17 @@ class Study:
 
     def _load(self) -> None:
         self._proposals = Proposals(self.folder.journal, self.space)
-        lines, torn = read_lines(self.folder.curves, repair=True)
+        lines, torn = read_curves(self.folder.curves, repair=True)
         self.repaired = torn or self._proposals.repaired
         for number, config in enumerate(self._proposals.past()):
             self.records.append(Record(self._trial(number, config)))
         for line in lines:
+            if line["trial"] >= len(self.records):  # its proposal was synced before its first epoch
+                journal = self.folder.journal.name
+                raise UserError(
+                    f"{self.folder.curves} names trial {line['trial']}, which {journal} does not know; "
+                    f"restore {journal} from a copy"
+                )
             record = self.records[line["trial"]]
             if "epoch" in line:
                 self._take(record, line["epoch"], line)
@@ -316,6 +325,7 @@ class Study:
             else:
                 record.state, record.reason, record._left = line["state"], line.get("reason", ""), True
                 record._cut(line["epochs"])
+                record._seconds = {}
         if self.deterministic and self.records:
             self._decide(self.records[-1], loading=True)
         self._running = self.count("RUNNING")

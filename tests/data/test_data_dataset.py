@@ -131,7 +131,11 @@ def put(index: Any, value: Any, dtype: Any = None) -> Callable[[np.ndarray], np.
 UNUSABLE = [
     ("audio_train", put((5, 2), np.nan), "1 value is NaN or infinite, the first in row 5, column 2"),
     ("visual_test", put((slice(1, 3), 0), np.inf), "2 values are NaN or infinite, the first in row 1, column 0"),
-    ("audio_test", put((3, 1), 1e39, float), "1 value is too large for float32, the first in row 3, column 1"),
+    (
+        "audio_test",
+        put((3, 1), 1e39, float),
+        "1 value is too large for float32 arithmetic (at most 1e+18), the first in row 3, column 1",
+    ),
     ("visual_train", lambda x: x.astype(complex), "holds complex numbers"),
     ("visual_train", lambda x: x.astype(str), "holds text"),
     ("visual_train", lambda x: x.astype("M8[s]"), "holds datetime64"),

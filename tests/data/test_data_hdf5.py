@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import pytest
 
-from avtune.data import Dataset, read, write_hdf5
+from avtune.data import Dataset, hdf5_text, read, write_hdf5
 from avtune.errors import UserError
 
 Arrays = dict[str, Any]
@@ -292,3 +292,32 @@ def test_real_files(real_data: Callable[[str], Path], name: str, sizes: tuple[in
     assert (len(dataset.train), len(dataset.test), dataset.num_classes) == sizes
     assert (dataset.audio_dim, dataset.visual_dim) == (128, 1024)
     assert dataset.class_names[0] in ("Dog", "Video game")
+
+
+def test_arrays_out_of_proportion_to_what_is_stored_are_refused(arrays: Arrays, write_h5: WriteH5) -> None:
+    for shape, chunks, said in (
+        ((20000, 1000), (100, 100), "the file holds 0 for it"),
+        ((12, 3), (2**13, 2**12), "chunks of"),
+    ):
+        del arrays["visual_train"]
+        path = write_h5(arrays)
+        with h5py.File(path, "a") as file:
+            made = file.create_dataset("visual_train", shape, np.float32, maxshape=(None, None), chunks=chunks)
+            assert said != "chunks of" or made.id.get_storage_size() == 0
+        arrays["visual_train"] = 0
+        message = refused(path)
+        assert said in message
+        assert "visual_train" in message
+
+
+def test_text_that_the_library_never_ends_with_is_refused(arrays: Arrays, write_h5: WriteH5) -> None:
+    """The heap of a text of any length, damaged so that its walk does not advance."""
+    path = write_h5({**arrays, "class_names": ["cat", "dog", "goat"]})
+    content = path.read_bytes()
+    heap = content.index(b"GCOL")
+    before, hdf5_text.CPU_SECONDS = hdf5_text.CPU_SECONDS, 1
+    try:
+        path.write_bytes(content[: heap + 16] + bytes(4096 - 16) + content[heap + 4096 :])
+        assert "class_names cannot be read" in refused(path)
+    finally:
+        hdf5_text.CPU_SECONDS = before

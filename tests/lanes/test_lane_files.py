@@ -100,12 +100,11 @@ def test_a_file_that_is_not_this_trials_state_is_none(tmp_path, damage):
     assert work(trial, [toy_prepared()], 3) == undisturbed
 
 
-def test_a_state_of_another_shape_fails_its_trial_and_leaves_the_engine_whole(tmp_path):
+def test_a_trial_whose_state_has_another_shape_starts_again(tmp_path):
     trial = make_trial(1, tmp_path, known=9)
     files = LaneFiles()
-    state = {"params.odd": torch.zeros(3)}
-    files.save(trial, 2, [state])
-    worker = Worker([toy_prepared()], capacity=2, device="cpu", save=None, lane_files=files)
-    message = worker.step(Orders([], [trial, make_trial(2, tmp_path)], over=False))
-    assert [(number, "another group" in failure) for number, failure, _ in message.ends] == [(1, True)]
-    assert [number for number, _, _ in message.reports] == [2]
+    undisturbed = work(replace(trial, lane_file=None), [toy_prepared()] * 2, 3)
+    lanes = make_lanes(trial, toy_prepared())
+    lanes.admit(trial)
+    files.save(trial, 2, [lanes.state(trial), {"params.odd": torch.zeros(3)}])  # the first fold's would fit
+    assert work(trial, [toy_prepared()] * 2, 3) == undisturbed

@@ -127,11 +127,13 @@ class Live:
         folder: holds the data, the study, what the search printed, and its home folder. Another search in the same
             folder continues the study.
         gate: the epoch after which trials from `HELD` on wait.
+        runner: with another one than `processes` nothing is planted: every trial runs to its end.
         listening: every listener seen so far, see `listeners`.
     """
 
     folder: Path
     gate: int
+    runner: str = "processes"
     listening: set = field(default_factory=set)
 
     def __enter__(self):
@@ -147,7 +149,7 @@ class Live:
         words = ["search", "toy.h5", "--space", "space.yaml", "--name", "one", "--results", "results"]
         words += [
             "--runner",
-            "processes",
+            self.runner,
             "--gpus",
             "0",
             "--set",

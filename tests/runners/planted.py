@@ -1,4 +1,5 @@
-"""Trainings that misbehave, for the Ray workers of test_runner_misbehaving_trials.py: the method names which."""
+"""Trainings that misbehave, for the Ray workers of test_runner_misbehaving_trials.py: the method names which. Engines
+that do, for test_engines_misbehave.py: the seed of a trial says which."""
 
 import os
 import threading
@@ -6,7 +7,7 @@ from pathlib import Path
 
 
 def train(trial, data, report, *, device):
-    {"pids": _pids, "odd": _odd, "slow": _slow}[trial.method](trial, report)
+    {"pids": _pids, "odd": _odd, "slow": _slow, "hangs": _hangs}[trial.method](trial, report)
 
 
 def _pids(trial, report):
@@ -25,3 +26,33 @@ def _slow(trial, report):
         _pids(trial, report)
     finally:
         threading.Event().wait(3.0)
+
+
+def _hangs(trial, report):
+    report(1, {"val_map": 0.5})
+    if trial.number == 1:
+        threading.Event().wait()
+
+
+DIES, HANGS = 1_000_001, 1_000_002
+"""Seeds of trials that take their engine down, or hang."""
+
+
+def engine(kind):
+    """Plants those into the engines' `Worker`."""
+    step = kind.step
+
+    def planted(self, orders):
+        seeds = [trial.seed for trial in orders.trials]
+        if DIES in seeds:
+            os._exit(1)
+        if HANGS in seeds:
+            _hang()
+        return step(self, orders)
+
+    kind.step = planted
+
+
+def _hang():
+    while True:
+        pass

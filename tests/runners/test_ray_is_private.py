@@ -23,6 +23,9 @@ def run(tmp_path_factory):
         live.daemons = [one for one in live.seen if "/gcs_server" in one.command or "/raylet " in one.command]
         live.folder_of_run = scratch(live.seen)
         live.mode = stat.S_IMODE(live.folder_of_run.stat().st_mode)
+        token = live.daemons[0].environment["RAY_AUTH_TOKEN"].encode()
+        live.logs = [path for path in live.folder_of_run.rglob("*") if path.is_file()]
+        live.told = [path for path in live.logs if token in path.read_bytes()]
         live.process.terminate()
         live.code = live.until_ended(patience=20)
         live.until_nothing_is_left(20)
@@ -35,6 +38,14 @@ def test_every_listener_is_on_the_loopback_address(run):
     assert any(of.get(pid, "").startswith("ray::") for pid, _ in run.listening), "and a worker's"
     outside = [(of.get(pid, pid), str(address)) for pid, address in run.listening if not address.is_loopback]
     assert not outside
+
+
+def test_engines_listen_on_the_loopback_address_too(tmp_path):
+    """The default runner: every process of the run, from its start to its end."""
+    with Live(tmp_path, gate=1, runner="lanes") as live:
+        assert live.until_ended() == 0, live.printed
+    assert len({pid for pid, _ in live.listening}) >= 5, "the driver, two daemons, the engine and the mailbox"
+    assert not [str(address) for _, address in live.listening if not address.is_loopback]
 
 
 def test_daemons_have_a_token_and_tell_nobody(run):
@@ -52,6 +63,8 @@ def test_the_token_is_in_no_file_and_no_command_line(run):
     assert not [one.command for one in run.seen if token in one.command]
     files = [path for path in run.folder.rglob("*") if path.is_file()]
     assert not [path for path in files if token.encode() in path.read_bytes()]
+    assert len(run.logs) > 5, "Ray's logs were there to be read"
+    assert not run.told
 
 
 def test_a_sigterm_ends_it_and_nothing_stays(run):

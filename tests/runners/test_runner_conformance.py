@@ -8,6 +8,7 @@ import pytest
 import avtune.runners.work
 from avtune.data.dataset import Split
 from avtune.data.prepare import Prepared
+from avtune.errors import StorageError
 from avtune.runners import inline, tune_lanes, tune_processes
 from avtune.runners._base import Slots
 from avtune.trial import Trial, TrialFailed
@@ -118,6 +119,15 @@ def test_weights_are_saved_where_the_trial_says(run, tmp_path):
     assert tensors["params.head.weight"].shape == (4, 4)
 
 
+def test_weights_that_cannot_be_saved_end_the_run_and_not_the_trial(run, tmp_path):
+    listed = [Trial(0, "triplet", trials(1)[0].config, 0, 2, save_to=str(tmp_path / "gone" / "weights"))]
+    source = Recorder(listed)
+    with pytest.raises(StorageError, match=r"weights cannot be written: No such file or directory"):
+        run(source)
+    assert not source.ends
+    run(Recorder(trials(2)))
+
+
 def test_all_runners_agree_on_every_number(run):
     here, there = Recorder(trials(3)), run(Recorder(trials(3)))
     with inline.opened(Slots(1, 0, 1), 0) as call:
@@ -127,6 +137,22 @@ def test_all_runners_agree_on_every_number(run):
             assert epoch == other_epoch
             for name in ("loss", "val_map", "val_map_a2v", "lr"):
                 assert ours[name] == pytest.approx(theirs[name], abs=1e-4)
+
+
+def test_a_trial_that_hangs_in_python_fails_where_it_is_the_only_process(monkeypatch):
+    real = avtune.runners.work.train
+
+    def hangs(trial, *words, **more):
+        if trial.number == 1:
+            while True:
+                pass
+        return real(trial, *words, **more)
+
+    monkeypatch.setattr(avtune.runners.work, "train", hangs)
+    source = Recorder(trials(3))
+    with inline.opened(Slots(1, 0, 1, timeout=2.0), 0) as call:
+        call(source, data())
+    assert [failure for failure, _ in source.ends.values()] == [None, "it trained no epoch in 2 s", None]
 
 
 def test_an_error_of_the_report_function_is_not_taken_for_the_trials(monkeypatch):

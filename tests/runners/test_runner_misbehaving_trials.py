@@ -43,7 +43,7 @@ def run(tmp_path_factory):
     (folder / "sitecustomize.py").write_text(_START_UP.format(folder=str(Path(__file__).parent)))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(folder))
-        with tune_processes.opened(Slots(2, 0, 1), 1 << 20) as call:
+        with tune_processes.opened(Slots(2, 0, 1, max_failures=2, timeout=3.0), 1 << 20) as call:
             yield lambda source: call(source, data())
 
 
@@ -52,20 +52,43 @@ def trials(kind, count):
 
 
 class Killer(Recorder):
-    """Kills the process of trial 1 after its first epoch; the planted training tells its process id."""
+    """Kills the process of trial 1 after its first epoch, so many times; the planted training tells its process id."""
+
+    def __init__(self, listed, times):
+        super().__init__(listed)
+        self.left = times
 
     def report(self, number, epoch, metrics):
-        if number == 1 and epoch == 1:
+        if number == 1 and epoch == 1 and self.left:
             os.kill(int(metrics["pid"]), signal.SIGKILL)
+            self.left -= 1
         return super().report(number, epoch, metrics)
 
 
-def test_a_trial_whose_process_is_killed_fails_and_the_others_go_on(run):
-    source = Killer(trials("pids", 4))
+def test_a_trial_whose_process_is_killed_is_trained_again(run):
+    source = Killer(trials("pids", 4), times=1)
     run(source)
     assert source.exhausted
-    assert source.ends[1][0] == "its process died"
+    assert [failure for failure, _ in source.ends.values()] == [None] * 4
+    assert [epoch for epoch, _ in source.reports[1]] == [1, 1, 2, 3]
+
+
+def test_a_trial_whose_process_is_killed_again_and_again_fails_and_the_others_go_on(run):
+    source = Killer(trials("pids", 4), times=9)
+    run(source)
+    assert source.exhausted
+    assert source.ends[1][0] == "its process died (2 times)"
+    assert source.left == 7
     assert [source.ends[number][0] for number in (0, 2, 3)] == [None] * 3
+
+
+def test_a_trial_that_hangs_fails_with_its_stack_and_the_others_go_on(run):
+    source = Recorder(trials("hangs", 3))
+    run(source)
+    assert source.exhausted
+    assert source.ends[1][0] == "it trained no epoch in 3 s (2 times)"
+    assert "in _hangs" in source.ends[1][1]
+    assert [source.ends[number][0] for number in (0, 2)] == [None] * 2
 
 
 def test_trials_keep_the_working_directory(run):

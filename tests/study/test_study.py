@@ -37,7 +37,8 @@ def make_space(text="x: {type: float, low: 0.0, high: 1.0}", *, trials=12, **sea
 def make_folder(tmp_path):
     def make(name="one", space=None):
         folder = StudyFolder(tmp_path / name)
-        settings = {"format": 1, "dataset": {"name": "toy"}, "space": (space or make_space()).as_dict()}
+        settings = {"format": 1, "dataset": {"name": "toy", "digest": ""}, "space": (space or make_space()).as_dict()}
+        settings |= {"deterministic": False, "precision": "fp32"}
         folder.create(settings, {})
         return folder
 

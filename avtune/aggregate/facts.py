@@ -1,0 +1,80 @@
+"""What a finished study's `best.yaml` and `final/metrics.json` hold, read and checked."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from avtune.errors import UserError
+from avtune.study.folder import StudyFolder, read_yaml
+from avtune.study.shape import fitting
+
+_SCORE = {"mean": float, "ci95": (None, [float, float]), "seeds": [float]}
+_SCORES = {
+    **dict.fromkeys(("map_a2v", "map_v2a", "map_running", "map_running_a2v", "map_running_v2a"), _SCORE),
+    "map": {**_SCORE, "bootstrap95": [float, float]},
+}
+_METRICS = {
+    "dataset": {"name": str, "digest": str},
+    "method": str,
+    "trial": (int, None),
+    "epochs": int,
+    "seeds": [int],
+    "precision": str,
+    "selected_on": str,
+    "times_test_was_scored": int,
+    "test": _SCORES,
+    "default?": _SCORES,
+    "default_is_winner?": bool,
+    "untrained?": _SCORES,
+    "label?": str,
+    "best_epochs?": [int],
+    "validation?": {"map": {"mean": float, "sd": float, "seeds": [float]}},
+}
+_BEST = {
+    "trial": int,
+    "epoch": (int, None),
+    "val_map": (float, None),
+    "config": {str: (float, str, bool)},
+    "finalists": [
+        {
+            "trial": (int, "default"),
+            "default?": bool,
+            "epoch": int,
+            "val_map_mean": (float, None),
+            "val_map_sd": (float, None),
+            "seeds?": [float],
+            "failure?": str,
+        }
+    ],
+}
+
+
+def read_metrics(folder: StudyFolder) -> dict[str, Any] | None:
+    """`final/metrics.json`, None before the end.
+
+    Raises:
+        UserError: it cannot be read, or is damaged.
+    """
+    path = folder.metrics
+    if not path.is_file():
+        return None
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
+    made: dict[str, Any] = fitting(facts, _METRICS, path)
+    return made
+
+
+def read_best(folder: StudyFolder) -> dict[str, Any] | None:
+    """`best.yaml`, None before the finalists are known.
+
+    Raises:
+        UserError: it cannot be read, or is damaged.
+    """
+    path = folder.best_yaml
+    if not path.is_file():
+        return None
+    made: dict[str, Any] = fitting(read_yaml(path), _BEST, path)
+    return made

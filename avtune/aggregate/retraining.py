@@ -1,0 +1,156 @@
+"""How a configuration is trained for good and scored on the test split: a method's, or a user's training function's."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from safetensors.numpy import load
+
+from avtune import own
+from avtune.aggregate.model import EMBEDDINGS, Model, load_weights, untrained
+from avtune.aggregate.repeats import Curve
+from avtune.aggregate.scores import score
+from avtune.data.dataset import Dataset
+from avtune.data.prepare import Prepared, for_retraining
+from avtune.hyper import Value
+from avtune.metrics import RetrievalScores, retrieval_scores
+from avtune.protocol import PUBLISHED, SELECTED_ON_TEST
+from avtune.space import Space
+from avtune.study.folder import write_bytes
+from avtune.trial import Trial
+
+
+class Retraining(Protocol):
+    """
+    Attributes:
+        stage: what the runs are called.
+        precision: of the training.
+        data: what they train on.
+    """
+
+    stage: str
+    precision: str
+    data: Prepared
+
+    def trial(self, config: Mapping[str, Value], seed: int, epochs: int, save_to: Path) -> Trial:
+        """A run; `epochs` is what validation says."""
+
+    def best_epoch(self, trial: Trial, curve: Curve) -> int:
+        """After how many epochs the run's model is taken."""
+
+    def scores(self, trial: Trial, curve: Curve) -> RetrievalScores:
+        """The test scores of a finished run."""
+
+    def untrained(self, config: Mapping[str, Value], seed: int) -> RetrievalScores | None:
+        """Those of a model before training; None where there is none."""
+
+    def save(self, trial: Trial, curve: Curve, folder: Path) -> None:
+        """Writes what is left to the user: the model, or the embeddings."""
+
+
+def retraining(space: Space, dataset: Dataset, protocol: str) -> Retraining:
+    """How this space's configurations are retrained."""
+    if own.function(space.method) is not None:
+        assert protocol != PUBLISHED, "refused before the search"
+        return _OfFunction(space, dataset)
+    return (_Published if protocol == PUBLISHED else _OfMethod)(space, dataset)
+
+
+class _OfMethod:
+    """A method: the weights are saved, and scored here."""
+
+    stage = "retraining"
+    precision = "fp32"
+    about: Mapping[str, str] = {}
+
+    def __init__(self, space: Space, dataset: Dataset) -> None:
+        self._space = space
+        self._dataset = dataset
+        self.data, self._scalers = for_retraining(dataset)
+        self._dims = (dataset.audio_dim, dataset.visual_dim, dataset.num_classes)
+
+    def trial(self, config: Mapping[str, Value], seed: int, epochs: int, save_to: Path) -> Trial:
+        return Trial(0, self._space.method, config, seed, epochs, save_to=str(save_to.resolve()))
+
+    def best_epoch(self, trial: Trial, curve: Curve) -> int:
+        return trial.epochs
+
+    def scores(self, trial: Trial, curve: Curve) -> RetrievalScores:
+        return score(self._model(trial, curve), self._dataset.test)
+
+    def untrained(self, config: Mapping[str, Value], seed: int) -> RetrievalScores | None:
+        fresh = untrained(self._space.method, config, self._dims, seed)
+        model = Model(self._space.method, config, fresh, self._scalers, self._dataset.class_names, {})
+        return score(model, self._dataset.test)
+
+    def save(self, trial: Trial, curve: Curve, folder: Path) -> None:
+        self._model(trial, curve).save(folder)
+
+    def _model(self, trial: Trial, curve: Curve) -> Model:
+        assert trial.save_to is not None
+        epochs = self.best_epoch(trial, curve)
+        trained = load_weights(Path(trial.save_to), trial.method, trial.config, self._dims, epochs)
+        about = {"dataset": self._dataset.name, "seed": trial.seed, **self.about}
+        return Model(trial.method, trial.config, trained, self._scalers, self._dataset.class_names, about)
+
+
+class _Published(_OfMethod):
+    """The test split takes the place of validation rows; each run keeps the weights of its best epoch on it."""
+
+    stage = f"retraining, {SELECTED_ON_TEST}"
+    about: Mapping[str, str] = {"epoch": SELECTED_ON_TEST}
+
+    def __init__(self, space: Space, dataset: Dataset) -> None:
+        super().__init__(space, dataset)
+        self.data = replace(self.data, validation=self._scalers.apply(dataset.test))
+
+    def trial(self, config: Mapping[str, Value], seed: int, epochs: int, save_to: Path) -> Trial:
+        trial = super().trial(config, seed, self._space.early_stopping.epochs, save_to)
+        return replace(trial, keep_best=True)
+
+    def best_epoch(self, trial: Trial, curve: Curve) -> int:
+        return max(curve, key=lambda epoch: (curve[epoch], -epoch))
+
+
+class _OfFunction:
+    """A training function: it keeps its model to itself and leaves embeddings of the test features, whose labels it
+    never sees."""
+
+    stage = "retraining"
+    precision = "as the function has it"
+
+    def __init__(self, space: Space, dataset: Dataset) -> None:
+        self._space = space
+        self._labels = dataset.test.labels
+        data, scalers = for_retraining(dataset)
+        test = scalers.apply(dataset.test)
+        self.data = replace(data, unlabelled=(test.audio, test.visual))
+
+    def trial(self, config: Mapping[str, Value], seed: int, epochs: int, save_to: Path) -> Trial:
+        return Trial(0, self._space.method, config, seed, epochs, save_to=str(save_to.resolve()))
+
+    def best_epoch(self, trial: Trial, curve: Curve) -> int:
+        return trial.epochs
+
+    def scores(self, trial: Trial, curve: Curve) -> RetrievalScores:
+        return retrieval_scores(*_embeddings(trial), self._labels, exact=True)
+
+    def untrained(self, config: Mapping[str, Value], seed: int) -> RetrievalScores | None:
+        return None
+
+    def save(self, trial: Trial, curve: Curve, folder: Path) -> None:
+        audio, visual = _embeddings(trial)
+        out = io.BytesIO()
+        np.savez(out, allow_pickle=False, audio=audio, visual=visual, labels=self._labels)
+        write_bytes(folder / EMBEDDINGS, out.getvalue())
+
+
+def _embeddings(trial: Trial) -> tuple[np.ndarray, np.ndarray]:
+    assert trial.save_to is not None
+    tensors = load(Path(trial.save_to).read_bytes())
+    return tensors["audio"], tensors["visual"]

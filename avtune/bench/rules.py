@@ -1,0 +1,100 @@
+"""What is the same for every method of a bench, and the space of each."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from avtune.errors import UserError, choices, did_you_mean
+from avtune.methods import METHODS, get, hypers_of
+from avtune.methods._closed_form import ClosedForm
+from avtune.space import EarlyStopping, Final, SearchSettings, Space, Validation, load, names
+from avtune.space_settings import SETTINGS
+
+_DEFAULT_SPACES = {"psd": "ave"}
+"""The space of a method that is not called like it. `ave` has the widths of the other methods' spaces."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The settings of every search; fields as in a space file."""
+
+    trials: int = 16
+    epochs: int = 27
+    seeds: int = 5
+    grace: int = 3
+    factor: int = 3
+    finalists: int = 3
+    fraction: float = 0.2
+    seed: int = 0
+
+    def check(self) -> None:
+        """Raises:
+        UserError: a number that the user gave is out of range.
+        """
+        for section, name in (("search", "trials"), ("early_stopping", "epochs"), ("final", "seeds")):
+            replace(SETTINGS[section][name], name=f"--{name}").check(getattr(self, name))
+
+    def applied(self, space: Space) -> Space:
+        """The space with these settings in place of its own; a method that is solved at once has one epoch."""
+        epochs = 1 if issubclass(get(space.method), ClosedForm) else self.epochs
+        return replace(
+            space,
+            search=SearchSettings(trials=self.trials, seed=self.seed),
+            early_stopping=EarlyStopping(epochs=epochs, grace=min(self.grace, epochs), factor=self.factor),
+            validation=Validation(fraction=self.fraction),
+            final=Final(finalists=self.finalists, seeds=self.seeds),
+        )
+
+
+def spaces_of(methods: str | None, given: Sequence[str], rules: Rules) -> dict[str, Space]:
+    """The space of every method of a bench.
+
+    Args:
+        methods: names separated by commas; None for every registered one.
+        given: `METHOD=FILE|NAME` each; other methods take the space that is called like them, `psd` takes `ave`.
+
+    Raises:
+        UserError: a name is wrong or given twice, or a space is not one of its method.
+    """
+    rules.check()
+    chosen = list(METHODS) if methods is None else [name.strip() for name in methods.split(",")]
+    for place, name in enumerate(chosen):
+        if not name:
+            raise UserError(f"--methods is {methods!r}; allowed: names separated by commas, e.g. --methods psd,triplet")
+        get(name)
+        if name in chosen[:place]:
+            raise UserError(f"--methods names {name} twice; once is enough")
+    files = dict(_DEFAULT_SPACES)
+    for assignment in given:
+        method, equals, file = assignment.partition("=")
+        if not equals or not file or method not in chosen:
+            raise UserError(
+                f"--space is {assignment!r}; allowed: METHOD=FILE with one of {choices(chosen)}"
+                f"{did_you_mean(method, chosen)}"
+            )
+        files[method] = file
+    made = {}
+    for name in chosen:
+        if name not in files and name not in names():
+            raise UserError(f"no space is called {name!r}; give one with --space {name}=FILE")
+        space = load(files.get(name, name), hypers_of=hypers_of, method_names=METHODS)
+        if space.method != name:
+            raise UserError(f"the space {files.get(name, name)!r} is one of {space.method}, not of {name}")
+        made[name] = rules.applied(space)
+    return made
+
+
+def command_of(spec: str, methods: str | None, given: Sequence[str], rules: Rules, classes: str | None = None) -> str:
+    """The command line of a bench, files by their names alone."""
+    words = ["avtune", "bench", Path(spec).name or spec]
+    words += ["--classes", Path(classes).name] if classes else []
+    words += ["--methods", methods] if methods is not None else []
+    for assignment in given:
+        method, _, file = assignment.partition("=")
+        words += ["--space", f"{method}={Path(file).name}"]
+    for name in ("trials", "epochs", "seeds"):
+        words += [f"--{name}", str(getattr(rules, name))]
+    return shlex.join(words)

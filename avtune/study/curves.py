@@ -1,0 +1,59 @@
+"""The lines of `curves.jsonl`, one an epoch and one an end, checked as they are read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from avtune.errors import UserError
+from avtune.study.folder import read_lines
+from avtune.study.shape import is_number, is_whole
+
+_STATES = ("COMPLETE", "PRUNED", "FAIL")
+
+
+def read_curves(path: Path, *, repair: bool) -> tuple[list[dict[str, Any]], bool]:
+    """The lines, in the order in which they were written, and whether the last one was torn by a kill and is left out.
+
+    The epochs of a trial come one after the other from 1, then its end and nothing more; a stopped trial's end may
+    name an earlier epoch, the last one that counts.
+
+    Args:
+        repair: as in `read_lines`.
+
+    Raises:
+        UserError: a line is not as it should be; names it.
+    """
+    lines, torn = read_lines(path, repair=repair)
+    last: dict[int, int] = {}
+    ended: set[int] = set()
+    for number, line in enumerate(lines, 1):
+        wrong = _wrong(line, last, ended)
+        if wrong is not None:
+            raise UserError(f"{path}, line {number} is damaged ({wrong}); restore the file from a copy")
+    return lines, torn
+
+
+def _wrong(line: dict[str, Any], last: dict[int, int], ended: set[int]) -> str | None:
+    """What is wrong with a line, given the last epochs and the ends of the lines before it."""
+    trial: Any = line.get("trial")
+    if not is_whole(trial) or trial < 0:
+        return "it names no trial"
+    if trial in ended:
+        return f"trial {trial} has ended before"
+    known = last.get(trial, 0)
+    if "epoch" in line:
+        if not is_whole(line["epoch"]) or line["epoch"] != known + 1:
+            return f"epoch {known + 1} of trial {trial} is missing"
+        if not is_number(line.get("val_map")) or not is_number(line.get("seconds", 0.0)):
+            return "a metric is no number"
+        last[trial] = known + 1
+        return None
+    state, epochs = line.get("state"), line.get("epochs")
+    if state not in _STATES or not isinstance(line.get("reason", ""), str):
+        return "it is neither an epoch nor an end"
+    allowed = range(1, known + 1) if state == "PRUNED" else (known,)
+    if not is_whole(epochs) or epochs not in allowed or (state == "COMPLETE" and not known):
+        return f"trial {trial} ends after another epoch than its last"
+    ended.add(trial)
+    return None

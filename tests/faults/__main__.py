@@ -1,0 +1,100 @@
+"""Kills searches at random moments and checks that nothing is lost: `make faults`, or
+
+python -m tests.faults --kills 100
+python -m tests.faults --seed 7        # one story again
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parent)]
+
+from fault_search import FAULTS  # noqa: E402
+from fault_story import ENDS_SOON, RUNNERS, Story, tell, undisturbed  # noqa: E402
+
+from benchmarks import _report  # noqa: E402
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__ and __doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=100, help="how many (100)")
+    parser.add_argument("--first-seed", type=int, default=1, metavar="N", help="of the first story (1)")
+    parser.add_argument("--seed", type=int, metavar="N", help="only the story with this seed")
+    parser.add_argument("--per-story", type=int, default=6, metavar="N", help="most kills of a study (6)")
+    parser.add_argument("--runner", choices=RUNNERS, help="only this one")
+    parser.add_argument("--out", type=Path, default=HERE / "reports", help="folder of the report")
+    given = parser.parse_args()
+    parent = Path(tempfile.mkdtemp(prefix="avtune_faults_"))
+    expected = undisturbed(parent)
+    stories: list[Story] = []
+    seed = given.first_seed if given.seed is None else given.seed
+    while not stories or (given.seed is None and sum(len(story.kills) for story in stories) < given.kills):
+        left = given.kills - sum(len(story.kills) for story in stories)
+        story = tell(seed, parent, min(given.per_story, left), expected, runner=given.runner)
+        stories.append(story)
+        print(_line(story), flush=True)
+        seed += 1
+    sections = _sections(stories)
+    print(*sections, sep="\n\n")
+    if given.seed is None:
+        print(_report.write("faults", "Faults", sections, ["ray", "optuna", "torch"], given.out))
+    return 1 if any(story.problems for story in stories) else 0
+
+
+def _line(story: Story) -> str:
+    mode = "deterministic" if story.deterministic else "free"
+    faults = ", ".join(kill.fault for kill in story.kills) or "nothing"
+    text = f"seed {story.seed}: {story.runner}, {mode}: {faults}; {story.torn} files torn"
+    return text + "".join(f"\n  PROBLEM {problem}\n  see {story.folder}" for problem in story.problems)
+
+
+def _sections(stories: list[Story]) -> list[str]:
+    kills = [kill for story in stories for kill in story.kills]
+    rows = []
+    for fault in FAULTS:
+        mine = [kill for kill in kills if kill.fault == fault]
+        seconds = [kill.seconds for kill in mine if kill.seconds is not None]
+        spread = f"{statistics.median(seconds):.1f} ({max(seconds):.1f})" if seconds else "goes on"
+        each = [str(sum(kill.runner == runner for kill in mine)) for runner in RUNNERS]
+        rows.append([fault, *each, str(len(mine)), spread])
+    each = [str(sum(kill.runner == runner for kill in kills)) for runner in RUNNERS]
+    rows.append(["all", *each, str(len(kills)), ""])
+    head = ["fault", *RUNNERS, "kills", "seconds to its end, median (most)"]
+    problems = [(story, problem) for story in stories for problem in story.problems]
+    same = [story for story in stories if story.deterministic]
+    facts = [
+        ["studies", str(len(stories))],
+        ["of them deterministic, with the trials, values and winner of the undisturbed one", _good(same)],
+        ["files torn between runs, as by a power loss", str(sum(story.torn for story in stories))],
+        ["finished trials lost", str(_count(problems, "lines of the curves", "trials that ended"))],
+        ["trials or epochs that count twice", str(_count(problems, "twice"))],
+        ["studies damaged", str(_count(problems, "damaged", "has gone"))],
+        ["problems of any kind", str(len(problems))],
+    ]
+    told = [f"- seed {story.seed}: {problem}" for story, problem in problems]
+    return [
+        "Searches in processes of their own, on generated clips, killed at moments drawn from a seed and continued by "
+        "the same command until they end. A worker is an engine (lanes) or a trial's process (processes); a node is "
+        f"Ray's. A signal must end a run in {ENDS_SOON:g} s, with exit code 130 or 143. Times include the end of Ray.",
+        _report.table(head, rows),
+        _report.table(["", "count"], facts),
+        *(["Problems:\n\n" + "\n".join(told)] if told else []),
+    ]
+
+
+def _good(stories: list[Story]) -> str:
+    return f"{sum(not story.problems for story in stories)} of {len(stories)}"
+
+
+def _count(problems: list[tuple[Story, str]], *needles: str) -> int:
+    return sum(any(needle in problem for needle in needles) for _, problem in problems)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,33 @@
+"""A few of the kills of `make faults`, one study for each runner; see `python -m tests.faults --help`."""
+
+import sys
+
+import pytest
+from fault_story import tell, undisturbed
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="looks at processes through /proc")]
+
+FAULTS = {
+    "inline": ["driver SIGKILL", "driver SIGTERM"],
+    "processes": ["worker SIGKILL", "driver SIGKILL"],
+    "lanes": ["worker SIGKILL", "driver SIGTERM", "driver SIGKILL"],
+}
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory):
+    return undisturbed(tmp_path_factory.mktemp("expected"))
+
+
+@pytest.mark.parametrize(
+    ("runner", "seed"),
+    [
+        ("inline", 1),
+        pytest.param("processes", 2, marks=pytest.mark.ray),
+        pytest.param("lanes", 3, marks=pytest.mark.ray),
+    ],
+)
+def test_a_killed_study_ends_as_the_undisturbed_one(runner, seed, expected, tmp_path):
+    story = tell(seed, tmp_path, 3, expected, runner=runner, faults=FAULTS[runner])
+    assert not story.problems, story
+    assert [kill.fault for kill in story.kills] == FAULTS[runner]

@@ -1,0 +1,76 @@
+"""Damaged datasets, spaces, options, models and studies: always a clear error or a right result. `make fuzz`, or
+
+python -m tests.fuzz --inputs 5000 --seed 0
+python -m tests.fuzz --inputs 1 --seed 4711      # one input again
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parent)]
+
+from fuzz_pool import judged  # noqa: E402
+
+from benchmarks import _report  # noqa: E402
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__ and __doc__.splitlines()[0])
+    parser.add_argument("--inputs", type=int, default=5000, help="how many (5000)")
+    parser.add_argument("--seed", type=int, default=0, help="of the first input; the next has the next (0)")
+    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="processes (the CPU cores)")
+    parser.add_argument("--out", type=Path, help="folder of a dated report")
+    given = parser.parse_args()
+    root = Path(tempfile.mkdtemp(prefix="avtune_fuzz_"))
+    counts: Counter[tuple[str, str]] = Counter()
+    problems = []
+    start = time.monotonic()
+    for number, verdict in enumerate(judged(range(given.seed, given.seed + given.inputs), root, given.jobs), 1):
+        counts[verdict["kind"], verdict["outcome"]] += 1
+        if verdict["outcome"] == "PROBLEM":
+            problems.append(verdict)
+            said = f"seed {verdict['seed']}, {verdict['kind']} ({verdict['what']}): {verdict['why']}"
+            print(said.encode("ascii", "backslashreplace").decode())
+            print(f"  its files: {root / str(verdict['seed'])}", flush=True)
+        if number % 500 == 0:
+            print(f"{number} inputs, {len(problems)} problems", flush=True)
+    sections = _sections(counts, problems, given, time.monotonic() - start)
+    print("", *sections, sep="\n\n")
+    if given.out is not None:
+        print(_report.write("fuzz", "Damaged input", sections, ["h5py", "numpy", "safetensors", "torch"], given.out))
+    return 1 if problems else 0
+
+
+def _sections(counts, problems, given, seconds):
+    outcomes = ("refused", "right", "failed", "PROBLEM")
+    kinds = sorted({kind for kind, _ in counts})
+    rows = [
+        [kind, *(str(counts[kind, one]) for one in outcomes), str(sum(counts[kind, one] for one in outcomes))]
+        for kind in kinds
+    ]
+    rows.append(["all", *(str(sum(counts[kind, one] for kind in kinds)) for one in outcomes), str(counts.total())])
+    head = ["kind", "refused (2)", "right (0)", "no winner (1)", "problems", "inputs"]
+    return [
+        f"Inputs of the seeds {given.seed} to {given.seed + given.inputs - 1}, each damaged at random and given to the "
+        "command line. A problem is a traceback, a hang, a process that dies, a warning, a message that is unclear or "
+        "steers the terminal, a refused command that leaves or changes files, or memory out of proportion. "
+        f"{seconds:.0f} s with {given.jobs} processes.",
+        _report.table(head, rows),
+        *(
+            ["Problems:\n\n" + "\n".join(f"- seed {one['seed']}, {one['kind']}: {one['why']}" for one in problems)]
+            if problems
+            else []
+        ),
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

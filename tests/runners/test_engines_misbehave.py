@@ -1,0 +1,58 @@
+"""Trials that take their engines down, or hang: they fail, and their neighbours do not."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import planted
+import pytest
+from test_runner_conformance import Recorder, data, trials
+
+from avtune.runners import tune_lanes
+from avtune.runners._base import Slots
+
+pytestmark = pytest.mark.ray
+
+_START_UP = """
+import importlib.abc, importlib.util, sys
+
+class Finder(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name != "avtune.lanes.worker":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        run = spec.loader.exec_module
+        def exec_module(module):
+            run(module)
+            sys.path.insert(0, {folder!r})
+            import planted
+            planted.engine(module.Worker)
+        spec.loader.exec_module = exec_module
+        return spec
+
+sys.meta_path.insert(0, Finder())
+"""
+
+
+@pytest.fixture(scope="module")
+def bad(tmp_path_factory):
+    """Runs a source on engines that some trials take down, see `planted.engine`."""
+    folder = tmp_path_factory.mktemp("start_up")
+    (folder / "sitecustomize.py").write_text(_START_UP.format(folder=str(Path(__file__).parent)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(folder))
+        with tune_lanes.opened(Slots(2, 0, 1, 2, max_failures=2, timeout=3.0), 1 << 20) as call:
+            yield lambda source: call(source, data())
+
+
+def test_trials_that_take_engines_down_or_hang_fail_and_their_neighbours_do_not(bad):
+    listed = trials(5, epochs=4)
+    listed[1] = replace(listed[1], seed=planted.DIES)
+    listed[2] = replace(listed[2], seed=planted.HANGS)
+    source = Recorder(listed)
+    bad(source)
+    assert source.exhausted
+    assert source.ends[1] == ("its engine died (2 times)", "")
+    assert source.ends[2][0] == "its engine trained no epoch in 3 s (2 times)"
+    assert "in _hang" in source.ends[2][1]
+    assert [source.ends[number][0] for number in (0, 3, 4)] == [None] * 3

@@ -1,0 +1,52 @@
+"""A study whose every trial fails says so, with the first cause, whatever runs it."""
+
+import pytest
+from toy import write_toy
+
+from avtune.cli import main
+from avtune.lanes.engine import Lanes
+
+_START_UP = """
+import importlib.abc, importlib.util, sys
+
+def broken(self):
+    raise RuntimeError("the sky fell\\nand more")
+
+class Finder(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name != "avtune.lanes.engine":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        run = spec.loader.exec_module
+        def exec_module(module):
+            run(module)
+            module.Lanes.train_epoch = broken
+        spec.loader.exec_module = exec_module
+        return spec
+
+sys.meta_path.insert(0, Finder())
+"""
+
+
+def broken(self):
+    raise RuntimeError("the sky fell\nand more")
+
+
+@pytest.mark.parametrize(
+    "runner", ["inline", pytest.param("processes", marks=pytest.mark.ray), pytest.param("lanes", marks=pytest.mark.ray)]
+)
+def test_it_says_so_with_the_first_cause(runner, tmp_path, capsys, monkeypatch):
+    (tmp_path / "start_up").mkdir()
+    (tmp_path / "start_up" / "sitecustomize.py").write_text(_START_UP)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "start_up"))
+    monkeypatch.setattr(Lanes, "train_epoch", broken)
+    data, space = write_toy(tmp_path)
+    words = ["search", data, "--space", space, "--results", tmp_path / "results", "--name", "one", "--runner", runner]
+    assert main([str(word) for word in [*words, "--gpus", "0"]]) == 1
+    printed = capsys.readouterr()
+    assert printed.err == "avtune: every trial failed; the first: RuntimeError: the sky fell\n"
+    assert printed.out.count("failed: RuntimeError: the sky fell (details in log.txt)") == 5
+    study = tmp_path / "results" / "one"
+    assert "Traceback" in (study / "log.txt").read_text()
+    assert (study / "report.html").exists()

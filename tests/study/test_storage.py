@@ -1,0 +1,159 @@
+"""What a full disk, a missing permission or a folder that has gone does to a study: one line, and nothing else."""
+
+import contextlib
+import errno
+import os
+
+import pytest
+from test_study import drive, make_space, outcome
+
+from avtune.errors import StorageError
+from avtune.study.folder import StudyFolder, append_line, read_lines, write_bytes, write_text
+from avtune.study.study import Study
+
+SAYS = {
+    errno.ENOSPC: "No space left on device",
+    errno.EACCES: "Permission denied",
+    errno.EROFS: "Read-only file system",
+    errno.EIO: "Input/output error",
+    errno.EDQUOT: "Disk quota exceeded",
+}
+
+
+def make_study(root):
+    folder = StudyFolder(root)
+    space = make_space()
+    folder.create({"format": 1, "dataset": {"name": "toy"}, "space": space.as_dict()}, {})
+    return Study(folder, space)
+
+
+class Broken:
+    """Makes a function of `os` fail from its n-th call on."""
+
+    def __init__(self, patch, name, number, after=0):
+        self.left, self.number, self.real = after, number, getattr(os, name)
+        patch.setattr(os, name, self)
+
+    def __call__(self, *words, **more):
+        if self.left == 0:
+            raise OSError(self.number, os.strerror(self.number))
+        self.left -= 1
+        return self.real(*words, **more)
+
+
+@pytest.mark.parametrize("number", SAYS)
+@pytest.mark.parametrize("call", ["write", "fsync"])
+def test_a_line_is_added_whole_or_not_at_all(tmp_path, monkeypatch, call, number):
+    path = tmp_path / "lines"
+    append_line(path, {"a": 1})
+    with monkeypatch.context() as patch:
+        Broken(patch, call, number)
+        with pytest.raises(StorageError, match=SAYS[number]) as caught:
+            append_line(path, {"b": 2}, sync=True)
+    assert str(path) in str(caught.value)
+    assert path.read_text() == '{"a":1}\n'
+
+
+def test_half_a_line_is_taken_back(tmp_path, monkeypatch):
+    path, write = tmp_path / "lines", os.write
+    append_line(path, {"a": 1})
+    calls = []
+
+    def half(handle, data):
+        calls.append(data)
+        if len(calls) > 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(handle, data[:4])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", half)
+        with pytest.raises(StorageError):
+            append_line(path, {"b": 2})
+    assert path.read_text() == '{"a":1}\n'
+
+
+def test_a_slow_disk_that_takes_a_line_in_pieces_gets_it_whole(tmp_path, monkeypatch):
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda handle, data: write(handle, data[:3]))
+    append_line(tmp_path / "lines", {"some": "words"})
+    assert read_lines(tmp_path / "lines", repair=False) == ([{"some": "words"}], False)
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_a_replaced_file_is_the_old_or_the_new_one(tmp_path, monkeypatch, call):
+    path = tmp_path / "file"
+    write_text(path, "old")
+    with monkeypatch.context() as patch:
+        Broken(patch, call, errno.ENOSPC)
+        with pytest.raises(StorageError, match="No space left"):
+            write_text(path, "new")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_has_gone_is_said(tmp_path):
+    with pytest.raises(StorageError, match="No such file"):
+        append_line(tmp_path / "gone" / "lines", {})
+    with pytest.raises(StorageError, match="No such file"):
+        write_bytes(tmp_path / "gone" / "file", b"")
+    with pytest.raises(StorageError, match="No such file"):
+        StudyFolder(tmp_path / "gone").note("x")
+    with pytest.raises(StorageError, match="No such file"), StudyFolder(tmp_path / "gone").locked():
+        pass
+
+
+def test_a_study_that_cannot_be_made_leaves_nothing(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        Broken(patch, "rename", errno.EACCES)
+        with pytest.raises(StorageError, match="Permission denied; choose another --results"):
+            make_study(tmp_path / "results" / "one")
+    assert list((tmp_path / "results").iterdir()) == []
+
+
+@pytest.mark.parametrize("call", ["write", "fsync", "open"])
+@pytest.mark.parametrize("after", range(5, 120, 13))
+def test_a_search_that_a_full_disk_ended_goes_on_as_if_nothing_had_been(tmp_path, monkeypatch, call, after):
+    whole = make_study(tmp_path / "whole")
+    drive(whole)
+    study = make_study(tmp_path / "one")
+    with monkeypatch.context() as patch:
+        Broken(patch, call, errno.ENOSPC, after)
+        with contextlib.suppress(StorageError):
+            drive(study)
+    before, torn = read_lines(study.folder.curves, repair=False)
+    assert not torn
+    again = Study(study.folder, make_space())
+    assert not again.repaired
+    drive(again)
+    assert outcome(again) == outcome(whole)
+    assert read_lines(study.folder.curves, repair=False)[0][: len(before)] == before
+
+
+def test_what_a_kill_left_of_a_replaced_file_is_taken_away(tmp_path):
+    folder = make_study(tmp_path / "one").folder
+    folder.final.mkdir()
+    torn = [folder.root / ".trials.csv-abc_1234", folder.final / ".metrics.json-00000000"]
+    kept = [folder.root / ".notes-of-mine0000", folder.root / "trials.csv-abc_1234", folder.root / ".gitignore"]
+    for path in (*torn, *kept):
+        path.write_text("half")
+    folder.clear_torn()
+    assert not any(path.exists() for path in torn)
+    assert all(path.exists() for path in kept)
+
+
+def test_curves_of_a_trial_that_the_journal_has_lost_are_an_error_that_says_so(tmp_path):
+    from avtune.errors import UserError
+
+    study = make_study(tmp_path / "one")
+    drive(study, most=4)
+    append_line(study.folder.curves, {"trial": 11, "epoch": 1, "val_map": 0.5})
+    with pytest.raises(UserError, match=r"names trial 11, which journal\.log does not know"):
+        Study(study.folder, make_space())
+
+
+def test_who_works_on_a_study(tmp_path):
+    folder = make_study(tmp_path / "one").folder
+    assert folder.owner() is None
+    with folder.locked():
+        assert folder.owner() == f"process {os.getpid()} on {os.uname().nodename}"
+    assert folder.owner() is None
