@@ -207,6 +207,9 @@ def _devices(to: argparse.ArgumentParser) -> None:
     to.add_argument("--gpus", type=int, metavar="N", help="GPUs to use (default: all; 0: the CPU cores)")
     to.add_argument("--trials-per-gpu", type=int, default=1, metavar="N", help="processes that share a GPU (1)")
     to.add_argument("--lanes", type=int, metavar="N", help="trials that an engine trains at a time (default: chosen)")
+    to.add_argument(
+        "--cluster", metavar="ADDRESS", help="train on the Ray cluster at host:port, or auto; see docs/cluster.md"
+    )
     to.add_argument("--runner", help="lanes (default), processes, or inline (one trial at a time in this process)")
     to.add_argument(
         "--max-failures", type=int, default=3, metavar="N", help="a trial whose process died or hung N times fails (3)"

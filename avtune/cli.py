@@ -341,7 +341,14 @@ def _tensorboard(given: argparse.Namespace, log: list[Path]) -> int:
 def _wish(given: argparse.Namespace) -> Wish:
     from avtune.machine import Wish
 
-    return Wish(given.gpus, given.trials_per_gpu, given.lanes, given.max_failures, given.trial_timeout)
+    cluster = None
+    if given.cluster is not None:
+        from avtune.runners.ray_cluster import find_cluster
+
+        if given.runner == "inline":
+            raise UserError("--cluster goes with the runners lanes and processes; inline trains in this process")
+        cluster = find_cluster(given.cluster, given.results)
+    return Wish(given.gpus, given.trials_per_gpu, given.lanes, given.max_failures, given.trial_timeout, cluster)
 
 
 def _study_name(name: str) -> str:

@@ -16,7 +16,7 @@ import torch
 
 from avtune import __version__
 from avtune.errors import UserError
-from avtune.runners._base import Slots
+from avtune.runners._base import Cluster, Slots
 
 KEEP_MEMORY = (
     "GLIBC_TUNABLES",
@@ -48,6 +48,7 @@ class Wish:
         trials_per_gpu: processes that share a GPU.
         lanes: trials of an engine, None to choose.
         max_failures, timeout: see `Slots`.
+        cluster: train there; None for this machine.
     """
 
     gpus: int | None = None
@@ -55,6 +56,7 @@ class Wish:
     lanes: int | None = None
     max_failures: int = 3
     timeout: float | None = None
+    cluster: Cluster | None = None
 
 
 def slots(wish: Wish, runner: str, trials: int) -> Slots:
@@ -65,7 +67,7 @@ def slots(wish: Wish, runner: str, trials: int) -> Slots:
         trials: how many there will be.
 
     Raises:
-        UserError: more GPUs than this machine has, or a setting that would have no effect.
+        UserError: more GPUs than there are, or a setting that would have no effect.
     """
     gpus = _gpus(wish)
     if wish.lanes is not None and runner != "lanes":
@@ -75,28 +77,34 @@ def slots(wish: Wish, runner: str, trials: int) -> Slots:
     if wish.timeout is not None and not 0 < wish.timeout < math.inf:
         raise UserError(f"--trial-timeout is {wish.timeout:g}; allowed: seconds above 0")
     places = _places(wish, runner, trials, gpus)
-    return replace(places, max_failures=wish.max_failures, timeout=wish.timeout)
+    return replace(places, max_failures=wish.max_failures, timeout=wish.timeout, cluster=wish.cluster)
 
 
 def _places(wish: Wish, runner: str, trials: int, gpus: int) -> Slots:
+    assert wish.cluster is None or runner != "inline"
     if runner == "inline":
         # One thread: with small matrices more of them mostly wait for each other.
         return Slots(1, min(gpus, 1), 1)
     if gpus:
         count = gpus * wish.trials_per_gpu
-        return Slots(count, gpus, max(1, cores() // count), _lanes(wish, runner, trials, count, _GPU_LANES))
+        cpus = wish.cluster.cpus if wish.cluster else cores()
+        return Slots(count, gpus, max(1, cpus // count), _lanes(wish, runner, trials, count, _GPU_LANES))
+    if wish.cluster is not None:
+        count = max(1, wish.cluster.cpus)
+        return Slots(count, 0, 1, _lanes(wish, runner, trials, count, _CPU_LANES))
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     count = max(1, min(cores(), memory // _BYTES_A_SLOT))
     return Slots(count, 0, 1, _lanes(wish, runner, trials, count, _CPU_LANES))
 
 
 def _gpus(wish: Wish) -> int:
-    there = torch.cuda.device_count()
+    there = wish.cluster.gpus if wish.cluster else torch.cuda.device_count()
     gpus = there if wish.gpus is None else wish.gpus
     if gpus < 0 or gpus > there:
         have = f"{there} GPU{'s' * (there != 1)}"
+        who = f"the cluster at {wish.cluster.address} has {have}" if wish.cluster else _seen(have)
         raise UserError(
-            f"--gpus is {gpus}; torch {torch.__version__} sees {have} here, so 0 to {there} are allowed"
+            f"--gpus is {gpus}; {who}, so 0 to {there} are allowed"
             + ("" if there else "\nwith --gpus 0 trials run on the CPU cores; `avtune doctor` shows what is there")
         )
     if wish.trials_per_gpu < 1:
@@ -104,6 +112,10 @@ def _gpus(wish: Wish) -> int:
     if wish.trials_per_gpu > 1 and not gpus:
         raise UserError("--trials-per-gpu needs a GPU, and this search uses none; leave it out")
     return gpus
+
+
+def _seen(gpus: str) -> str:
+    return f"torch {torch.__version__} sees {gpus} here"
 
 
 def _lanes(wish: Wish, runner: str, trials: int, engines: int, most: int) -> int:
@@ -121,6 +133,8 @@ def _lanes(wish: Wish, runner: str, trials: int, engines: int, most: int) -> int
 def fast_precision(gpus: int) -> str:
     """The precision a search uses by itself: `bf16` where the device multiplies bfloat16 in hardware, else `fp32`."""
     if gpus:
+        if not torch.cuda.is_available():  # a cluster's, which this machine cannot ask
+            return "fp32"
         return "bf16" if torch.cuda.get_device_capability() >= (8, 0) else "fp32"
     try:
         flags = Path("/proc/cpuinfo").read_text()

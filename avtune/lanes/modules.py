@@ -51,22 +51,24 @@ class _LinearBF16(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x_LBI: Tensor, weight_LIO: Tensor, bias_LO: Tensor | None) -> Tensor:
-        x, weight = x_LBI.bfloat16(), weight_LIO.bfloat16()
-        ctx.save_for_backward(x, weight)
-        ctx.dtypes = x_LBI.dtype, weight_LIO.dtype
-        product = torch.bmm(x, weight)
+        x = x_LBI.bfloat16()
+        # The weights themselves, to be rounded again: their rounded copies would be half a byte for each of theirs.
+        ctx.save_for_backward(x, weight_LIO)
+        ctx.of_x = x_LBI.dtype
+        product = torch.bmm(x, weight_LIO.bfloat16())
         if bias_LO is not None:
             product += bias_LO[:, None].bfloat16()
         return product.to(x_LBI.dtype)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor, Tensor | None]:
-        x, weight = ctx.saved_tensors
-        of_x, of_weights = ctx.dtypes
+        x, weight_LIO = ctx.saved_tensors
         grad_LBO = grads[0].bfloat16()
-        grad_x = torch.bmm(grad_LBO, weight.transpose(1, 2)).to(of_x) if ctx.needs_input_grad[0] else None
-        grad_bias = grad_LBO.sum(1, dtype=of_weights) if ctx.needs_input_grad[2] else None
-        return grad_x, torch.bmm(x.transpose(1, 2), grad_LBO).to(of_weights), grad_bias
+        grad_x = None
+        if ctx.needs_input_grad[0]:
+            grad_x = torch.bmm(grad_LBO, weight_LIO.bfloat16().transpose(1, 2)).to(ctx.of_x)
+        grad_bias = grad_LBO.sum(1, dtype=weight_LIO.dtype) if ctx.needs_input_grad[2] else None
+        return grad_x, torch.bmm(x.transpose(1, 2), grad_LBO).to(weight_LIO.dtype), grad_bias
 
 
 def linear(x_LBI: Tensor, weight_LIO: Tensor, bias_LO: Tensor | None) -> Tensor:
@@ -81,8 +83,31 @@ def linear(x_LBI: Tensor, weight_LIO: Tensor, bias_LO: Tensor | None) -> Tensor:
 
 def layer_norm(x_LBH: Tensor, gain_LH: Tensor, bias_LH: Tensor, eps: float = 1e-5) -> Tensor:
     """Layer normalisation over the last axis with each lane's own gain and bias (Ba, Kiros, Hinton 2016)."""
-    normal = F.layer_norm(x_LBH, x_LBH.shape[-1:], eps=eps)
-    return torch.addcmul(bias_LH[:, None].to(normal.dtype), normal, gain_LH[:, None].to(normal.dtype))
+    normalised: Tensor = _LayerNorm.apply(x_LBH, gain_LH, bias_LH, eps)  # type: ignore[no-untyped-call]
+    return normalised
+
+
+class _LayerNorm(torch.autograd.Function):
+    """Keeps the normalised rows only; torch's, followed by each lane's gain and bias, would keep its input as well."""
+
+    @staticmethod
+    def forward(ctx: Any, x_LBH: Tensor, gain_LH: Tensor, bias_LH: Tensor, eps: float) -> Tensor:
+        normal, _, rstd_LB1 = torch.native_layer_norm(x_LBH, x_LBH.shape[-1:], None, None, eps)
+        ctx.save_for_backward(normal, rstd_LB1, gain_LH)
+        return torch.addcmul(bias_LH[:, None].to(normal.dtype), normal, gain_LH[:, None].to(normal.dtype))
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        normal, rstd_LB1, gain_LH = ctx.saved_tensors
+        grad_bias = grads[0].sum(1, dtype=gain_LH.dtype)
+        grad_gain = (grads[0] * normal).sum(1, dtype=gain_LH.dtype)
+        grad = grads[0] * gain_LH[:, None].to(normal.dtype)
+        # Of the rows as if they were their own input, with mean 0 and deviation 1, and then of the true deviation.
+        still, one = torch.zeros_like(rstd_LB1), torch.ones_like(rstd_LB1)
+        grad_x, _, _ = torch.ops.aten.native_layer_norm_backward(
+            grad, normal, normal.shape[-1:], still, one, None, None, [True, False, False]
+        )
+        return grad_x.mul_(rstd_LB1), grad_gain, grad_bias, None
 
 
 def batch_norm(x_LBI: Tensor, mean_LI: Tensor, var_LI: Tensor, *, training: bool) -> Tensor:

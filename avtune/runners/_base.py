@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from avtune.data.prepare import Prepared
@@ -32,6 +33,22 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True)
+class Cluster:
+    """A Ray cluster that the user named.
+
+    Attributes:
+        address: `host:port`, or `auto`.
+        cpus, gpus: logical resources of all its machines.
+        shared: a folder that every machine sees under the same path.
+    """
+
+    address: str
+    cpus: int
+    gpus: int
+    shared: Path
+
+
+@dataclass(frozen=True)
 class Slots:
     """Where trials run.
 
@@ -42,6 +59,7 @@ class Slots:
         lanes: trials at a time in each slot; 1 for runners without engines.
         max_failures: how often a trial may take its process down, or hang, before it fails.
         timeout: seconds in which a trial must report an epoch, else it is held to hang; None for no limit.
+        cluster: whose slots these are; None for this machine.
     """
 
     count: int
@@ -50,6 +68,7 @@ class Slots:
     lanes: int = 1
     max_failures: int = 3
     timeout: float | None = None
+    cluster: Cluster | None = None
 
     @property
     def gpu_share(self) -> float:
@@ -65,6 +84,8 @@ class Slots:
     @property
     def text(self) -> str:
         where = f"{self.gpus} GPU{'s' * (self.gpus > 1)}" if self.gpus else "the CPU"
+        if self.cluster is not None:
+            where += f" of the cluster at {self.cluster.address}"
         if self.lanes > 1:
             return f"{self.count * self.lanes} at a time on {where}: {self.count} engines of {self.lanes} lanes"
         return f"{self.count} at a time on {where}, {self.threads} thread{'s' * (self.threads > 1)} each"

@@ -17,15 +17,20 @@ _PREFIX, _OWNER = "avtune-", "owner"
 
 
 @contextlib.contextmanager
-def scratch_folder() -> Iterator[Path]:
+def scratch_folder(root: Path | None = None) -> Iterator[Path]:
     """A new folder for the length of the block; takes those of this user's dead runs away first.
+
+    Args:
+        root: where, made if need be; None for the machine's folder for temporary files.
 
     A run holds a lock on a file in its folder, which a dead process does not hold, however it died.
     """
     # Short, because the path of a Unix socket below it must stay under 108 bytes; private, because Ray's logs are not.
-    root = Path("/tmp") if Path("/tmp").is_dir() else Path(tempfile.gettempdir())
+    if root is None:
+        root = Path("/tmp") if Path("/tmp").is_dir() else Path(tempfile.gettempdir())
     _sweep(root)
     with using(root):
+        root.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=root))
     try:
         with using(folder):

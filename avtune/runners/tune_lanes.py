@@ -8,11 +8,11 @@ as the runner is open and serve one call after the other: a call is a session.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import queue
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,30 +24,28 @@ from avtune.lanes.worker import Message, Orders
 from avtune.runners._base import Run, Slots, Source
 from avtune.runners.desk import Desk
 from avtune.runners.mailbox import Mailbox
-from avtune.runners.ray_local import local_ray
 from avtune.runners.watch import Watch, last_stack
+from avtune.runners.which_ray import ray_for
 from avtune.trial import Trial
 
 _RESTARTS = 3
 _SPARE_PER_ENGINE = 2
 _LONGEST_TAKE = 0.5
+_LEAVE = 3.0
 _LONGEST_LEAVE = 30.0
 _OVER = json.dumps(asdict(Orders([], [], over=True)))
 
 
-@contextmanager
+@contextlib.contextmanager
 def opened(slots: Slots, data_bytes: int) -> Iterator[Run]:
-    """See `_base.Runner`. A slot is an engine. Starts a private Ray; the data of a call goes into its object store
-    once."""
-    fleet = None
-    try:
-        with local_ray(slots.count, slots.gpus, data_bytes) as scratch:
-            fleet = _Fleet(slots, scratch)
+    """See `_base.Runner`. A slot is an engine. Starts a private Ray, or attaches to the slots' cluster; the data of a
+    call goes into its object store once."""
+    with ray_for(slots, data_bytes) as scratch:
+        fleet = _Fleet(slots, scratch)
+        try:
             yield fleet.run
+        finally:
             fleet.dismiss()
-    finally:
-        if fleet is not None:
-            fleet.wait()
 
 
 class _Fleet:
@@ -62,6 +60,7 @@ class _Fleet:
         self._lost: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._deaths = 0  # since an epoch was last trained
         self._last_words = "none"
+        self._dismissed = threading.Event()
         self._mailbox = ray.remote(num_cpus=0, max_concurrency=10_000)(Mailbox).remote(_OVER)
         self._tune = threading.Thread(target=self._engines, args=(storage,), name="avtune engines", daemon=True)
         self._tune.start()
@@ -93,14 +92,14 @@ class _Fleet:
         ray.get(self._mailbox.end.remote())
 
     def dismiss(self) -> None:
-        """Lets the engines go home."""
+        """Lets the engines go home, and Tune with them: Ray shut down under Tune's thread can crash the process in C.
+        Engines go when their epoch ends; Tune ends those that take longer."""
         import ray
 
-        ray.get(self._mailbox.close.remote())
-        self.wait()
-
-    def wait(self) -> None:
-        """Waits for Tune's thread, which ends when the engines have gone home or Ray is shut down."""
+        with contextlib.suppress(ray.exceptions.RayError):  # the mailbox may be gone
+            ray.get(self._mailbox.close.remote(), timeout=_LEAVE)
+        self._tune.join(_LEAVE)
+        self._dismissed.set()
         self._tune.join(_LONGEST_LEAVE)
 
     def _bury(self, desk: Desk) -> None:
@@ -147,6 +146,21 @@ class _Fleet:
             def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
                 self.on_trial_recover(iteration, trials, trial)
 
+        class Dismissed(tune.Stopper):  # type: ignore[misc]
+            """Ends all engines at Tune's next step."""
+
+            def __init__(self, fleet: _Fleet) -> None:
+                self._fleet = fleet
+
+            def __getstate__(self) -> dict[str, Any]:
+                return {}  # as above
+
+            def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+                return False
+
+            def stop_all(self) -> bool:
+                return self._fleet._dismissed.is_set()
+
         slots = self._slots
         settings = {
             "threads": slots.threads,
@@ -168,6 +182,7 @@ class _Fleet:
                     verbose=0,
                     failure_config=tune.FailureConfig(max_failures=-1),
                     callbacks=[Deaths(self)],
+                    stop=Dismissed(self),
                 ),
             )
             tuner.fit()

@@ -18,16 +18,17 @@ from avtune import own
 from avtune.data.prepare import Prepared
 from avtune.errors import StorageError
 from avtune.runners._base import Run, Slots, Source
-from avtune.runners.ray_local import local_ray
 from avtune.runners.watch import Watch, last_stack
+from avtune.runners.which_ray import ray_for
 from avtune.trial import Trial
 
 
 @contextmanager
 def opened(slots: Slots, data_bytes: int) -> Iterator[Run]:
-    """See `_base.Runner`. Starts a private Ray; the data of a call goes into its object store once."""
+    """See `_base.Runner`. Starts a private Ray, or attaches to the slots' cluster; the data of a
+    call goes into its object store once."""
     calls = itertools.count()
-    with local_ray(slots.count, slots.gpus, data_bytes) as scratch:
+    with ray_for(slots, data_bytes) as scratch:
         yield lambda source, data: _run(source, data, slots, scratch, f"run{next(calls)}")
 
 

@@ -229,7 +229,7 @@ class Study:
             seed,
             self.space.early_stopping.epochs,
             self.precision,
-            lane_file=str(self.folder.lane(number)),
+            lane_file=str(self.folder.lane(number).absolute()),  # for processes whose current folder is another
             save_at=self._asha.rungs,
         )
 

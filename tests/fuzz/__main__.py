@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -46,6 +47,8 @@ def main() -> int:
     print("", *sections, sep="\n\n")
     if given.out is not None:
         print(_report.write("fuzz", "Damaged input", sections, ["h5py", "numpy", "safetensors", "torch"], given.out))
+    if not problems:
+        shutil.rmtree(root)
     return 1 if problems else 0
 
 

@@ -1,5 +1,6 @@
 """Worker processes that die, report nonsense or leave slowly: the traps of Ray Tune, each with its test."""
 
+import contextlib
 import os
 import signal
 from pathlib import Path
@@ -36,15 +37,20 @@ sys.meta_path.insert(0, Finder())
 """
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
+@contextlib.contextmanager
+def opened(folder, timeout=None):
     """Runs a source with `planted.train` in place of the training, planted through Python's own start-up hook."""
-    folder = tmp_path_factory.mktemp("start_up")
     (folder / "sitecustomize.py").write_text(_START_UP.format(folder=str(Path(__file__).parent)))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(folder))
-        with tune_processes.opened(Slots(2, 0, 1, max_failures=2, timeout=3.0), 1 << 20) as call:
+        with tune_processes.opened(Slots(2, 0, 1, max_failures=2, timeout=timeout), 1 << 20) as call:
             yield lambda source: call(source, data())
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    with opened(tmp_path_factory.mktemp("start_up")) as call:
+        yield call
 
 
 def trials(kind, count):
@@ -65,6 +71,17 @@ class Killer(Recorder):
         return super().report(number, epoch, metrics)
 
 
+def test_a_trial_that_hangs_fails_with_its_stack_and_the_others_go_on(tmp_path):
+    """Before the others: it has a Ray of its own, with a time limit."""
+    source = Recorder(trials("hangs", 3))
+    with opened(tmp_path, timeout=3.0) as run:
+        run(source)
+    assert source.exhausted
+    assert source.ends[1][0] == "it trained no epoch in 3 s (2 times)"
+    assert "in _hangs" in source.ends[1][1]
+    assert [source.ends[number][0] for number in (0, 2)] == [None] * 2
+
+
 def test_a_trial_whose_process_is_killed_is_trained_again(run):
     source = Killer(trials("pids", 4), times=1)
     run(source)
@@ -80,15 +97,6 @@ def test_a_trial_whose_process_is_killed_again_and_again_fails_and_the_others_go
     assert source.ends[1][0] == "its process died (2 times)"
     assert source.left == 7
     assert [source.ends[number][0] for number in (0, 2, 3)] == [None] * 3
-
-
-def test_a_trial_that_hangs_fails_with_its_stack_and_the_others_go_on(run):
-    source = Recorder(trials("hangs", 3))
-    run(source)
-    assert source.exhausted
-    assert source.ends[1][0] == "it trained no epoch in 3 s (2 times)"
-    assert "in _hangs" in source.ends[1][1]
-    assert [source.ends[number][0] for number in (0, 2)] == [None] * 2
 
 
 def test_trials_keep_the_working_directory(run):
@@ -115,7 +123,7 @@ def test_slow_leavers_do_not_hang_reused_workers(run):
     assert source.exhausted
     assert [failure for failure, _ in source.ends.values()] == [None] * 3
     pids = {metrics["pid"] for reports in source.reports.values() for _, metrics in reports}
-    assert len(pids) == 2, "two workers served three trials"
+    assert len(pids) < 3, "workers served again"
 
 
 def test_an_error_of_the_source_ends_the_run_and_comes_out(run):

@@ -1,0 +1,105 @@
+"""A search on a cluster that runs already: two nodes on the loopback address, as the machines of a network would be."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from toy import write_toy
+
+from avtune.cli import main
+from avtune.errors import UserError
+from avtune.machine import Wish, slots
+from avtune.runners._base import Cluster
+
+_CLUSTER = """
+import sys
+from ray.cluster_utils import Cluster
+
+head = {"num_cpus": 1, "include_dashboard": False, "temp_dir": sys.argv[1]}
+cluster = Cluster(initialize_head=True, head_node_args=head)
+cluster.add_node(num_cpus=1)
+print(cluster.address, flush=True)
+sys.stdin.read()
+cluster.shutdown()
+"""
+_TOKEN = "ab" * 32
+
+
+def environment(**more):
+    """Without a token of the user's; on the loopback address, which is the network of this test."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    return kept | {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_USAGE_STATS_ENABLED": "0"} | more
+
+
+@contextlib.contextmanager
+def two_nodes(folder):
+    """Yields the address."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", _CLUSTER, str(folder)],
+        env=environment(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=_TOKEN),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        yield process.stdout.readline().strip()
+        process.communicate(timeout=60)
+        assert process.returncode == 0
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def avtune(*words, cwd, **more):
+    command = [sys.executable, "-m", "avtune.cli", *map(str, words)]
+    return subprocess.run(command, cwd=cwd, env=environment(**more), capture_output=True, text=True, timeout=240)
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_search_trains_on_all_nodes_and_leaves_the_cluster_running(tmp_path, tmp_path_factory):
+    data, space = write_toy(tmp_path)
+    short = tmp_path_factory.mktemp("r")  # of a socket's path
+    words = ["search", data, "--space", space, "--name", "far", "--deterministic", "--precision", "fp32"]
+    with two_nodes(short) as address:
+        there = [*words, "--cluster", address]
+        ended = avtune(*there, cwd=tmp_path, RAY_AUTH_TOKEN=_TOKEN)
+        assert (ended.returncode, ended.stderr) == (0, ""), ended
+        assert f"runner lanes: 2 at a time on the CPU of the cluster at {address}" in ended.stdout
+        assert not list((tmp_path / "results").glob("avtune-*")), "its scratch folder is gone"
+        wrong = avtune(*there, "--name", "wrong", cwd=tmp_path, RAY_AUTH_TOKEN="cd" * 32)
+        assert wrong.returncode == 2
+        assert f"--cluster is '{address}': no Ray cluster answers there" in wrong.stderr
+        assert "Traceback" not in wrong.stderr
+    here = avtune(*words, "--name", "here", "--runner", "inline", "--gpus", "0", cwd=tmp_path)
+    assert here.returncode == 0
+    scores = [
+        json.loads((tmp_path / "results" / name / "final" / "metrics.json").read_text())["test"]
+        for name in ("far", "here")
+    ]
+    assert scores[0] == scores[1]
+
+
+def test_a_cluster_needs_a_token(tmp_path, monkeypatch, capsys):
+    for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    data, space = write_toy(tmp_path)
+    assert main(["search", str(data), "--space", str(space), "--cluster", "10.0.0.1:6379"]) == 2
+    assert capsys.readouterr().err.startswith("avtune: --cluster needs the cluster's token: set RAY_AUTH_TOKEN")
+    assert main(["search", str(data), "--space", str(space), "--cluster", "10.0.0.1:6379", "--runner", "inline"]) == 2
+    assert "inline trains in this process" in capsys.readouterr().err
+
+
+def test_its_slots_are_those_of_all_its_machines(tmp_path):
+    cluster = Cluster("head:6379", cpus=48, gpus=6, shared=tmp_path)
+    places = slots(Wish(cluster=cluster), "lanes", 1000)
+    assert (places.count, places.gpus, places.threads, places.cluster) == (6, 6, 8, cluster)
+    assert places.text.endswith("on 6 GPUs of the cluster at head:6379: 6 engines of 41 lanes")
+    assert slots(Wish(gpus=0, cluster=cluster), "lanes", 1000).count == 48
+    with pytest.raises(UserError, match="the cluster at head:6379 has 6 GPUs, so 0 to 6 are allowed"):
+        slots(Wish(gpus=7, cluster=cluster), "lanes", 1000)
