@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from avtune import __version__
 from avtune.errors import UserError, did_you_mean
@@ -18,15 +18,22 @@ class Parser(argparse.ArgumentParser):
         found = re.match(r"argument (\S+): invalid choice: '(.*?)' \(choose from (.*)\)", message)
         if found:
             names = re.findall(r"[\w-]+", found[3])
-            what = {"verb": "verb", "action": "action"}.get(found[1], found[1])
+            what = found[1].lower() if found[1].isupper() else found[1]  # VERB, ACTION
             message = (
                 f"{found[2]!r} is no {what} of {self.prog}{did_you_mean(found[2], names)}\nallowed: {', '.join(names)}"
             )
-        unknown = re.match(r"unrecognized arguments: (\S+)", message)
-        if unknown:
-            options = [name for action in self._actions for name in action.option_strings]
-            message += did_you_mean(unknown[1].split("=")[0], options)
         raise UserError(f"{message}\nsee: {self.prog} --help" if "\n" not in message else message)
+
+    def parse_known_args(
+        self, args: Any = None, namespace: Any = None
+    ) -> Any:  # by whom argparse parses a verb's words
+        found, rest = super().parse_known_args(args, namespace)
+        unknown = next((word for word in rest if word.startswith("-")), None)
+        if unknown is not None:  # said here, where the verb's own options are known
+            options = [name for action in self._actions for name in action.option_strings]
+            name = unknown.partition("=")[0]
+            self.error(f"{name} is no option of {self.prog}{did_you_mean(name, options)}")
+        return found, rest
 
 
 def parser() -> Parser:
@@ -56,11 +63,13 @@ def parser() -> Parser:
     search.add_argument("--trials", type=int, metavar="N", help="configurations to try; same as --set search.trials=N")
     search.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a value of the space")
     _devices(search)
-    search.add_argument("--precision", help="of the search: bf16 or fp32 (default: bf16 where the device has it)")
+    search.add_argument(
+        "--precision", help="of the search: bf16, tf32 (GPUs) or fp32 (default: bf16 where the device has it)"
+    )
     search.add_argument(
         "--deterministic", action="store_true", help="same result however many devices; see the README for the price"
     )
-
+    search.add_argument("--keep", type=int, metavar="K", help="keep the weights of the K best trials, as models (0)")
     search.add_argument(
         "--protocol",
         help="validation (default), or published: the retrained model keeps its best test epoch, as the field's tables "
@@ -83,11 +92,16 @@ def parser() -> Parser:
     bench.add_argument("--name", help="name of the bench (default: bench-DATASET)")
     _results(bench)
     _devices(bench)
-    bench.add_argument("--precision", help="of the searches: bf16 or fp32 (default: bf16 where the device has it)")
+    bench.add_argument(
+        "--precision", help="of the searches: bf16, tf32 (GPUs) or fp32 (default: bf16 where the device has it)"
+    )
     bench.add_argument("--deterministic", action="store_true", help="same result however many devices")
 
-    status = verb("status", "how far a study is")
-    _study(status)
+    status = verb("status", "how far a study is, or all of them")
+    status.add_argument(
+        "study", nargs="?", metavar="STUDY", help="name or folder of a study (default: all of --results)"
+    )
+    _results(status)
     _json(status)
 
     evaluate = verb("evaluate", "score a model, or embeddings, by exact MAP")

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from avtune import console
 from avtune.arguments import parser
-from avtune.cli_lookups import LOOKUPS
+from avtune.cli_lookups import LOOKUPS, list_studies
 from avtune.errors import StorageError, UserError, did_you_mean
 from avtune.report.text import table
 
@@ -84,7 +84,7 @@ def _name_own_code(given: argparse.Namespace) -> None:
 
 def _our_mistake(error: Exception, log: list[Path]) -> int:
     from avtune.aggregate.final import NoWinner
-    from avtune.study.folder import private_files
+    from avtune.study.files import private_files
 
     if isinstance(error, NoWinner):
         console.error(str(error))
@@ -146,6 +146,7 @@ def _search(given: argparse.Namespace, log: list[Path]) -> int:
         deterministic=given.deterministic,
         overrides=overrides,
         protocol=given.protocol,
+        keep=given.keep,
     )
     log[:] = [folder.log]
     try:
@@ -190,6 +191,8 @@ def _status(given: argparse.Namespace, log: list[Path]) -> int:
     from avtune.aggregate.facts import read_best, read_metrics
     from avtune.study.status import read_status
 
+    if given.study is None:
+        return list_studies(given)
     folder = _existing(given)
     status = read_status(folder)
     metrics, best = read_metrics(folder), read_best(folder)

@@ -5,10 +5,51 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 from avtune import console
 from avtune.errors import UserError, choices
 from avtune.report.text import short, table
+
+
+def list_studies(given: argparse.Namespace) -> int:
+    """One line for each study in the folder of studies; one that cannot be read says why and hides no other."""
+    from avtune.aggregate.facts import read_metrics
+    from avtune.study.files import using
+    from avtune.study.folder import StudyFolder
+    from avtune.study.status import read_status
+
+    facts: list[dict[str, Any]] = []
+    with using(given.results, "read"):
+        roots = sorted(path.parent for path in given.results.glob("*/study.yaml"))
+    for root in roots:
+        folder = StudyFolder(root)
+        try:
+            status, metrics = read_status(folder), read_metrics(folder)
+        except UserError as error:
+            facts.append({"study": root.name, "problem": str(error).partition("\n")[0]})
+            continue
+        facts.append(
+            status | {"finished": metrics is not None, "running": folder.owner(), "test": metrics and metrics["test"]}
+        )
+    if given.json:
+        print(json.dumps(facts, indent=2))
+        return 0
+    if not facts:
+        console.say(f"no studies in {given.results}; `avtune search demo` makes one")
+        return 0
+    rows = []
+    for one in facts:
+        if "problem" in one:
+            rows.append([one["study"], "", "", "", "", one["problem"]])
+            continue
+        ended = sum(count for state, count in one["states"].items() if state != "RUNNING")
+        state = "finished" if one["finished"] else "running" if one["running"] else "stopped"
+        best = f"{one['best']['val_map']:.4f}" if one["best"] else ""
+        test = f"{one['test']['map']['mean']:.4f}" if one["test"] else ""
+        rows.append([one["study"], one["method"], f"{ended}/{one['trials']}", best, test, state])
+    console.say(*table(["study", "method", "trials", "best val MAP", "test MAP", ""], rows))
+    return 0
 
 
 def _data(given: argparse.Namespace, log: list[Path]) -> int:

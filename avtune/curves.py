@@ -29,7 +29,7 @@ from avtune.report.text import table
 from avtune.runners._base import Run
 from avtune.seeds import mix
 from avtune.space_checks import legal
-from avtune.study.folder import write_bytes, write_text
+from avtune.study.files import write_bytes, write_text
 from avtune.trial import Trial
 from avtune.yaml_lines import read
 

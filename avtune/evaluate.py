@@ -14,7 +14,7 @@ from avtune.data.arrays import check_memory
 from avtune.data.npz import open_npz
 from avtune.errors import UserError, did_you_mean
 from avtune.metrics import bootstrap_interval, precision_recall, retrieval_scores
-from avtune.study.folder import write_bytes
+from avtune.study.files import write_bytes
 
 _KEYS = ("audio", "visual", "labels")
 

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from avtune import console, own
+from avtune.aggregate.checkpoints import Checkpoints, checked_keep
 from avtune.aggregate.facts import read_best, read_metrics
 from avtune.aggregate.final import Workshop, finish
 from avtune.data.dataset import Dataset
@@ -25,7 +26,8 @@ from avtune.report.tensorboard import StudyBoard
 from avtune.runners import inline, tune_lanes, tune_processes
 from avtune.runners._base import Run, Runner, Slots
 from avtune.space import Space, parse
-from avtune.study.folder import StudyFolder, to_yaml, using, write_text
+from avtune.study.files import to_yaml, using, write_text
+from avtune.study.folder import StudyFolder
 from avtune.study.study import Study
 
 RUNNERS: dict[str, Runner] = {"lanes": tune_lanes.opened, "processes": tune_processes.opened, "inline": inline.opened}
@@ -43,9 +45,10 @@ class Request:
         folder: where the study is or will be.
         wish: how trials are placed.
         runner: a name of `RUNNERS`, None to choose.
-        precision: `fp32`, `bf16`, or None to choose; of the search, the retraining is fp32.
+        precision: `fp32`, `tf32`, `bf16`, or None to choose; of the search, the retraining is fp32.
         deterministic: the same result however many devices.
         protocol: of the retraining, see `avtune.protocol`; None for that of the study, or `validation`.
+        keep: the best trials whose weights are kept, None for what the study says, or none.
         overrides: those of the space, as `key=value`; kept for those who continue the study.
         run: of a runner that is open already; None opens one for this search.
         brief: print the trials, but neither the plan nor the result.
@@ -60,6 +63,7 @@ class Request:
     precision: str | None = None
     deterministic: bool = False
     protocol: str | None = None
+    keep: int | None = None
     overrides: Sequence[str] = ()
     run: Run | None = None
     brief: bool = False
@@ -85,6 +89,7 @@ def search(request: Request) -> dict[str, Any]:
     protocol = checked(request.protocol or before.get("protocol") or VALIDATION)
     if function:
         own.check_function_search(space, protocol, request.precision)
+    keep = checked_keep(int(before.get("keep", 0)) if request.keep is None else request.keep, function=function)
     deterministic = request.deterministic or bool(before.get("deterministic"))
     places = slots(request.wish, name, space.search.trials)
     validation = space.validation
@@ -96,6 +101,7 @@ def search(request: Request) -> dict[str, Any]:
         "deterministic": deterministic,
         "precision": precision,
         "protocol": protocol,
+        "keep": keep,
     }
     changes: list[str] = []
     if folder.exists:
@@ -107,13 +113,16 @@ def search(request: Request) -> dict[str, Any]:
         progress = console.Progress(space.search.trials)
         with using(folder.tensorboard):
             board = StudyBoard(folder.tensorboard, space, objective="val/map")
+        checkpoints = Checkpoints(folder, keep)
         study = Study(
             folder,
             space,
             deterministic=deterministic,
             precision=precision,
-            listeners=[progress, BoardListener(board, folder.tensorboard)],
+            checkpoints=keep > 0,
+            listeners=[progress, BoardListener(board, folder.tensorboard), checkpoints],
         )
+        checkpoints.known(study)
         if changes:  # the result of before is not the result of this
             with using(folder.metrics):
                 folder.metrics.unlink(missing_ok=True)
@@ -150,12 +159,13 @@ def search(request: Request) -> dict[str, Any]:
                         run(study, folds)
                     study.close()
                     finish(study, request.dataset, folds, Workshop(run, progress.stage), protocol)
+            kept = checkpoints.publish(study, request.dataset)
         except BaseException:
             with contextlib.suppress(UserError):  # what it was about is said already
                 _put_away(study, board)
             raise
         _put_away(study, board)
-        return _result(study, brief=request.brief)
+        return _result(study, kept, brief=request.brief)
 
 
 def _record(folder: StudyFolder, settings: Mapping[str, Any], changes: Sequence[str]) -> None:
@@ -167,7 +177,7 @@ def _record(folder: StudyFolder, settings: Mapping[str, Any], changes: Sequence[
 
 def _moves(before: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
     """Where a study that is continued runs otherwise than before."""
-    keys = [key for key in ("runner", "placement") if key in before and before[key] != settings[key]]
+    keys = [key for key in ("runner", "placement", "keep") if key in before and before[key] != settings[key]]
     return [f"{key}: {before[key]} -> {settings[key]}" for key in keys]
 
 
@@ -301,8 +311,10 @@ def precision_named(name: str | None, before: str | None, places: Slots) -> str:
     Raises:
         UserError: no precision has that name.
     """
-    if name not in (None, "fp32", "bf16"):
-        raise UserError(f"--precision is {name!r}; allowed: bf16 or fp32")
+    if name not in (None, "fp32", "tf32", "bf16"):
+        raise UserError(f"--precision is {name!r}; allowed: bf16, tf32 or fp32")
+    if name == "tf32" and not places.gpus:
+        raise UserError("--precision tf32 is one of NVIDIA GPUs, and this search uses none; allowed: bf16 or fp32")
     return name or before or fast_precision(places.gpus)
 
 
@@ -338,8 +350,8 @@ def dataset_line(data: Dataset) -> str:
     )
 
 
-def _result(study: Study, *, brief: bool) -> dict[str, Any]:
-    """What a finished study found, shown unless `brief`."""
+def _result(study: Study, kept: Sequence[int], *, brief: bool) -> dict[str, Any]:
+    """What a finished study found, shown unless `brief`. `kept`: trials whose weights are there, best first."""
     folder = study.folder
     metrics = read_metrics(folder)
     assert metrics is not None
@@ -351,6 +363,7 @@ def _result(study: Study, *, brief: bool) -> dict[str, Any]:
         "",
         f"report       {folder.report_html}",
         f"model        {folder.final}",
+        *([f"checkpoints  {folder.checkpoints}: trials {', '.join(map(str, kept))}"] if kept else []),
         f"TensorBoard  avtune tensorboard {folder.root}",
     )
     return metrics

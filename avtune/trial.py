@@ -18,7 +18,7 @@ class Trial:
         config: values of its hyper-parameters; what is missing takes its default.
         seed: decides initialisation, data order and dropout.
         epochs: epochs to train at most.
-        precision: of the large matrix products, `fp32` or `bf16`; weights, losses and optimiser are fp32 in both.
+        precision: of the large matrix products, `fp32`, `tf32` or `bf16`; weights, losses and optimiser are fp32.
         save_to: file for the trained weights, or None to forget them.
         lane_file: file for the state of its lanes while it trains, so that another engine can go on; None for none.
         save_at: the epochs after which that state is saved, if the trial is still wanted then.

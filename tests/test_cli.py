@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -83,6 +84,22 @@ def test_metrics_have_means_and_intervals_and_references(done):
             assert value["ci95"][0] <= value["mean"] <= value["ci95"][1]
     assert metrics["test"]["map"]["mean"] > metrics["untrained"]["map"]["mean"] + 0.2
     assert metrics["times_test_was_scored"] == 1
+
+
+def test_status_without_a_study_lists_all_of_them(done, tmp_path, capsys):
+    shutil.copytree(done / "results" / "one", tmp_path / "sound")
+    shutil.copytree(done / "results" / "one", tmp_path / "broken")
+    (tmp_path / "broken" / "study.yaml").write_text("space: [")
+    shutil.rmtree(tmp_path / "sound" / "final")
+    printed = call(capsys, "status", "--results", tmp_path).splitlines()
+    assert printed[0].split() == ["study", "method", "trials", "best", "val", "MAP", "test", "MAP"]
+    assert printed[1].startswith("broken")
+    assert "study.yaml" in printed[1]
+    assert printed[2].split()[:3] == ["sound", "triplet", "5/5"]
+    assert printed[2].endswith("stopped")
+    listed = json.loads(call(capsys, "status", "--results", done / "results", "--json"))
+    assert [(one["study"], one["finished"], one["running"]) for one in listed] == [("one", True, None)]
+    assert "no studies in" in call(capsys, "status", "--results", tmp_path / "empty")
 
 
 def test_the_average_precision_of_every_query_is_kept(done):
@@ -336,8 +353,15 @@ def test_bad_data_leaves_two_helpful_lines_and_no_study(kind, said, tmp_path, ca
         (["search", "demo", "--runner", "inlin"], "did you mean 'inline'"),
         (["search", "demo", "--gpus", "99"], "--gpus is 99"),
         (["search", "demo", "--gpus", "0", "--trials-per-gpu", "2"], "needs a GPU"),
+        (
+            ["search", "demo", "--gpus", "0", "--precision", "tf32"],
+            "and this search uses none; allowed: bf16 or fp32",
+        ),
+        (["search", "demo", "--gpus", "0", "--precision", "fp23"], "allowed: bf16, tf32 or fp32"),
+        (["search", "demo", "--gpus", "0", "--keep", "-1"], "--keep is -1; allowed: a whole number from 0"),
         (["search", "demo", "--name", "../up"], "--name"),
-        (["search", "demo", "--sete", "a=1"], "--set"),
+        (["search", "demo", "--sete", "a=1"], "--sete is no option of avtune search; did you mean '--set'"),
+        (["data", "info", "demo", "--jsn"], "did you mean '--json'"),
         (["serch", "demo"], "did you mean 'search'"),
         (["space", "chek", "demo"], "did you mean 'check'"),
         (["status", "nothing"], "no study is called"),

@@ -27,7 +27,8 @@ from avtune.report.leaderboard_page import leaderboard_page
 from avtune.report.page import page
 from avtune.report.text import escaped
 from avtune.search import open_space
-from avtune.study.folder import StudyFolder, append_line, private_files
+from avtune.study.files import append_line, private_files
+from avtune.study.folder import StudyFolder
 from avtune.study.study import Study
 
 SOURCES = sorted(Path(avtune.__file__).parent.rglob("*.py"))

@@ -6,7 +6,8 @@ import json
 from typing import Any
 
 from avtune.errors import UserError
-from avtune.study.folder import StudyFolder, read_yaml
+from avtune.study.files import read_yaml
+from avtune.study.folder import StudyFolder
 from avtune.study.shape import fitting
 
 _SCORE = {"mean": float, "ci95": (None, [float, float]), "seeds": [float]}

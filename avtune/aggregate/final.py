@@ -34,7 +34,8 @@ from avtune.protocol import PUBLISHED, SELECTED_ON_TEST, VALIDATION
 from avtune.report.card import model_card
 from avtune.runners._base import Run
 from avtune.space import Space
-from avtune.study.folder import StudyFolder, append_line, read_lines, to_yaml, using, write_bytes, write_text
+from avtune.study.files import append_line, read_lines, to_yaml, using, write_bytes, write_text
+from avtune.study.folder import StudyFolder
 from avtune.study.shape import fitting
 from avtune.study.study import Study
 from avtune.trial import Trial

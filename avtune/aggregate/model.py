@@ -24,7 +24,7 @@ from avtune.hyper import Value
 from avtune.lanes.modules import Tensors
 from avtune.lanes.noise import init_generator
 from avtune.methods import check_config, get, static_values
-from avtune.study.folder import read_yaml, to_yaml, write_bytes, write_text
+from avtune.study.files import read_yaml, to_yaml, write_bytes, write_text
 from avtune.study.shape import fitting
 from avtune.trainer import Trained, embed
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from avtune.errors import UserError
-from avtune.study.folder import append_line, read_lines
+from avtune.study.files import append_line, read_lines
 from avtune.study.shape import fitting
 from avtune.trial import Trial
 

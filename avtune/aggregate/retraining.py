@@ -21,7 +21,7 @@ from avtune.hyper import Value
 from avtune.metrics import RetrievalScores, retrieval_scores
 from avtune.protocol import PUBLISHED, SELECTED_ON_TEST
 from avtune.space import Space
-from avtune.study.folder import write_bytes
+from avtune.study.files import write_bytes
 from avtune.trial import Trial
 
 

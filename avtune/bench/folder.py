@@ -12,7 +12,8 @@ from typing import Any
 from avtune.errors import StorageError, UserError
 from avtune.search import open_space
 from avtune.space import Space
-from avtune.study.folder import StudyFolder, read_yaml, to_yaml, write_text
+from avtune.study.files import read_yaml, to_yaml, write_text
+from avtune.study.folder import StudyFolder
 
 FORMAT = 1
 

@@ -17,7 +17,8 @@ from avtune.errors import UserError
 from avtune.report.leaderboard import comma_separated, markdown
 from avtune.report.leaderboard_page import leaderboard_page
 from avtune.report.text import score_text
-from avtune.study.folder import StudyFolder, write_text
+from avtune.study.files import write_text
+from avtune.study.folder import StudyFolder
 from avtune.study.shape import fitting
 from avtune.study.status import read_status
 

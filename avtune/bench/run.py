@@ -26,7 +26,7 @@ from avtune.report.leaderboard import text
 from avtune.runners._base import Run
 from avtune.search import Request, data_bytes, dataset_facts, dataset_line, precision_named, runner_named, search
 from avtune.space import Space
-from avtune.study.folder import to_yaml, write_text
+from avtune.study.files import to_yaml, write_text
 
 
 @dataclass(frozen=True)

@@ -71,6 +71,12 @@ def for_search(dataset: Dataset, *, fraction: float | None, folds: int | None, s
     return tuple(made)
 
 
+def search_scalers(dataset: Dataset, *, fraction: float | None, folds: int | None, seed: int) -> Scalers:
+    """The scalers of what `for_search` makes of the same arguments; of the first fold, where there are several."""
+    first = validation_folds(dataset.train.labels, fraction=fraction, folds=folds, seed=seed)[0]
+    return Scalers.fit(dataset.train.take(first.fit))
+
+
 def for_retraining(dataset: Dataset) -> tuple[Prepared, Scalers]:
     """The whole training set without validation, and the scalers that the final model carries."""
     scalers = Scalers.fit(dataset.train)

@@ -238,7 +238,7 @@ class Lanes:
             leaves = {name: value.detach().requires_grad_() for name, value in params.items()}
             with matrix_precision(self._precision):
                 losses = self.method.loss(leaves, buffers, batch, hyper, progress)
-            self._descend(losses["loss"], leaves, params, moments, steps_SL[step], hyper)
+                self._descend(losses["loss"], leaves, params, moments, steps_SL[step], hyper)
             with torch.no_grad():
                 self.method.after_step(params, buffers, hyper)
                 for name, value in losses.items():

@@ -33,16 +33,21 @@ _precision = "fp32"
 
 @contextmanager
 def matrix_precision(name: str) -> Iterator[None]:
-    """Within the block large matrix products are in this precision: `fp32`, or `bf16` (inputs rounded to bfloat16, sums
-    in fp32, the result rounded to bfloat16 once). Under `bf16` an encoder's hidden activations are bfloat16 too;
-    weights, their gradients, statistics, embeddings and losses stay as they are. Not for several threads at a time."""
+    """Within the block large matrix products are in this precision: `fp32`; `tf32`, on a GPU (inputs rounded to 11
+    bits, all else fp32); or `bf16` (inputs rounded to bfloat16, sums in fp32, the result rounded to bfloat16 once).
+    Under `bf16` an encoder's hidden activations are bfloat16 too; weights, their gradients, statistics, embeddings and
+    losses stay as they are. Not for several threads at a time."""
     global _precision
-    assert name in ("fp32", "bf16"), name
+    assert name in ("fp32", "tf32", "bf16"), name
     before, _precision = _precision, name
+    products = torch.backends.cuda.matmul
+    products_before = products.fp32_precision
+    products.fp32_precision = "tf32" if name == "tf32" else "ieee"
     try:
         yield
     finally:
         _precision = before
+        products.fp32_precision = products_before
 
 
 class _LinearBF16(torch.autograd.Function):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from avtune.report.tensorboard import StudyBoard, tag_of
-from avtune.study.folder import using
+from avtune.study.files import using
 from avtune.study.study import Record
 
 

@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialise
 
 from avtune.lanes.modules import Tensors
-from avtune.study.folder import using, write_bytes
+from avtune.study.files import using, write_bytes
 from avtune.trial import Trial
 
 _FORMAT = "avtune lane 1"

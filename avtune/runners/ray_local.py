@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
+import shutil
+import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +16,8 @@ from avtune.runners.scratch import scratch_folder
 
 # Every listener on 127.0.0.1 instead of all interfaces. An undocumented use of this flag: a test pins it.
 _LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+
+_LOOK_EVERY = 0.5  # seconds
 
 # One for the life of this process: Ray's core reads it once.
 _TOKEN = secrets.token_hex(32)
@@ -39,5 +45,36 @@ def local_ray(num_cpus: int, num_gpus: int, data_bytes: int) -> Iterator[Path]:
             include_dashboard=False,
             _temp_dir=str(scratch / "ray"),
         ),
+        _node_watched(scratch),
     ):
         yield scratch
+
+
+@contextlib.contextmanager
+def _node_watched(scratch: Path) -> Iterator[None]:
+    """Ends this process when one that all of Ray needs has died: Ray would end it too, but after a minute of waiting
+    and with a page of its log. The study's files are whole at any moment, so nothing needs an orderly end."""
+    from ray._private import worker
+
+    node = worker._global_node
+    vital = [info.process for kind in ("raylet", "gcs_server") for info in node.all_processes[kind]]
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(_LOOK_EVERY):
+            if any(process.poll() is not None for process in vital):
+                sys.stdout.flush()
+                print("avtune: a process of Ray's has died, or was killed; the same command continues", file=sys.stderr)
+                sys.stderr.flush()
+                with contextlib.suppress(Exception):
+                    node.kill_all_processes(check_alive=False, allow_graceful=False, wait=True)
+                shutil.rmtree(scratch, ignore_errors=True)
+                os._exit(1)
+
+    thread = threading.Thread(target=watch, name="avtune watches Ray", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()

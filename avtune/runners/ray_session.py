@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from avtune.machine import KEEP_MEMORY
-from avtune.study.folder import private_files
+from avtune.study.files import private_files
 
 SETTINGS = {
     "RAY_AUTH_MODE": "token",

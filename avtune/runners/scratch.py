@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from avtune.study.folder import using
+from avtune.study.files import using
 
 _PREFIX, _OWNER = "avtune-", "owner"
 

@@ -15,7 +15,7 @@ from avtune.data.prepare import Prepared
 from avtune.function_trainer import train_function
 from avtune.lanes.modules import Tensors
 from avtune.lanes.worker import one_line
-from avtune.study.folder import write_bytes
+from avtune.study.files import write_bytes
 from avtune.trainer import Report, train
 from avtune.trial import Trial, TrialFailed
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from avtune.errors import UserError
-from avtune.study.folder import read_lines
+from avtune.study.files import read_lines
 from avtune.study.shape import is_number, is_whole
 
 _STATES = ("COMPLETE", "PRUNED", "FAIL")

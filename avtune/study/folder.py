@@ -1,4 +1,4 @@
-"""The study folder: every file name once, and writes that a kill leaves either undone or done."""
+"""The study folder: every file name once, and who owns it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
-import yaml
-
 from avtune.errors import StorageError, UserError
+from avtune.study.files import private_files, private_opener, read_yaml, sync_folder, to_yaml, using, write_text
 from avtune.study.shape import fitting
 
 _LOCK_TRIES = 5
@@ -26,10 +25,11 @@ _SETTINGS = {
     "space": {"method": str, "search": {"trials": int}},
     "deterministic": bool,
     "code?": {"option": str, "sha256": str},
-    "precision": ("fp32", "bf16"),
+    "precision": ("fp32", "tf32", "bf16"),
     "runner?": str,
     "placement?": str,
     "protocol?": str,
+    "keep?": int,
     "overrides?": [str],
     "changes?": [str],
 }
@@ -64,6 +64,7 @@ class StudyFolder:
         self.scored = root / "scored.jsonl"
         self.repeats = root / "repeats.jsonl"
         self.lanes = root / "lanes"
+        self.checkpoints = root / "checkpoints"
         self.seeds = self.final / "seeds"
 
     @property
@@ -74,6 +75,10 @@ class StudyFolder:
     def lane(self, number: int) -> Path:
         """The state of a running trial, see `runners.lane_files`."""
         return self.lanes / f"{number}.safetensors"
+
+    def checkpoint(self, number: int) -> Path:
+        """The weights of a trial that has trained to its end, see `aggregate.checkpoints`."""
+        return self.checkpoints / f"{number}.safetensors"
 
     def clear_lanes(self, running: Collection[int]) -> None:
         """Deletes the states of all but the running trials, and what a kill left half written."""
@@ -124,7 +129,7 @@ class StudyFolder:
             if self.root.exists():
                 self.root.rmdir()
             os.rename(made, self.root)
-            _sync_folder(self.root.parent)
+            sync_folder(self.root.parent)
         except (OSError, StorageError) as error:
             if made is not None:
                 shutil.rmtree(made, ignore_errors=True)
@@ -151,7 +156,7 @@ class StudyFolder:
             UserError: another process works on the study.
         """
         with using(self.lock):
-            handle = open(self.lock, "a+", opener=_own)  # noqa: SIM115
+            handle = open(self.lock, "a+", opener=private_opener)  # noqa: SIM115
         with handle, private_files():
             if not self._lock(handle):
                 handle.seek(0)
@@ -192,172 +197,5 @@ class StudyFolder:
     def note(self, text: str) -> None:
         """Appends to `log.txt`, each line with the time."""
         stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        with using(self.log), open(self.log, "a", encoding="utf-8", opener=_own) as handle:
+        with using(self.log), open(self.log, "a", encoding="utf-8", opener=private_opener) as handle:
             handle.writelines(f"{stamp} {line}\n" for line in text.rstrip().splitlines())
-
-
-@contextlib.contextmanager
-def private_files() -> Iterator[None]:
-    """Files and folders made in the block, by this process or those that it starts, are for this user only."""
-    before = os.umask(0o077)
-    try:
-        yield
-    finally:
-        os.umask(before)
-
-
-def _own(path: str, flags: int) -> int:
-    """Opens a file that we append to: private when it is new, never one elsewhere that a link leads to, and never one
-    that would keep us waiting."""
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
-
-
-@contextlib.contextmanager
-def using(path: Path, what: str = "written") -> Iterator[None]:
-    """Says in one line what the system has against a file or folder that the block works with.
-
-    Raises:
-        StorageError: the block raised an `OSError`. A `BlockingIOError` (a lock that another holds) passes through.
-    """
-    try:
-        yield
-    except BlockingIOError:
-        raise
-    except OSError as error:
-        raise StorageError(f"{path} cannot be {what}: {error.strerror or error}") from error
-
-
-def to_yaml(value: Any) -> str:
-    """YAML in the order of the dict, as people read it."""
-    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, default_flow_style=False, width=120)
-
-
-def read_yaml(path: Path, *, most: int | None = None) -> Any:
-    """What a YAML file of ours holds.
-
-    Args:
-        most: the largest size in bytes that such a file can have.
-
-    Raises:
-        UserError: it cannot be read.
-    """
-    try:
-        if most is not None and path.stat().st_size > most:
-            raise UserError(f"{path} is larger than {most:,} bytes; it is no file of ours")
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except UserError:
-        raise
-    # PyYAML lets what its constructors raise through, e.g. for a date that is none.
-    except (OSError, yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
-        said = " ".join(str(error).split())[:120] or type(error).__name__
-        raise UserError(f"{path} cannot be read: {said}") from None
-
-
-def write_text(path: Path, text: str) -> None:
-    """Replaces a file so that a kill or a power loss leaves either the old or the new content."""
-    write_bytes(path, text.encode(errors="backslashreplace"))  # half a surrogate pair can come from a damaged file
-
-
-def write_bytes(path: Path, data: bytes, *, private: bool = True) -> None:
-    """As `write_text`, for bytes.
-
-    Args:
-        private: for this user only; else for those whom the user's umask allows.
-
-    Raises:
-        StorageError: it cannot be written; the file is as it was.
-    """
-    with using(path):
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-                file.flush()
-                if not private:
-                    os.fchmod(file.fileno(), 0o666 & ~_umask())
-                os.fsync(file.fileno())
-            os.replace(name, path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-        _sync_folder(path.parent)
-
-
-def _umask() -> int:
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
-
-
-def _sync_folder(folder: Path) -> None:
-    """The names in a folder survive a power loss."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def append_line(path: Path, record: dict[str, Any], *, sync: bool = False) -> None:
-    """Adds one JSON line at the end of the file, whole or not at all.
-
-    Args:
-        sync: also survive a power loss.
-
-    Raises:
-        StorageError: it cannot be written; the file is as it was.
-    """
-    data = (json.dumps(record, separators=(",", ":"), allow_nan=False) + "\n").encode()
-    with using(path):
-        handle = _own(str(path), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-        done = 0
-        try:
-            if os.fstat(handle).st_size == 0:
-                _sync_folder(path.parent)
-            while done < len(data):
-                done += os.write(handle, data[done:])
-            if sync:
-                os.fsync(handle)
-        except OSError:
-            with contextlib.suppress(OSError):
-                os.ftruncate(handle, os.fstat(handle).st_size - done)
-            raise
-        finally:
-            os.close(handle)
-
-
-def read_lines(path: Path, *, repair: bool) -> tuple[list[dict[str, Any]], bool]:
-    """The records of a file of JSON lines, and whether its last line was torn by a kill and is left out.
-
-    Args:
-        repair: cut the torn line off, so that lines can be added. Only for the owner of the study.
-
-    Raises:
-        UserError: a line before the last is damaged, or it is no file.
-    """
-    if not path.exists():
-        return [], False
-    if not path.is_file():
-        raise UserError(f"{path} is no regular file; restore it from a copy")
-    with using(path, "read"):
-        data = path.read_bytes()
-    end = data.rfind(b"\n") + 1
-    torn = end != len(data)
-    if torn and repair:
-        with using(path):
-            os.truncate(path, end)
-    records = []
-    for number, line in enumerate(data[:end].splitlines(), 1):
-        try:
-            record = json.loads(line, parse_constant=_refused)
-            if not isinstance(record, dict):
-                raise ValueError("not a mapping")
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"{path}, line {number} is damaged ({error}); restore the file from a copy") from None
-        records.append(record)
-    return records, torn
-
-
-def _refused(constant: str) -> None:
-    """`NaN` and the like, which `json` reads although JSON has no such thing."""
-    raise ValueError(f"{constant} is no number")

@@ -22,7 +22,7 @@ from avtune.errors import UserError
 from avtune.hyper import Value
 from avtune.seeds import mix
 from avtune.space import Space
-from avtune.study.folder import append_line, using
+from avtune.study.files import append_line, using
 from avtune.study.shape import is_number, is_whole
 from avtune.study.window import Window
 

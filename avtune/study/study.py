@@ -25,7 +25,8 @@ from avtune.seeds import mix
 from avtune.space import Space
 from avtune.study.asha import Asha
 from avtune.study.curves import read_curves
-from avtune.study.folder import StudyFolder, append_line, write_text
+from avtune.study.files import append_line, write_text
+from avtune.study.folder import StudyFolder
 from avtune.study.proposals import Proposals
 from avtune.trial import Trial
 
@@ -95,6 +96,7 @@ class Study:
         space: what is searched, with the settings as run.
         deterministic: see the head of this file.
         precision: of its trials, see `Trial`.
+        checkpoints: trials leave their weights, see `aggregate.checkpoints`.
         listeners: e.g. the progress table and TensorBoard.
     """
 
@@ -105,12 +107,14 @@ class Study:
         *,
         deterministic: bool = False,
         precision: str = "fp32",
+        checkpoints: bool = False,
         listeners: Iterable[Listener] = (),
     ) -> None:
         self.folder = folder
         self.space = space
         self.deterministic = deterministic
         self.precision = precision
+        self._checkpoints = checkpoints
         self.records: list[Record] = []
         self.repaired = False
         self._listeners = list(listeners)
@@ -229,6 +233,7 @@ class Study:
             seed,
             self.space.early_stopping.epochs,
             self.precision,
+            save_to=str(self.folder.checkpoint(number).absolute()) if self._checkpoints else None,
             lane_file=str(self.folder.lane(number).absolute()),  # for processes whose current folder is another
             save_at=self._asha.rungs,
         )

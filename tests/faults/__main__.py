@@ -2,6 +2,7 @@
 
 python -m tests.faults --kills 100
 python -m tests.faults --seed 7        # one story again
+python -m tests.faults --kills 12 --data FILE --space FILE --search-trials 64   # on a dataset of your own, in lanes
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 from fault_search import FAULTS  # noqa: E402
-from fault_story import ENDS_SOON, RUNNERS, Story, tell, undisturbed  # noqa: E402
+from fault_story import ENDS_SOON, RUNNERS, Real, Story, tell, undisturbed  # noqa: E402
 
 from benchmarks import _report  # noqa: E402
 
@@ -29,21 +30,32 @@ def main() -> int:
     parser.add_argument("--per-story", type=int, default=6, metavar="N", help="most kills of a study (6)")
     parser.add_argument("--runner", choices=RUNNERS, help="only this one")
     parser.add_argument("--out", type=Path, default=HERE / "reports", help="folder of the report")
+    parser.add_argument("--data", type=Path, metavar="FILE", help="search this dataset, in lanes (generated clips)")
+    parser.add_argument("--space", type=Path, metavar="FILE", help="with --data: the space")
+    parser.add_argument(
+        "--search-trials", type=int, default=64, metavar="N", help="with --data: trials of a study (64)"
+    )
     given = parser.parse_args()
+    real = None
+    if given.data is not None:
+        if given.space is None:
+            parser.error("--data needs --space")
+        real, given.runner = Real(given.data, given.space, given.search_trials), "lanes"
     parent = Path(tempfile.mkdtemp(prefix="avtune_faults_"))
-    expected = undisturbed(parent)
+    expected = undisturbed(parent) if real is None else {}
     stories: list[Story] = []
     seed = given.first_seed if given.seed is None else given.seed
     while not stories or (given.seed is None and sum(len(story.kills) for story in stories) < given.kills):
         left = given.kills - sum(len(story.kills) for story in stories)
-        story = tell(seed, parent, min(given.per_story, left), expected, runner=given.runner)
+        story = tell(seed, parent, min(given.per_story, left), expected, runner=given.runner, real=real)
         stories.append(story)
         print(_line(story), flush=True)
         seed += 1
-    sections = _sections(stories)
+    sections = _sections(stories, real)
     print(*sections, sep="\n\n")
     if given.seed is None:
-        print(_report.write("faults", "Faults", sections, ["ray", "optuna", "torch"], given.out))
+        name = "faults" if real is None else f"faults-{real.data.stem}"
+        print(_report.write(name, "Faults", sections, ["ray", "optuna", "torch"], given.out))
     return 1 if any(story.problems for story in stories) else 0
 
 
@@ -54,7 +66,7 @@ def _line(story: Story) -> str:
     return text + "".join(f"\n  PROBLEM {problem}\n  see {story.folder}" for problem in story.problems)
 
 
-def _sections(stories: list[Story]) -> list[str]:
+def _sections(stories: list[Story], real: Real | None) -> list[str]:
     kills = [kill for story in stories for kill in story.kills]
     rows = []
     for fault in FAULTS:
@@ -67,6 +79,8 @@ def _sections(stories: list[Story]) -> list[str]:
     rows.append(["all", *each, str(len(kills)), ""])
     head = ["fault", *RUNNERS, "kills", "seconds to its end, median (most)"]
     problems = [(story, problem) for story in stories for problem in story.problems]
+    repeated = [epochs for story in stories for epochs in story.repeated]
+    again = f"{statistics.mean(repeated):.1f} ({max(repeated)})" if repeated else "none"
     same = [story for story in stories if story.deterministic]
     facts = [
         ["studies", str(len(stories))],
@@ -75,11 +89,15 @@ def _sections(stories: list[Story]) -> list[str]:
         ["finished trials lost", str(_count(problems, "lines of the curves", "trials that ended"))],
         ["trials or epochs that count twice", str(_count(problems, "twice"))],
         ["studies damaged", str(_count(problems, "damaged", "has gone"))],
+        ["running trials met in lanes at a kill", str(len(repeated))],
+        ["their epochs on record that were trained again, mean (most)", again],
+        ["of them trained again over more than one rung", str(_count(problems, "goes on from"))],
         ["problems of any kind", str(len(problems))],
     ]
+    what = "generated clips" if real is None else f"{real.data.stem}, {real.trials} trials each"
     told = [f"- seed {story.seed}: {problem}" for story, problem in problems]
     return [
-        "Searches in processes of their own, on generated clips, killed at moments drawn from a seed and continued by "
+        f"Searches in processes of their own, on {what}, killed at moments drawn from a seed and continued by "
         "the same command until they end. A worker is an engine (lanes) or a trial's process (processes); a node is "
         f"Ray's. A signal must end a run in {ENDS_SOON:g} s, with exit code 130 or 143. Times include the end of Ray.",
         _report.table(head, rows),

@@ -14,15 +14,17 @@ from pathlib import Path
 
 import yaml
 from fault_search import Hang, Search, whole_lines
+from safetensors import safe_open
 from toy import write_toy
 
+from avtune.study.asha import Asha
 from avtune.study.folder import StudyFolder
 from avtune.study.status import read_status
 
 RUNNERS = ("lanes", "processes", "inline")
 ENDS_SOON = 30.0
 """Seconds in which a run ends after a signal, start and end of Ray included, on a busy machine of two cores."""
-_PATIENCE = 180.0
+_PATIENCE = 600.0
 _TRIALS = 16
 _SETTINGS = {
     "search.trials": _TRIALS,
@@ -50,7 +52,8 @@ class Kill:
 
 @dataclass
 class Story:
-    """What a story came to. `problems` is empty when nothing was lost, doubled, damaged or different."""
+    """What a story came to. `problems` is empty when nothing was lost, doubled, damaged or different. `repeated`: of
+    each trial that ran in lanes when its driver was killed, the epochs on record that are trained again."""
 
     seed: int
     runner: str
@@ -58,11 +61,23 @@ class Story:
     kills: list[Kill] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     torn: int = 0
+    repeated: list[int] = field(default_factory=list)
     folder: Path | None = None
 
 
-def words(runner: str, *, deterministic: bool) -> list[str]:
+@dataclass(frozen=True)
+class Real:
+    """A dataset and a space to search instead of the generated clips, and how many trials."""
+
+    data: Path
+    space: Path
+    trials: int
+
+
+def words(runner: str, *, deterministic: bool, real: Real | None = None) -> list[str]:
     """The command's further words."""
+    if real is not None:
+        return ["--trials", str(real.trials), "--runner", runner, "--max-failures", "1000"]
     settings = [word for key, value in _SETTINGS.items() for word in ("--set", f"{key}={value}")]
     if runner == "lanes":
         settings += ["--lanes", "3"]
@@ -95,7 +110,14 @@ def outcome(study: Path) -> dict:
 
 
 def tell(
-    seed: int, parent: Path, kills: int, expected: dict, *, runner: str | None = None, faults: Sequence[str] = ()
+    seed: int,
+    parent: Path,
+    kills: int,
+    expected: dict,
+    *,
+    runner: str | None = None,
+    faults: Sequence[str] = (),
+    real: Real | None = None,
 ) -> Story:
     """Runs one story.
 
@@ -106,19 +128,25 @@ def tell(
         expected: what `undisturbed` found.
         runner: instead of the seed's.
         faults: these, in this order, instead of the seed's.
+        real: searched instead; its undisturbed study is not known.
     """
     draw = random.Random(seed)
     drawn = draw.choices(RUNNERS, (4, 3, 2))[0]
-    story = Story(seed, runner or drawn, deterministic=draw.random() < 0.7 or bool(faults))
+    deterministic = (draw.random() < 0.7 or bool(faults)) and real is None
+    story = Story(seed, runner or drawn, deterministic)
     folder = story.folder = Path(tempfile.mkdtemp(dir=parent, prefix=f"story-{seed}-"))
-    write_toy(folder, train=360)
+    if real is None:
+        write_toy(folder, train=360)
+    else:
+        (folder / "toy.h5").symlink_to(real.data.resolve())
+        shutil.copy(real.space, folder / "space.yaml")
     study = folder / "results" / "one"
     planned = list(faults) or _faults(draw, story.runner, kills)
     searches: list[Search] = []
     code = None
     while code != 0 and not story.problems:
         before = whole_lines(study / "curves.jsonl")
-        with Search(folder, words(story.runner, deterministic=story.deterministic)) as search:
+        with Search(folder, words(story.runner, deterministic=story.deterministic, real=real)) as search:
             searches.append(search)
             try:
                 code = _run(search, story, planned, draw)
@@ -126,12 +154,14 @@ def tell(
                 story.problems.append(f"hangs: {hang}")
         if not story.problems:
             story.problems += _checked(study, before)
+        if not story.problems and story.runner == "lanes" and code != 0:
+            story.problems += _behind(study, story)
         if code != 0 and study.exists() and draw.random() < 0.5:
             story.torn += _lose_power(StudyFolder(study), draw)
     for search in searches:
         search.sweep()
     if not story.problems:
-        story.problems += _final(study, story, expected)
+        story.problems += _final(study, story, expected, _TRIALS if real is None else real.trials)
     if not story.problems:
         shutil.rmtree(folder)
         story.folder = None
@@ -201,6 +231,29 @@ def _checked(study: Path, before: list[dict]) -> list[str]:
     return problems
 
 
+def _behind(study: Path, story: Story) -> list[str]:
+    """What is wrong with the states of the trials that were running: one whose state is older than by a rung."""
+    if not (study / "study.yaml").exists():
+        return []
+    stopping = yaml.safe_load((study / "study.yaml").read_text())["space"]["early_stopping"]
+    rungs = Asha(stopping["epochs"], stopping["grace"], stopping["factor"]).rungs
+    lines = whole_lines(study / "curves.jsonl")
+    over = {line["trial"] for line in lines if "state" in line}
+    known = {line["trial"]: line["epoch"] for line in lines if "epoch" in line and line["trial"] not in over}
+    problems = []
+    for number, epoch in known.items():
+        saved = 0
+        path = StudyFolder(study).lane(number)
+        if path.exists():
+            with safe_open(path, framework="pt") as file:
+                saved = int(file.metadata()["epoch"])
+        passed = [rung for rung in rungs if saved < rung <= epoch]
+        if len(passed) > 1:
+            problems.append(f"trial {number} is known to epoch {epoch} and goes on from {saved}: rungs {passed} again")
+        story.repeated.append(epoch - saved if saved <= epoch else epoch)
+    return problems
+
+
 def _lose_power(folder: StudyFolder, draw: random.Random) -> int:
     """What a power loss does: lines that were not synced are lost from some byte on, or a line is torn."""
     done = 0
@@ -221,13 +274,13 @@ def _lose_power(folder: StudyFolder, draw: random.Random) -> int:
     return done
 
 
-def _final(study: Path, story: Story, expected: dict) -> list[str]:
+def _final(study: Path, story: Story, expected: dict, trials: int) -> list[str]:
     """What is wrong with a study that has ended."""
     found = outcome(study)
     problems = [f"{name} is left over" for name in ("lanes", "final/seeds") if (study / name).exists()]
     problems += [f"{path} is left over" for path in study.rglob(".*")]
     ended = sorted(line["trial"] for line in whole_lines(study / "curves.jsonl") if "state" in line)
-    if ended != list(range(_TRIALS)):
+    if ended != list(range(trials)):
         problems.append(f"trials that ended: {ended}")
     if story.deterministic and found != expected:
         rows = zip(found["trials"], expected["trials"], strict=False)

@@ -5,7 +5,17 @@ import pytest
 import torch
 from torch import nn
 
-from avtune.lanes.modules import Dropout, batch_norm, cosine, encoder, init_encoder, init_linear, layer_norm, linear
+from avtune.lanes.modules import (
+    Dropout,
+    batch_norm,
+    cosine,
+    encoder,
+    init_encoder,
+    init_linear,
+    layer_norm,
+    linear,
+    matrix_precision,
+)
 from avtune.lanes.noise import step_keys
 
 L, B, N_IN, H = 3, 7, 5, 6
@@ -48,15 +58,38 @@ def test_linear_is_torch_linear(bias):
 
 def test_layer_norm_is_torch_layer_norm():
     x = torch.randn(L, B, H, requires_grad=True)
-    gain, bias = torch.randn(L, H), torch.randn(L, H)
+    gain, bias = torch.randn(L, H, requires_grad=True), torch.randn(L, H, requires_grad=True)
     ours = layer_norm(x, gain, bias)
-    got = grads_of(ours, x)[0]
+    got = grads_of(ours, x, gain, bias)
     for lane in range(L):
         layer = nn.LayerNorm(H)
-        layer.weight.data, layer.bias.data = gain[lane], bias[lane]
+        layer.weight.data, layer.bias.data = gain[lane].detach(), bias[lane].detach()
         one = x[lane].detach().requires_grad_()
         torch.testing.assert_close(ours[lane], layer(one))
-        torch.testing.assert_close(got[lane], grads_of(layer(one), one)[0])
+        wanted = grads_of(layer(one), one, layer.weight, layer.bias)
+        torch.testing.assert_close([each[lane] for each in got], list(wanted))
+
+
+def test_layer_norm_in_bfloat16_is_torch_layer_norm_up_to_rounding():
+    x, gain, bias = torch.randn(L, B, H), torch.randn(L, H), torch.randn(L, H)
+    exact = grads_of(layer_norm(*(leaves := [t.clone().requires_grad_() for t in (x, gain, bias)])), *leaves)
+    small = x.bfloat16().requires_grad_()
+    params = [t.float().requires_grad_() for t in (gain, bias)]
+    ours = layer_norm(small, *params)
+    assert ours.dtype is torch.bfloat16
+    got = grads_of(ours.float(), small, *params)
+    assert [each.dtype for each in got] == [torch.bfloat16, torch.float32, torch.float32]
+    for rounded, wanted in zip(got, exact, strict=True):
+        assert (rounded - wanted).norm() < 0.03 * wanted.norm()
+
+
+def test_tf32_is_asked_of_products_within_the_block_only():
+    products = torch.backends.cuda.matmul
+    before = products.fp32_precision
+    for name, within in (("tf32", "tf32"), ("fp32", "ieee"), ("bf16", "ieee")):
+        with matrix_precision(name):
+            assert products.fp32_precision == within
+        assert products.fp32_precision == before
 
 
 def test_batch_norm_is_torch_batch_norm_in_training_and_evaluation():

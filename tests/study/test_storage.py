@@ -8,7 +8,8 @@ import pytest
 from test_study import drive, make_space, outcome
 
 from avtune.errors import StorageError
-from avtune.study.folder import StudyFolder, append_line, read_lines, write_bytes, write_text
+from avtune.study.files import append_line, read_lines, write_bytes, write_text
+from avtune.study.folder import StudyFolder
 from avtune.study.study import Study
 
 SAYS = {

@@ -11,7 +11,8 @@ import pytest
 from avtune.errors import UserError
 from avtune.hyper import Hyper
 from avtune.space import parse
-from avtune.study.folder import StudyFolder, read_lines
+from avtune.study.files import read_lines
+from avtune.study.folder import StudyFolder
 from avtune.study.status import read_status
 from avtune.study.study import Study
 

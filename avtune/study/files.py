@@ -1,0 +1,182 @@
+"""Files that a kill leaves either as they were or as they should be, and errors that name them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from avtune.errors import StorageError, UserError
+
+
+@contextlib.contextmanager
+def private_files() -> Iterator[None]:
+    """Files and folders made in the block, by this process or those that it starts, are for this user only."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def private_opener(path: str, flags: int) -> int:
+    """Opens a file that we append to: private when it is new, never one elsewhere that a link leads to, and never one
+    that would keep us waiting."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
+
+
+@contextlib.contextmanager
+def using(path: Path, what: str = "written") -> Iterator[None]:
+    """Says in one line what the system has against a file or folder that the block works with.
+
+    Raises:
+        StorageError: the block raised an `OSError`. A `BlockingIOError` (a lock that another holds) passes through.
+    """
+    try:
+        yield
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        raise StorageError(f"{path} cannot be {what}: {error.strerror or error}") from error
+
+
+def to_yaml(value: Any) -> str:
+    """YAML in the order of the dict, as people read it."""
+    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, default_flow_style=False, width=120)
+
+
+def read_yaml(path: Path, *, most: int | None = None) -> Any:
+    """What a YAML file of ours holds.
+
+    Args:
+        most: the largest size in bytes that such a file can have.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        if most is not None and path.stat().st_size > most:
+            raise UserError(f"{path} is larger than {most:,} bytes; it is no file of ours")
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except UserError:
+        raise
+    # PyYAML lets what its constructors raise through, e.g. for a date that is none.
+    except (OSError, yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
+        said = " ".join(str(error).split())[:120] or type(error).__name__
+        raise UserError(f"{path} cannot be read: {said}") from None
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replaces a file so that a kill or a power loss leaves either the old or the new content."""
+    write_bytes(path, text.encode(errors="backslashreplace"))  # half a surrogate pair can come from a damaged file
+
+
+def write_bytes(path: Path, data: bytes, *, private: bool = True) -> None:
+    """As `write_text`, for bytes.
+
+    Args:
+        private: for this user only; else for those whom the user's umask allows.
+
+    Raises:
+        StorageError: it cannot be written; the file is as it was.
+    """
+    with using(path):
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                if not private:
+                    os.fchmod(file.fileno(), 0o666 & ~_umask())
+                os.fsync(file.fileno())
+            os.replace(name, path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def sync_folder(folder: Path) -> None:
+    """The names in a folder survive a power loss."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def append_line(path: Path, record: dict[str, Any], *, sync: bool = False) -> None:
+    """Adds one JSON line at the end of the file, whole or not at all.
+
+    Args:
+        sync: also survive a power loss.
+
+    Raises:
+        StorageError: it cannot be written; the file is as it was.
+    """
+    data = (json.dumps(record, separators=(",", ":"), allow_nan=False) + "\n").encode()
+    with using(path):
+        handle = private_opener(str(path), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        done = 0
+        try:
+            if os.fstat(handle).st_size == 0:
+                sync_folder(path.parent)
+            while done < len(data):
+                done += os.write(handle, data[done:])
+            if sync:
+                os.fsync(handle)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.ftruncate(handle, os.fstat(handle).st_size - done)
+            raise
+        finally:
+            os.close(handle)
+
+
+def read_lines(path: Path, *, repair: bool) -> tuple[list[dict[str, Any]], bool]:
+    """The records of a file of JSON lines, and whether its last line was torn by a kill and is left out.
+
+    Args:
+        repair: cut the torn line off, so that lines can be added. Only for the owner of the study.
+
+    Raises:
+        UserError: a line before the last is damaged, or it is no file.
+    """
+    if not path.exists():
+        return [], False
+    if not path.is_file():
+        raise UserError(f"{path} is no regular file; restore it from a copy")
+    with using(path, "read"):
+        data = path.read_bytes()
+    end = data.rfind(b"\n") + 1
+    torn = end != len(data)
+    if torn and repair:
+        with using(path):
+            os.truncate(path, end)
+    records = []
+    for number, line in enumerate(data[:end].splitlines(), 1):
+        try:
+            record = json.loads(line, parse_constant=_refused)
+            if not isinstance(record, dict):
+                raise ValueError("not a mapping")
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"{path}, line {number} is damaged ({error}); restore the file from a copy") from None
+        records.append(record)
+    return records, torn
+
+
+def _refused(constant: str) -> None:
+    """`NaN` and the like, which `json` reads although JSON has no such thing."""
+    raise ValueError(f"{constant} is no number")
