@@ -440,3 +440,12 @@ def test_every_method_has_a_space():
         assert space.axes, "something is searched"
     widths = {name: space.fixed.get("hidden_dim") for name, space in spaces.items()}
     assert widths["psd"] == widths["triplet"] == widths["hard_triplet"] == widths["aadml"] == widths["two_stage"]
+
+
+def test_a_method_of_the_users_own_gets_a_row(workplace, capsys):
+    write_toy(workplace)
+    printed = call(capsys, *words(workplace, methods="own_method:CrossContrast,cca"))
+    assert "own_method:CrossContrast" in printed
+    assert {row["method"] for row in csv_rows(workplace)} == {"own_method:CrossContrast", "cca"}
+    assert (workplace / "results" / "b" / "own_method-CrossContrast" / "final" / "model.safetensors").is_file()
+    assert "leaderboard" in call(capsys, *words(workplace, methods="own_method:CrossContrast,cca"))

@@ -38,7 +38,7 @@ class BenchFolder:
         return self.bench_yaml.is_file()
 
     def study(self, method: str) -> StudyFolder:
-        return StudyFolder(self.root / method)
+        return StudyFolder(self.root / method.replace(":", "-"))
 
     def create(self, settings: dict[str, Any]) -> None:
         """Makes the folder. It appears under its name only with `bench.yaml` in it.

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from avtune import spaces
 from avtune.errors import UserError, choices, did_you_mean
 from avtune.methods import METHODS, get, hypers_of
 from avtune.methods._closed_form import ClosedForm
@@ -78,11 +79,13 @@ def spaces_of(methods: str | None, given: Sequence[str], rules: Rules) -> dict[s
         files[method] = file
     made = {}
     for name in chosen:
-        if name not in files and name not in names():
-            raise UserError(f"no space is called {name!r}; give one with --space {name}=FILE")
-        space = load(files.get(name, name), hypers_of=hypers_of, method_names=METHODS)
+        space_file = files.get(name, name if name in names() else None)
+        if space_file is not None:
+            space = load(space_file, hypers_of=hypers_of, method_names=METHODS)
+        else:  # of a method of the user's own
+            space = spaces.chosen(None, name)
         if space.method != name:
-            raise UserError(f"the space {files.get(name, name)!r} is one of {space.method}, not of {name}")
+            raise UserError(f"the space {space_file!r} is one of {space.method}, not of {name}")
         made[name] = rules.applied(space)
     return made
 
