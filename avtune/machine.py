@@ -18,13 +18,6 @@ from avtune import __version__
 from avtune.errors import UserError
 from avtune.runners._base import Cluster, Slots
 
-KEEP_MEMORY = (
-    "GLIBC_TUNABLES",
-    "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=8589934592",
-)
-"""Environment variable and value for processes that train on a CPU. By default the C library gives large blocks back to
-the system when they are freed and gets them anew, page by page, with every operation: 10 to 15 % of the time that many
-lanes take. So: keep them, in huge pages where the system has them."""
 _PACKAGES = ("torch", "ray", "optuna", "numpy", "scipy", "scikit-learn", "h5py", "safetensors", "tensorboard")
 # What a worker process with torch, its data and its weights takes; measured 376 MB resident without data.
 _BYTES_A_SLOT = 1 << 30

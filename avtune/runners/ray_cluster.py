@@ -9,9 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from avtune.errors import UserError
-from avtune.machine import KEEP_MEMORY
 from avtune.runners._base import Cluster
-from avtune.runners.ray_session import SETTINGS, ray_session
+from avtune.runners.ray_session import KEEP_MEMORY, SETTINGS, ray_session
 from avtune.runners.scratch import scratch_folder
 
 

@@ -16,7 +16,6 @@ import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from avtune.machine import KEEP_MEMORY
 from avtune.study.files import private_files
 
 SETTINGS = {
@@ -42,6 +41,14 @@ SETTINGS = {
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
 }
 """Environment of the driver and, in a cluster, of its workers."""
+
+KEEP_MEMORY = (
+    "GLIBC_TUNABLES",
+    "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=8589934592",
+)
+"""Environment variable and value for processes that train on a CPU. By default the C library gives large blocks back to
+the system when they are freed and gets them anew, page by page, with every operation: 10 to 15 % of the time that many
+lanes take. So: keep them, in huge pages where the system has them."""
 
 
 @contextlib.contextmanager
