@@ -50,7 +50,7 @@ bench: $(CLAIMS:%=bench-%)
 bench-%: benchmarks/%.py $(VENV)/.bench-installed
 	$(BIN)/python -m benchmarks.$* $(BENCH_ARGS)
 
-# Searches killed at random moments, 100 times: minutes. FAULTS_ARGS="--seed 7" tells one story again.
+# Searches killed at random moments, 100 times: half an hour. FAULTS_ARGS="--seed 7" tells one story again.
 FAULTS_ARGS ?=
 faults: setup
 	$(BIN)/python -m tests.faults $(FAULTS_ARGS)

@@ -8,9 +8,12 @@ python -m tests.faults --kills 12 --data FILE --space FILE --search-trials 64   
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 import sys
 import tempfile
+from collections.abc import Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -28,6 +31,7 @@ def main() -> int:
     parser.add_argument("--first-seed", type=int, default=1, metavar="N", help="of the first story (1)")
     parser.add_argument("--seed", type=int, metavar="N", help="only the story with this seed")
     parser.add_argument("--per-story", type=int, default=6, metavar="N", help="most kills of a study (6)")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="studies at a time (1)")
     parser.add_argument("--runner", choices=RUNNERS, help="only this one")
     parser.add_argument("--out", type=Path, default=HERE / "reports", help="folder of the report")
     parser.add_argument("--data", type=Path, metavar="FILE", help="search this dataset, in lanes (generated clips)")
@@ -43,20 +47,38 @@ def main() -> int:
         real, given.runner = Real(given.data, given.space, given.search_trials), "lanes"
     parent = Path(tempfile.mkdtemp(prefix="avtune_faults_"))
     expected = undisturbed(parent) if real is None else {}
-    stories: list[Story] = []
-    seed = given.first_seed if given.seed is None else given.seed
-    while not stories or (given.seed is None and sum(len(story.kills) for story in stories) < given.kills):
-        left = given.kills - sum(len(story.kills) for story in stories)
-        story = tell(seed, parent, min(given.per_story, left), expected, runner=given.runner, real=real)
-        stories.append(story)
-        print(_line(story), flush=True)
-        seed += 1
+    if given.seed is not None:
+        stories = _told([given.seed], given, expected, parent, real)
+    else:
+        stories = _told(itertools.count(given.first_seed), given, expected, parent, real)
     sections = _sections(stories, real)
     print(*sections, sep="\n\n")
     if given.seed is None:
         name = "faults" if real is None else f"faults-{real.data.stem}"
         print(_report.write(name, "Faults", sections, ["ray", "optuna", "torch"], given.out))
     return 1 if any(story.problems for story in stories) else 0
+
+
+def _told(
+    seeds: Iterable[int], given: argparse.Namespace, expected: dict, parent: Path, real: Real | None
+) -> list[Story]:
+    """The stories of the seeds, `given.jobs` at a time, until there are kills enough or no more seeds."""
+    stories: list[Story] = []
+    running: set[Future[Story]] = set()
+    left = iter(seeds)
+    with ThreadPoolExecutor(given.jobs) as pool:
+        while True:
+            missing = given.kills - sum(len(story.kills) for story in stories) - given.per_story * len(running)
+            if missing > 0 and len(running) < given.jobs and (seed := next(left, None)) is not None:
+                most = min(given.per_story, missing)
+                running.add(pool.submit(tell, seed, parent, most, expected, runner=given.runner, real=real))
+                continue
+            if not running:
+                return stories
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                running.remove(future)
+                stories.append(future.result())
+                print(_line(stories[-1]), flush=True)
 
 
 def _line(story: Story) -> str:
