@@ -178,7 +178,7 @@ def _commit() -> str:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
     try:
-        commit, changes = git("rev-parse", "--short", "HEAD"), git("status", "--porcelain", "avtune", "benchmarks")
+        commit, changes = git("rev-parse", "--short", "HEAD"), git("status", "--porcelain", "avtune", "benchmarks/*.py")
     except (OSError, subprocess.CalledProcessError):
         return "no commit known"
     return f"commit {commit}{' and changes' if changes else ''}"
