@@ -34,23 +34,12 @@ from avtune.space import Space, load
 from avtune.study import window
 from avtune.study.folder import StudyFolder
 from avtune.study.study import Record, Study
-from benchmarks import _measure, _report
+from benchmarks import _measure, _report, _tiny
 
 SIDES = ("avtune", "avtune, random", "ray, reuse_actors", "ray")
 SIZES = (100, 1_000, 10_000)
 STEPS = {"ask": "suggestion", "report": "report", "stop": "stop decision", "tell": "end of a trial"}
 RUNNING = 32
-SPACE = """
-method: triplet
-space:
-  margin: {type: float, low: 0.1, high: 1.0}
-  lr: {type: float, low: 1e-3, high: 1e-1, log: true}
-  hidden_dim: 8
-  embedding_dim: 4
-  batch_size: 8
-early_stopping: {epochs: 1, grace: 1}
-validation: {fraction: 0.25}
-"""
 
 
 def main() -> None:
@@ -245,30 +234,17 @@ class _Ends:
 
 
 def _avtune(sampler: str, trials: int) -> float:
-    from avtune.data import from_arrays
-    from avtune.data.prepare import for_search
-    from avtune.methods import METHODS, hypers_of
     from avtune.runners import tune_lanes
     from avtune.runners._base import Slots
 
-    rng = np.random.default_rng(0)
-    arrays: dict[str, np.ndarray] = {}
-    for split, rows in (("train", 32), ("test", 8)):
-        arrays[f"lab_{split}"] = np.arange(rows) % 4
-        for view, width in (("audio", 6), ("visual", 10)):
-            arrays[f"{view}_{split}"] = rng.normal(size=(rows, width)).astype(np.float32)
-    folds = for_search(from_arrays(arrays, name="tiny", source="generated"), fraction=0.25, folds=None, seed=0)
     with tempfile.TemporaryDirectory() as scratch:
-        file = Path(scratch) / "tiny.yaml"
-        file.write_text(SPACE)
-        settings = [f"search.trials={trials}", f"search.sampler={sampler}"]
-        space = load(str(file), hypers_of=hypers_of, method_names=METHODS, overrides=settings)
+        space = _tiny.space(Path(scratch), search__trials=trials, search__sampler=sampler)
         folder = StudyFolder(Path(scratch) / "study")
         folder.create({"format": 1, "space": space.as_dict()}, {})
         ends = _Ends()
         study = Study(folder, space, listeners=[ends])
         with tune_lanes.opened(Slots(count=2, gpus=0, threads=1, lanes=RUNNING // 2), 1 << 20) as run:
-            run(study, folds)
+            run(study, _tiny.folds())
         study.close()
     assert len(ends.times) == trials
     return _rate(ends.times)
