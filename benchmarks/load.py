@@ -37,7 +37,7 @@ def main() -> None:
     if given.study:
         print(json.dumps(_opened(given.study)))
         return
-    trials = max(ENGINES * LANES, (given.epochs if not given.quick else 1280) // (EPOCHS if not given.quick else 10))
+    trials = max(ENGINES * LANES, (given.epochs if not given.quick else 640) // (EPOCHS if not given.quick else 10))
     with tempfile.TemporaryDirectory() as scratch:
         rows, seconds = _run(Path(scratch), trials, 10 if given.quick else EPOCHS)
         command = [sys.executable, "-m", "benchmarks.load", "--study", str(Path(scratch) / "study")]

@@ -216,6 +216,7 @@ def test_every_lane_has_a_configuration_of_its_own() -> None:
             ["| suggestion |", "| stop decision |", "| opening it |", *(f"| {side} |" for side in driver.SIDES)],
             marks=pytest.mark.ray,
         ),
+        pytest.param("load", ["| 640 |", "epochs a second", "The finished study alone"], marks=pytest.mark.ray),
     ],
 )
 def test_quick_run_writes_a_dated_report(claim, words, tmp_path) -> None:
