@@ -149,7 +149,7 @@ def tell(
         with Search(folder, words(story.runner, deterministic=story.deterministic, real=real)) as search:
             searches.append(search)
             try:
-                code = _run(search, story, planned, draw)
+                code = _run(search, story, planned, draw, most=40 if real is None else 200)
             except Hang as hang:
                 story.problems.append(f"hangs: {hang}")
         if not story.problems:
@@ -175,11 +175,12 @@ def _faults(draw: random.Random, runner: str, kills: int) -> list[str]:
     return draw.choices(list(faults), list(faults.values()), k=kills)
 
 
-def _run(search: Search, story: Story, planned: list[str], draw: random.Random) -> int:
-    """Does planned faults to a run until one ends it, or it ends by itself; returns its exit code."""
+def _run(search: Search, story: Story, planned: list[str], draw: random.Random, *, most: int) -> int:
+    """Does planned faults to a run until one ends it, or it ends by itself; returns its exit code. `most`: new lines in
+    the study's files before a fault."""
     while planned:
         by_time = draw.random() < 0.25
-        lines, seconds = (None, draw.uniform(0.2, 9.0)) if by_time else (draw.randint(1, 40), draw.uniform(0, 0.3))
+        lines, seconds = (None, draw.uniform(0.2, 9.0)) if by_time else (draw.randint(1, most), draw.uniform(0, 0.3))
         fault = planned[0]
         if not search.until(lines, seconds, _PATIENCE):
             break
