@@ -22,11 +22,15 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: setup
 	$(BIN)/avtune search demo
 
+# Files are spread over the cores; tests that start Ray, which takes them all, come one after the other.
+SPREAD := -n auto --dist loadfile
+
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not ray" $(SPREAD)
+	$(BIN)/python -m pytest -m ray
 
 test-fast: setup
-	$(BIN)/python -m pytest -m "not ray and not slow"
+	$(BIN)/python -m pytest -m "not ray and not slow" $(SPREAD)
 
 check: setup
 	$(BIN)/ruff check .

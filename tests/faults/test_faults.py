@@ -9,7 +9,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reas
 
 FAULTS = {
     "inline": ["driver SIGKILL", "driver SIGTERM"],
-    "processes": ["worker SIGKILL", "driver SIGKILL"],
+    "processes": ["driver SIGKILL"],
     "lanes": ["worker SIGKILL", "node SIGKILL", "driver SIGKILL"],
 }
 
