@@ -22,12 +22,11 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: setup
 	$(BIN)/avtune search demo
 
-# Files are spread over the cores; tests that start Ray, which takes them all, come one after the other.
+# The files of tests are spread over the cores.
 SPREAD := -n auto --dist loadfile
 
 test: setup
-	$(BIN)/python -m pytest -m "not ray" $(SPREAD)
-	$(BIN)/python -m pytest -m ray
+	$(BIN)/python -m pytest $(SPREAD)
 
 test-fast: setup
 	$(BIN)/python -m pytest -m "not ray and not slow" $(SPREAD)
