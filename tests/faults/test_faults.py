@@ -8,7 +8,6 @@ from fault_story import tell, undisturbed
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="looks at processes through /proc")]
 
 FAULTS = {
-    "inline": ["driver SIGKILL", "driver SIGTERM"],
     "processes": ["driver SIGKILL"],
     "lanes": ["worker SIGKILL", "node SIGKILL", "driver SIGKILL"],
 }
@@ -22,7 +21,6 @@ def expected(tmp_path_factory):
 @pytest.mark.parametrize(
     ("runner", "seed"),
     [
-        ("inline", 1),
         pytest.param("processes", 2, marks=pytest.mark.ray),
         pytest.param("lanes", 3, marks=pytest.mark.ray),
     ],
