@@ -1,4 +1,8 @@
-"""The verbs: parse, call, print. Exit codes: 0 done, 1 our mistake, 2 the user's, 130 and 143 interrupted."""
+"""The verbs: parse, call, print. Exit codes: 0 done, 1 our mistake, 2 the user's, 130 and 143 interrupted.
+
+Long: a short function for each verb that works on a study, and what they share; those that only look up are in
+`cli_lookups`.
+"""
 
 from __future__ import annotations
 

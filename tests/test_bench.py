@@ -1,4 +1,5 @@
-"""`avtune bench` on a toy dataset, in this process and without Ray."""
+"""`avtune bench` on a toy dataset, in this process and without Ray. Long: one finished bench, made once, serves most of
+its tests."""
 
 import csv
 import html
