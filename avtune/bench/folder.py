@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from avtune.errors import StorageError, UserError
+from avtune.errors import UserError
 from avtune.search import open_space
 from avtune.space import Space
-from avtune.study.files import read_yaml, to_yaml, write_text
+from avtune.study.files import make_folder, read_yaml, to_yaml
 from avtune.study.folder import StudyFolder
 
 FORMAT = 1
@@ -46,21 +43,7 @@ class BenchFolder:
         Raises:
             UserError: the folder exists and holds something else, or cannot be written.
         """
-        if self.root.exists() and (not self.root.is_dir() or any(self.root.iterdir())):
-            raise UserError(
-                f"{self.root} exists and is no bench (it has no bench.yaml); choose another --name, or move it away"
-            )
-        made: Path | None = None
-        try:
-            self.root.parent.mkdir(parents=True, exist_ok=True)
-            made = Path(tempfile.mkdtemp(dir=self.root.parent, prefix=f".{self.root.name}-"))
-            write_text(made / self.bench_yaml.name, to_yaml(settings))
-            os.rename(made, self.root)
-        except (OSError, StorageError) as error:
-            if made is not None:
-                shutil.rmtree(made, ignore_errors=True)
-            why = (error.strerror if isinstance(error, OSError) else None) or error
-            raise StorageError(f"{self.root} cannot be made: {why}; choose another --results") from None
+        make_folder(self.root, "bench", {self.bench_yaml.name: to_yaml(settings)})
 
     def settings(self) -> dict[str, Any]:
         """What `bench.yaml` says.

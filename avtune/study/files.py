@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,37 @@ def _umask() -> int:
     mask = os.umask(0o077)
     os.umask(mask)
     return mask
+
+
+def make_folder(root: Path, kind: str, files: Mapping[str, str]) -> None:
+    """Makes a folder with text files in it; it appears under its name with all of them.
+
+    Args:
+        kind: what it is, for messages, e.g. `study`.
+        files: texts by name; the last one is what makes a folder one of its kind.
+
+    Raises:
+        UserError: the folder exists and holds something else.
+        StorageError: it cannot be written.
+    """
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        marker = list(files)[-1]
+        raise UserError(f"{root} exists and is no {kind} (it has no {marker}); choose another --name, or move it away")
+    made: Path | None = None
+    try:
+        root.parent.mkdir(parents=True, exist_ok=True)
+        made = Path(tempfile.mkdtemp(dir=root.parent, prefix=f".{root.name}-"))
+        for name, text in files.items():
+            write_text(made / name, text)
+        if root.exists():
+            root.rmdir()
+        os.rename(made, root)
+        sync_folder(root.parent)
+    except (OSError, StorageError) as error:
+        if made is not None:
+            shutil.rmtree(made, ignore_errors=True)
+        why = (error.strerror if isinstance(error, OSError) else None) or error
+        raise StorageError(f"{root} cannot be made: {why}; choose another --results") from None
 
 
 def sync_folder(folder: Path) -> None:

@@ -6,16 +6,21 @@ import contextlib
 import fcntl
 import json
 import os
-import shutil
-import tempfile
 import time
 from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
-from avtune.errors import StorageError, UserError
-from avtune.study.files import private_files, private_opener, read_yaml, sync_folder, to_yaml, using, write_text
+from avtune.errors import UserError
+from avtune.study.files import (
+    make_folder,
+    private_files,
+    private_opener,
+    read_yaml,
+    to_yaml,
+    using,
+)
 from avtune.study.shape import fitting
 
 _LOCK_TRIES = 5
@@ -115,26 +120,11 @@ class StudyFolder:
         Raises:
             UserError: the folder exists and holds something else, or cannot be written.
         """
-        if self.root.exists() and (not self.root.is_dir() or any(self.root.iterdir())):
-            raise UserError(
-                f"{self.root} exists and is no study (it has no study.yaml); choose another --name, or move it away"
-            )
-        made: Path | None = None
-        try:
-            self.root.parent.mkdir(parents=True, exist_ok=True)
-            made = Path(tempfile.mkdtemp(dir=self.root.parent, prefix=f".{self.root.name}-"))
-            new = StudyFolder(made)
-            write_text(new.environment_json, json.dumps(environment, indent=2) + "\n")
-            write_text(new.study_yaml, to_yaml(settings))
-            if self.root.exists():
-                self.root.rmdir()
-            os.rename(made, self.root)
-            sync_folder(self.root.parent)
-        except (OSError, StorageError) as error:
-            if made is not None:
-                shutil.rmtree(made, ignore_errors=True)
-            why = (error.strerror if isinstance(error, OSError) else None) or error
-            raise StorageError(f"{self.root} cannot be made: {why}; choose another --results") from None
+        files = {
+            self.environment_json.name: json.dumps(environment, indent=2) + "\n",
+            self.study_yaml.name: to_yaml(settings),
+        }
+        make_folder(self.root, "study", files)
 
     def settings(self) -> dict[str, Any]:
         """What `study.yaml` says.
