@@ -253,8 +253,10 @@ def _avtune(sampler: str, trials: int) -> float:
 def _ray(reuse_actors: bool, trials: int) -> float:
     if reuse_actors:  # it hangs where a trial takes longer than this to leave (2 s)
         os.environ["TUNE_FUNCTION_THREAD_TIMEOUT_S"] = "600"
+    import ray
     from ray import tune
 
+    ray.init(address="local")  # not a cluster that happens to run on this machine
     ends: list[float] = []
 
     class Ends(tune.Callback):  # type: ignore[misc]

@@ -144,9 +144,12 @@ def _objective(config: dict[str, Any], space: Any, folds: Any, report: Callable[
 
 
 def _ray(given: argparse.Namespace) -> dict[str, float]:
+    import ray
     from ray import tune
     from ray.tune.schedulers import ASHAScheduler
     from ray.tune.search.optuna import OptunaSearch
+
+    ray.init(address="local")  # not a cluster that happens to run on this machine
 
     space = _space(given)
     stopping = space.early_stopping
