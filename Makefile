@@ -22,8 +22,9 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: setup
 	$(BIN)/avtune search demo
 
-# The files of tests are spread over the cores.
-SPREAD := -n auto --dist loadfile
+# The tests are spread over the cores, and one more of them than cores: those with Ray mostly wait for it.
+WORKERS ?= $(shell $(PYTHON) -c "import os; print(os.cpu_count() + 1)")
+SPREAD = -n $(WORKERS) --dist worksteal
 
 test: setup
 	$(BIN)/python -m pytest $(SPREAD)

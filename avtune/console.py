@@ -218,7 +218,7 @@ class Progress:
         best = ""
         if self._best is not None and self._best.best_value is not None:
             best = f"  best {self._best.best_value:.4f} (trial {self._best.number})"
-        epochs = max(record.values)
+        epochs = record.values.last
         return (
             f"{at} trial {record.number:<4} {_STATES[record.state]:<8} after {epochs:>3} epochs  "
             f"val MAP {record.best_value:.4f} (epoch {record.best_epoch}){best}"
@@ -240,7 +240,7 @@ class Progress:
         for name in ("trial", "epoch", "val MAP", "best", "configuration"):
             grid.add_column(name, no_wrap=True)
         for record in list(self._running.values())[-20:]:
-            last = max(record.values, default=0)
+            last = record.values.last
             grid.add_row(
                 str(record.number),
                 f"{last}/{record.trial.epochs}",

@@ -12,6 +12,7 @@ from avtune.aggregate.checkpoints import Checkpoints
 from avtune.aggregate.model import load_model
 from avtune.data.prepare import for_search
 from avtune.search import open_space
+from avtune.study.curve import Curve
 from avtune.study.folder import StudyFolder
 from avtune.study.study import Record, Study
 from avtune.trainer import train
@@ -81,7 +82,7 @@ def test_the_disk_holds_as_many_as_asked_for(tmp_path):
     for number, value in enumerate(values):
         folder.checkpoint(number).write_bytes(b"weights")
         state = "PRUNED" if number == 1 else "COMPLETE"
-        checkpoints.ended(Record(Trial(number, "triplet", {}, 0, 1), state=state, values={1: value}))
+        checkpoints.ended(Record(Trial(number, "triplet", {}, 0, 1), state=state, values=Curve([value])))
         assert len(list(folder.checkpoints.iterdir())) <= 3
     assert sorted(path.name for path in folder.checkpoints.iterdir()) == [f"{n}.safetensors" for n in (3, 4, 6)]
 

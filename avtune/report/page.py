@@ -92,7 +92,7 @@ def page(study: Study, metrics: Mapping[str, Any] | None, best: Mapping[str, Any
             [
                 r.number,
                 r.state,
-                max(r.values, default=0),
+                r.values.last,
                 r.best_epoch if r.best_epoch is not None else "",
                 f"{r.best_value:.4f}" if r.best_value is not None else r.reason,
                 *(short(r.trial.config[name]) for name in axes),

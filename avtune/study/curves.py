@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from avtune.errors import UserError
-from avtune.study.files import read_lines
+from avtune.study.files import stream_lines
 from avtune.study.shape import is_number, is_whole
 
 _STATES = ("COMPLETE", "PRUNED", "FAIL")
 
 
-def read_curves(path: Path, *, repair: bool) -> tuple[list[dict[str, Any]], bool]:
+def read_curves(path: Path, *, repair: bool) -> tuple[Iterator[dict[str, Any]], bool]:
     """The lines, in the order in which they were written, and whether the last one was torn by a kill and is left out.
 
     The epochs of a trial come one after the other from 1, then its end and nothing more; a stopped trial's end may
@@ -22,16 +23,20 @@ def read_curves(path: Path, *, repair: bool) -> tuple[list[dict[str, Any]], bool
         repair: as in `read_lines`.
 
     Raises:
-        UserError: a line is not as it should be; names it.
+        UserError: a line is not as it should be (found when the iterator comes to it); names it.
     """
-    lines, torn = read_lines(path, repair=repair)
+    lines, torn = stream_lines(path, repair=repair)
+    return _checked(path, lines), torn
+
+
+def _checked(path: Path, lines: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     last: dict[int, int] = {}
     ended: set[int] = set()
     for number, line in enumerate(lines, 1):
         wrong = _wrong(line, last, ended)
         if wrong is not None:
             raise UserError(f"{path}, line {number} is damaged ({wrong}); restore the file from a copy")
-    return lines, torn
+        yield line
 
 
 def _wrong(line: dict[str, Any], last: dict[int, int], ended: set[int]) -> str | None:

@@ -186,27 +186,53 @@ def read_lines(path: Path, *, repair: bool) -> tuple[list[dict[str, Any]], bool]
     Raises:
         UserError: a line before the last is damaged, or it is no file.
     """
+    records, torn = stream_lines(path, repair=repair)
+    return list(records), torn
+
+
+def stream_lines(path: Path, *, repair: bool) -> tuple[Iterator[dict[str, Any]], bool]:
+    """As `read_lines`, in the memory of a line: a damaged one is found when the iterator comes to it."""
     if not path.exists():
-        return [], False
+        return iter(()), False
     if not path.is_file():
         raise UserError(f"{path} is no regular file; restore it from a copy")
     with using(path, "read"):
-        data = path.read_bytes()
-    end = data.rfind(b"\n") + 1
-    torn = end != len(data)
+        size, end = path.stat().st_size, _end_of_lines(path)
+    torn = end != size
     if torn and repair:
         with using(path):
             os.truncate(path, end)
-    records = []
-    for number, line in enumerate(data[:end].splitlines(), 1):
-        try:
-            record = json.loads(line, parse_constant=_refused)
-            if not isinstance(record, dict):
-                raise ValueError("not a mapping")
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"{path}, line {number} is damaged ({error}); restore the file from a copy") from None
-        records.append(record)
-    return records, torn
+    return _records(path, end), torn
+
+
+def _end_of_lines(path: Path, block: int = 1 << 16) -> int:
+    """How many bytes the whole lines take."""
+    with path.open("rb") as file:
+        at = file.seek(0, os.SEEK_END)
+        while at > 0:
+            start = max(0, at - block)
+            file.seek(start)
+            newline = file.read(at - start).rfind(b"\n")
+            if newline >= 0:
+                return start + newline + 1
+            at = start
+    return 0
+
+
+def _records(path: Path, end: int) -> Iterator[dict[str, Any]]:
+    with using(path, "read"), path.open("rb") as file:
+        seen = 0
+        for number, line in enumerate(file, 1):
+            seen += len(line)
+            if seen > end:  # the torn one, or one that was added since
+                return
+            try:
+                record = json.loads(line, parse_constant=_refused)
+                if not isinstance(record, dict):
+                    raise ValueError("not a mapping")
+            except (ValueError, RecursionError) as error:
+                raise UserError(f"{path}, line {number} is damaged ({error}); restore the file from a copy") from None
+            yield record
 
 
 def _refused(constant: str) -> None:

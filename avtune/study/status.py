@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from avtune.study.curve import Curve
 from avtune.study.curves import read_curves
 from avtune.study.folder import StudyFolder
 
@@ -21,28 +22,28 @@ def read_status(folder: StudyFolder) -> dict[str, Any]:
     settings = folder.settings()
     lines, _ = read_curves(folder.curves, repair=False)
     states: dict[int, str] = {}
-    last: dict[int, int] = {}
-    epochs: list[dict[str, Any]] = []
+    values: dict[int, Curve] = {}
+    epochs, seconds = 0, 0.0
     for line in lines:
-        states.setdefault(line["trial"], "RUNNING")
+        trial = line["trial"]
+        states.setdefault(trial, "RUNNING")
+        curve = values.setdefault(trial, Curve())
         if "epoch" in line:
-            epochs.append(line)
+            curve.add(line["epoch"], line["val_map"])
+            epochs += 1
+            seconds += line.get("seconds", 0.0)
         else:
-            states[line["trial"]] = line["state"]
-            last[line["trial"]] = line["epochs"]
-    counted = [
-        line
-        for line in epochs
-        if line["epoch"] <= last.get(line["trial"], line["epoch"]) and states[line["trial"]] != "FAIL"
-    ]
-    best = max(counted, key=lambda line: (line["val_map"], -line["trial"], -line["epoch"]), default=None)
+            states[trial] = line["state"]
+            curve.cut(line["epochs"])
+    counted = [(curve.best_until(curve.last), -trial) for trial, curve in values.items() if states[trial] != "FAIL"]
+    best = max(((value, trial) for value, trial in counted if value is not None), default=None)
     return {
         "study": folder.root.name,
         "dataset": settings["dataset"]["name"],
         "method": settings["space"]["method"],
         "trials": settings["space"]["search"]["trials"],
         "states": {state: list(states.values()).count(state) for state in ("COMPLETE", "PRUNED", "FAIL", "RUNNING")},
-        "epochs": len(epochs),
-        "seconds": round(sum(line.get("seconds", 0.0) for line in epochs), 3),
-        "best": best and {"trial": best["trial"], "epoch": best["epoch"], "val_map": best["val_map"]},
+        "epochs": epochs,
+        "seconds": round(seconds, 3),
+        "best": best and {"trial": -best[1], "epoch": values[-best[1]].best_epoch, "val_map": best[0]},
     }

@@ -14,6 +14,7 @@ import csv
 import io
 import math
 import time
+from array import array
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -24,6 +25,7 @@ from avtune.hyper import Value
 from avtune.seeds import mix
 from avtune.space import Space
 from avtune.study.asha import Asha
+from avtune.study.curve import Curve
 from avtune.study.curves import read_curves
 from avtune.study.files import append_line, write_text
 from avtune.study.folder import StudyFolder
@@ -49,10 +51,10 @@ class Record:
 
     trial: Trial
     state: State = "RUNNING"
-    values: dict[int, float] = field(default_factory=dict)
+    values: Curve = field(default_factory=Curve)
     seconds: float = 0.0
     reason: str = ""
-    _seconds: dict[int, float] = field(default_factory=dict)  # of each epoch, until the end
+    _seconds: array[float] = field(default_factory=lambda: array("d"))  # of each epoch, until the end
     _decided: int = 0  # rungs decided so far
     _stopped_at: int | None = None  # the rung epoch that stopped it
     _left: bool = False  # its training has ended, by itself or not
@@ -64,20 +66,16 @@ class Record:
     @property
     def best_epoch(self) -> int | None:
         """The first epoch with the highest validation MAP."""
-        return max(self.values, key=lambda epoch: (self.values[epoch], -epoch)) if self.values else None
+        return self.values.best_epoch
 
     @property
     def best_value(self) -> float | None:
-        return max(self.values.values(), default=None)
-
-    def best_until(self, epoch: int) -> float | None:
-        """The highest validation MAP up to that epoch."""
-        return max((value for at, value in self.values.items() if at <= epoch), default=None)
+        return self.values.best_until(self.values.last)
 
     def _cut(self, epoch: int) -> None:
-        self.values = {at: value for at, value in self.values.items() if at <= epoch}
-        self._seconds = {at: value for at, value in self._seconds.items() if at <= epoch}
-        self.seconds = sum(self._seconds.values())
+        self.values.cut(epoch)
+        del self._seconds[epoch:]
+        self.seconds = sum(self._seconds)
 
 
 class Listener(Protocol):
@@ -152,7 +150,7 @@ class Study:
             self._running += 1
         for listener in self._listeners:
             listener.started(record)
-        return replace(record.trial, known=max(record.values, default=0))
+        return replace(record.trial, known=record.values.last)
 
     def report(self, number: int, epoch: int, metrics: Mapping[str, float]) -> bool:
         """Takes the metrics of a trial's epoch and returns whether it goes on.
@@ -168,6 +166,7 @@ class Study:
             self.tell(number, f"val_map is {value!r} after epoch {epoch}")
             return False
         if epoch not in record.values:
+            assert epoch == record.values.last + 1, (epoch, record.values.last)
             numbers = {name: float(v) for name, v in metrics.items() if isinstance(v, int | float)}
             finite = {name: v for name, v in numbers.items() if math.isfinite(v)}
             append_line(self.folder.curves, {"trial": number, "epoch": epoch, **finite})
@@ -239,16 +238,16 @@ class Study:
         )
 
     def _take(self, record: Record, epoch: int, metrics: Mapping[str, float]) -> None:
-        record.values[epoch] = metrics["val_map"]
-        record._seconds[epoch] = metrics.get("seconds", 0.0)
-        record.seconds += record._seconds[epoch]
+        record.values.add(epoch, metrics["val_map"])
+        record._seconds.append(metrics.get("seconds", 0.0))
+        record.seconds += record._seconds[-1]
 
     def _reached(self, record: Record, rung: int) -> bool:
-        return bool(record.values) and max(record.values) >= self._asha.rungs[rung]
+        return record.values.last >= self._asha.rungs[rung]
 
     def _decide_rung(self, record: Record, rung: int) -> None:
         epoch = self._asha.rungs[rung]
-        value = record.best_until(epoch)
+        value = record.values.best_until(epoch)
         assert value is not None
         record._decided = rung + 1
         if not self._asha.decide(rung, value):
@@ -288,12 +287,12 @@ class Study:
             record.state, record.reason = "PRUNED", ""
         else:
             record.state = "FAIL" if record.reason else "COMPLETE"
-        end: dict[str, Any] = {"trial": record.number, "state": record.state, "epochs": max(record.values, default=0)}
+        end: dict[str, Any] = {"trial": record.number, "state": record.state, "epochs": record.values.last}
         if record.reason:
             end["reason"] = record.reason
         append_line(self.folder.curves, end, sync=True)
         self._running -= 1
-        record._seconds = {}
+        del record._seconds[:]
         self.folder.drop_lane(record.number)
         if not self.deterministic:
             self._tell_sampler(record)
@@ -303,9 +302,7 @@ class Study:
             self._write_csv()
 
     def _tell_sampler(self, record: Record) -> None:
-        rungs = {
-            epoch: record.best_until(epoch) for epoch in self._asha.rungs if epoch <= max(record.values, default=0)
-        }
+        rungs = {epoch: record.values.best_until(epoch) for epoch in self._asha.rungs if epoch <= record.values.last}
         self._proposals.tell(
             record.number, record.state, record.best_value, {e: v for e, v in rungs.items() if v is not None}
         )
@@ -330,13 +327,13 @@ class Study:
             else:
                 record.state, record.reason, record._left = line["state"], line.get("reason", ""), True
                 record._cut(line["epochs"])
-                record._seconds = {}
+                del record._seconds[:]
         if self.deterministic and self.records:
             self._decide(self.records[-1], loading=True)
         self._running = self.count("RUNNING")
         for record in self.records:
             # Its last line was written, its end was not.
-            over = record._stopped_at is not None or max(record.values, default=0) >= record.trial.epochs
+            over = record._stopped_at is not None or record.values.last >= record.trial.epochs
             if record.state == "RUNNING" and over:
                 for listener in self._listeners:
                     listener.started(record)
@@ -357,7 +354,7 @@ class Study:
                 [
                     record.number,
                     record.state,
-                    max(record.values, default=0),
+                    record.values.last,
                     record.best_epoch if record.best_epoch is not None else "",
                     f"{best:.6f}" if best is not None else "",
                     *(record.trial.config[name] for name in hypers),

@@ -4,6 +4,7 @@ from avtune.aggregate.repeats import Repeats, Result
 from avtune.aggregate.select import Candidate, candidates, repeat_seed, repeat_trials, repeated, winner
 from avtune.methods import METHODS, hypers_of
 from avtune.space import parse
+from avtune.study.curve import Curve
 from avtune.study.study import Record
 from avtune.trial import Trial
 
@@ -16,24 +17,24 @@ SPACE = parse(
 )
 
 
-def record(number, **values):
+def record(number, *values):
     config = SPACE.defaults() | {"margin": 0.1 * number}
-    return Record(Trial(number, "triplet", config, number, 4), "COMPLETE", {int(k[1:]): v for k, v in values.items()})
+    return Record(Trial(number, "triplet", config, number, 4), "COMPLETE", Curve(values))
 
 
 def test_finalists_are_the_best_and_the_default_is_compared_with():
-    chosen = candidates([record(4, e1=0.5), record(3, e1=0.4), record(1, e1=0.3)], SPACE)
+    chosen = candidates([record(4, 0.5), record(3, 0.4), record(1, 0.3)], SPACE)
     assert [candidate.number for candidate in chosen] == [4, 3, None]
     assert chosen[-1].config == SPACE.defaults()
 
 
 def test_a_finalist_that_is_the_default_is_not_run_twice():
-    default = Record(Trial(0, "triplet", SPACE.defaults(), 0, 4), "COMPLETE", {1: 0.9})
-    assert [c.number for c in candidates([default, record(3, e1=0.4)], SPACE)] == [0, 3]
+    default = Record(Trial(0, "triplet", SPACE.defaults(), 0, 4), "COMPLETE", Curve([0.9]))
+    assert [c.number for c in candidates([default, record(3, 0.4)], SPACE)] == [0, 3]
 
 
 def test_all_candidates_get_the_same_fresh_seeds():
-    chosen = candidates([record(4, e1=0.5), record(3, e1=0.4)], SPACE)
+    chosen = candidates([record(4, 0.5), record(3, 0.4)], SPACE)
     trials = repeat_trials(chosen, SPACE)
     seeds = [repeat_seed(SPACE, index) for index in range(3)]
     assert [trial.seed for trial in trials] == seeds * 3

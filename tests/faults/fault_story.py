@@ -25,7 +25,7 @@ RUNNERS = ("lanes", "processes", "inline")
 ENDS_SOON = 30.0
 """Seconds in which a run ends after a signal, start and end of Ray included, on a busy machine of two cores."""
 _PATIENCE = 600.0
-_TRIALS = 16
+_TRIALS, _CLIPS = 16, 240
 _SETTINGS = {
     "search.trials": _TRIALS,
     "search.lag": 4,
@@ -88,7 +88,7 @@ def words(runner: str, *, deterministic: bool, real: Real | None = None) -> list
 def undisturbed(parent: Path) -> dict:
     """What the study comes to when nothing happens to it, one trial at a time."""
     folder = Path(tempfile.mkdtemp(dir=parent, prefix="undisturbed-"))
-    write_toy(folder, train=360)
+    write_toy(folder, train=_CLIPS)
     with Search(folder, words("inline", deterministic=True)) as search:
         code = search.wait(_PATIENCE)
         assert code == 0, search.printed
@@ -136,7 +136,7 @@ def tell(
     story = Story(seed, runner or drawn, deterministic)
     folder = story.folder = Path(tempfile.mkdtemp(dir=parent, prefix=f"story-{seed}-"))
     if real is None:
-        write_toy(folder, train=360)
+        write_toy(folder, train=_CLIPS)
     else:
         (folder / "toy.h5").symlink_to(real.data.resolve())
         shutil.copy(real.space, folder / "space.yaml")

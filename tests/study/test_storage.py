@@ -8,7 +8,7 @@ import pytest
 from test_study import drive, make_space, outcome
 
 from avtune.errors import StorageError
-from avtune.study.files import append_line, read_lines, write_bytes, write_text
+from avtune.study.files import append_line, read_lines, stream_lines, write_bytes, write_text
 from avtune.study.folder import StudyFolder
 from avtune.study.study import Study
 
@@ -158,3 +158,25 @@ def test_who_works_on_a_study(tmp_path):
     with folder.locked():
         assert folder.owner() == f"process {os.getpid()} on {os.uname().nodename}"
     assert folder.owner() is None
+
+
+@pytest.mark.parametrize("length", [1, 100, (1 << 16) - 9, 1 << 16, 200_000])
+def test_a_torn_line_of_any_length_is_cut_off(tmp_path, length):
+    path = tmp_path / "lines"
+    append_line(path, {"a": 1})
+    whole = path.read_bytes()
+    path.write_bytes(whole + b"x" * length)
+    assert read_lines(path, repair=False) == ([{"a": 1}], True)
+    assert read_lines(path, repair=True) == ([{"a": 1}], True)
+    assert path.read_bytes() == whole
+    path.write_bytes(b"x" * length)
+    assert read_lines(path, repair=True) == ([], True)
+    assert path.read_bytes() == b""
+
+
+def test_lines_added_after_the_reading_began_are_not_read(tmp_path):
+    path = tmp_path / "lines"
+    append_line(path, {"a": 1})
+    lines, torn = stream_lines(path, repair=False)
+    append_line(path, {"a": 2})
+    assert (list(lines), torn) == ([{"a": 1}], False)
