@@ -22,9 +22,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 demo: setup
 	$(BIN)/avtune search demo
 
-# The tests are spread over the cores, and one more of them than cores: those with Ray mostly wait for it.
-WORKERS ?= $(shell $(PYTHON) -c "import os; print(os.cpu_count() + 1)")
-SPREAD = -n $(WORKERS) --dist worksteal
+# The files of tests are spread over the cores, those that take longest first (tests/conftest.py puts them there).
+SPREAD := -n auto --dist loadfile --no-loadscope-reorder
 
 test: setup
 	$(BIN)/python -m pytest $(SPREAD)

@@ -12,15 +12,14 @@
 #   - starts the same command again if it was cut off, because the same command continues a study.
 # Stop it with Ctrl-C; start it again with the same words to go on.
 set -u
-cd "$(dirname "$0")/.." || exit 1
 [ $# -ge 1 ] || { sed -n '2,14s/^# \{0,1\}//p' "$0"; exit 2; }
 
 dataset=$1; shift
 name=()
 if [ $# -ge 1 ] && [ "${1#-}" = "$1" ]; then name=(--name "$1"); shift; fi
 
-avtune=avtune
-[ -x .venv/bin/avtune ] && avtune=.venv/bin/avtune
+avtune=$(dirname "$0")/../.venv/bin/avtune
+[ -x "$avtune" ] || avtune=avtune
 awake=()
 if command -v caffeinate >/dev/null; then awake=(caffeinate -i)
 elif command -v systemd-inhibit >/dev/null && systemd-inhibit --what=idle true 2>/dev/null; then

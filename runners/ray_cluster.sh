@@ -13,12 +13,11 @@
 #   - attaches the search to it; the same command continues a study.
 # docs/cluster.md says what the machines and their network need.
 set -eu
-cd "$(dirname "$0")/.."
 usage() { sed -n '2,15s/^# \{0,1\}//p' "$0"; exit 2; }
 [ $# -ge 1 ] || usage
 
-bin=""
-[ -x .venv/bin/avtune ] && bin=.venv/bin/
+bin=$(dirname "$0")/../.venv/bin/
+[ -x "${bin}avtune" ] || bin=""
 token=${RAY_AUTH_TOKEN_PATH:-$HOME/.ray/auth_token}
 port=${PORT:-6379}
 export RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0

@@ -202,7 +202,7 @@ def test_pages_show_what_they_are_given_and_run_nothing(tmp_path, results):
     shutil.copytree(results / "one", tmp_path / "<b>&")
     folder = StudyFolder(tmp_path / "<b>&")
     study = Study(folder, open_space(folder))
-    study.records[0].values.clear()
+    study.records[0].values.cut(0)
     study.records[0].reason = HOSTILE
     made = page(study, None, None)
     about = {

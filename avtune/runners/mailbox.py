@@ -57,10 +57,11 @@ class Mailbox:
         if self._closed:
             return self._over
         self._tickets += 1
+        ticket = self._tickets  # others come while this one waits for the lock
         answer = asyncio.get_running_loop().create_future()
-        self._answers[self._tickets] = answer
+        self._answers[ticket] = answer
         async with self._changed:
-            self._messages.append((self._tickets, text))
+            self._messages.append((ticket, text))
             self._changed.notify_all()
         return str(await answer)
 

@@ -20,7 +20,7 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 from fault_search import FAULTS  # noqa: E402
-from fault_story import ENDS_SOON, RUNNERS, Real, Story, tell, undisturbed  # noqa: E402
+from fault_story import ENDS_SOON, RUNNERS, Real, Story, Toy, tell, undisturbed  # noqa: E402
 
 from benchmarks import _report  # noqa: E402
 
@@ -40,27 +40,27 @@ def main() -> int:
         "--search-trials", type=int, default=64, metavar="N", help="with --data: trials of a study (64)"
     )
     given = parser.parse_args()
-    real = None
+    what: Toy | Real = Toy()
     if given.data is not None:
         if given.space is None:
             parser.error("--data needs --space")
-        real, given.runner = Real(given.data, given.space, given.search_trials), "lanes"
+        what, given.runner = Real(given.data, given.space, given.search_trials), "lanes"
     parent = Path(tempfile.mkdtemp(prefix="avtune_faults_"))
-    expected = undisturbed(parent) if real is None else {}
+    expected = undisturbed(parent, what) if isinstance(what, Toy) else {}
     if given.seed is not None:
-        stories = _told([given.seed], given, expected, parent, real)
+        stories = _told([given.seed], given, expected, parent, what)
     else:
-        stories = _told(itertools.count(given.first_seed), given, expected, parent, real)
-    sections = _sections(stories, real)
+        stories = _told(itertools.count(given.first_seed), given, expected, parent, what)
+    sections = _sections(stories, what)
     print(*sections, sep="\n\n")
     if given.seed is None:
-        name = "faults" if real is None else f"faults-{real.data.stem}"
+        name = f"faults-{what.data.stem}" if isinstance(what, Real) else "faults"
         print(_report.write(name, "Faults", sections, ["ray", "optuna", "torch"], given.out))
     return 1 if any(story.problems for story in stories) else 0
 
 
 def _told(
-    seeds: Iterable[int], given: argparse.Namespace, expected: dict, parent: Path, real: Real | None
+    seeds: Iterable[int], given: argparse.Namespace, expected: dict, parent: Path, what: Toy | Real
 ) -> list[Story]:
     """The stories of the seeds, `given.jobs` at a time, until there are kills enough or no more seeds."""
     stories: list[Story] = []
@@ -71,7 +71,7 @@ def _told(
             missing = given.kills - sum(len(story.kills) for story in stories) - given.per_story * len(running)
             if missing > 0 and len(running) < given.jobs and (seed := next(left, None)) is not None:
                 most = min(given.per_story, missing)
-                running.add(pool.submit(tell, seed, parent, most, expected, runner=given.runner, real=real))
+                running.add(pool.submit(tell, seed, parent, most, expected, runner=given.runner, what=what))
                 continue
             if not running:
                 return stories
@@ -88,7 +88,7 @@ def _line(story: Story) -> str:
     return text + "".join(f"\n  PROBLEM {problem}\n  see {story.folder}" for problem in story.problems)
 
 
-def _sections(stories: list[Story], real: Real | None) -> list[str]:
+def _sections(stories: list[Story], what: Toy | Real) -> list[str]:
     kills = [kill for story in stories for kill in story.kills]
     rows = []
     for fault in FAULTS:
@@ -116,10 +116,9 @@ def _sections(stories: list[Story], real: Real | None) -> list[str]:
         ["of them trained again over more than one rung", str(_count(problems, "goes on from"))],
         ["problems of any kind", str(len(problems))],
     ]
-    what = "generated clips" if real is None else f"{real.data.stem}, {real.trials} trials each"
     told = [f"- seed {story.seed}: {problem}" for story, problem in problems]
     return [
-        f"Searches in processes of their own, on {what}, killed at moments drawn from a seed and continued by "
+        f"Searches in processes of their own, on {what.name}, killed at moments drawn from a seed and continued by "
         "the same command until they end. A worker is an engine (lanes) or a trial's process (processes); a node is "
         f"Ray's. A signal must end a run in {ENDS_SOON:g} s, with exit code 130 or 143. Times include the end of Ray.",
         _report.table(head, rows),

@@ -25,17 +25,6 @@ RUNNERS = ("lanes", "processes", "inline")
 ENDS_SOON = 30.0
 """Seconds in which a run ends after a signal, start and end of Ray included, on a busy machine of two cores."""
 _PATIENCE = 600.0
-_TRIALS, _CLIPS = 16, 240
-_SETTINGS = {
-    "search.trials": _TRIALS,
-    "search.lag": 4,
-    "search.startup_trials": 5,
-    "early_stopping.epochs": 18,
-    "early_stopping.grace": 2,
-    "early_stopping.factor": 3,
-    "final.finalists": 2,
-    "final.seeds": 2,
-}
 _SIGNALLED = {"driver SIGKILL": {-9}, "driver SIGTERM": {143}, "driver SIGINT": {130}}
 _EARLY = {"driver SIGTERM": {-15}, "driver SIGINT": {-2, 1}}
 """Before the program has come to its first line, Python itself answers."""
@@ -66,30 +55,72 @@ class Story:
 
 
 @dataclass(frozen=True)
+class Toy:
+    """A search of generated clips.
+
+    Attributes:
+        clips: of the training set.
+        lines: most new lines in the study's files before a fault.
+    """
+
+    trials: int = 16
+    epochs: int = 18
+    clips: int = 360
+    lines: int = 40
+
+    @property
+    def name(self) -> str:
+        return "generated clips"
+
+    def prepare(self, folder: Path) -> None:
+        write_toy(folder, train=self.clips)
+
+    def words(self, runner: str) -> list[str]:
+        settings = {
+            "search.trials": self.trials,
+            "search.lag": 4,
+            "search.startup_trials": 5,
+            "early_stopping.epochs": self.epochs,
+            "early_stopping.grace": 2,
+            "early_stopping.factor": 3,
+            "final.finalists": 2,
+            "final.seeds": 2,
+        }
+        words = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
+        return [*words, "--lanes", "3"] if runner == "lanes" else words
+
+
+@dataclass(frozen=True)
 class Real:
-    """A dataset and a space to search instead of the generated clips, and how many trials."""
+    """A search of a dataset and a space; its undisturbed study is not known."""
 
     data: Path
     space: Path
     trials: int
+    lines: int = 200
+
+    @property
+    def name(self) -> str:
+        return f"{self.data.stem}, {self.trials} trials each"
+
+    def prepare(self, folder: Path) -> None:
+        (folder / "toy.h5").symlink_to(self.data.resolve())
+        shutil.copy(self.space, folder / "space.yaml")
+
+    def words(self, runner: str) -> list[str]:
+        return ["--trials", str(self.trials)]
 
 
-def words(runner: str, *, deterministic: bool, real: Real | None = None) -> list[str]:
-    """The command's further words."""
-    if real is not None:
-        return ["--trials", str(real.trials), "--runner", runner, "--max-failures", "1000"]
-    settings = [word for key, value in _SETTINGS.items() for word in ("--set", f"{key}={value}")]
-    if runner == "lanes":
-        settings += ["--lanes", "3"]
-    # The kills are ours: none of them may be held to be a trial's fault.
-    return [*settings, "--runner", runner, "--max-failures", "1000", *["--deterministic"] * deterministic]
+def _words(what: Toy | Real, runner: str, *, deterministic: bool) -> list[str]:
+    """The command's further words. The kills are ours: none of them may be held to be a trial's fault."""
+    return [*what.words(runner), "--runner", runner, "--max-failures", "1000", *["--deterministic"] * deterministic]
 
 
-def undisturbed(parent: Path) -> dict:
+def undisturbed(parent: Path, what: Toy) -> dict:
     """What the study comes to when nothing happens to it, one trial at a time."""
     folder = Path(tempfile.mkdtemp(dir=parent, prefix="undisturbed-"))
-    write_toy(folder, train=_CLIPS)
-    with Search(folder, words("inline", deterministic=True)) as search:
+    what.prepare(folder)
+    with Search(folder, _words(what, "inline", deterministic=True)) as search:
         code = search.wait(_PATIENCE)
         assert code == 0, search.printed
         found = outcome(search.study)
@@ -117,7 +148,7 @@ def tell(
     *,
     runner: str | None = None,
     faults: Sequence[str] = (),
-    real: Real | None = None,
+    what: Toy | Real,
 ) -> Story:
     """Runs one story.
 
@@ -128,28 +159,24 @@ def tell(
         expected: what `undisturbed` found.
         runner: instead of the seed's.
         faults: these, in this order, instead of the seed's.
-        real: searched instead; its undisturbed study is not known.
+        what: is searched.
     """
     draw = random.Random(seed)
     drawn = draw.choices(RUNNERS, (4, 3, 2))[0]
-    deterministic = (draw.random() < 0.7 or bool(faults)) and real is None
+    deterministic = (draw.random() < 0.7 or bool(faults)) and isinstance(what, Toy)
     story = Story(seed, runner or drawn, deterministic)
     folder = story.folder = Path(tempfile.mkdtemp(dir=parent, prefix=f"story-{seed}-"))
-    if real is None:
-        write_toy(folder, train=_CLIPS)
-    else:
-        (folder / "toy.h5").symlink_to(real.data.resolve())
-        shutil.copy(real.space, folder / "space.yaml")
+    what.prepare(folder)
     study = folder / "results" / "one"
     planned = list(faults) or _faults(draw, story.runner, kills)
     searches: list[Search] = []
     code = None
     while code != 0 and not story.problems:
         before = whole_lines(study / "curves.jsonl")
-        with Search(folder, words(story.runner, deterministic=story.deterministic, real=real)) as search:
+        with Search(folder, _words(what, story.runner, deterministic=story.deterministic)) as search:
             searches.append(search)
             try:
-                code = _run(search, story, planned, draw, most=40 if real is None else 200)
+                code = _run(search, story, planned, draw, most=what.lines)
             except Hang as hang:
                 story.problems.append(f"hangs: {hang}")
         if not story.problems:
@@ -161,7 +188,7 @@ def tell(
     for search in searches:
         search.sweep()
     if not story.problems:
-        story.problems += _final(study, story, expected, _TRIALS if real is None else real.trials)
+        story.problems += _final(study, story, expected, what.trials)
     if not story.problems:
         shutil.rmtree(folder)
         story.folder = None

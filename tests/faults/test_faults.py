@@ -3,7 +3,7 @@
 import sys
 
 import pytest
-from fault_story import tell, undisturbed
+from fault_story import Toy, tell, undisturbed
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="looks at processes through /proc")]
 
@@ -13,9 +13,12 @@ FAULTS = {
 }
 
 
+SMALL = Toy(trials=8, epochs=9, clips=240, lines=15)
+
+
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory):
-    return undisturbed(tmp_path_factory.mktemp("expected"))
+    return undisturbed(tmp_path_factory.mktemp("expected"), SMALL)
 
 
 @pytest.mark.parametrize(
@@ -26,6 +29,6 @@ def expected(tmp_path_factory):
     ],
 )
 def test_a_killed_study_ends_as_the_undisturbed_one(runner, seed, expected, tmp_path):
-    story = tell(seed, tmp_path, 3, expected, runner=runner, faults=FAULTS[runner])
+    story = tell(seed, tmp_path, 3, expected, runner=runner, faults=FAULTS[runner], what=SMALL)
     assert not story.problems, story
     assert [kill.fault for kill in story.kills] == FAULTS[runner]

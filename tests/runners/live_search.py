@@ -156,6 +156,8 @@ class Live:
             "early_stopping.grace=5",
             "--set",
             "final.finalists=1",
+            "--set",
+            "final.seeds=1",
         ]
         path = os.pathsep.join([str(self.folder / "start_up"), *filter(None, [os.environ.get("PYTHONPATH")])])
         with (self.folder / "out").open("w") as out, (self.folder / "err").open("w") as err:

@@ -14,11 +14,13 @@ def result(folder, runner, capsys):
     words = ["search", folder / "toy.h5", "--space", folder / "space.yaml", "--results", folder, "--name", runner]
     settings = [
         "--trials",
-        "9",
+        "7",
         "--set",
         "search.lag=4",
         "--set",
         "final.finalists=1",
+        "--set",
+        "final.seeds=1",
         "--gpus",
         "0",
         "--deterministic",
@@ -36,6 +38,6 @@ def result(folder, runner, capsys):
 def test_every_runner_finds_the_same(tmp_path, capsys):
     write_toy(tmp_path)
     inline = result(tmp_path, "inline", capsys)
-    assert len(inline[0]) == 9
+    assert len(inline[0]) == 7
     assert result(tmp_path, "processes", capsys) == inline
     assert result(tmp_path, "lanes", capsys) == inline

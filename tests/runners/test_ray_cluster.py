@@ -3,10 +3,13 @@
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from ray._private.utils import get_num_cpus
 from toy import write_toy
 
 from avtune.cli import main
@@ -26,6 +29,10 @@ sys.stdin.read()
 cluster.shutdown()
 """
 _TOKEN = "ab" * 32
+_PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # of `ray` and `avtune`
+
+
+_NETWORK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1"}  # Ray's default on Linux
 
 
 def environment(**more):
@@ -65,6 +72,7 @@ def test_a_search_trains_on_all_nodes_and_leaves_the_cluster_running(tmp_path, t
     data, space = write_toy(tmp_path)
     short = tmp_path_factory.mktemp("r")  # of a socket's path
     words = ["search", data, "--space", space, "--name", "far", "--deterministic", "--precision", "fp32"]
+    words += ["--set", "final.finalists=1", "--set", "final.seeds=1"]
     with two_nodes(short) as address:
         there = [*words, "--cluster", address]
         ended = avtune(*there, cwd=tmp_path, RAY_AUTH_TOKEN=_TOKEN)
@@ -82,6 +90,35 @@ def test_a_search_trains_on_all_nodes_and_leaves_the_cluster_running(tmp_path, t
         for name in ("far", "here")
     ]
     assert scores[0] == scores[1]
+
+
+_APART = [*["unshare", "--user", "--map-root-user", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]]
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_the_script_makes_a_cluster_of_two_machines(tmp_path, tmp_path_factory):
+    """Two network namespaces are the machines, each with an address of its own, on a network without anything else."""
+    if not all(map(shutil.which, ("unshare", "nsenter", "ip"))) or subprocess.run([*_APART, "true"]).returncode:
+        pytest.skip("needs unshare, nsenter and ip, and the right to make network namespaces")
+    data, space = write_toy(tmp_path)
+    settings = ["--set", "final.finalists=1", "--set", "final.seeds=1"]
+    words = [data, "--space", space, "--results", tmp_path / "results", "--name", "far", *settings]
+    script = Path(__file__).with_name("two_machines.sh")
+    ended = subprocess.run(
+        [*_APART, "bash", script, *words],
+        cwd=tmp_path,
+        env=environment(HOME=str(tmp_path), RAY_TMPDIR=str(tmp_path_factory.mktemp("r")), PATH=_PATH) | _NETWORK,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert ended.returncode == 0, ended
+    places = min(2 * int(get_num_cpus()), 5)  # those of both machines; there are five trials
+    assert f"runner lanes: {places} at a time on the CPU of the cluster at 10.77.0.1:6379" in ended.stdout
+    assert (tmp_path / "results" / "far" / "final" / "metrics.json").exists()
+    assert (tmp_path / ".ray" / "auth_token").stat().st_mode & 0o777 == 0o600
 
 
 def test_a_cluster_needs_a_token(tmp_path, monkeypatch, capsys):
