@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from start_up import plant
 from toy import write_toy
 
 from avtune.seeds import mix
@@ -20,10 +21,10 @@ FAILS, HELD = 1, 2
 _TRIALS = 5
 _PATIENCE = 120.0
 
-# Planted through Python's own start-up hook in the processes that train: trial 1 fails, and trials from 2 on wait after
-# the epoch that the file `gate` names, so that a test interrupts what it means to interrupt on a machine of any speed.
-_START_UP = """
-import importlib.abc, importlib.util, pathlib, sys, time
+# Planted into the processes that train: trial 1 fails, and trials from 2 on wait after the epoch that the file `gate`
+# names, so that a test interrupts what it means to interrupt on a machine of any speed.
+_GATED = """
+import pathlib, time
 
 GATE = pathlib.Path(__file__).with_name("gate")
 SEEDS = {seeds}
@@ -45,20 +46,7 @@ def planted(train):
         return train(trial, data, waiting, **more)
     return run
 
-class Finder(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path, target=None):
-        if name != "avtune.runners.work":
-            return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
-        execute = spec.loader.exec_module
-        def exec_module(module):
-            execute(module)
-            module.train = planted(module.train)
-        spec.loader.exec_module = exec_module
-        return spec
-
-sys.meta_path.insert(0, Finder())
+module.train = planted(module.train)
 """
 
 
@@ -142,8 +130,8 @@ class Live:
             for name in ("home", "start_up"):
                 (self.folder / name).mkdir()
             seeds = [mix(1, "trial", number) for number in range(_TRIALS)]
-            text = _START_UP.format(seeds=seeds, fails=FAILS, held=HELD)
-            (self.folder / "start_up" / "sitecustomize.py").write_text(text)
+            code = _GATED.format(seeds=seeds, fails=FAILS, held=HELD)
+            plant(self.folder / "start_up", "avtune.runners.work", code)
         (self.folder / "start_up" / "gate").write_text(str(self.gate))
         self.study = self.folder / "results" / "one"
         words = ["search", "toy.h5", "--space", "space.yaml", "--name", "one", "--results", "results"]

@@ -1,10 +1,10 @@
 """Trials that take their engines down, or hang: they fail, and their neighbours do not."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import planted
 import pytest
+from start_up import plant_function
 from test_runner_conformance import Recorder, data, trials
 
 from avtune.runners import tune_lanes
@@ -12,33 +12,12 @@ from avtune.runners._base import Slots
 
 pytestmark = pytest.mark.ray
 
-_START_UP = """
-import importlib.abc, importlib.util, sys
-
-class Finder(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path, target=None):
-        if name != "avtune.lanes.worker":
-            return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
-        run = spec.loader.exec_module
-        def exec_module(module):
-            run(module)
-            sys.path.insert(0, {folder!r})
-            import planted
-            planted.engine(module.Worker)
-        spec.loader.exec_module = exec_module
-        return spec
-
-sys.meta_path.insert(0, Finder())
-"""
-
 
 @pytest.fixture(scope="module")
 def bad(tmp_path_factory):
     """Runs a source on engines that some trials take down, see `planted.engine`."""
     folder = tmp_path_factory.mktemp("start_up")
-    (folder / "sitecustomize.py").write_text(_START_UP.format(folder=str(Path(__file__).parent)))
+    plant_function(folder, "avtune.lanes.worker", "planted.engine(module.Worker)")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(folder))
         with tune_lanes.opened(Slots(2, 0, 1, 2, max_failures=2, timeout=3.0), 1 << 20) as call:

@@ -1,31 +1,17 @@
 """A study whose every trial fails says so, with the first cause, whatever runs it."""
 
 import pytest
+from start_up import plant
 from toy import write_toy
 
 from avtune.cli import main
 from avtune.lanes.engine import Lanes
 
-_START_UP = """
-import importlib.abc, importlib.util, sys
-
+_BROKEN = """
 def broken(self):
     raise RuntimeError("the sky fell\\nand more")
 
-class Finder(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path, target=None):
-        if name != "avtune.lanes.engine":
-            return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
-        run = spec.loader.exec_module
-        def exec_module(module):
-            run(module)
-            module.Lanes.train_epoch = broken
-        spec.loader.exec_module = exec_module
-        return spec
-
-sys.meta_path.insert(0, Finder())
+module.Lanes.train_epoch = broken
 """
 
 
@@ -38,7 +24,7 @@ def broken(self):
 )
 def test_it_says_so_with_the_first_cause(runner, tmp_path, capsys, monkeypatch):
     (tmp_path / "start_up").mkdir()
-    (tmp_path / "start_up" / "sitecustomize.py").write_text(_START_UP)
+    plant(tmp_path / "start_up", "avtune.lanes.engine", _BROKEN)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "start_up"))
     monkeypatch.setattr(Lanes, "train_epoch", broken)
     data, space = write_toy(tmp_path)

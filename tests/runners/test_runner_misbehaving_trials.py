@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from start_up import plant_function
 from test_runner_conformance import Recorder, data
 
 from avtune.runners import tune_processes
@@ -15,32 +16,11 @@ from avtune.trial import Trial
 
 pytestmark = pytest.mark.ray
 
-_START_UP = """
-import importlib.abc, importlib.util, sys
-
-class Finder(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path, target=None):
-        if name != "avtune.runners.work":
-            return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
-        run = spec.loader.exec_module
-        def exec_module(module):
-            run(module)
-            sys.path.insert(0, {folder!r})
-            import planted
-            module.train = planted.train
-        spec.loader.exec_module = exec_module
-        return spec
-
-sys.meta_path.insert(0, Finder())
-"""
-
 
 @contextlib.contextmanager
 def opened(folder, timeout=None):
     """Runs a source with `planted.train` in place of the training, planted through Python's own start-up hook."""
-    (folder / "sitecustomize.py").write_text(_START_UP.format(folder=str(Path(__file__).parent)))
+    plant_function(folder, "avtune.runners.work", "module.train = planted.train")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(folder))
         with tune_processes.opened(Slots(2, 0, 1, max_failures=2, timeout=timeout), 1 << 20) as call:
