@@ -59,30 +59,22 @@ def _dataset_commands(path, base, folder, draw, what):
     return made
 
 
-def _hdf5(draw, base, folder):
-    path = folder / "data.h5"
-    arrays, done = good_arrays(draw), []
-    if draw.random() < 0.55:
-        arrays = spoiled_arrays(arrays, draw)
-        done.append("arrays")
-    write_hdf5(path, arrays, draw)
-    if not done or draw.random() < 0.3:
-        path.write_bytes(damaged(path.read_bytes(), draw))
-        done.append("bytes")
-    return _dataset_commands(path, base, folder, draw, " and ".join(done))
+def _arrays(name, write):
+    """Inputs of a format that holds arrays, in the file `name`: wrong arrays, wrong bytes, or both."""
 
+    def made(draw, base, folder):
+        path = folder / name
+        arrays, done = good_arrays(draw), []
+        if draw.random() < 0.55:
+            arrays = spoiled_arrays(arrays, draw)
+            done.append("arrays")
+        write(path, arrays, draw)
+        if not done or draw.random() < 0.3:
+            path.write_bytes(damaged(path.read_bytes(), draw))
+            done.append("bytes")
+        return _dataset_commands(path, base, folder, draw, " and ".join(done))
 
-def _npz(draw, base, folder):
-    path = folder / "data.npz"
-    arrays, done = good_arrays(draw), []
-    if draw.random() < 0.55:
-        arrays = spoiled_arrays(arrays, draw)
-        done.append("arrays")
-    write_npz(path, arrays, draw)
-    if not done or draw.random() < 0.3:
-        path.write_bytes(damaged(path.read_bytes(), draw))
-        done.append("bytes")
-    return _dataset_commands(path, base, folder, draw, " and ".join(done))
+    return made
 
 
 def _tfrecord(draw, base, folder):
@@ -358,8 +350,8 @@ def _bench(draw, base, folder):
 
 
 KINDS = {
-    "HDF5": _hdf5,
-    "npz": _npz,
+    "HDF5": _arrays("data.h5", write_hdf5),
+    "npz": _arrays("data.npz", write_npz),
     "tfrecord": _tfrecord,
     "space file": _space_file,
     "--set": _assignment,
