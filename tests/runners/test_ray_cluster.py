@@ -116,7 +116,8 @@ def test_the_script_makes_a_cluster_of_two_machines(tmp_path, tmp_path_factory):
     )
     assert ended.returncode == 0, ended
     places = re.search(r"runner lanes: (\d+) at a time on the CPU of the cluster at 10.77.0.1:6379", ended.stdout)
-    assert places and int(places[1]) >= 2, "at least one on each machine"
+    assert places
+    assert int(places[1]) >= 2, "at least one on each machine"
     assert (tmp_path / "results" / "far" / "final" / "metrics.json").exists()
     assert (tmp_path / ".ray" / "auth_token").stat().st_mode & 0o777 == 0o600
 
