@@ -53,7 +53,10 @@ def local_ray(num_cpus: int, num_gpus: int, data_bytes: int) -> Iterator[Path]:
 @contextlib.contextmanager
 def _node_watched(scratch: Path) -> Iterator[None]:
     """Ends this process when one that all of Ray needs has died: Ray would end it too, but after a minute of waiting
-    and with a page of its log. The study's files are whole at any moment, so nothing needs an orderly end."""
+    and with a page of its log. The study's files are whole at any moment, so nothing needs an orderly end.
+
+    A job scheduler ends all processes of a job at once with SIGTERM. Ray's then leave with exit code 0, before this one
+    has come to its own handler."""
     from ray._private import worker
 
     node = worker._global_node
@@ -62,14 +65,16 @@ def _node_watched(scratch: Path) -> Iterator[None]:
 
     def watch() -> None:
         while not over.wait(_LOOK_EVERY):
-            if any(process.poll() is not None for process in vital):
+            codes = [process.poll() for process in vital]
+            if any(code is not None for code in codes):
+                terminated = 0 in codes
+                why = "terminated" if terminated else "a process of Ray's has died, or was killed"
                 sys.stdout.flush()
-                print("avtune: a process of Ray's has died, or was killed; the same command continues", file=sys.stderr)
-                sys.stderr.flush()
+                print(f"avtune: {why}; the same command continues", file=sys.stderr, flush=True)
                 with contextlib.suppress(Exception):
                     node.kill_all_processes(check_alive=False, allow_graceful=False, wait=True)
                 shutil.rmtree(scratch, ignore_errors=True)
-                os._exit(1)
+                os._exit(143 if terminated else 1)
 
     thread = threading.Thread(target=watch, name="avtune watches Ray", daemon=True)
     thread.start()

@@ -1,5 +1,6 @@
-"""A whole search with one process a trial: interrupted twice, continued to its end, and quiet all the while."""
+"""A whole search with one process a trial: interrupted thrice, continued to its end, and quiet all the while."""
 
+import itertools
 import os
 import re
 import signal
@@ -10,19 +11,24 @@ from live_search import FAILS, HELD, Live
 
 pytestmark = [pytest.mark.ray, pytest.mark.skipif(sys.platform != "linux", reason="looks at processes through /proc")]
 
-INTERRUPTS = {"to the driver": os.kill, "to the process group, as a terminal does": os.killpg}
+INTERRUPTS = {
+    "to the driver": (os.kill, signal.SIGINT, 130, "interrupted"),
+    "to the process group, as a terminal does": (os.killpg, signal.SIGINT, 130, "interrupted"),
+    "to the process group, as a job scheduler does": (os.killpg, signal.SIGTERM, 143, "terminated"),
+}
 
 
 @pytest.fixture(scope="module")
 def story(tmp_path_factory):
-    """The runs of one study: two that were interrupted while trials were under way, and the one that ended it."""
+    """The runs of one study: those that were interrupted while trials were under way, and the one that ended it."""
     folder = tmp_path_factory.mktemp("story")
     runs = []
     for gate, interrupt in enumerate((*INTERRUPTS.values(), None), 2):
         with Live(folder, gate=gate if interrupt else 99) as live:
             if interrupt is not None:
                 live.until_held()
-                interrupt(live.process.pid, signal.SIGINT)
+                kill, number, _, _ = interrupt
+                kill(live.process.pid, number)
             live.code = live.until_ended()
             live.until_nothing_is_left(60)
             live.out, live.err = live.printed
@@ -31,19 +37,19 @@ def story(tmp_path_factory):
     return runs
 
 
-@pytest.mark.parametrize("run", range(2), ids=INTERRUPTS)
+@pytest.mark.parametrize("run", range(len(INTERRUPTS)), ids=INTERRUPTS)
 def test_an_interrupt_ends_the_run_with_one_line(run, story):
-    assert story[run].code == 130
-    assert story[run].err.splitlines() == ["avtune: interrupted; the same command continues"]
+    _, _, code, word = list(INTERRUPTS.values())[run]
+    assert story[run].code == code
+    assert story[run].err.splitlines() == [f"avtune: {word}; the same command continues"]
 
 
 def test_the_same_command_continues_and_loses_nothing(story):
-    one, two, three = story
-    assert three.code == 0
-    assert (three.study / "final" / "metrics.json").exists()
-    assert two.curves[: len(one.curves)] == one.curves
-    assert three.curves[: len(two.curves)] == two.curves
-    assert len(one.curves) < len(two.curves) < len(three.curves)
+    assert story[-1].code == 0
+    assert (story[-1].study / "final" / "metrics.json").exists()
+    for before, after in itertools.pairwise(story):
+        assert after.curves[: len(before.curves)] == before.curves
+        assert len(before.curves) < len(after.curves)
 
 
 def test_every_trial_ends_once_and_no_epoch_is_counted_twice(story):
