@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,13 @@ def two_nodes(folder):
         process.communicate()
 
 
+@pytest.fixture
+def short():
+    """A folder with a short name: Ray makes sockets in it, whose paths have 107 characters at most."""
+    with tempfile.TemporaryDirectory(prefix="r") as folder:
+        yield Path(folder)
+
+
 def avtune(*words, cwd, **more):
     command = [sys.executable, "-m", "avtune.cli", *map(str, words)]
     return subprocess.run(command, cwd=cwd, env=environment(**more), capture_output=True, text=True, timeout=240)
@@ -68,9 +76,8 @@ def avtune(*words, cwd, **more):
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_a_search_trains_on_all_nodes_and_leaves_the_cluster_running(tmp_path, tmp_path_factory):
+def test_a_search_trains_on_all_nodes_and_leaves_the_cluster_running(tmp_path, short):
     data, space = write_toy(tmp_path)
-    short = tmp_path_factory.mktemp("r")  # of a socket's path
     words = ["search", data, "--space", space, "--name", "far", "--deterministic", "--precision", "fp32"]
     words += ["--set", "final.finalists=1", "--set", "final.seeds=1"]
     with two_nodes(short) as address:
@@ -97,7 +104,7 @@ _APART = [*["unshare", "--user", "--map-root-user", "--net", "--pid", "--fork", 
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_the_script_makes_a_cluster_of_two_machines(tmp_path, tmp_path_factory):
+def test_the_script_makes_a_cluster_of_two_machines(tmp_path, short):
     """Two network namespaces are the machines, each with an address of its own, on a network without anything else."""
     if not all(map(shutil.which, ("unshare", "nsenter", "ip"))) or subprocess.run([*_APART, "true"]).returncode:
         pytest.skip("needs unshare, nsenter and ip, and the right to make network namespaces")
@@ -108,7 +115,7 @@ def test_the_script_makes_a_cluster_of_two_machines(tmp_path, tmp_path_factory):
     ended = subprocess.run(
         [*_APART, "bash", script, *words],
         cwd=tmp_path,
-        env=environment(HOME=str(tmp_path), RAY_TMPDIR=str(tmp_path_factory.mktemp("r")), PATH=_PATH) | _NETWORK,
+        env=environment(HOME=str(tmp_path), RAY_TMPDIR=str(short), PATH=_PATH) | _NETWORK,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
