@@ -6,10 +6,12 @@ import contextlib
 import os
 import secrets
 import shutil
+import signal
 import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 
 from avtune.runners.ray_session import ray_session
 from avtune.runners.scratch import scratch_folder
@@ -55,31 +57,40 @@ def _node_watched(scratch: Path) -> Iterator[None]:
     """Ends this process when one that all of Ray needs has died: Ray would end it too, but after a minute of waiting
     and with a page of its log. The study's files are whole at any moment, so nothing needs an orderly end.
 
-    A job scheduler ends all processes of a job at once with SIGTERM. Ray's then leave with exit code 0, before this one
-    has come to its own handler."""
+    A job scheduler ends all processes of a job at once with SIGTERM: then that is why Ray's have gone.
+    """
     from ray._private import worker
 
     node = worker._global_node
     vital = [info.process for kind in ("raylet", "gcs_server") for info in node.all_processes[kind]]
-    over = threading.Event()
+    over, terminated = threading.Event(), threading.Event()
+    before = signal.getsignal(signal.SIGTERM)
+
+    def noted(number: int, frame: FrameType | None) -> None:
+        terminated.set()
+        if callable(before):
+            before(number, frame)
 
     def watch() -> None:
         while not over.wait(_LOOK_EVERY):
-            codes = [process.poll() for process in vital]
-            if any(code is not None for code in codes):
-                terminated = 0 in codes
-                why = "terminated" if terminated else "a process of Ray's has died, or was killed"
+            if any(process.poll() is not None for process in vital):
+                why = "terminated" if terminated.wait(_LOOK_EVERY) else "a process of Ray's has died, or was killed"
                 sys.stdout.flush()
                 print(f"avtune: {why}; the same command continues", file=sys.stderr, flush=True)
                 with contextlib.suppress(Exception):
                     node.kill_all_processes(check_alive=False, allow_graceful=False, wait=True)
                 shutil.rmtree(scratch, ignore_errors=True)
-                os._exit(143 if terminated else 1)
+                os._exit(143 if terminated.is_set() else 1)
 
     thread = threading.Thread(target=watch, name="avtune watches Ray", daemon=True)
     thread.start()
+    main = callable(before) and threading.current_thread() is threading.main_thread()
+    if main:
+        signal.signal(signal.SIGTERM, noted)
     try:
         yield
     finally:
+        if main:
+            signal.signal(signal.SIGTERM, before)
         over.set()
         thread.join()

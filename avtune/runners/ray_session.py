@@ -16,6 +16,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from avtune.errors import UserError
 from avtune.study.files import private_files
 
 SETTINGS = {
@@ -53,7 +54,11 @@ lanes take. So: keep them, in huge pages where the system has them."""
 
 @contextlib.contextmanager
 def ray_session(settings: Mapping[str, str], **init: Any) -> Iterator[None]:
-    """`ray.init(**init)` with `SETTINGS` and further ones in the environment; all is as before afterwards."""
+    """`ray.init(**init)` with `SETTINGS` and further ones in the environment; all is as before afterwards.
+
+    Raises:
+        UserError: Ray was imported before, without these settings.
+    """
     before = dict(os.environ)
     os.environ.update(SETTINGS, **settings)
     os.environ.setdefault(*KEEP_MEMORY)
@@ -61,7 +66,13 @@ def ray_session(settings: Mapping[str, str], **init: Any) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Ray's and its dependencies' deprecations are no news to the user
             import ray
+            import ray._raylet as core
 
+            if core.get_authentication_mode() != core.AuthenticationMode.TOKEN:  # type: ignore[attr-defined]
+                raise UserError(
+                    "Ray was imported before avtune could set it up: without a token, open to the network. Does a "
+                    "module that --method or --train names import it? Import it in the function that uses it instead"
+                )
             for name in ("ray", "ray.tune", "ray.train"):
                 logging.getLogger(name).setLevel(logging.CRITICAL)
             # Tune takes more than a second to import, most of which Ray's start spends waiting for its processes.
