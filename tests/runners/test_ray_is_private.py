@@ -20,7 +20,9 @@ def run(tmp_path_factory):
     with Live(tmp_path_factory.mktemp("private"), gate=1) as live:
         live.until_held()
         live.seen = live.processes()
-        live.daemons = [one for one in live.seen if "/gcs_server" in one.command or "/raylet " in one.command]
+        # Those that the driver started: a child of a daemon has its command line until it has become what it will be.
+        own = [one for one in live.seen if one.parent == live.process.pid]
+        live.daemons = [one for one in own if "/gcs_server" in one.command or "/raylet " in one.command]
         live.folder_of_run = scratch(live.seen)
         live.mode = stat.S_IMODE(live.folder_of_run.stat().st_mode)
         token = live.daemons[0].environment["RAY_AUTH_TOKEN"].encode()
