@@ -3,8 +3,9 @@
     python -m benchmarks.load
 
 Two engines of 32 lanes under Ray train tiny encoders; the driver does all that it does in a search: proposals (random),
-the stopping rule, the study's files, TensorBoard, the listeners. What a study has to remember of each trial grows with
-the trials and is measured beside it, by opening the finished study in a process of its own.
+the stopping rule, the study's files, TensorBoard, the listeners. Two searches, each in a process of its own: one that
+gives all its epochs to the 64 trials that fill the lanes, and one of many short trials, which shows what a study
+remembers of a trial; that is measured once more by opening the finished study, alone.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from avtune.report.board import BoardListener
 from avtune.report.tensorboard import StudyBoard
@@ -25,35 +27,61 @@ from avtune.study.folder import StudyFolder
 from avtune.study.study import Record, Study
 from benchmarks import _report, _tiny
 
-ENGINES, LANES, EPOCHS = 2, 32, 200
+ENGINES, LANES = 2, 32
+TRIALS = ENGINES * LANES  # of the search with long trials
+SHORT = 20  # epochs of a short trial
 LOOKS = (0.05, 0.25, 0.5, 0.75, 1.0)
 
 
 def main() -> None:
     parser = _report.arguments("load", __doc__)
-    parser.add_argument("--epochs", type=int, default=200_000, help="of all lanes together (200,000)")
+    parser.add_argument("--epochs", type=int, default=200_000, help="of all lanes together, in long trials (200,000)")
+    parser.add_argument("--trials", type=int, default=1_000, help=f"of {SHORT} epochs each (1,000)")
+    parser.add_argument("--search", nargs=3, metavar=("FOLDER", "TRIALS", "EPOCHS"), help=argparse.SUPPRESS)
     parser.add_argument("--study", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if given.search:
+        print(json.dumps(_run(Path(given.search[0]), *map(int, given.search[1:]))))
+        return
     if given.study:
         print(json.dumps(_opened(given.study)))
         return
-    trials = max(ENGINES * LANES, (given.epochs if not given.quick else 640) // (EPOCHS if not given.quick else 10))
+    if given.quick:
+        given.epochs, given.trials = 640, 2 * TRIALS
+    sections = [
+        "## Long trials\n\n" + _section(TRIALS, given.epochs // TRIALS),
+        "## Short trials\n\n" + _section(given.trials, SHORT),
+    ]
+    print("\n\n".join(sections))
+    print(_report.write("load", "The driver under load", sections, ["ray", "optuna", "torch"], given.out))
+
+
+def _section(trials: int, epochs: int) -> str:
+    """A search of so many trials, and what it and its study took."""
     with tempfile.TemporaryDirectory() as scratch:
-        rows, seconds = _run(Path(scratch), trials, 10 if given.quick else EPOCHS)
-        command = [sys.executable, "-m", "benchmarks.load", "--study", str(Path(scratch) / "study")]
-        shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        remembered = json.loads(shown.splitlines()[-1])
-    first = rows[0][1]
+        rows, seconds = _in_process("--search", scratch, str(trials), str(epochs))
+        remembered = _in_process("--study", str(Path(scratch) / "study"))
+    first = rows[0]
     table = _report.table(
-        ["epochs reported", "driver, MB", "since the first line, MB"],
-        [[f"{epochs:,}", f"{size / 1e6:.0f}", f"{(size - first) / 1e6:+.1f}"] for epochs, size in rows],
+        ["epochs reported", "trials ended", "driver, MB", "since the first line, MB"],
+        [
+            [f"{done:,}", f"{ended:,}", f"{size / 1e6:.1f}", f"{(size - first[2]) / 1e6:+.1f}"]
+            for done, ended, size in rows
+        ],
     )
-    section = (
-        f"{trials} trials, {rows[-1][0]:,} epochs in {seconds:.0f} s: {rows[-1][0] / seconds:,.0f} epochs a second. "
-        f"The finished study alone takes {remembered / 1e6:.1f} MB when it is opened.\n\n{table}"
+    return (
+        f"{trials:,} trials of {epochs:,} epochs, {trials * epochs:,} epochs in {seconds:.0f} s: "
+        f"{trials * epochs / seconds:,.0f} epochs a second. From the first line to the last the driver grew by "
+        f"{(rows[-1][2] - first[2]) / (rows[-1][0] - first[0]):.0f} bytes an epoch; "
+        f"the finished study alone takes {remembered / 1e6:.1f} MB when it is opened.\n\n{table}"
     )
-    print(section)
-    print(_report.write("load", "The driver under load", [section], ["ray", "optuna", "torch"], given.out))
+
+
+def _in_process(*arguments: str) -> Any:
+    """What this file says when it is run with such arguments."""
+    command = [sys.executable, "-m", "benchmarks.load", *arguments]
+    shown = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+    return json.loads(shown.splitlines()[-1])
 
 
 def _resident() -> int:
@@ -64,8 +92,8 @@ class _Looks:
     """Notes the memory of this process as epochs are reported; a `study.Listener`."""
 
     def __init__(self, epochs: int) -> None:
-        self.seen = 0
-        self.rows: list[tuple[int, int]] = []
+        self.seen = self.over = 0
+        self.rows: list[tuple[int, int, int]] = []
         self._at = [round(share * epochs) for share in LOOKS]
 
     def started(self, record: Record) -> None:
@@ -74,13 +102,14 @@ class _Looks:
     def epoch(self, record: Record, epoch: int, metrics: Mapping[str, float]) -> None:
         self.seen += 1
         if self.seen in self._at:
-            self.rows.append((self.seen, _resident()))
+            self.rows.append((self.seen, self.over, _resident()))
 
     def ended(self, record: Record) -> None:
         assert record.state == "COMPLETE", record.reason
+        self.over += 1
 
 
-def _run(scratch: Path, trials: int, epochs: int) -> tuple[list[tuple[int, int]], float]:
+def _run(scratch: Path, trials: int, epochs: int) -> tuple[list[tuple[int, int, int]], float]:
     """(what `_Looks` noted, seconds)."""
     from avtune.runners import tune_lanes
     from avtune.runners._base import Slots

@@ -217,7 +217,11 @@ def test_every_lane_has_a_configuration_of_its_own() -> None:
             ["| suggestion |", "| stop decision |", "| opening it |", *(f"| {side} |" for side in SOME_SIDES)],
             marks=pytest.mark.ray,
         ),
-        pytest.param("load", ["| 640 |", "epochs a second", "The finished study alone"], marks=pytest.mark.ray),
+        pytest.param(
+            "load",
+            ["## Long trials", "| 640 |", "## Short trials", "| 2,560 | ", "the finished study alone"],
+            marks=pytest.mark.ray,
+        ),
     ],
 )
 def test_quick_run_writes_a_dated_report(claim, words, tmp_path) -> None:

@@ -3,6 +3,7 @@
 import os
 import signal
 import stat
+import subprocess
 import sys
 import threading
 
@@ -111,3 +112,17 @@ def test_a_signal_waits_for_rays_start_and_this_process_stays_as_it_was(run):
     assert not scratch(started).exists()
     assert not processes(str(scratch(started)))
     assert started[0].environment["RAY_AUTH_TOKEN"] != run.daemons[0].environment["RAY_AUTH_TOKEN"], "one for each run"
+
+
+def test_a_ray_that_was_imported_too_early_is_refused(tmp_path):
+    """It read whether to ask for a token when it was imported; an own module is imported before the runner is."""
+    (tmp_path / "mine.py").write_text(
+        'import ray\n\n\ndef train(config, data, report):\n    report(1, {"val_map": 0.5})\n'
+    )
+    (tmp_path / "mine.yaml").write_text("space:\n  lr: {type: float, low: 1e-4, high: 1e-2, log: true}\n")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    command = [sys.executable, "-m", "avtune.cli", "search", "demo", "--train", "mine:train", "--space", "mine.yaml"]
+    ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 2
+    assert ended.stderr.splitlines()[-1].startswith("avtune: Ray was imported before avtune could set it up")
+    assert "Traceback" not in ended.stderr
