@@ -3,8 +3,9 @@
     python -m benchmarks.search_wall --data FILE --trials 64
 
 Every side searches the same space on the same rows, with the same number of trials, the same epochs at most and the
-same stopping rule's settings, around the same training function; each runs in a process of its own, and the sides take
-turns, once for every seed. The clock runs from the start of the process to its end, imports included.
+same stopping rule's settings, around the same training function, every trial with a training seed of its own. Each runs
+in a process of its own, and the sides take turns, once for every seed. The clock runs from the start of the process to
+its end, imports included.
 
 - avtune: the runner `lanes`, in the precision that it chooses by itself, and once more in fp32;
 - ray: `Tuner` with OptunaSearch, ASHAScheduler, one process a trial, default loggers; fp32;
@@ -136,11 +137,14 @@ def _avtune(given: argparse.Namespace, precision: str | None) -> dict[str, float
 
 
 def _objective(config: dict[str, Any], space: Any, folds: Any, report: Callable[[int, dict[str, float]], bool]) -> None:
-    """The single-trial training function that every side shares."""
+    """The single-trial training function that every side shares. The training seed is the trial's own, as avtune has
+    it: with one seed for all, the best of a search would depend on the luck of that seed."""
+    from avtune.seeds import mix
     from avtune.trainer import train
     from avtune.trial import Trial
 
-    train(Trial(0, space.method, space.fixed | config, 0, space.early_stopping.epochs), folds, report)
+    seed = mix(space.search.seed, "trial", repr(sorted(config.items())))
+    train(Trial(0, space.method, space.fixed | config, seed, space.early_stopping.epochs), folds, report)
 
 
 def _ray(given: argparse.Namespace) -> dict[str, float]:
