@@ -42,7 +42,8 @@ class TrainingData:
         train: scaled rows to train on: `audio` float32 [N, A], `visual` float32 [N, V], `labels` int64 [N], 0..C-1.
         validation: rows to score on; None when the winner is retrained on the whole training set.
         num_classes: C.
-        epochs: how many to train, unless `report` says stop.
+        epochs: how many to train, unless `report` says stop; also when the winner is retrained for fewer, so that a
+            schedule over them is the same.
         seed: of everything random; torch, NumPy and `random` have been seeded with it.
         device: `cpu` or `cuda:0`.
     """
@@ -83,7 +84,8 @@ def train_function(
     np.random.seed(trial.seed % 2**32)  # noqa: NPY002 - a user's code may use the global generator
     torch.manual_seed(trial.seed)
     progress = _Progress(trial, data, report)
-    given = TrainingData(data.train, data.validation, data.num_classes, trial.epochs, trial.seed, device)
+    epochs = trial.horizon or trial.epochs
+    given = TrainingData(data.train, data.validation, data.num_classes, epochs, trial.seed, device)
     embed = function(dict(trial.config), given, progress)
     if progress.stopped and data.unlabelled is None:
         return None

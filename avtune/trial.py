@@ -25,6 +25,8 @@ class Trial:
         known: epochs whose results have been taken already. State of a later epoch is not continued from: the results
             up to it are not on record.
         keep_best: the weights saved are those of the epoch with the highest `val_map`, not those of the last.
+        horizon: epochs over which schedules are laid out, 0 for `epochs`. A retraining that ends earlier than the
+            search's trials goes through the same schedules as they did, as far as it gets.
     """
 
     number: int
@@ -38,6 +40,7 @@ class Trial:
     save_at: Sequence[int] = ()
     known: int = 0
     keep_best: bool = False
+    horizon: int = 0
 
 
 class TrialFailed(Exception):

@@ -118,4 +118,6 @@ class Repeats:
 def _key(stage: str, trial: Trial) -> str:
     """Names a run by what decides its result."""
     facts = [stage, trial.method, sorted(trial.config.items()), trial.seed, trial.epochs, trial.precision]
+    if trial.horizon:
+        facts.append(trial.horizon)
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:24]

@@ -61,6 +61,11 @@ def retraining(space: Space, dataset: Dataset, protocol: str) -> Retraining:
     return (_Published if protocol == PUBLISHED else _OfMethod)(space, dataset)
 
 
+def _trial(space: Space, config: Mapping[str, Value], seed: int, epochs: int, save_to: Path) -> Trial:
+    horizon = space.early_stopping.epochs
+    return Trial(0, space.method, config, seed, epochs, save_to=str(save_to.resolve()), horizon=horizon)
+
+
 class _OfMethod:
     """A method: the weights are saved, and scored here."""
 
@@ -75,7 +80,7 @@ class _OfMethod:
         self._dims = (dataset.audio_dim, dataset.visual_dim, dataset.num_classes)
 
     def trial(self, config: Mapping[str, Value], seed: int, epochs: int, save_to: Path) -> Trial:
-        return Trial(0, self._space.method, config, seed, epochs, save_to=str(save_to.resolve()))
+        return _trial(self._space, config, seed, epochs, save_to)
 
     def best_epoch(self, trial: Trial, curve: Curve) -> int:
         return trial.epochs
@@ -132,7 +137,7 @@ class _OfFunction:
         self.data = replace(data, unlabelled=(test.audio, test.visual))
 
     def trial(self, config: Mapping[str, Value], seed: int, epochs: int, save_to: Path) -> Trial:
-        return Trial(0, self._space.method, config, seed, epochs, save_to=str(save_to.resolve()))
+        return _trial(self._space, config, seed, epochs, save_to)
 
     def best_epoch(self, trial: Trial, curve: Curve) -> int:
         return trial.epochs

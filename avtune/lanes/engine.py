@@ -178,7 +178,8 @@ class Lanes:
         params, buffers, moments = ({name: t[:lanes] for name, t in self._stacks[kind].items()} for kind in _KINDS)
         hyper = {name: value[:lanes] for name, value in self._hyper.items()}
         epochs = self._epochs[:lanes]
-        progress = Progress(self._put(epochs), self._put(np.array([trial.epochs for trial in self._trials])))
+        horizons = np.array([trial.horizon or trial.epochs for trial in self._trials])
+        progress = Progress(self._put(epochs), self._put(horizons))
         if isinstance(self.method, ClosedForm):
             self._solve(self.method, params, buffers, hyper)
             sums: dict[str, Tensor] = {}

@@ -169,6 +169,7 @@ class Worker:
                     config,
                     trial.seed if index == 0 else mix(trial.seed, "fold", index),
                     trial.epochs,
+                    horizon=trial.horizon,
                 )
                 for index in range(len(self._data))
             ]

@@ -60,7 +60,7 @@ class Progress:
 
     Attributes:
         epoch: [L], epochs finished before this one (0 in the first).
-        epochs: [L], epochs that the lane's trial has at most.
+        epochs: [L], epochs over which the lane's schedules are laid out: those that a trial of its search has at most.
     """
 
     epoch: Tensor

@@ -243,6 +243,18 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_another(name):
     assert curves[0] != curves[2]
 
 
+@pytest.mark.parametrize(("name", "change"), CASES)
+def test_a_run_that_ends_early_is_the_beginning_of_one_of_its_horizon(name, change):
+    """What is retrained for fewer epochs is what validation chose: no schedule is squeezed into them."""
+    data = toy_prepared()
+    config = full_config(name, change, lr=1e-2)
+    curves = [
+        run(name, [trial], data, lanes=1)[0][0]
+        for trial in (Trial(0, name, config, 1, 3, horizon=5), Trial(0, name, config, 1, 5))
+    ]
+    assert curves[0] == curves[1][:3]
+
+
 def solve(name, data, seed=1, **more):
     """A closed-form method solved on the training rows: (method, parameters, buffers)."""
     kind = METHODS[name]
