@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -122,9 +121,11 @@ def test_the_script_makes_a_cluster_of_two_machines(tmp_path, short):
         timeout=240,
     )
     assert ended.returncode == 0, ended
-    places = re.search(r"runner lanes: (\d+) at a time on the CPU of the cluster at 10.77.0.1:6379", ended.stdout)
-    assert places
-    assert int(places[1]) >= 2, "at least one on each machine"
+    # In a process of its own: a test module that imports Ray takes the token from later tests in this process.
+    count = "from ray._private.utils import get_num_cpus; print(int(get_num_cpus()))"
+    cores = int(subprocess.run([sys.executable, "-c", count], capture_output=True, text=True, check=True).stdout)
+    places = min(2 * cores, 5)  # those of both machines; there are five trials
+    assert f"runner lanes: {places} at a time on the CPU of the cluster at 10.77.0.1:6379" in ended.stdout
     assert (tmp_path / "results" / "far" / "final" / "metrics.json").exists()
     assert (tmp_path / ".ray" / "auth_token").stat().st_mode & 0o777 == 0o600
 
