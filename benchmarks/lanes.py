@@ -45,8 +45,10 @@ NOTES = """\
 How to read part one: clips/s are clips trained, of all lanes together, without validation. The ceiling is what the
 step's matrix products alone would allow, computed one after the other on the same shapes, layouts and precision into
 memory that is there already; what is missing to it are the other operations, the optimiser and the gathering of
-batches. Peak memory is of two epochs with validation in a process of its own: resident memory on a CPU, torch's
-allocations on a GPU. In brackets, what each lane after the first took, over the bytes of one lane's weights."""
+batches. On a CPU an engine trains its lanes in blocks, each of about 40 MB of weights, one block's epoch after the
+other: what a step keeps for its backward pass is of one block only. Peak memory is of two epochs with validation in a
+process of its own: resident memory on a CPU, torch's allocations on a GPU. In brackets, what each lane after the first
+took, over the bytes of one lane's weights."""
 
 
 @dataclass(frozen=True)
@@ -118,10 +120,13 @@ def free_gpu(setup: Setup) -> None:
 def timed(setup: Setup, alone: Lanes, num_lanes: int, rounds: int) -> tuple[dict[str, list[float]], int]:
     """(seconds of an epoch of `alone`, of an epoch of so many lanes and of a step's products, in turn; the
     floating-point operations of these products)."""
-    products = step_products(setup, num_lanes)
+    fused = engine(setup, num_lanes, validate=False) if num_lanes > 1 else alone
+    sizes = [block.stop - block.start for block in fused.blocks()]
+    products_of = {size: step_products(setup, size) for size in set(sizes)}
+    products = [product for size in sizes for product in products_of[size]]
     calls: dict[str, tuple[Callable[[], object], int]] = {"alone": (alone.train_epoch, rounds)}
     if num_lanes > 1:
-        calls["fused"] = (engine(setup, num_lanes, validate=False).train_epoch, rounds)
+        calls["fused"] = (fused.train_epoch, rounds)
     calls["ceiling"] = (replay(products, torch.device(setup.device)), rounds)
     return take_turns(calls), flops(products)
 

@@ -32,6 +32,8 @@ from avtune.trial import Trial
 
 # Rows x lanes embedded at a time in validation: bounds the memory of hidden layers.
 _EMBED_ROWS = 1 << 15
+# Weights of the lanes that a CPU trains at a time: what they keep for the backward pass stays small and near.
+_BLOCK_BYTES = 40 << 20
 # Weights a lane from which a tensor is updated by itself; smaller ones are not worth a call each.
 _LARGE = 1 << 15
 
@@ -57,6 +59,8 @@ class Lanes:
         device: where the stacks live.
         dtype: of weights and data; float64 is for tests.
         precision: of the large matrix products in training, see `modules.matrix_precision`. Validation is fp32.
+        block: most lanes in one training step; the others have their steps of the epoch after theirs. None for all on
+            a GPU, and on a CPU for what is fastest there: a lane's weights decide, see `benchmarks/lanes.py`.
     """
 
     def __init__(
@@ -69,6 +73,7 @@ class Lanes:
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
         precision: str = "fp32",
+        block: int | None = None,
     ) -> None:
         self._device = torch.device(device)
         self._dtype = dtype
@@ -87,6 +92,7 @@ class Lanes:
         self._batch_size = min(int(static.get("batch_size", len(data.train))), len(data.train))
         self._steps_per_epoch = len(data.train) // self._batch_size
         self._capacity = capacity
+        self._block = block
         self._optimizer = AdamW()
         self._trials: list[Trial] = []
         self._epochs = np.zeros(capacity, np.int64)
@@ -96,6 +102,16 @@ class Lanes:
     @property
     def num_active(self) -> int:
         return len(self._trials)
+
+    def blocks(self) -> list[slice]:
+        """The active lanes in blocks of even sizes. What a step keeps for its backward pass is of one block only."""
+        assert self._trials, "no active lane"
+        most = self._block or self.num_active
+        if self._block is None and self._device.type == "cpu":
+            weights = sum(value[0].nbytes for value in self._stacks["params"].values())
+            most = max(2, _BLOCK_BYTES // weights)
+        parts = np.array_split(np.arange(self.num_active), -(-self.num_active // most))
+        return [slice(int(part[0]), int(part[-1]) + 1) for part in parts]
 
     def admit(self, trial: Trial, state: Tensors | None = None, epoch: int = 0) -> None:
         """Puts a trial into a free lane: freshly initialised from its seed, or with a `state` after `epoch` epochs.
@@ -184,7 +200,8 @@ class Lanes:
             self._solve(self.method, params, buffers, hyper)
             sums: dict[str, Tensor] = {}
         else:
-            sums = self._train(params, buffers, moments, hyper, progress)
+            blocks = [self._train(block, params, buffers, moments, hyper, progress) for block in self.blocks()]
+            sums = {name: torch.cat([block[name] for block in blocks]) for name in blocks[0]}
         terms = {name: (value / self._steps_per_epoch).tolist() for name, value in sums.items()}
         values = {name: value.tolist() for name, value in self.method.schedules(hyper, progress).items()}
         self._epochs[:lanes] += 1
@@ -222,11 +239,16 @@ class Lanes:
                     stacks[name][lane] = value.to(self._device, self._dtype)
 
     def _train(
-        self, params: Tensors, buffers: Tensors, moments: Tensors, hyper: Tensors, progress: Progress
+        self, block: slice, params: Tensors, buffers: Tensors, moments: Tensors, hyper: Tensors, progress: Progress
     ) -> dict[str, Tensor]:
-        lanes = self.num_active
-        epochs, seeds = self._epochs[:lanes], np.array([trial.seed for trial in self._trials], np.int64)
-        orders = [row_order(t.seed, int(e), len(self._labels)) for t, e in zip(self._trials, epochs, strict=True)]
+        """One epoch of the lanes of `block`; given the tensors of all active ones. The sum of each term [L]."""
+        params, buffers, moments, hyper = (
+            {name: value[block] for name, value in stacks.items()} for stacks in (params, buffers, moments, hyper)
+        )
+        progress = Progress(progress.epoch[block], progress.epochs[block])
+        epochs, trials = self._epochs[: self.num_active][block], self._trials[block]
+        seeds = np.array([trial.seed for trial in trials], np.int64)
+        orders = [row_order(t.seed, int(e), len(self._labels)) for t, e in zip(trials, epochs, strict=True)]
         # All that steps take from the host goes there now: nothing waits for the device inside an epoch.
         order = torch.tensor(np.stack(orders), device=self._device)
         done_SL = epochs * self._steps_per_epoch + np.arange(self._steps_per_epoch)[:, None]

@@ -170,10 +170,11 @@ def test_hyper_parameters_are_documented_and_their_defaults_legal(name):
     assert method.name == name
 
 
-def run(name, trials, data, *, lanes, dtype=torch.float64, late=0, epochs=4):
-    """Trains the trials in `lanes` lanes; `late` of them join after the first epoch. Validation MAP by trial."""
+def run(name, trials, data, *, lanes, dtype=torch.float64, late=0, block=None):
+    """Trains the trials in `lanes` lanes, `block` at a time; `late` of them join after the first epoch. Validation MAP
+    and loss by trial."""
     static = static_values(METHODS[name], trials[0].config)
-    group = Lanes(name, static, data, capacity=lanes, dtype=dtype)
+    group = Lanes(name, static, data, capacity=lanes, dtype=dtype, block=block)
     waiting = list(trials)
     curves = {trial.number: [] for trial in trials}
     running = {}
@@ -209,9 +210,10 @@ def test_a_whole_run_in_any_lane_is_the_run_alone(name):
     alone = {}
     for trial in trials:
         alone |= run(name, [trial], data, lanes=1)[0]
-    together, _ = run(name, trials, data, lanes=3, late=1)
-    for number, curve in alone.items():
-        np.testing.assert_allclose(together[number], curve, rtol=1e-10, atol=1e-10)
+    for block in (None, 2):
+        together, _ = run(name, trials, data, lanes=3, late=1, block=block)
+        for number, curve in alone.items():
+            np.testing.assert_allclose(together[number], curve, rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.parametrize("name", BY_NAME)
