@@ -191,16 +191,12 @@ class Lanes:
         assert self._trials, "no active lane"
         start = time.perf_counter()
         lanes = self.num_active
-        params, buffers, moments = ({name: t[:lanes] for name, t in self._stacks[kind].items()} for kind in _KINDS)
-        hyper = {name: value[:lanes] for name, value in self._hyper.items()}
-        epochs = self._epochs[:lanes]
-        horizons = np.array([trial.horizon or trial.epochs for trial in self._trials])
-        progress = Progress(self._put(epochs), self._put(horizons))
+        params, buffers, _, hyper, progress = self._of(slice(0, lanes))
         if isinstance(self.method, ClosedForm):
             self._solve(self.method, params, buffers, hyper)
             sums: dict[str, Tensor] = {}
         else:
-            blocks = [self._train(block, params, buffers, moments, hyper, progress) for block in self.blocks()]
+            blocks = [self._train(block) for block in self.blocks()]
             sums = {name: torch.cat([block[name] for block in blocks]) for name in blocks[0]}
         terms = {name: (value / self._steps_per_epoch).tolist() for name, value in sums.items()}
         values = {name: value.tolist() for name, value in self.method.schedules(hyper, progress).items()}
@@ -238,15 +234,17 @@ class Lanes:
                 for name, value in found.items():
                     stacks[name][lane] = value.to(self._device, self._dtype)
 
-    def _train(
-        self, block: slice, params: Tensors, buffers: Tensors, moments: Tensors, hyper: Tensors, progress: Progress
-    ) -> dict[str, Tensor]:
-        """One epoch of the lanes of `block`; given the tensors of all active ones. The sum of each term [L]."""
-        params, buffers, moments, hyper = (
-            {name: value[block] for name, value in stacks.items()} for stacks in (params, buffers, moments, hyper)
-        )
-        progress = Progress(progress.epoch[block], progress.epochs[block])
-        epochs, trials = self._epochs[: self.num_active][block], self._trials[block]
+    def _of(self, block: slice) -> tuple[Tensors, Tensors, Tensors, Tensors, Progress]:
+        """(parameters, buffers, moments, hyper-parameters, progress) of these lanes: parts of the stacks, no copies."""
+        params, buffers, moments = ({name: t[block] for name, t in self._stacks[kind].items()} for kind in _KINDS)
+        hyper = {name: value[block] for name, value in self._hyper.items()}
+        horizons = np.array([trial.horizon or trial.epochs for trial in self._trials[block]])
+        return params, buffers, moments, hyper, Progress(self._put(self._epochs[block]), self._put(horizons))
+
+    def _train(self, block: slice) -> dict[str, Tensor]:
+        """One epoch of these lanes: the sum over its steps of each term [L]. Reads nothing back from the device."""
+        params, buffers, moments, hyper, progress = self._of(block)
+        epochs, trials = self._epochs[block], self._trials[block]
         seeds = np.array([trial.seed for trial in trials], np.int64)
         orders = [row_order(t.seed, int(e), len(self._labels)) for t, e in zip(trials, epochs, strict=True)]
         # All that steps take from the host goes there now: nothing waits for the device inside an epoch.

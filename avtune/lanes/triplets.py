@@ -85,7 +85,7 @@ class _WeightedTriplets(torch.autograd.Function):
         dist_RB, pos_RB, neg_RB = (x.reshape(rows, batch).to(dist.dtype) for x in (dist, pos, neg))
         margin_R1 = margin.to(dist.dtype).repeat_interleave(batch)[:, None]
         value_R, grad_RB = dist.new_empty(rows), dist.new_empty(rows, batch)
-        chunk = GPU_CHUNK if dist.is_cuda else CPU_CHUNK * torch.get_num_threads()
+        chunk = CPU_CHUNK * torch.get_num_threads() if dist.device.type == "cpu" else GPU_CHUNK
         step = max(1, chunk // batch)
         for start in range(0, rows, step):
             part = slice(start, start + step)
@@ -126,7 +126,7 @@ def _weighted_rows(
 
 def _merged_order(dist_RB: Tensor, margin_R1: Tensor) -> Tensor:
     """int64 [R, 2B]: the order that sorts each row of [dist + margin, dist], thresholds first among equals."""
-    if dist_RB.is_cuda or dist_RB.dtype == torch.float64 or dist_RB.shape[1] > PACKED_BATCH:
+    if dist_RB.device.type != "cpu" or dist_RB.dtype == torch.float64 or dist_RB.shape[1] > PACKED_BATCH:
         return _stable_argsort(torch.cat([dist_RB + margin_R1, dist_RB], -1))
     # 32-bit keys of distance and column: sorted by value, several times faster than any argsort.
     rows, batch = dist_RB.shape
@@ -149,7 +149,7 @@ def _merged_order(dist_RB: Tensor, margin_R1: Tensor) -> Tensor:
 
 def _stable_argsort(values_RK: Tensor) -> Tensor:
     """int64 [R, K]: the stable ascending order of each row."""
-    if values_RK.is_cuda:
+    if values_RK.device.type != "cpu":
         return torch.sort(values_RK, dim=-1, stable=True).indices
     values = values_RK.numpy()
     if values.dtype != np.float32:

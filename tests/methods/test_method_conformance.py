@@ -1,5 +1,6 @@
 """What every registered method must do. A new method is tested by being registered."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -226,6 +227,21 @@ def test_in_float32_lanes_agree_within_1e_4_map(name):
         np.testing.assert_allclose(
             np.array(together[trial.number])[:, 0], np.array(alone[trial.number])[:, 0], atol=1e-4
         )
+
+
+@pytest.mark.parametrize(("name", "change"), CASES)
+def test_an_epoch_reads_nothing_back_from_the_device(name, change):
+    """Torch's `meta` device has no values: asking it for one, or mixing it with the CPU, is an error."""
+    trial = Trial(0, name, full_config(name, change), seed=1, epochs=3)
+    data = dataclasses.replace(toy_prepared(), validation=None)
+    static = static_values(METHODS[name], trial.config)
+    for precision in ("fp32", "bf16"):
+        group = Lanes(name, static, data, device="meta", precision=precision)
+        group.admit(trial)
+        for values in group._train(slice(0, 1)).values():
+            assert values.device.type == "meta"
+            with pytest.raises(RuntimeError, match="meta"):
+                values.tolist()
 
 
 @pytest.mark.parametrize("name", TRAINED)
