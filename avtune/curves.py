@@ -154,6 +154,9 @@ class _Source:
         self.failures[number] = failure
         self._progress.stage("curves", len(self._over), len(self.metrics))
 
+    def note(self, text: str) -> None:
+        """There is no log, and nothing of it changes the curves."""
+
     @property
     def exhausted(self) -> bool:
         return len(self._over) == len(self.metrics)

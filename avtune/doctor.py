@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 from avtune.errors import UserError
-from avtune.machine import Wish, cores, fast_precision, free_disk, slots, versions
+from avtune.machine import Wish, fast_precision, free_disk, slots, versions
+from avtune.metrics.ranking import usable_cores
 
 _LEAST_DISK = 2 << 30
 _LEAST_SHM = 256 << 20
@@ -39,7 +40,7 @@ def _versions() -> list[dict[str, str]]:
 def _devices() -> list[dict[str, str]]:
     import torch
 
-    rows = [_finding("ok", "CPU cores", str(cores()))]
+    rows = [_finding("ok", "CPU cores", str(usable_cores()))]
     names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     if names:
         rows.append(_finding("ok", "GPUs", f"{len(names)}: {', '.join(sorted(set(names)))}"))

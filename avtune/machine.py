@@ -16,6 +16,7 @@ import torch
 
 from avtune import __version__
 from avtune.errors import UserError
+from avtune.metrics.ranking import usable_cores
 from avtune.runners._base import Cluster, Slots
 
 _PACKAGES = ("torch", "ray", "optuna", "numpy", "scipy", "scikit-learn", "h5py", "safetensors", "tensorboard")
@@ -25,11 +26,6 @@ _BYTES_A_SLOT = 1 << 30
 # 128 units: 65 and 59 ms), and the more trials run at a time, the less each suggestion has seen.
 _CPU_LANES = 4
 _GPU_LANES = 64
-
-
-def cores() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
@@ -80,13 +76,13 @@ def _places(wish: Wish, runner: str, trials: int, gpus: int) -> Slots:
         return Slots(1, min(gpus, 1), 1)
     if gpus:
         count = gpus * wish.trials_per_gpu
-        cpus = wish.cluster.cpus if wish.cluster else cores()
+        cpus = wish.cluster.cpus if wish.cluster else usable_cores()
         return Slots(count, gpus, max(1, cpus // count), _lanes(wish, runner, trials, count, _GPU_LANES))
     if wish.cluster is not None:
         count = max(1, wish.cluster.cpus)
         return Slots(count, 0, 1, _lanes(wish, runner, trials, count, _CPU_LANES))
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    count = max(1, min(cores(), memory // _BYTES_A_SLOT))
+    count = max(1, min(usable_cores(), memory // _BYTES_A_SLOT))
     return Slots(count, 0, 1, _lanes(wish, runner, trials, count, _CPU_LANES))
 
 
@@ -153,7 +149,7 @@ def environment() -> dict[str, Any]:
         "versions": versions(),
         "platform": platform.platform(),
         "cpu": _cpu_name(),
-        "cores": cores(),
+        "cores": usable_cores(),
         "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
     }

@@ -104,6 +104,9 @@ class Repeats:
         self._results[number] = result
         self._on_done(len(self._results), len(self._trials))
 
+    def note(self, text: str) -> None:
+        self._note(text)
+
     @property
     def exhausted(self) -> bool:
         return len(self._results) == len(self._trials)

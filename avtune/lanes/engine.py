@@ -33,7 +33,7 @@ from avtune.trial import Trial
 # Rows x lanes embedded at a time in validation: bounds the memory of hidden layers.
 _EMBED_ROWS = 1 << 15
 # Weights of the lanes that a CPU trains at a time: what they keep for the backward pass stays small and near.
-_BLOCK_BYTES = 40 << 20
+BLOCK_BYTES = 40 << 20
 # Weights a lane from which a tensor is updated by itself; smaller ones are not worth a call each.
 _LARGE = 1 << 15
 
@@ -103,13 +103,22 @@ class Lanes:
     def num_active(self) -> int:
         return len(self._trials)
 
+    @property
+    def capacity(self) -> int:
+        return self._capacity
+
+    @property
+    def lane_bytes(self) -> int:
+        """Of a lane's weights, buffers and moments; there has been a lane."""
+        return sum(value[0].nbytes for stack in self._stacks.values() for value in stack.values())
+
     def blocks(self) -> list[slice]:
         """The active lanes in blocks of even sizes. What a step keeps for its backward pass is of one block only."""
         assert self._trials, "no active lane"
         most = self._block or self.num_active
         if self._block is None and self._device.type == "cpu":
             weights = sum(value[0].nbytes for value in self._stacks["params"].values())
-            most = max(2, _BLOCK_BYTES // weights)
+            most = max(2, BLOCK_BYTES // weights)
         parts = np.array_split(np.arange(self.num_active), -(-self.num_active // most))
         return [slice(int(part[0]), int(part[-1]) + 1) for part in parts]
 

@@ -10,13 +10,16 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 import torch
 
 from avtune.data.prepare import Prepared
+from avtune.hyper import Value
 from avtune.lanes.engine import Lanes, mean_metrics
 from avtune.lanes.modules import Tensors
+from avtune.lanes.room import Need, free_bytes, need
 from avtune.methods import check_config, get, static_values
 from avtune.seeds import mix
 from avtune.trial import Trial
@@ -35,6 +38,8 @@ class LaneFiles(Protocol):
 
 
 _LONGEST_WAIT = 0.25
+_Key = tuple[Any, ...]
+"""What a group's trials agree on: method, precision and static hyper-parameters."""
 
 
 @dataclass
@@ -46,12 +51,14 @@ class Message:
         reports: (number, epoch, metrics) of every trial that has trained an epoch.
         ends: (number, failure or None, details) of every trial that has ended by itself.
         returned: numbers of trials that it cannot hold after all, to be trained again from their start.
+        notes: for whoever wants to know how the engine works.
     """
 
     want: int
     reports: list[tuple[int, int, dict[str, float]]] = field(default_factory=list)
     ends: list[tuple[int, str | None, str]] = field(default_factory=list)
     returned: list[int] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -89,7 +96,7 @@ class Worker:
 
     Args:
         data: the folds that every trial trains on.
-        capacity: trials at a time.
+        capacity: trials at a time, or fewer where the device has no memory for so many.
         device: where.
         save: called with the trained weights of a trial that wants them kept.
         lane_files: where trials that name a lane file save their state, and go on from it.
@@ -103,7 +110,8 @@ class Worker:
         self._device = device
         self._save = save
         self._lane_files = lane_files
-        self._groups: dict[tuple[Any, ...], _Group] = {}
+        self._groups: dict[_Key, _Group] = {}
+        self._needs: dict[_Key, Need] = {}
 
     @property
     def num_trials(self) -> int:
@@ -139,7 +147,7 @@ class Worker:
         for group in list(self._groups.values()):
             if group.trials:
                 self._train(group, message)
-        message.want = self._capacity - self.num_trials
+        message.want = max(0, self._capacity - self.num_trials)
         return message
 
     def _admit(self, trial: Trial, message: Message) -> None:
@@ -148,20 +156,6 @@ class Worker:
             config = check_config(kind, trial.config)
             static = static_values(kind, config)
             key = (trial.method, trial.precision, *sorted(static.items()))
-            if key not in self._groups:
-                folds = [
-                    Lanes(
-                        trial.method,
-                        static,
-                        fold,
-                        capacity=self._capacity,
-                        device=self._device,
-                        precision=trial.precision,
-                    )
-                    for fold in self._data
-                ]
-                self._groups[key] = _Group(folds)
-            group = self._groups[key]
             lane_trials = [
                 Trial(
                     trial.number,
@@ -173,6 +167,12 @@ class Worker:
                 )
                 for index in range(len(self._data))
             ]
+            if key not in self._groups:
+                self._groups[key] = self._new_group(key, static, lane_trials, trial.precision, message)
+            group = self._groups[key]
+            if self.num_trials >= self._capacity or len(group.trials) >= group.folds[0].capacity:
+                message.returned.append(trial.number)
+                return
             found = self._lane_files.load(trial) if self._lane_files and trial.lane_file else None
             epoch, states = found if found is not None and found[0] <= trial.known else (0, [None] * len(self._data))
             try:
@@ -185,7 +185,43 @@ class Worker:
             group.trials[trial.number] = (trial, lane_trials)
             group.epochs[trial.number] = epoch
         except Exception as error:
-            message.ends.append((trial.number, one_line(error), traceback.format_exc()))
+            if is_out_of_memory(error) and self._capacity > 1:
+                self._drop_empty()
+                self._narrow(self.num_trials or self._capacity // 2, "no memory for another", message)
+                message.returned.append(trial.number)
+            else:
+                message.ends.append((trial.number, one_line(error), traceback.format_exc()))
+
+    def _new_group(
+        self, key: _Key, static: dict[str, Value], trials: Sequence[Trial], precision: str, message: Message
+    ) -> _Group:
+        """A group with as many lanes as the device has memory for, `capacity` at most; `trials` are the lanes of its
+        first trial. Where there are fewer, this engine holds fewer trials from now on."""
+
+        def make(fold: Prepared, lanes: int) -> Lanes:
+            return Lanes(trials[0].method, static, fold, capacity=lanes, device=self._device, precision=precision)
+
+        capacity = self._capacity
+        if capacity > 1:
+            if key not in self._needs:
+                self._needs[key] = need(partial(make, self._data[0]), trials, self._device)
+            if self._needs[key].lanes(free_bytes(self._device)) < capacity:
+                self._drop_empty()
+            free, one = free_bytes(self._device), self._needs[key]
+            capacity = max(1, min(capacity, one.lanes(free)))
+            why = f"{trials[0].method} takes {one.first >> 20} MiB and {one.further >> 20} for each further trial, "
+            self._narrow(self.num_trials + capacity, why + f"{max(free, 0) >> 20} MiB are free", message)
+        return _Group([make(fold, capacity) for fold in self._data])
+
+    def _narrow(self, capacity: int, why: str, message: Message) -> None:
+        """From now on no more trials at a time than so many."""
+        if capacity < self._capacity:
+            message.notes.append(f"{capacity} trials at a time, not {self._capacity}: {why}")
+            self._capacity = capacity
+
+    def _drop_empty(self) -> None:
+        """Groups without trials give back their memory."""
+        self._groups = {key: group for key, group in self._groups.items() if group.trials}
 
     def _save_lanes(self) -> None:
         """Saves the trials that have just passed an epoch at which they are saved. The orders that came in between have
@@ -235,7 +271,7 @@ class Worker:
             if one is group:
                 del self._groups[key]
         if again:
-            self._capacity = len(group.trials) // 2
+            self._narrow(len(group.trials) // 2, "out of memory", message)
 
     def _finish(self, number: int, message: Message) -> None:
         group, trial, lane_trials = self._find(number)

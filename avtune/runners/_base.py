@@ -28,6 +28,9 @@ class Source(Protocol):
     def tell(self, number: int, failure: str | None = None, details: str = "") -> None:
         """The trial has ended. Telling again changes nothing."""
 
+    def note(self, text: str) -> None:
+        """A line about how the runner works, for the log."""
+
     @property
     def exhausted(self) -> bool: ...
 

@@ -45,6 +45,8 @@ class Desk:
         for number, failure, details in message.ends:
             if mine.pop(number, None) is not None:
                 self._source.tell(number, failure, details)
+        for note in message.notes:
+            self._source.note(f"{engine}: {note}")
         for number in message.returned:
             if number in mine:
                 self._return(mine.pop(number))

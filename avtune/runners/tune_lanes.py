@@ -122,7 +122,7 @@ class _Fleet:
             desk.give_back(said["engine"])
         if said["reports"] or said["ends"]:
             self._deaths = 0
-        message = Message(said["want"], said["reports"], said["ends"], said["returned"])
+        message = Message(said["want"], said["reports"], said["ends"], said["returned"], said["notes"])
         return json.dumps(asdict(desk.exchange(said["engine"], message)))
 
     def _engines(self, storage: Path) -> None:

@@ -195,6 +195,10 @@ class Study:
             record.reason = "it ended without a result"
         self._decide(record)
 
+    def note(self, text: str) -> None:
+        """A line for `log.txt`."""
+        self.folder.note(text)
+
     @property
     def exhausted(self) -> bool:
         """Whether every trial has been given out and has ended."""

@@ -8,6 +8,7 @@ import torch
 from toy import toy_prepared
 
 from avtune.lanes.engine import Lanes
+from avtune.lanes.room import Need
 from avtune.lanes.worker import Worker
 from avtune.methods import METHODS, hypers_of
 from avtune.runners import inline
@@ -167,6 +168,46 @@ def test_out_of_memory_halves_the_lanes_and_nothing_is_lost(reference, make_stud
     study = make_study("narrow")
     Fleet(study, [toy_prepared()], engines=1, capacity=8).run()
     assert max(crowds) > 2
+    assert "out of memory" in study.folder.log.read_text()
+    assert study.count("FAIL") == 0
+    assert outcome(study) == outcome(reference)
+
+
+@pytest.mark.parametrize("lanes", [0, 2])
+def test_as_many_trials_as_there_is_memory_for(reference, make_study, monkeypatch, lanes):
+    """The space has two groups; what one holds is missing to the other."""
+    crowds = []
+    train = Lanes.train_epoch
+
+    def count(self):
+        crowds.append(self.num_active)
+        return train(self)
+
+    monkeypatch.setattr(Lanes, "train_epoch", count)
+    monkeypatch.setattr("avtune.lanes.worker.need", lambda make, trials, device: Need(100, 50))
+    monkeypatch.setattr("avtune.lanes.worker.free_bytes", lambda device: 50 + 50 * lanes)
+    study = make_study("short")
+    Fleet(study, [toy_prepared()], engines=1, capacity=8).run()
+    assert max(crowds) == max(lanes, 1)
+    assert f"engine 0: {max(lanes, 1)} trials at a time, not 8: triplet takes" in study.folder.log.read_text()
+    assert outcome(study) == outcome(reference)
+
+
+def test_no_memory_for_a_new_lane_waits_for_one(reference, make_study, monkeypatch):
+    refused = []
+    admit = Lanes.admit
+
+    def narrow(self, *given):
+        if self.num_active >= 2:
+            refused.append(self.num_active)
+            raise torch.OutOfMemoryError("no memory left")
+        admit(self, *given)
+
+    monkeypatch.setattr(Lanes, "admit", narrow)
+    study = make_study("narrow")
+    Fleet(study, [toy_prepared()], engines=1, capacity=8).run()
+    assert refused
+    assert "not 8: no memory for another" in study.folder.log.read_text()
     assert study.count("FAIL") == 0
     assert outcome(study) == outcome(reference)
 

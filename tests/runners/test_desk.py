@@ -15,7 +15,7 @@ class Source:
     def __init__(self, count):
         self.waiting = [Trial(number, "toy", {}, number, 3) for number in range(count)]
         self.count = count
-        self.ends = {}
+        self.ends, self.notes = {}, []
 
     def ask(self):
         return self.waiting.pop(0) if self.waiting else None
@@ -28,6 +28,9 @@ class Source:
 
     def tell(self, number, failure=None, details=""):
         self.ends.setdefault(number, failure)
+
+    def note(self, text):
+        self.notes.append(text)
 
     @property
     def exhausted(self):

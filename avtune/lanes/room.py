@@ -1,0 +1,76 @@
+"""How many lanes of a group a device has memory for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+
+from avtune.data.arrays import available_memory
+from avtune.lanes.engine import BLOCK_BYTES, Lanes
+from avtune.metrics.ranking import usable_cores
+from avtune.trial import Trial
+
+# Of the memory that is free; the rest is lost between an allocator's blocks, or taken by others meanwhile.
+_SHARE = 0.9
+
+
+@dataclass(frozen=True)
+class Need:
+    """Bytes that lanes take: the first one with all that is there once, and each further one."""
+
+    first: int
+    further: int
+
+    def lanes(self, room: int) -> int:
+        """How many fit into so many bytes."""
+        return 0 if room < self.first else 1 + (room - self.first) // self.further
+
+
+def free_bytes(device: str) -> int:
+    """What an engine may take of a device's memory: on a GPU what is free there, on a CPU its threads' share of what
+    the machine has available."""
+    if device == "cpu":
+        return int(_SHARE * available_memory() * min(1.0, torch.get_num_threads() / usable_cores()))
+    free, _ = torch.cuda.mem_get_info(device)
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # by torch, to be used again
+    return int(_SHARE * (free + kept))
+
+
+def need(make: Callable[[int], Lanes], trials: Sequence[Trial], device: str) -> Need:
+    """What lanes of a group take, with a lane for each fold.
+
+    On a GPU the peak of an epoch of one lane and of two lanes is measured, on the first fold. On a CPU, where a
+    process cannot tell its memory from what it has kept of earlier work, weights and moments are counted; what a step
+    keeps for its backward pass is of one block only (`Lanes.blocks`), and put at twice as much, see
+    `benchmarks/lanes.py`.
+
+    Args:
+        make: makes the lanes of the first fold for so many trials.
+        trials: a trial's lane for each fold.
+        device: where.
+
+    Raises:
+        RuntimeError: a single lane does not fit.
+    """
+    one = make(1)
+    one.admit(trials[0])
+    state = one.lane_bytes
+    if device == "cpu":
+        return Need(len(trials) * state + 6 * BLOCK_BYTES, len(trials) * state)
+    del one
+    single, pair = (_peak(make, trials[0], count, device) for count in (1, 2))
+    others = (len(trials) - 1) * state
+    return Need(single + others, max(pair - single, state) + others)
+
+
+def _peak(make: Callable[[int], Lanes], trial: Trial, lanes: int, device: str) -> int:
+    """The most bytes of a GPU that so many lanes take in their first epoch, beside what was taken before."""
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device)
+    group = make(lanes)
+    for number in range(lanes):
+        group.admit(replace(trial, number=number))
+    group.train_epoch()
+    return int(torch.cuda.max_memory_allocated(device)) - before
