@@ -400,6 +400,3 @@ _VERBS = {
     "curves": _curves,
     "tensorboard": _tensorboard,
 }
-
-if __name__ == "__main__":
-    sys.exit(main())

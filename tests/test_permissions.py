@@ -32,7 +32,7 @@ def run(tmp_path):
     write_toy(tmp_path)
 
     def run(*words):
-        command = [sys.executable, "-m", "avtune.cli", *map(str, words)]
+        command = [sys.executable, "-m", "avtune", *map(str, words)]
         ended = subprocess.run(
             command, cwd=tmp_path, capture_output=True, text=True, timeout=120, preexec_fn=as_anybody
         )

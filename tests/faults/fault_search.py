@@ -49,7 +49,7 @@ class Search:
     def __enter__(self) -> Search:
         self.known = self.progress()
         self.began = time.monotonic()
-        command = [sys.executable, "-m", "avtune.cli", "search", "toy.h5", "--space", "space.yaml", "--name", "one"]
+        command = [sys.executable, "-m", "avtune", "search", "toy.h5", "--space", "space.yaml", "--name", "one"]
         with (self.folder / "out").open("w") as out, (self.folder / "err").open("w") as err:
             self.process = subprocess.Popen(
                 [*command, "--gpus", "0", *self.words],

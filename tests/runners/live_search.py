@@ -150,7 +150,7 @@ class Live:
         path = os.pathsep.join([str(self.folder / "start_up"), *filter(None, [os.environ.get("PYTHONPATH")])])
         with (self.folder / "out").open("w") as out, (self.folder / "err").open("w") as err:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "avtune.cli", *words],
+                [sys.executable, "-m", "avtune", *words],
                 cwd=self.folder,
                 env=os.environ | {"HOME": str(self.folder / "home"), "PYTHONPATH": path},
                 stdin=subprocess.DEVNULL,

@@ -69,7 +69,7 @@ def short():
 
 
 def avtune(*words, cwd, **more):
-    command = [sys.executable, "-m", "avtune.cli", *map(str, words)]
+    command = [sys.executable, "-m", "avtune", *map(str, words)]
     return subprocess.run(command, cwd=cwd, env=environment(**more), capture_output=True, text=True, timeout=240)
 
 

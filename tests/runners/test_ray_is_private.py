@@ -121,7 +121,7 @@ def test_a_ray_that_was_imported_too_early_is_refused(tmp_path):
     )
     (tmp_path / "mine.yaml").write_text("space:\n  lr: {type: float, low: 1e-4, high: 1e-2, log: true}\n")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    command = [sys.executable, "-m", "avtune.cli", "search", "demo", "--train", "mine:train", "--space", "mine.yaml"]
+    command = [sys.executable, "-m", "avtune", "search", "demo", "--train", "mine:train", "--space", "mine.yaml"]
     ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
     assert ended.returncode == 2
     assert ended.stderr.splitlines()[-1].startswith("avtune: Ray was imported before avtune could set it up")
