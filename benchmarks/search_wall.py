@@ -25,6 +25,7 @@ from pathlib import Path
 from statistics import mean, median, stdev
 from typing import Any
 
+from avtune.metrics.significance import mean_interval
 from benchmarks import _report
 
 SIDES = ("avtune", "avtune fp32", "ray", "optuna")
@@ -36,6 +37,7 @@ def main() -> None:
     parser.add_argument("--space", help="a space (default: demo for the demo, else ave)")
     parser.add_argument("--trials", type=int, default=64)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--sides", default=",".join(SIDES), help="which, separated by commas")
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
@@ -48,7 +50,7 @@ def main() -> None:
         return
     sides = given.sides.split(",")
     results: dict[str, list[dict[str, float]]] = {side: [] for side in sides}
-    for seed in range(given.seeds):
+    for seed in range(given.first_seed, given.first_seed + given.seeds):
         for side in sides:
             results[side].append(_child(given, side, seed))
             print(f"seed {seed}, {side}: {results[side][-1]}", flush=True)
@@ -81,22 +83,33 @@ def _write(given: argparse.Namespace, results: dict[str, list[dict[str, float]]]
                 f"{given.trials / median(walls) * 3600:,.0f}",
                 f"{mean(run['epochs'] for run in runs):.0f}",
                 f"{mean(values):.4f}" + (f" (sd {stdev(values):.4f})" if len(values) > 1 else ""),
+                _difference(values, [run["best"] for run in results[SIDES[0]]]) if SIDES[0] in results else "–",
                 *(f"{_ratio(results[peer], runs):.2f}x" for peer in ("ray", "optuna") if peer in results),
             ]
         )
-    head = ["side", "wall s", "trials per hour", "epochs", "best validation MAP"]
+    head = ["side", "wall s", "trials per hour", "epochs", "best validation MAP", "more than avtune's"]
     head += [f"faster than {peer}" for peer in ("ray", "optuna") if peer in results]
     text = (
-        f"Data `{Path(given.data).stem}`, space `{given.space}`, {given.trials} trials, {given.seeds} seeds; medians "
-        "over seeds (smallest to largest), ratios seed by seed.\n\n" + _report.table(head, rows)
+        f"Data `{Path(given.data).stem}`, space `{given.space}`, {given.trials} trials, {given.seeds} seeds from "
+        f"{given.first_seed}; medians over seeds (smallest to largest), ratios seed by seed. Differences of MAP: mean "
+        "and 95 % interval over seeds (Student t).\n\n" + _report.table(head, rows)
     )
     packages = ["torch", "ray", "optuna", "numpy"]
-    print(_report.write("search_wall", "The whole search", [text], packages, given.out))
+    print(_report.write(f"search_wall-{Path(given.data).stem}", "The whole search", [text], packages, given.out))
 
 
 def _ratio(theirs: list[dict[str, float]], ours: list[dict[str, float]]) -> float:
     """How many times as long the other side took, the median over the seeds."""
     return median(other["wall"] / run["wall"] for other, run in zip(theirs, ours, strict=True))
+
+
+def _difference(theirs: list[float], ours: list[float]) -> str:
+    """How much higher theirs are: the mean over the seeds with its 95 % interval."""
+    if theirs == ours:
+        return "0"
+    pairs = [one - other for one, other in zip(theirs, ours, strict=True)]
+    middle, half = mean_interval(pairs)
+    return f"{middle:+.4f}" + (f" ± {half:.4f}" if half is not None else "")
 
 
 def _space(given: argparse.Namespace) -> Any:

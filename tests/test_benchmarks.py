@@ -1,5 +1,6 @@
 """The benchmarks run and report, their sides agree, and limits and disagreements are told. No times are tested."""
 
+import argparse
 import itertools
 import re
 import subprocess
@@ -14,7 +15,7 @@ import torch
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT))
 
-from benchmarks import _measure, _products, _report, driver, lanes, triplets  # noqa: E402
+from benchmarks import _measure, _products, _report, driver, lanes, search_wall, triplets  # noqa: E402
 from benchmarks import map as map_benchmark  # noqa: E402
 from benchmarks._training import Setup, trial  # noqa: E402
 
@@ -249,3 +250,24 @@ def test_quick_run_writes_a_dated_report(claim, words, tmp_path) -> None:
     # Every table is whole.
     for table in re.findall(r"(?:^\|.*\|\n?)+", said, re.MULTILINE):
         assert len({line.count(" | ") for line in table.splitlines() if "left out" not in line}) == 1, table
+
+
+def test_the_search_s_report_compares_seed_by_seed(tmp_path) -> None:
+    given = argparse.Namespace(data="demo", space="demo", trials=36, seeds=2, first_seed=3, out=tmp_path, quick=False)
+    search_wall._write(
+        given,
+        {
+            "avtune": [{"wall": 10.0, "best": 0.5, "epochs": 100}, {"wall": 20.0, "best": 0.4, "epochs": 110}],
+            "ray": [{"wall": 40.0, "best": 0.5, "epochs": 120}, {"wall": 60.0, "best": 0.6, "epochs": 120}],
+        },
+    )
+    (report,) = tmp_path.iterdir()
+    ours, theirs = (
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in report.read_text().splitlines()
+        if line.startswith(("| avtune ", "| ray "))
+    )
+    assert ours == ["avtune", "15.0 (10.0 to 20.0)", "8,640", "105", "0.4500 (sd 0.0707)", "0", "3.50x"]
+    # By hand: the differences are 0 and 0.2, and t of one degree of freedom is 12.706.
+    assert theirs[5] == "+0.1000 ± 1.2706"
+    assert theirs[6] == "1.00x"
