@@ -232,8 +232,9 @@ def test_in_float32_lanes_agree_within_1e_4_map(name):
 @pytest.mark.parametrize(("name", "change"), CASES)
 def test_an_epoch_reads_nothing_back_from_the_device(name, change):
     """Torch's `meta` device has no values: asking it for one, or mixing it with the CPU, is an error."""
-    trial = Trial(0, name, full_config(name, change), seed=1, epochs=3)
     data = dataclasses.replace(toy_prepared(), validation=None)
+    # One step an epoch: operations on `meta` are slow.
+    trial = Trial(0, name, full_config(name, change, batch_size=len(data.train)), seed=1, epochs=3)
     static = static_values(METHODS[name], trial.config)
     for precision in ("fp32", "bf16"):
         group = Lanes(name, static, data, device="meta", precision=precision)
