@@ -52,13 +52,14 @@ def need(make: Callable[[int], Lanes], trials: Sequence[Trial], device: str) -> 
         device: where.
 
     Raises:
-        RuntimeError: a single lane does not fit.
+        torch.OutOfMemoryError: two lanes do not fit.
     """
     one = make(1)
     one.admit(trials[0])
     state = one.lane_bytes
     if device == "cpu":
-        return Need(len(trials) * state + 6 * BLOCK_BYTES, len(trials) * state)
+        # Weights and moments are three times the weights; a block has at least two lanes, however wide.
+        return Need(len(trials) * state + max(6 * BLOCK_BYTES, 4 * state), len(trials) * state)
     del one
     single, pair = (_peak(make, trials[0], count, device) for count in (1, 2))
     others = (len(trials) - 1) * state

@@ -41,6 +41,13 @@ def test_on_a_cpu_a_lane_takes_its_weights_and_moments(method, copies):
     assert found.first - found.further == 6 * BLOCK_BYTES
 
 
+def test_a_block_of_wide_lanes_is_larger(monkeypatch):
+    monkeypatch.setattr(room, "BLOCK_BYTES", 1)
+    trial = make_trial("psd")
+    found = need(maker(trial), [trial], "cpu")
+    assert found.first == 5 * found.further
+
+
 def test_on_a_gpu_one_lane_and_two_are_measured(monkeypatch):
     """A made-up allocator: 1,000 bytes held before, 500 an epoch, 70 MB a lane."""
     made = []

@@ -119,3 +119,9 @@ def test_trials_that_an_engine_never_got_are_given_back_without_blame():
     desk.give_back("engine 0")
     assert [trial.number for trial in desk.exchange("engine 1", Message(1)).trials] == [0]
     assert not source.ends
+
+
+def test_what_an_engine_notes_reaches_the_source_by_its_name():
+    source = Source(1)
+    Desk(source, spare=0, max_failures=1).exchange("engine 1", Message(0, notes=["two", "lines"]))
+    assert source.notes == ["engine 1: two", "engine 1: lines"]
