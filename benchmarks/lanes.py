@@ -45,16 +45,16 @@ NOTES = """\
 How to read part one: clips/s are clips trained, of all lanes together, without validation. The ceiling is what the
 step's matrix products alone would allow, computed one after the other on the same shapes, layouts and precision into
 memory that is there already; what is missing to it are the other operations, the optimiser and the gathering of
-batches. On a CPU an engine trains its lanes in blocks, each of about 40 MB of weights, one block's epoch after the
-other: what a step keeps for its backward pass is of one block only. Peak memory is of two epochs with validation in a
-process of its own: resident memory on a CPU, torch's allocations on a GPU. In brackets, what each lane after the first
-took, over the bytes of one lane's weights."""
+batches. On a CPU an engine trains its lanes in two blocks, or in more of about 40 MB of weights, one block's epoch
+after the other: what a step keeps for its backward pass is of one block only. Peak memory is of two epochs with
+validation in a process of its own: resident memory on a CPU, torch's allocations on a GPU. In brackets, what each lane
+after the first took, over the bytes of one lane's weights; the claim is of the row where that is most."""
 
 
 @dataclass(frozen=True)
 class Scaling:
     """Part one. `best`: the fastest number of lanes above one, if there is one; `memory`: bytes of each extra lane over
-    the bytes of its weights, with the most lanes measured, None with one."""
+    the bytes of its weights, where that is most, None with one lane."""
 
     table: str
     best: int
@@ -139,7 +139,7 @@ def scaling(setup: Setup, counts: Sequence[int], rounds: int, limits: Limits) ->
     rows: list[list[str]] = []
     speed_of: dict[int, float] = {}
     memory_of: dict[int, float] = {}
-    memory = None
+    memory: float | None = None
     for count in sorted({1, *counts}):
         free_gpu(setup)
         tried = probe(partial(memory_call, setup), count, 1, limits)
@@ -149,8 +149,9 @@ def scaling(setup: Setup, counts: Sequence[int], rounds: int, limits: Limits) ->
         memory_of[count] = float(tried.values.get("gpu", tried.memory))
         extra = ""
         if count > 1:
-            memory = (memory_of[count] - memory_of[1]) / (count - 1) / weights
-            extra = f" ({memory:.1f})"
+            further = (memory_of[count] - memory_of[1]) / (count - 1) / weights
+            extra = f" ({further:.1f})"
+            memory = max(memory or 0.0, further)
         seconds, operations = timed(setup, alone, count, rounds)
         fused = seconds.get("fused", seconds["alone"])
         speeds = [count * clips / one for one in fused]

@@ -60,7 +60,8 @@ class Lanes:
         dtype: of weights and data; float64 is for tests.
         precision: of the large matrix products in training, see `modules.matrix_precision`. Validation is fp32.
         block: most lanes in one training step; the others have their steps of the epoch after theirs. None for all on
-            a GPU, and on a CPU for what is fastest there: a lane's weights decide, see `benchmarks/lanes.py`.
+            a GPU, and on a CPU for half of the active ones, or fewer where their weights exceed `BLOCK_BYTES`: of what
+            is as fast the least memory, see `benchmarks/lanes.py`.
     """
 
     def __init__(
@@ -113,12 +114,13 @@ class Lanes:
         return sum(value[0].nbytes for stack in self._stacks.values() for value in stack.values())
 
     def blocks(self) -> list[slice]:
-        """The active lanes in blocks of even sizes. What a step keeps for its backward pass is of one block only."""
+        """The active lanes in blocks of even sizes. What a step keeps for its backward pass is of one block only, so on
+        a CPU there are two blocks at least."""
         assert self._trials, "no active lane"
         most = self._block or self.num_active
         if self._block is None and self._device.type == "cpu":
             weights = sum(value[0].nbytes for value in self._stacks["params"].values())
-            most = max(2, BLOCK_BYTES // weights)
+            most = max(1, min(BLOCK_BYTES // weights, -(-self.num_active // 2)))
         parts = np.array_split(np.arange(self.num_active), -(-self.num_active // most))
         return [slice(int(part[0]), int(part[-1]) + 1) for part in parts]
 

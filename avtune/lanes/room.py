@@ -58,7 +58,7 @@ def need(make: Callable[[int], Lanes], trials: Sequence[Trial], device: str) -> 
     one.admit(trials[0])
     state = one.lane_bytes
     if device == "cpu":
-        # Weights and moments are three times the weights; a block has at least two lanes, however wide.
+        # A lane wider than a block is one, and takes about twice its weights and moments in a step.
         return Need(len(trials) * state + max(6 * BLOCK_BYTES, 4 * state), len(trials) * state)
     del one
     single, pair = (_peak(make, trials[0], count, device) for count in (1, 2))

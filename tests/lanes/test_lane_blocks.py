@@ -1,0 +1,46 @@
+"""Which lanes a CPU trains together."""
+
+import itertools
+
+import pytest
+from toy import toy_prepared
+
+from avtune.lanes import engine
+from avtune.lanes.engine import Lanes
+from avtune.methods import METHODS, check_config, static_values
+from avtune.trial import Trial
+
+
+def group(lanes, block=None):
+    config = check_config(METHODS["triplet"], {"embedding_dim": 4})
+    made = Lanes(
+        "triplet", static_values(METHODS["triplet"], config), toy_prepared(), capacity=max(lanes, 1), block=block
+    )
+    for number in range(lanes):
+        made.admit(Trial(number, "triplet", config, seed=number, epochs=2))
+    return made
+
+
+def sizes(made):
+    blocks = made.blocks()
+    assert blocks[0].start == 0
+    assert all(one.stop == other.start for one, other in itertools.pairwise(blocks))
+    assert blocks[-1].stop == made.num_active
+    return [block.stop - block.start for block in blocks]
+
+
+@pytest.mark.parametrize(("lanes", "expected"), [(1, [1]), (2, [1, 1]), (3, [2, 1]), (4, [2, 2]), (7, [4, 3])])
+def test_small_lanes_are_trained_half_at_a_time(lanes, expected):
+    assert sizes(group(lanes)) == expected
+
+
+@pytest.mark.parametrize(("fit", "expected"), [(3, [3, 3, 2]), (1.5, [1] * 8), (0.1, [1] * 8), (99, [4, 4])])
+def test_of_wide_lanes_only_as_many_as_a_block_has_room_for(fit, expected, monkeypatch):
+    made = group(8)
+    params, _ = made.weights(made._trials[0])
+    monkeypatch.setattr(engine, "BLOCK_BYTES", int(fit * sum(value.nbytes for value in params.values())))
+    assert sizes(made) == expected
+
+
+def test_a_block_that_was_asked_for_is_not_changed():
+    assert sizes(group(5, block=5)) == [5]
