@@ -11,8 +11,16 @@ from pathlib import Path
 import pytest
 import torch
 
+from avtune.metrics.ranking import usable_cores
+
 # Small tensors: more threads only wait for each other, for seconds on a busy machine.
 torch.set_num_threads(1)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: tests with Ray wait for more than half of their time."""
+    return usable_cores() + 1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

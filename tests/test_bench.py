@@ -18,9 +18,9 @@ from toy import write_toy
 
 import avtune.runners.work as work
 from avtune.aggregate.leaderboard import LEVEL, Row, board
+from avtune.bench.leaderboard import HEADER, escaped, title
 from avtune.cli import main
 from avtune.metrics import holm, randomisation_test
-from avtune.report.leaderboard import HEADER, escaped, title
 
 METHODS = ["triplet", "cca", "hard_triplet"]
 ALL = ",".join(METHODS)

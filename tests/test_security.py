@@ -18,12 +18,12 @@ from avtune import console
 from avtune.aggregate.facts import read_metrics
 from avtune.aggregate.leaderboard import Board
 from avtune.aggregate.model import load_model
+from avtune.bench.leaderboard import markdown
+from avtune.bench.leaderboard_page import leaderboard_page
 from avtune.cli import main
 from avtune.data import read
 from avtune.errors import StorageError, UserError
 from avtune.report.card import model_card
-from avtune.report.leaderboard import markdown
-from avtune.report.leaderboard_page import leaderboard_page
 from avtune.report.page import page
 from avtune.report.text import escaped
 from avtune.search import open_space

@@ -17,7 +17,7 @@ from avtune.trial import Trial
 
 @dataclass(frozen=True)
 class Candidate:
-    """A configuration that is repeated. `number` is its trial's, None for the default configuration."""
+    """A configuration that is repeated. `number` is its trial's, None for a default configuration that was none."""
 
     number: int | None
     config: Mapping[str, Value]
@@ -55,7 +55,8 @@ def candidates(ranking: Sequence[Record], space: Space) -> list[Candidate]:
     chosen = [Candidate(record.number, record.trial.config) for record in ranking[: space.final.finalists]]
     default = space.defaults()
     if all(dict(candidate.config) != default for candidate in chosen):
-        chosen.append(Candidate(None, default))
+        number = next((record.number for record in ranking if dict(record.trial.config) == default), None)
+        chosen.append(Candidate(number, default))
     return chosen
 
 
@@ -91,7 +92,8 @@ def repeated(chosen: Sequence[Candidate], results: Sequence[Result]) -> list[Rep
 
 
 def winner(rows: Sequence[Repeated]) -> Repeated | None:
-    """The finalist with the highest mean; None when every one failed. The default configuration competes only if it was
-    among the finalists."""
+    """The candidate with the highest mean; None when every one failed. The default configuration is one if it was a
+    trial, also one that was stopped early: fresh seeds are fair to both. Outside the space, or failed there, it is a
+    reference only."""
     fit = [row for row in rows if row.candidate.number is not None and row.failure is None]
     return max(fit, key=lambda row: row.mean, default=None)

@@ -13,9 +13,9 @@ from avtune import console
 from avtune.aggregate.facts import read_best, read_metrics
 from avtune.aggregate.leaderboard import Board, Row, board, clip_ap
 from avtune.bench.folder import BenchFolder
+from avtune.bench.leaderboard import comma_separated, markdown
+from avtune.bench.leaderboard_page import leaderboard_page
 from avtune.errors import UserError
-from avtune.report.leaderboard import comma_separated, markdown
-from avtune.report.leaderboard_page import leaderboard_page
 from avtune.report.text import score_text
 from avtune.study.files import write_text
 from avtune.study.folder import StudyFolder

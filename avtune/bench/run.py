@@ -17,12 +17,12 @@ from avtune import console
 from avtune.aggregate.final import NoWinner
 from avtune.aggregate.leaderboard import Board
 from avtune.bench.folder import FORMAT, BenchFolder, continued
+from avtune.bench.leaderboard import text
 from avtune.bench.ledger import Ledger
 from avtune.bench.rules import Rules
 from avtune.data.dataset import Dataset
 from avtune.data.split import validation_folds
 from avtune.machine import Wish, slots
-from avtune.report.leaderboard import text
 from avtune.runners._base import Run
 from avtune.search import Request, data_bytes, dataset_facts, dataset_line, precision_named, runner_named, search
 from avtune.space import Space

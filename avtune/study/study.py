@@ -336,15 +336,18 @@ class Study:
             self._decide(self.records[-1], loading=True)
         self._running = self.count("RUNNING")
         for record in self.records:
-            # Its last line was written, its end was not.
-            over = record._stopped_at is not None or record.values.last >= record.trial.epochs
-            if record.state == "RUNNING" and over:
+            # Its last line was written, its end was not. Where its weights were not either, it is trained again.
+            trained = record.values.last >= record.trial.epochs and not self._lost_weights(record)
+            if record.state == "RUNNING" and (record._stopped_at is not None or trained):
                 for listener in self._listeners:
                     listener.started(record)
                 self.tell(record.number)
             elif record.state != "RUNNING" and not self.deterministic:
                 self._tell_sampler(record)
         self._queue = deque(record for record in self.records if record.state == "RUNNING" and not record._left)
+
+    def _lost_weights(self, record: Record) -> bool:
+        return record.trial.save_to is not None and not self.folder.checkpoint(record.number).is_file()
 
     def _write_csv(self) -> None:
         start = time.monotonic()

@@ -28,9 +28,20 @@ def test_finalists_are_the_best_and_the_default_is_compared_with():
     assert chosen[-1].config == SPACE.defaults()
 
 
+def default_trial(state, value):
+    return Record(Trial(0, "triplet", SPACE.defaults(), 0, 4), state, Curve([value]))
+
+
 def test_a_finalist_that_is_the_default_is_not_run_twice():
-    default = Record(Trial(0, "triplet", SPACE.defaults(), 0, 4), "COMPLETE", Curve([0.9]))
-    assert [c.number for c in candidates([default, record(3, 0.4)], SPACE)] == [0, 3]
+    chosen = candidates([default_trial("COMPLETE", 0.9), record(3, 0.4)], SPACE)
+    assert [candidate.number for candidate in chosen] == [0, 3]
+
+
+def test_a_default_that_was_a_trial_competes_though_others_were_better():
+    chosen = candidates([record(4, 0.5), record(3, 0.4), record(1, 0.3), default_trial("PRUNED", 0.2)], SPACE)
+    assert [candidate.number for candidate in chosen] == [4, 3, 0]
+    runs = [Result({1: value}, 1.0) for value in (0.4, 0.6, 0.65)]
+    assert winner(repeated(chosen, runs)).candidate == Candidate(0, SPACE.defaults())
 
 
 def test_all_candidates_get_the_same_fresh_seeds():
@@ -51,7 +62,7 @@ def test_a_candidate_is_scored_at_one_epoch_for_all_its_seeds():
     assert row.spread == 0.0
 
 
-def test_the_winner_has_the_best_mean_and_the_default_cannot_win():
+def test_the_winner_has_the_best_mean_and_a_default_that_was_no_trial_cannot_win():
     chosen = [Candidate(7, {}), Candidate(2, {}), Candidate(None, {})]
     runs = [Result({1: value}, 1.0) for value in (0.4, 0.6, 0.55, 0.55, 0.9, 0.9)]
     assert winner(repeated(chosen, runs)).candidate.number == 2

@@ -233,8 +233,9 @@ def test_an_error_of_the_method_fails_its_trials_with_the_traceback(make_study, 
     assert "Traceback" in study.folder.log.read_text()
 
 
-def test_the_engine_needs_neither_ray_nor_optuna():
+def test_an_engine_does_not_import_what_it_does_not_need():
     import subprocess
 
-    code = "import sys, avtune.lanes.worker, avtune.trainer; print([m for m in ('ray', 'optuna') if m in sys.modules])"
+    others = ("ray", "optuna", "scipy", "sklearn")
+    code = f"import sys, avtune.lanes.worker, avtune.trainer; print([m for m in {others} if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

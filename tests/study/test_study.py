@@ -101,6 +101,26 @@ def test_trials_have_seeds_of_their_own_and_the_same_again(make_folder):
     assert len({trial.seed for trial in ours}) == 5
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_a_trial_killed_before_its_weights_were_written_is_trained_again(make_folder, there):
+    folder = make_folder()
+    study = Study(folder, make_space(), checkpoints=True)
+    trial = study.ask()
+    for epoch in range(1, 10):
+        assert study.report(trial.number, epoch, {"val_map": 0.1 * epoch})
+    if there:
+        folder.checkpoints.mkdir()
+        folder.checkpoint(trial.number).touch()
+    again = Study(folder, make_space(), checkpoints=True)
+    assert again.records[0].state == ("COMPLETE" if there else "RUNNING")
+    number = again.ask().number
+    assert number == (1 if there else 0)
+    if not there:
+        assert again.report(0, 9, {"val_map": 0.5}), "it goes on, to its weights"
+        again.tell(0)
+        assert (again.records[0].state, again.best.best_value) == ("COMPLETE", pytest.approx(0.9))
+
+
 def test_the_best_epoch_is_the_first_with_the_highest_value(make_folder):
     study = Study(make_folder(), make_space())
     trial = study.ask()

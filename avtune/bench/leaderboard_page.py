@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from avtune import __version__
 from avtune.aggregate.leaderboard import LEVEL, Board
-from avtune.report.leaderboard import HEADER, cells, facts, gaps, notes, title
+from avtune.bench.leaderboard import HEADER, cells, facts, gaps, notes, title
 from avtune.report.text import short
 
 _PAGE = """<!doctype html>
