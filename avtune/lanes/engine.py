@@ -61,8 +61,7 @@ class Lanes:
         precision: of the large matrix products in training, see `modules.matrix_precision`. Validation is fp32.
         block: most lanes in one training step; the others have their steps of the epoch after theirs. None for all on
             a GPU, and on a CPU for half of the active ones, or fewer where their weights exceed `BLOCK_BYTES`: a little
-            slower than all when there are few, and no lane takes more than six times its weights, see
-            `benchmarks/lanes.py`.
+            slower than all when there are few, and much smaller, see `benchmarks/lanes.py`.
     """
 
     def __init__(

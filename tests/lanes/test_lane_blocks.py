@@ -13,9 +13,7 @@ from avtune.trial import Trial
 
 def group(lanes, block=None):
     config = check_config(METHODS["triplet"], {"embedding_dim": 4})
-    made = Lanes(
-        "triplet", static_values(METHODS["triplet"], config), toy_prepared(), capacity=max(lanes, 1), block=block
-    )
+    made = Lanes("triplet", static_values(METHODS["triplet"], config), toy_prepared(), capacity=lanes, block=block)
     for number in range(lanes):
         made.admit(Trial(number, "triplet", config, seed=number, epochs=2))
     return made
