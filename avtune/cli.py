@@ -59,16 +59,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         console.error(str(error))
         return 2
     except KeyboardInterrupt:
-        console.error(f"{'terminated' if terminated else 'interrupted'}; the same command continues")
-        return 143 if terminated else 130
+        return _interrupted(bool(terminated))
     except BrokenPipeError:
         # The reader of our output has gone (`| head`); nothing more can be said.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
-        return _our_mistake(error, log)
+        # After a SIGTERM to all processes of a job, what Ray says of its own end may come before the interrupt.
+        return _interrupted(terminated=True) if terminated else _our_mistake(error, log)
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _interrupted(terminated: bool) -> int:
+    console.error(f"{'terminated' if terminated else 'interrupted'}; the same command continues")
+    return 143 if terminated else 130
 
 
 def _name_own_code(given: argparse.Namespace) -> None:

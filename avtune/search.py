@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,7 +92,6 @@ def search(request: Request) -> dict[str, Any]:
     deterministic = request.deterministic or bool(before.get("deterministic"))
     places = slots(request.wish, name, space.search.trials)
     validation = space.validation
-    folds = for_search(request.dataset, fraction=validation.fraction, folds=validation.folds, seed=space.search.seed)
     precision = "fp32" if function else _precision(request, places)
     settings = _settings(request) | {
         "runner": name,
@@ -103,12 +101,21 @@ def search(request: Request) -> dict[str, Any]:
         "protocol": protocol,
         "keep": keep,
     }
-    changes: list[str] = []
-    if folder.exists:
-        changes = changes_of(folder, settings, space)
-    else:
-        folder.create(settings, environment())
-    with folder.locked():
+    changes = changes_of(folder, settings, space) if folder.exists else []
+    size = data_bytes(request.dataset, validation.folds or 1)
+    with contextlib.ExitStack() as held, contextlib.ExitStack() as opened:
+        if folder.exists:
+            held.enter_context(folder.locked())
+        run = request.run
+        if run is None and not folder.metrics.is_file():  # a finished study is shown again without
+            run = opened.enter_context(runner(places, size))
+        # While the runner's processes start. Before there is a folder: a dataset that cannot be split leaves none.
+        folds = for_search(
+            request.dataset, fraction=validation.fraction, folds=validation.folds, seed=space.search.seed
+        )
+        if not folder.exists:
+            folder.create(settings, environment())
+            held.enter_context(folder.locked())
         folder.clear_torn()
         progress = console.Progress(space.search.trials)
         with using(folder.tensorboard):
@@ -152,13 +159,13 @@ def search(request: Request) -> dict[str, Any]:
                     console.say("this study is finished; here is its result again", "")
             else:
                 _record(folder, settings, _moves(before, settings))
-                size = data_bytes(request.dataset, len(folds))
-                opening: AbstractContextManager[Run] = nullcontext(request.run) if request.run else runner(places, size)
-                with progress, opening as run:
+                run = run or opened.enter_context(runner(places, size))
+                with progress:
                     if not study.exhausted:
                         run(study, folds)
                     study.close()
                     finish(study, request.dataset, folds, Workshop(run, progress.stage), protocol)
+                opened.close()
             kept = checkpoints.publish(study, request.dataset)
         except BaseException:
             with contextlib.suppress(UserError):  # what it was about is said already

@@ -140,9 +140,8 @@ def _avtune(given: argparse.Namespace, precision: str | None) -> dict[str, float
         folder.create({"format": 1, "space": space.as_dict()}, {})
         places = slots(Wish(), "lanes", given.trials)
         study = Study(folder, space, precision=precision or fast_precision(places.gpus))
-        folds = _folds(given, space)
         with tune_lanes.opened(places, 1 << 28) as run:
-            run(study, folds)
+            run(study, _folds(given, space))
         study.close()
         best = study.best
         assert best is not None

@@ -164,23 +164,21 @@ class Dropout:
 
 
 class _Drop(torch.autograd.Function):
-    """x scaled where its random byte is at least `dropped`, else 0; remembers the bytes."""
+    """x scaled where its random byte is at least `dropped`, else 0."""
 
     @staticmethod
     def forward(ctx: Any, x_LBH: Tensor, noise_LBH: Tensor, dropped_L11: Tensor, scale_L11: Tensor) -> Tensor:
-        ctx.save_for_backward(noise_LBH, dropped_L11, scale_L11)
-        return _keep(x_LBH.dtype, noise_LBH, dropped_L11, scale_L11).mul_(x_LBH)
+        # Arithmetic on bytes as numbers, exact in every dtype: comparisons, and operations of mixed dtypes, are several
+        # times slower on a CPU.
+        dtype = x_LBH.dtype
+        factor = noise_LBH.to(dtype).sub_(dropped_L11.to(dtype) - 1).clamp_(0, 1).mul_(scale_L11.to(dtype))
+        ctx.save_for_backward(factor)
+        return factor * x_LBH
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
-        return _keep(grads[0].dtype, *ctx.saved_tensors).mul_(grads[0]), None, None, None
-
-
-def _keep(dtype: torch.dtype, noise_LBH: Tensor, dropped_L11: Tensor, scale_L11: Tensor) -> Tensor:
-    """The factor of each element. Arithmetic on bytes as numbers, exact in every dtype: comparisons, and operations of
-    mixed dtypes, are several times slower on a CPU."""
-    keep = noise_LBH.to(dtype).sub_(dropped_L11.to(dtype) - 1).clamp_(0, 1)
-    return keep.mul_(scale_L11.to(dtype))
+        (factor,) = ctx.saved_tensors
+        return factor * grads[0], None, None, None
 
 
 def init_encoder(generator: torch.Generator, num_in: int, num_hidden: int, num_out: int) -> tuple[Tensors, Tensors]:

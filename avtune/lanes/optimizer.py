@@ -73,30 +73,23 @@ class AdamW:
     def _update_by_kernel(
         self, params: Tensors, grads: Tensors, moments: Tensors, steps_L: Tensor, lr_L: Tensor, decay_L: Tensor
     ) -> None:
-        names = list(params)
-        stacks = (
-            [params[name] for name in names],
-            [grads[name] for name in names],
-            [moments[f"m.{name}"] for name in names],
-            [moments[f"v.{name}"] for name in names],
-        )
-        lanes = zip(steps_L.tolist(), lr_L.tolist(), decay_L.tolist(), strict=True)
-        for lane, (step, lr, decay) in enumerate(lanes):
-            p, g, m, v = ([stack[lane] for stack in kind] for kind in stacks)
-            count = [torch.tensor(float(step))] * len(names)
-            beta1, beta2 = self._betas
-            torch._fused_adamw_(
-                p,
-                g,
-                m,
-                v,
-                [],
-                count,
-                lr=lr,
-                beta1=beta1,
-                beta2=beta2,
-                weight_decay=decay,
-                eps=self._eps,
-                amsgrad=False,
-                maximize=False,
-            )
+        beta1, beta2 = self._betas
+        lanes = list(zip(steps_L.tolist(), lr_L.tolist(), decay_L.tolist(), strict=True))
+        for name in params:
+            stacks = (params[name], grads[name], moments[f"m.{name}"], moments[f"v.{name}"])
+            for (step, lr, decay), p, g, m, v in zip(lanes, *(stack.unbind() for stack in stacks), strict=True):
+                torch._fused_adamw_(
+                    [p],
+                    [g],
+                    [m],
+                    [v],
+                    [],
+                    [torch.tensor(float(step))],
+                    lr=lr,
+                    beta1=beta1,
+                    beta2=beta2,
+                    weight_decay=decay,
+                    eps=self._eps,
+                    amsgrad=False,
+                    maximize=False,
+                )

@@ -24,6 +24,7 @@ from avtune.metrics.row_sort import sort_rows, sorted_width
 
 Ints = npt.NDArray[np.int64]
 Keys = npt.NDArray[np.int32]
+Bools = npt.NDArray[np.bool_]
 Similarity = npt.NDArray[np.floating[Any]]
 
 BLOCK_ITEMS = 1 << 20
@@ -69,20 +70,21 @@ def visit_ranks(
         threads: worker threads; all usable cores when None.
     """
     order = np.argsort(query_labels, kind="stable")
-    classes, starts = np.unique(query_labels[order], return_index=True)
+    classes = np.unique(query_labels)
+    relevant_CG = gallery_labels == classes[:, None]
     block, part = (max(1, items // len(gallery_labels)) for items in (BLOCK_ITEMS, SORT_ITEMS))
-    blocks = [
-        (rows, gallery_labels == label)
-        for label, members in zip(classes, np.split(order, starts[1:]), strict=True)
-        for rows in np.split(members, range(block, len(members), block))
-    ]
+    blocks = [order[first : first + block] for first in range(0, len(order), block)]
 
-    def work(job: tuple[Ints, npt.NDArray[np.bool_]]) -> None:
-        rows, relevant_G = job
+    def work(rows: Ints) -> None:
         sim_QG = similarity(rows)
-        ranks = _ranks_of_floats if sim_QG.dtype == np.float32 else _ranks_of_doubles
+        hits = _hits_of_floats if sim_QG.dtype == np.float32 else _hits_of_doubles
+        places = np.searchsorted(classes, query_labels[rows])
         for first in range(0, len(rows), part):
-            visit(rows[first : first + part], ranks(sim_QG[first : first + part], relevant_G))
+            queries, place_Q = rows[first : first + part], places[first : first + part]
+            hits_QW = hits(sim_QG[first : first + part], relevant_CG[place_Q])
+            for one in range(place_Q[0], place_Q[-1] + 1):
+                of_class = slice(*np.searchsorted(place_Q, (one, one + 1)))
+                visit(queries[of_class], _ranks_of_hits(hits_QW[of_class], int(relevant_CG[one].sum())))
 
     threads = threads or usable_cores()
     # The blocks are the parallelism: a matrix product inside one must not start threads of its own.
@@ -101,13 +103,14 @@ def _blas() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def _ranks_of_floats(sim_QG: Similarity, relevant_G: npt.NDArray[np.bool_]) -> Ints:
+def _hits_of_floats(sim_QG: Similarity, relevant_QG: Bools) -> Bools:
+    """Whether the item at each place of a query's ranking is relevant, [Q, W] with W at least G: False past the end."""
     num_queries, num_items = sim_QG.shape
     keys = np.empty((num_queries, sorted_width(num_items)), np.int32)
     keys[:, num_items:] = _PAD
     body = _descending_keys(sim_QG, out=keys[:, :num_items])
     body &= -2
-    body |= relevant_G.astype(np.int32)
+    body |= relevant_QG
     keys = sort_rows(keys)
     assert keys[:, num_items - 1].max() < _KEY_OF_INFINITY, "similarities must be finite"
     assert keys[:, 0].min() > -_KEY_OF_INFINITY, "similarities must be finite"
@@ -115,20 +118,20 @@ def _ranks_of_floats(sim_QG: Similarity, relevant_G: npt.NDArray[np.bool_]) -> I
     num_open = np.bincount(rows, minlength=num_queries)
     for row, end in zip(rows, ends, strict=True):
         if num_open[row] <= FEW_OPEN:
-            _settle(keys[row], int(end), _descending_keys(sim_QG[row]), relevant_G)
-    ranks = _ranks_of_sorted(keys, num_relevant=int(relevant_G.sum()))
+            _settle(keys[row], int(end), _descending_keys(sim_QG[row]), relevant_QG[row])
+    hits = _lowest_bits(keys)
     many = np.flatnonzero(num_open > FEW_OPEN)
     if many.size:
         longer = _descending_keys(sim_QG[many]).astype(np.int64)
         longer <<= 32
         longer |= np.arange(num_items) << 1
-        longer |= relevant_G
+        longer |= relevant_QG[many]
         longer.sort(axis=-1)
-        ranks[many] = _ranks_of_sorted(longer, ranks.shape[1])
-    return ranks
+        hits[many, :num_items] = _lowest_bits(longer)
+    return hits
 
 
-def _settle(sorted_W: Keys, end: int, keys_G: Keys, relevant_G: npt.NDArray[np.bool_]) -> None:
+def _settle(sorted_W: Keys, end: int, keys_G: Keys, relevant_G: Bools) -> None:
     """Orders, in place, the sorted keys that equal `sorted_W[end]`, the last irrelevant one, but for the relevance bit:
     by all bits of `keys_G`, the full keys in gallery order, then by gallery index."""
     members = np.flatnonzero((keys_G >> 1) == (sorted_W[end] >> 1))
@@ -137,7 +140,8 @@ def _settle(sorted_W: Keys, end: int, keys_G: Keys, relevant_G: npt.NDArray[np.b
     sorted_W[first : first + len(members)] = keys_G[members] & -2 | relevant_G[members]
 
 
-def _ranks_of_doubles(sim_QG: Similarity, relevant_G: npt.NDArray[np.bool_]) -> Ints:
+def _hits_of_doubles(sim_QG: Similarity, relevant_QG: Bools) -> Bools:
+    """As `_hits_of_floats`, with W = G."""
     num_items = sim_QG.shape[1]
     assert sim_QG.dtype == np.float64
     assert num_items <= 1 << INDEX_BITS, (
@@ -147,7 +151,7 @@ def _ranks_of_doubles(sim_QG: Similarity, relevant_G: npt.NDArray[np.bool_]) -> 
     keys = np.rint(sim_QG * -GRID).astype(np.int64)
     keys <<= INDEX_BITS + 1
     keys |= np.arange(num_items) << 1
-    keys |= relevant_G
+    keys |= relevant_QG
     keys.sort(axis=-1)
     # Values a rounding error apart can land on neighbouring steps: make chains of neighbouring steps one tie.
     gaps = np.diff(keys >> (INDEX_BITS + 1), axis=1)
@@ -157,7 +161,7 @@ def _ranks_of_doubles(sim_QG: Similarity, relevant_G: npt.NDArray[np.bool_]) -> 
         chained[:, 1:] |= np.cumsum(gaps[near] > 1, axis=1) << (INDEX_BITS + 1)
         chained.sort(axis=-1)
         keys[near] = chained
-    return _ranks_of_sorted(keys, num_relevant=int(relevant_G.sum()))
+    return _lowest_bits(keys)
 
 
 def _descending_keys(sim_QG: Similarity, out: Keys | None = None) -> Keys:
@@ -170,9 +174,13 @@ def _descending_keys(sim_QG: Similarity, out: Keys | None = None) -> Keys:
     return keys
 
 
-def _ranks_of_sorted(keys_QG: Keys | Ints, num_relevant: int) -> Ints:
-    """1-based positions [Q, R] of the keys with the relevance bit, R in every row."""
-    num_queries, width = keys_QG.shape
-    positions = np.flatnonzero((keys_QG.astype(np.uint8) & 1).view(bool)).reshape(num_queries, num_relevant)
+def _lowest_bits(keys_QW: Keys | Ints) -> Bools:
+    return (keys_QW.astype(np.uint8) & 1).view(bool)
+
+
+def _ranks_of_hits(hits_QW: Bools, num_relevant: int) -> Ints:
+    """1-based positions [Q, R] of the hits, R in every row."""
+    num_queries, width = hits_QW.shape
+    positions = np.flatnonzero(hits_QW).reshape(num_queries, num_relevant)
     positions -= (np.arange(num_queries) * width - 1)[:, None]
     return positions

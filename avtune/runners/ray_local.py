@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import select
 import shutil
 import signal
 import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 
 from avtune.runners.ray_session import ray_session
 from avtune.runners.scratch import scratch_folder
@@ -40,6 +40,7 @@ def local_ray(num_cpus: int, num_gpus: int, data_bytes: int) -> Iterator[Path]:
         scratch_folder() as scratch,
         ray_session(
             {**_LOOPBACK, "RAY_AUTH_TOKEN": _TOKEN},
+            _few_processes,
             address="local",
             num_cpus=num_cpus,
             num_gpus=num_gpus,
@@ -48,8 +49,40 @@ def local_ray(num_cpus: int, num_gpus: int, data_bytes: int) -> Iterator[Path]:
             _temp_dir=str(scratch / "ray"),
         ),
         _node_watched(scratch),
+        _any_worker(),
     ):
         yield scratch
+
+
+@contextlib.contextmanager
+def _few_processes() -> Iterator[None]:
+    """Ray starts without the processes that serve other uses of it: the dashboard's, which runs (and reports usage)
+    even without a dashboard, the autoscaler's, and the one that copies the workers' logs to the driver. They take two
+    seconds of two cores to start, one more to end, and 90 MB each. Undocumented: a test pins what runs."""
+    from ray._private.node import Node
+
+    before = {name: getattr(Node, name) for name in ("start_api_server", "start_monitor", "start_log_monitor")}
+    for name in before:
+        setattr(Node, name, lambda node, **more: None)
+    try:
+        yield
+    finally:
+        for name, method in before.items():
+            setattr(Node, name, method)
+
+
+@contextlib.contextmanager
+def _any_worker() -> Iterator[None]:
+    """Tune takes the worker processes that Ray has started in advance. By itself it asks for others, with variables of
+    their own; but all workers of a private Ray have the driver's environment."""
+    from ray.tune.execution import class_cache
+
+    before = class_cache.DEFAULT_ENV_VARS, class_cache.ENV_VARS_TO_PROPAGATE
+    class_cache.DEFAULT_ENV_VARS, class_cache.ENV_VARS_TO_PROPAGATE = {}, set()
+    try:
+        yield
+    finally:
+        class_cache.DEFAULT_ENV_VARS, class_cache.ENV_VARS_TO_PROPAGATE = before
 
 
 @contextlib.contextmanager
@@ -63,34 +96,33 @@ def _node_watched(scratch: Path) -> Iterator[None]:
 
     node = worker._global_node
     vital = [info.process for kind in ("raylet", "gcs_server") for info in node.all_processes[kind]]
-    over, terminated = threading.Event(), threading.Event()
-    before = signal.getsignal(signal.SIGTERM)
-
-    def noted(number: int, frame: FrameType | None) -> None:
-        terminated.set()
-        if callable(before):
-            before(number, frame)
+    over = threading.Event()
+    main = threading.current_thread() is threading.main_thread()
+    # Python's own handlers wait for the main thread, which may be waiting for the process that has died.
+    came, tell = os.pipe()
+    os.set_blocking(tell, False)
+    before = signal.set_wakeup_fd(tell, warn_on_full_buffer=False) if main else -1
 
     def watch() -> None:
         while not over.wait(_LOOK_EVERY):
             if any(process.poll() is not None for process in vital):
-                why = "terminated" if terminated.wait(_LOOK_EVERY) else "a process of Ray's has died, or was killed"
+                terminated = select.select([came], [], [], _LOOK_EVERY)[0] and signal.SIGTERM in os.read(came, 1 << 16)
+                why = "terminated" if terminated else "a process of Ray's has died, or was killed"
                 sys.stdout.flush()
                 print(f"avtune: {why}; the same command continues", file=sys.stderr, flush=True)
                 with contextlib.suppress(Exception):
                     node.kill_all_processes(check_alive=False, allow_graceful=False, wait=True)
                 shutil.rmtree(scratch, ignore_errors=True)
-                os._exit(143 if terminated.is_set() else 1)
+                os._exit(143 if terminated else 1)
 
     thread = threading.Thread(target=watch, name="avtune watches Ray", daemon=True)
     thread.start()
-    main = callable(before) and threading.current_thread() is threading.main_thread()
-    if main:
-        signal.signal(signal.SIGTERM, noted)
     try:
         yield
     finally:
-        if main:
-            signal.signal(signal.SIGTERM, before)
         over.set()
         thread.join()
+        if main:
+            signal.set_wakeup_fd(before)
+        os.close(came)
+        os.close(tell)

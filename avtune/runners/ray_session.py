@@ -13,7 +13,8 @@ import os
 import signal
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 from avtune.errors import UserError
@@ -53,8 +54,13 @@ lanes take. So: keep them, in huge pages where the system has them."""
 
 
 @contextlib.contextmanager
-def ray_session(settings: Mapping[str, str], **init: Any) -> Iterator[None]:
+def ray_session(
+    settings: Mapping[str, str], start: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext, **init: Any
+) -> Iterator[None]:
     """`ray.init(**init)` with `SETTINGS` and further ones in the environment; all is as before afterwards.
+
+    Args:
+        start: a context for the start of Ray alone.
 
     Raises:
         UserError: Ray was imported before, without these settings.
@@ -79,7 +85,7 @@ def ray_session(settings: Mapping[str, str], **init: Any) -> Iterator[None]:
             tune = threading.Thread(target=importlib.import_module, args=("ray.tune",), name="import ray.tune")
             tune.start()
             try:
-                with _signals_wait(), private_files():
+                with _signals_wait(), private_files(), start():
                     ray.init(log_to_driver=False, logging_level=logging.CRITICAL, configure_logging=True, **init)
                 tune.join()
                 import ray.tune.tune
