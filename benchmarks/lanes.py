@@ -45,7 +45,7 @@ NOTES = """\
 How to read part one: clips/s are clips trained, of all lanes together, without validation. The ceiling is what the
 step's matrix products alone would allow, computed one after the other on the same shapes, layouts and precision into
 memory that is there already; what is missing to it are the other operations, the optimiser and the gathering of
-batches. On a CPU an engine trains its lanes in two blocks, or in more of about 40 MB of weights, one block's epoch
+batches. On a CPU an engine trains wide lanes in two blocks, or in more of about 40 MB of weights, one block's epoch
 after the other: what a step keeps for its backward pass is of one block only. Peak memory is of two epochs with
 validation in a process of its own: resident memory on a CPU, torch's allocations on a GPU. In brackets, what each lane
 after the first took, over the bytes of one lane's weights; the claim is of the row where that is most."""

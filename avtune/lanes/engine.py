@@ -34,9 +34,10 @@ from avtune.trial import Trial
 _EMBED_ROWS = 1 << 15
 # Weights of the lanes that a CPU trains at a time: what they keep for the backward pass stays small and near.
 BLOCK_BYTES = 40 << 20
-# Weights of a lane from which the active ones make two blocks at least. What narrower lanes keep is small, and a step
-# of theirs takes as long for its calls as for its arithmetic.
-_WIDE = 2 << 20
+# Lanes with more weights than this make two blocks at least. A step of narrower ones takes as long for its calls as for
+# its arithmetic (4 lanes of 128 units: 62 ms an epoch and lane in two blocks, 48 in one), and what they keep is little.
+WIDE_BYTES = 2 << 20
+_NARROW_LANES = 16
 # Weights a lane from which a tensor is updated by itself; all smaller ones are one tensor for the optimiser.
 _LARGE = 1 << 15
 _SMALL = "small"
@@ -65,7 +66,8 @@ class Lanes:
         precision: of the large matrix products in training, see `modules.matrix_precision`. Validation is fp32.
         block: most lanes in one training step; the others have their steps of the epoch after theirs. None for all on
             a GPU, and on a CPU for half of the active ones, or fewer where their weights exceed `BLOCK_BYTES`: a little
-            slower than all when there are few, and much smaller, see `benchmarks/lanes.py`.
+            slower than all when there are few, and much smaller, see `benchmarks/lanes.py`. Lanes of at most
+            `WIDE_BYTES` are up to 16 in a block.
     """
 
     def __init__(
@@ -120,12 +122,13 @@ class Lanes:
 
     def blocks(self) -> list[slice]:
         """The active lanes in blocks of even sizes. What a step keeps for its backward pass is of one block only, so on
-        a CPU there are two blocks at least."""
+        a CPU wide lanes make two blocks at least."""
         assert self._trials, "no active lane"
         most = self._block or self.num_active
         if self._block is None and self._device.type == "cpu":
             weights = sum(value[0].nbytes for value in self._stacks["params"].values())
-            most = max(1, min(BLOCK_BYTES // weights, -(-self.num_active // (2 if weights > _WIDE else 1))))
+            most = -(-self.num_active // 2) if weights > WIDE_BYTES else _NARROW_LANES
+            most = max(1, min(BLOCK_BYTES // weights, most))
         parts = np.array_split(np.arange(self.num_active), -(-self.num_active // most))
         return [slice(int(part[0]), int(part[-1]) + 1) for part in parts]
 

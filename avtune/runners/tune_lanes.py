@@ -29,7 +29,10 @@ from avtune.runners.which_ray import ray_for
 from avtune.trial import Trial
 
 _RESTARTS = 3
-_SPARE_PER_ENGINE = 2
+# Trials asked for ahead of need, so that no engine waits for a suggestion: for each of so many lanes one, and two for
+# an engine at most. More would be suggested before the sampler knows what they could have learnt from.
+_LANES_PER_SPARE = 8
+_MOST_SPARE = 2
 _LONGEST_TAKE = 0.5
 _LEAVE = 3.0
 _LONGEST_LEAVE = 30.0
@@ -70,7 +73,8 @@ class _Fleet:
         import ray
 
         slots = self._slots
-        desk = Desk(source, spare=_SPARE_PER_ENGINE * slots.count, max_failures=slots.max_failures)
+        spare = min(_MOST_SPARE * slots.count, max(1, slots.count * slots.lanes // _LANES_PER_SPARE))
+        desk = Desk(source, spare=spare, max_failures=slots.max_failures)
         self._session += 1
         ray.get(self._mailbox.open.remote(self._session, [ray.put(list(data))]))
         idle = False

@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 SEEN = 1000
 """Ended trials that the sampler sees at most."""
 BEST = 25
-"""Of these, the best. Optuna's TPE never counts more than 25 trials as good (`default_gamma`)."""
+"""Of these, the best. TPE never counts more trials as good."""
 
 
 class Window(InMemoryStorage):

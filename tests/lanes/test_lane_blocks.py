@@ -11,8 +11,8 @@ from avtune.methods import METHODS, check_config, static_values
 from avtune.trial import Trial
 
 
-def group(lanes, block=None):
-    config = check_config(METHODS["triplet"], {"embedding_dim": 4})
+def group(lanes, block=None, **hypers):
+    config = check_config(METHODS["triplet"], {"embedding_dim": 4, **hypers})
     made = Lanes("triplet", static_values(METHODS["triplet"], config), toy_prepared(), capacity=lanes, block=block)
     for number in range(lanes):
         made.admit(Trial(number, "triplet", config, seed=number, epochs=2))
@@ -28,8 +28,13 @@ def sizes(made):
 
 
 @pytest.mark.parametrize(("lanes", "expected"), [(1, [1]), (2, [1, 1]), (3, [2, 1]), (4, [2, 2]), (7, [4, 3])])
-def test_small_lanes_are_trained_half_at_a_time(lanes, expected):
+def test_wide_lanes_are_trained_half_at_a_time(lanes, expected):
     assert sizes(group(lanes)) == expected
+
+
+@pytest.mark.parametrize(("lanes", "expected"), [(1, [1]), (4, [4]), (16, [16]), (17, [9, 8])])
+def test_narrow_lanes_are_trained_together(lanes, expected):
+    assert sizes(group(lanes, hidden_dim=8)) == expected
 
 
 @pytest.mark.parametrize(("fit", "expected"), [(3, [3, 3, 2]), (1.5, [1] * 8), (0.1, [1] * 8), (99, [4, 4])])

@@ -19,10 +19,10 @@ from avtune.runners._base import Cluster
 
 _CLUSTER = """
 import sys
+
 from ray.cluster_utils import Cluster
 
-head = {"num_cpus": 1, "include_dashboard": False, "temp_dir": sys.argv[1]}
-cluster = Cluster(initialize_head=True, head_node_args=head)
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
 cluster.add_node(num_cpus=1)
 print(cluster.address, flush=True)
 sys.stdin.read()
@@ -44,9 +44,10 @@ def environment(**more):
 @contextlib.contextmanager
 def two_nodes(folder):
     """Yields the address."""
+    (folder / "ray").mkdir()  # where the head writes its address, before it makes the folder itself
     process = subprocess.Popen(
-        [sys.executable, "-c", _CLUSTER, str(folder)],
-        env=environment(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=_TOKEN),
+        [sys.executable, "-c", _CLUSTER],
+        env=environment(RAY_AUTH_MODE="token", RAY_AUTH_TOKEN=_TOKEN, RAY_TMPDIR=str(folder)),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

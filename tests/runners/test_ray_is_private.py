@@ -60,6 +60,16 @@ def test_daemons_have_a_token_and_tell_nobody(run):
         assert one.environment["RAY_USAGE_STATS_REPORT_URL"].startswith("http://127.0.0.1:")
 
 
+def test_ray_runs_without_what_serves_other_uses_of_it(run):
+    """The dashboard's server, the autoscaler's monitor and the reader of logs: Ray starts them where nobody asks."""
+    scripts = [
+        name for one in run.seen for name in ("dashboard.py", "monitor.py", "log_monitor.py") if name in one.command
+    ]
+    assert not scripts
+    workers = [one for one in run.seen if one.command.startswith("ray::")]
+    assert workers
+
+
 def test_the_token_is_in_no_file_and_no_command_line(run):
     assert not (run.folder / "home" / ".ray").exists()
     token = run.daemons[0].environment["RAY_AUTH_TOKEN"]

@@ -1,16 +1,17 @@
 """What the sampler sees: everything while that is little, then a bounded part that is the same after reopening."""
 
+import math
+
 import optuna
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from optuna.samplers._tpe.sampler import default_gamma
 from optuna.trial import TrialState
 
 from avtune.hyper import Hyper
 from avtune.space import parse
 from avtune.study import window
-from avtune.study.proposals import Proposals, _grid_size, _values
+from avtune.study.proposals import Proposals, _good, _grid_size, _values
 from avtune.study.window import Window
 
 SEEN, BEST = 12, 4
@@ -100,9 +101,10 @@ def test_what_tpe_counts_as_good_is_what_it_would_be_of_all_trials(results):
     assert good[0] == good[1]
 
 
-def test_optuna_never_counts_more_trials_as_good(monkeypatch):
+def test_one_trial_in_twenty_counts_as_good_and_no_more_than_the_window_keeps(monkeypatch):
     monkeypatch.undo()
-    assert max(default_gamma(number) for number in range(10 * window.SEEN)) == window.BEST
+    assert [_good(ended) for ended in (0, 1, 20, 21, 64)] == [0, 1, 1, 2, 4]
+    assert max(_good(ended) for ended in range(10 * window.SEEN)) == window.BEST
 
 
 # --- the suggestions
@@ -151,7 +153,7 @@ def test_up_to_the_limit_tpe_suggests_what_it_does_with_all_trials(tmp_path, mon
 
 
 def test_tpe_is_optunas(tmp_path, monkeypatch):
-    """Against Optuna's own TPE on Optuna's own storage, with the seeds that we give it."""
+    """Against Optuna's own TPE on Optuna's own storage, with the seeds and the share of good trials that we give it."""
     monkeypatch.setattr(window, "SEEN", 1000)
     ours = suggestions(tmp_path / "ours", 25, running=0)
     from avtune.seeds import mix
@@ -159,9 +161,14 @@ def test_tpe_is_optunas(tmp_path, monkeypatch):
     study = optuna.create_study(direction="maximize")
     study.enqueue_trial({"x": 0.5, "y": 0.5})
     for number, config in enumerate(ours):
-        study.sampler = optuna.samplers.TPESampler(
-            seed=mix(0, "suggest", number, 0) % 2**32, n_startup_trials=4, multivariate=True, constant_liar=True
-        )
+        with pytest.warns(FutureWarning, match="gamma"):
+            study.sampler = optuna.samplers.TPESampler(
+                seed=mix(0, "suggest", number, 0) % 2**32,
+                n_startup_trials=4,
+                multivariate=True,
+                constant_liar=True,
+                gamma=lambda ended: min(math.ceil(ended / 20), 25),
+            )
         trial = study.ask(space().distributions())
         assert trial.params == {name: config[name] for name in "xy"}
         value = config["x"] - config["y"] ** 2
