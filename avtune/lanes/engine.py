@@ -24,10 +24,9 @@ from avtune.hyper import Value
 from avtune.lanes.modules import Tensors, matrix_precision
 from avtune.lanes.noise import init_generator, row_order, step_keys
 from avtune.lanes.optimizer import AdamW
-from avtune.lanes.validation import lane_map
+from avtune.lanes.validation import lane_map, lane_map_on_cpu
 from avtune.methods import Batch, Method, Progress, get, static_values
 from avtune.methods._closed_form import ClosedForm
-from avtune.metrics import retrieval_scores
 from avtune.trial import Trial
 
 # Rows x lanes embedded at a time in validation: bounds the memory of hidden layers.
@@ -367,27 +366,15 @@ class Lanes:
         ]
         z_a, z_v = (torch.cat(views, 1) for views in zip(*parts, strict=True))
         finite_L = torch.isfinite(z_a).all(2).all(1) & torch.isfinite(z_v).all(2).all(1)
-        directions = self._map_on_cpu if self._device.type == "cpu" else self._map_on_device
+        z_a, z_v = (torch.where(finite_L[:, None, None], z, 0) for z in (z_a, z_v))
+        if self._device.type == "cpu":
+            scores = lane_map_on_cpu(z_a, z_v, self._data.validation.labels, torch.get_num_threads())
+        else:
+            scores = [(a2v, v2a) for a2v, v2a in lane_map(z_a, z_v, self._val_labels).tolist()]
         return [
             {"val_map": (a2v + v2a) / 2, "val_map_a2v": a2v, "val_map_v2a": v2a} if finite else None
-            for (a2v, v2a), finite in zip(directions(z_a, z_v, finite_L), finite_L.tolist(), strict=True)
+            for (a2v, v2a), finite in zip(scores, finite_L.tolist(), strict=True)
         ]
-
-    def _map_on_cpu(self, z_a: Tensor, z_v: Tensor, finite_L: Tensor) -> list[tuple[float, float]]:
-        assert self._data.validation is not None
-        labels, threads = self._data.validation.labels, torch.get_num_threads()
-        found = []
-        for audio, visual, finite in zip(z_a.numpy(), z_v.numpy(), finite_L.tolist(), strict=True):
-            if finite:
-                score = retrieval_scores(audio, visual, labels, threads=threads)
-                found.append((score.map_a2v, score.map_v2a))
-            else:
-                found.append((0.0, 0.0))
-        return found
-
-    def _map_on_device(self, z_a: Tensor, z_v: Tensor, finite_L: Tensor) -> list[tuple[float, float]]:
-        z_a, z_v = (torch.where(finite_L[:, None, None], z, 0) for z in (z_a, z_v))
-        return [(a2v, v2a) for a2v, v2a in lane_map(z_a, z_v, self._val_labels).tolist()]
 
     def _put(self, array: np.ndarray) -> Tensor:
         return torch.tensor(array, device=self._device, dtype=self._dtype)

@@ -24,6 +24,7 @@ def run(tmp_path_factory):
         # Those that the driver started: a child of a daemon has its command line until it has become what it will be.
         own = [one for one in live.seen if one.parent == live.process.pid]
         live.daemons = [one for one in own if "/gcs_server" in one.command or "/raylet " in one.command]
+        live.priorities = {one.pid: os.getpriority(os.PRIO_PROCESS, one.pid) for one in live.seen}
         live.folder_of_run = scratch(live.seen)
         live.mode = stat.S_IMODE(live.folder_of_run.stat().st_mode)
         token = live.daemons[0].environment["RAY_AUTH_TOKEN"].encode()
@@ -66,8 +67,12 @@ def test_ray_runs_without_what_serves_other_uses_of_it(run):
         name for one in run.seen for name in ("dashboard.py", "monitor.py", "log_monitor.py") if name in one.command
     ]
     assert not scripts
-    workers = [one for one in run.seen if one.command.startswith("ray::")]
+
+
+def test_workers_have_the_priority_of_the_driver(run):
+    workers = [one.pid for one in run.seen if one.command.startswith("ray::_trial") or "ImplicitFunc" in one.command]
     assert workers
+    assert {run.priorities[pid] for pid in workers} == {run.priorities[run.process.pid]}
 
 
 def test_the_token_is_in_no_file_and_no_command_line(run):

@@ -1,5 +1,3 @@
-import math
-
 import optuna
 import pytest
 from hypothesis import given, settings
@@ -31,27 +29,24 @@ def test_decides_as_the_obvious_rule_does(values, factor):
     asha = Asha(10, 1, factor)
     for index, value in enumerate(values):
         seen = sorted(values[: index + 1], reverse=True)
-        keep = math.ceil(len(seen) / factor)
+        keep = max(1, len(seen) // factor)
         assert asha.decide(0, value) == (value >= seen[keep - 1])
     assert asha.seen(0) == len(values)
 
 
 @settings(deadline=None, max_examples=30)
 @given(VALUES, st.integers(2, 4))
-def test_goes_on_where_optunas_pruner_does_and_one_place_further_at_most(values, factor):
+def test_decides_as_optunas_pruner_does(values, factor):
     pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=2, reduction_factor=factor)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(direction="maximize", pruner=pruner)
     asha = Asha(3, 2, factor)
-    for index, value in enumerate(values):
+    for value in values:
         trial = study.ask()
         trial.report(value, 2)
         stops = trial.should_prune()
         study.tell(trial, None if stops else value, state=STATES[stops])
-        better = sum(other > value for other in values[:index])
-        goes_on = asha.decide(0, value)
-        assert goes_on or stops
-        assert not (goes_on and stops) or better == (index + 1) // factor
+        assert asha.decide(0, value) is not stops
 
 
 @settings(deadline=None, max_examples=50)
