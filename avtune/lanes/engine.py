@@ -313,39 +313,35 @@ class Lanes:
         """One step of the optimiser. A large gradient is used up as soon as the backward pass has made it: it need not
         be held with all others, and on a CPU it is still in the cache."""
         hyper = self._hyper["lr"][block], self._hyper["weight_decay"][block]
-        grads: Tensors = {}
+        missing = dict.fromkeys(leaves)
+        small: Tensors = {}
 
         def descend(name: str, param: Tensor, grad: Tensor, m: Tensor, v: Tensor) -> None:
             moments = {f"m.{name}": m[block], f"v.{name}": v[block]}
             self._optimizer.step({name: param[block]}, {name: grad}, moments, steps_L, *hyper)
 
-        def descend_large(name: str, grad: Tensor) -> None:
-            moments = self._stacks["moments"]
-            descend(name, self._stacks["params"][name], grad, moments[f"m.{name}"], moments[f"v.{name}"])
+        def take(name: str, grad: Tensor) -> None:
+            if grad[0].numel() < _LARGE:
+                small[name] = grad
+            else:
+                params, moments = self._stacks["params"], self._stacks["moments"]
+                descend(name, params[name], grad, moments[f"m.{name}"], moments[f"v.{name}"])
 
         def ready(name: str, leaf: Tensor) -> None:
             grad, leaf.grad = leaf.grad, None
             assert grad is not None
-            if grad[0].numel() >= _LARGE:
-                descend_large(name, grad)
-                grads[name] = grad[:, :0]
-            else:
-                grads[name] = grad
+            del missing[name]
+            take(name, grad)
 
         for name, leaf in leaves.items():
             leaf.register_post_accumulate_grad_hook(partial(ready, name))  # type: ignore[no-untyped-call]
         # Lanes share no weights: the gradient of the sum is each lane's own gradient.
         loss_L.sum().backward()  # type: ignore[no-untyped-call]
-        small = []
-        for name, leaf in leaves.items():
-            # A weight that the loss does not reach has a gradient of zero, and decays.
-            grad = grads.get(name)
-            if leaf[0].numel() < _LARGE:
-                small.append((torch.zeros_like(leaf) if grad is None else grad).flatten(1))
-            elif grad is None:
-                descend_large(name, torch.zeros_like(leaf))
+        for name in missing:  # a weight that the loss does not reach has a gradient of zero, and decays
+            take(name, torch.zeros_like(leaves[name]))
         if small:
-            descend(_SMALL, self._small["params"], torch.cat(small, 1), self._small["m"], self._small["v"])
+            side_by_side = torch.cat([small[name].flatten(1) for name in leaves if name in small], 1)
+            descend(_SMALL, self._small["params"], side_by_side, self._small["m"], self._small["v"])
 
     @torch.no_grad()
     def _validate(self, params: Tensors, buffers: Tensors) -> list[dict[str, float] | None] | None:
