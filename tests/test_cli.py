@@ -1,15 +1,18 @@
 """The command line on a toy dataset, in this process and without Ray. Long: every verb is here once."""
 
+import contextlib
 import csv
 import json
 import re
 import shutil
+import signal
 
 import numpy as np
 import pytest
 import yaml
 from toy import SPACE, toy_dataset, write_toy
 
+from avtune import cli
 from avtune.cli import main
 
 
@@ -294,6 +297,19 @@ def test_a_study_whose_every_trial_fails_says_the_first_cause(tmp_path, capsys, 
     assert "every trial failed" in printed
     assert "the sky fell" in printed
     assert "Traceback" in (tmp_path / "results" / "one" / "log.txt").read_text()
+
+
+def test_after_a_sigterm_what_fails_meanwhile_is_no_mistake_of_ours(capsys, monkeypatch):
+    """A job scheduler ends all processes of a job: Ray's errors about its own may come before the interrupt does."""
+
+    def loses_the_interrupt(given, log):
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+        raise RuntimeError("a process of Ray's has gone")
+
+    monkeypatch.setitem(cli._VERBS, "doctor", loses_the_interrupt)
+    assert main(["doctor"]) == 143
+    assert capsys.readouterr().err == "avtune: terminated; the same command continues\n"
 
 
 def test_our_own_mistakes_exit_with_1_and_a_traceback_in_the_log(tmp_path, capsys, monkeypatch):

@@ -61,8 +61,8 @@ def local_ray(num_cpus: int, num_gpus: int, data_bytes: int) -> Iterator[Path]:
 @contextlib.contextmanager
 def _few_processes() -> Iterator[None]:
     """Ray starts without the processes that serve other uses of it: the dashboard's, which runs (and reports usage)
-    even without a dashboard, the autoscaler's, and the one that copies the workers' logs to the driver. They take two
-    seconds of two cores to start, one more to end, and 90 MB each. Undocumented: a test pins what runs."""
+    even without a dashboard, the autoscaler's, and the one that copies the workers' logs to the driver. They would make
+    a run's start and its end longer by half. Undocumented: a test pins what runs."""
     from ray._private.node import Node
 
     before = {name: getattr(Node, name) for name in ("start_api_server", "start_monitor", "start_log_monitor")}

@@ -29,10 +29,8 @@ from avtune.runners.which_ray import ray_for
 from avtune.trial import Trial
 
 _RESTARTS = 3
-# Trials asked for ahead of need, so that no engine waits for a suggestion: for each of so many lanes one, and two for
-# an engine at most. More would be suggested before the sampler knows what they could have learnt from.
 _LANES_PER_SPARE = 8
-_MOST_SPARE = 2
+_MOST_SPARE = 2  # an engine
 _LONGEST_TAKE = 0.5
 _LEAVE = 3.0
 _LONGEST_LEAVE = 30.0
@@ -49,6 +47,12 @@ def opened(slots: Slots, data_bytes: int) -> Iterator[Run]:
             yield fleet.run
         finally:
             fleet.dismiss()
+
+
+def spare_trials(slots: Slots) -> int:
+    """How many trials are asked for ahead of need, so that engines do not wait for suggestions: few, because each is
+    suggested without knowing what comes of the trials that end meanwhile."""
+    return min(_MOST_SPARE * slots.count, max(1, slots.count * slots.lanes // _LANES_PER_SPARE))
 
 
 class _Fleet:
@@ -73,8 +77,7 @@ class _Fleet:
         import ray
 
         slots = self._slots
-        spare = min(_MOST_SPARE * slots.count, max(1, slots.count * slots.lanes // _LANES_PER_SPARE))
-        desk = Desk(source, spare=spare, max_failures=slots.max_failures)
+        desk = Desk(source, spare=spare_trials(slots), max_failures=slots.max_failures)
         self._session += 1
         ray.get(self._mailbox.open.remote(self._session, [ray.put(list(data))]))
         idle = False

@@ -142,12 +142,20 @@ class Proposals:
     def ask(self, number: int) -> dict[str, Value] | None:
         """A configuration that has not been proposed before, kept as trial `number`; None when the space is used up.
 
-        The first is the method's default configuration where the space allows it.
+        The method's default configuration, where the space allows it, comes after the random ones: it is often better
+        than they are, and as the first it would stop those that have not shown yet what they lead to. A search of
+        random ones alone begins with it.
         """
         if self.used_up:
             return None
-        if number == 0 and all(axis.contains(axis.default) for axis in self._space.axes):
-            self._study.enqueue_trial({axis.name: axis.default for axis in self._space.axes})
+        default = {axis.name: axis.default for axis in self._space.axes}
+        settings = self._space.search
+        if (
+            number == (settings.startup_trials if settings.trials > settings.startup_trials else 0)
+            and all(axis.contains(axis.default) for axis in self._space.axes)
+            and _key(default) not in self._seen
+        ):
+            self._study.enqueue_trial(default)
         for attempt in itertools.count():
             self._study.sampler = self._sampler(mix(self._space.search.seed, "suggest", number, attempt))
             trial = self._study.ask(fixed_distributions=self._distributions)

@@ -1,6 +1,7 @@
 import pytest
 
 from avtune.runners._base import Slots
+from avtune.runners.tune_lanes import spare_trials
 
 
 @pytest.mark.parametrize(("count", "gpus"), [(3, 1), (7, 2), (8, 8), (16, 8), (24, 8)])
@@ -12,3 +13,17 @@ def test_what_all_processes_ask_for_fits_on_the_gpus(count, gpus):
 
 def test_without_gpus_a_process_asks_for_a_core():
     assert Slots(4, 0, 1).resources == {"cpu": 1}
+
+
+@pytest.mark.parametrize(
+    ("slots", "spare"),
+    [
+        (Slots(2, 0, 1, lanes=4), 1),  # two cores
+        (Slots(1, 0, 1), 1),
+        (Slots(16, 0, 1, lanes=4), 8),
+        (Slots(1, 1, 8, lanes=64), 2),
+        (Slots(8, 8, 2, lanes=64), 16),
+    ],
+)
+def test_few_trials_are_asked_for_ahead_of_need(slots, spare):
+    assert spare_trials(slots) == spare

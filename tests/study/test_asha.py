@@ -1,3 +1,5 @@
+import math
+
 import optuna
 import pytest
 from hypothesis import given, settings
@@ -29,24 +31,27 @@ def test_decides_as_the_obvious_rule_does(values, factor):
     asha = Asha(10, 1, factor)
     for index, value in enumerate(values):
         seen = sorted(values[: index + 1], reverse=True)
-        keep = max(1, len(seen) // factor)
+        keep = math.ceil(len(seen) / factor)
         assert asha.decide(0, value) == (value >= seen[keep - 1])
     assert asha.seen(0) == len(values)
 
 
 @settings(deadline=None, max_examples=30)
 @given(VALUES, st.integers(2, 4))
-def test_decides_as_optunas_pruner_does(values, factor):
+def test_goes_on_where_optunas_pruner_does_and_one_place_further_at_most(values, factor):
     pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=2, reduction_factor=factor)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(direction="maximize", pruner=pruner)
     asha = Asha(3, 2, factor)
-    for value in values:
+    for index, value in enumerate(values):
         trial = study.ask()
         trial.report(value, 2)
         stops = trial.should_prune()
         study.tell(trial, None if stops else value, state=STATES[stops])
-        assert asha.decide(0, value) is not stops
+        better = sum(other > value for other in values[:index])
+        goes_on = asha.decide(0, value)
+        assert goes_on or stops
+        assert not (goes_on and stops) or better == (index + 1) // factor
 
 
 @settings(deadline=None, max_examples=50)

@@ -89,9 +89,22 @@ def test_a_search_ends_with_every_trial_ended(make_folder):
     assert study.best.best_value == max(r.best_value for r in study.records)
 
 
-def test_the_first_trial_is_the_default_configuration(make_folder):
-    study = Study(make_folder(), make_space())
-    assert study.ask().config == {"x": 0.5, "kind": "a", "fixed": 3}
+@pytest.mark.parametrize(("trials", "random", "place"), [(12, 4, 4), (5, 4, 4), (4, 4, 0), (3, 4, 0), (12, 0, 0)])
+def test_the_default_configuration_comes_once_after_the_random_ones(make_folder, trials, random, place):
+    space = make_space(trials=trials, startup_trials=random)
+    study = Study(make_folder(space=space), space)
+    configs = [study.ask().config for _ in range(trials)]
+    assert [config == {"x": 0.5, "kind": "a", "fixed": 3} for config in configs].index(True) == place
+    assert sum(config["x"] == 0.5 for config in configs) == 1
+
+
+def test_a_short_search_that_is_made_longer_has_it_once(make_folder):
+    folder = make_folder()
+    first = Study(folder, make_space(trials=3))
+    shorter = [first.ask().config["x"] for _ in range(3)]
+    first.close()
+    longer = Study(folder, make_space(trials=12))
+    assert [longer.ask().config["x"] for _ in range(12)].count(0.5) == shorter.count(0.5) == 1
 
 
 def test_trials_have_seeds_of_their_own_and_the_same_again(make_folder):
