@@ -61,6 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _interrupted(bool(terminated))
     except BrokenPipeError:
+        if terminated:  # of a process that has been ended too
+            return _interrupted(terminated=True)
         # The reader of our output has gone (`| head`); nothing more can be said.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from avtune.runners.ray_session import ray_session
 from avtune.runners.scratch import scratch_folder
@@ -62,15 +63,29 @@ def local_ray(num_cpus: int, num_gpus: int, data_bytes: int) -> Iterator[Path]:
 def _few_processes() -> Iterator[None]:
     """Ray starts without the processes that serve other uses of it: the dashboard's, which runs (and reports usage)
     even without a dashboard, the autoscaler's, and the one that copies the workers' logs to the driver. They would make
-    a run's start and its end longer by half. Undocumented: a test pins what runs."""
+    a run's start and its end longer by half.
+
+    Those that it starts have a session of their own: a signal to the driver's process group reaches the driver alone,
+    which ends them in order. Where Ray's are gone first, its core ends the driver with status 1, without a word. (When
+    the driver is killed, the kernel kills them.)
+
+    Undocumented: a test pins what runs."""
+    from ray._private import services
     from ray._private.node import Node
 
+    class Apart(services.ConsolePopen):  # type: ignore[misc]
+        def __init__(self, *arguments: Any, **more: Any) -> None:
+            super().__init__(*arguments, start_new_session=True, **more)
+
     before = {name: getattr(Node, name) for name in ("start_api_server", "start_monitor", "start_log_monitor")}
+    popen = services.ConsolePopen
     for name in before:
         setattr(Node, name, lambda node, **more: None)
+    services.ConsolePopen = Apart
     try:
         yield
     finally:
+        services.ConsolePopen = popen
         for name, method in before.items():
             setattr(Node, name, method)
 

@@ -24,6 +24,7 @@ def run(tmp_path_factory):
         # Those that the driver started: a child of a daemon has its command line until it has become what it will be.
         own = [one for one in live.seen if one.parent == live.process.pid]
         live.daemons = [one for one in own if "/gcs_server" in one.command or "/raylet " in one.command]
+        live.groups = {one.pid: os.getpgid(one.pid) for one in live.seen}
         live.priorities = {one.pid: os.getpriority(os.PRIO_PROCESS, one.pid) for one in live.seen}
         live.folder_of_run = scratch(live.seen)
         live.mode = stat.S_IMODE(live.folder_of_run.stat().st_mode)
@@ -67,6 +68,11 @@ def test_ray_runs_without_what_serves_other_uses_of_it(run):
         name for one in run.seen for name in ("dashboard.py", "monitor.py", "log_monitor.py") if name in one.command
     ]
     assert not scripts
+
+
+def test_a_signal_to_the_drivers_process_group_reaches_the_driver_alone(run):
+    assert run.groups[run.process.pid] == run.process.pid
+    assert [pid for pid, group in run.groups.items() if group == run.process.pid] == [run.process.pid]
 
 
 def test_workers_have_the_priority_of_the_driver(run):
