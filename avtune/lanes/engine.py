@@ -34,7 +34,7 @@ _EMBED_ROWS = 1 << 15
 # Weights of the lanes that a CPU trains at a time: what they keep for the backward pass stays small and near.
 BLOCK_BYTES = 40 << 20
 # Lanes with more weights than this make two blocks at least. A step of narrower ones takes as long for its calls as for
-# its arithmetic (4 lanes of 128 units: 62 ms an epoch and lane in two blocks, 48 in one), and what they keep is little.
+# its arithmetic (8 lanes of 128 units: 50 ms an epoch and lane in two blocks, 41 in one), and what they keep is little.
 WIDE_BYTES = 2 << 20
 _NARROW_LANES = 16
 # Weights a lane from which a tensor is updated by itself; all smaller ones are one tensor for the optimiser.
