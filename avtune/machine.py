@@ -26,6 +26,10 @@ _BYTES_A_SLOT = 1 << 30
 # 128 units: 65 and 59 ms), and the more trials run at a time, the less each suggestion has seen.
 _CPU_LANES = 4
 _GPU_LANES = 64
+# How many times all lanes are taken in a search: the sampler learns from those that ended. A CPU's wide lanes do not
+# train much faster together than one by one, so there is little to lose by having fewer of them.
+_GENERATIONS = 4
+_WIDE_GENERATIONS = 10
 
 
 @dataclass(frozen=True)
@@ -48,12 +52,13 @@ class Wish:
     cluster: Cluster | None = None
 
 
-def slots(wish: Wish, runner: str, trials: int) -> Slots:
+def slots(wish: Wish, runner: str, trials: int, *, wide: bool = False) -> Slots:
     """Where trials run.
 
     Args:
         runner: `lanes`, `processes` or `inline` (one trial at a time).
         trials: how many there will be.
+        wide: their lanes are wide, see `lanes.room.is_wide`.
 
     Raises:
         UserError: more GPUs than there are, or a setting that would have no effect.
@@ -65,11 +70,12 @@ def slots(wish: Wish, runner: str, trials: int) -> Slots:
         raise UserError(f"--max-failures is {wish.max_failures}; allowed: a whole number from 1")
     if wish.timeout is not None and not 0 < wish.timeout < math.inf:
         raise UserError(f"--trial-timeout is {wish.timeout:g}; allowed: seconds above 0")
-    places = _places(wish, runner, trials, gpus)
+    generations = _WIDE_GENERATIONS if wide and not gpus else _GENERATIONS
+    places = _places(wish, runner, trials // generations, gpus)
     return replace(places, max_failures=wish.max_failures, timeout=wish.timeout, cluster=wish.cluster)
 
 
-def _places(wish: Wish, runner: str, trials: int, gpus: int) -> Slots:
+def _places(wish: Wish, runner: str, at_a_time: int, gpus: int) -> Slots:
     assert wish.cluster is None or runner != "inline"
     if runner == "inline":
         # One thread: with small matrices more of them mostly wait for each other.
@@ -77,13 +83,13 @@ def _places(wish: Wish, runner: str, trials: int, gpus: int) -> Slots:
     if gpus:
         count = gpus * wish.trials_per_gpu
         cpus = wish.cluster.cpus if wish.cluster else usable_cores()
-        return Slots(count, gpus, max(1, cpus // count), _lanes(wish, runner, trials, count, _GPU_LANES))
+        return Slots(count, gpus, max(1, cpus // count), _lanes(wish, runner, at_a_time, count, _GPU_LANES))
     if wish.cluster is not None:
         count = max(1, wish.cluster.cpus)
-        return Slots(count, 0, 1, _lanes(wish, runner, trials, count, _CPU_LANES))
+        return Slots(count, 0, 1, _lanes(wish, runner, at_a_time, count, _CPU_LANES))
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     count = max(1, min(usable_cores(), memory // _BYTES_A_SLOT))
-    return Slots(count, 0, 1, _lanes(wish, runner, trials, count, _CPU_LANES))
+    return Slots(count, 0, 1, _lanes(wish, runner, at_a_time, count, _CPU_LANES))
 
 
 def _gpus(wish: Wish) -> int:
@@ -107,16 +113,16 @@ def _seen(gpus: str) -> str:
     return f"torch {torch.__version__} sees {gpus} here"
 
 
-def _lanes(wish: Wish, runner: str, trials: int, engines: int, most: int) -> int:
-    """Lanes of an engine. Where nobody says: few enough that the sampler learns from at least four generations of
-    trials, because a search in which all run at once learns nothing."""
+def _lanes(wish: Wish, runner: str, at_a_time: int, engines: int, most: int) -> int:
+    """Lanes of an engine. Where nobody says: few enough that the sampler learns from several generations of trials,
+    because a search in which all run at once learns nothing."""
     if runner != "lanes":
         return 1
     if wish.lanes is not None:
         if not 1 <= wish.lanes <= 4096:
             raise UserError(f"--lanes is {wish.lanes}; allowed: 1 to 4096")
         return wish.lanes
-    return max(1, min(most, trials // (4 * engines)))
+    return max(1, min(most, at_a_time // engines))
 
 
 def fast_precision(gpus: int) -> str:

@@ -17,6 +17,7 @@ from avtune.aggregate.final import Workshop, finish
 from avtune.data.dataset import Dataset
 from avtune.data.prepare import for_search
 from avtune.errors import UserError, choices, did_you_mean
+from avtune.lanes.room import is_wide
 from avtune.machine import Wish, environment, fast_precision, slots
 from avtune.protocol import VALIDATION, checked
 from avtune.report.board import BoardListener
@@ -90,7 +91,7 @@ def search(request: Request) -> dict[str, Any]:
         own.check_function_search(space, protocol, request.precision)
     keep = checked_keep(int(before.get("keep", 0)) if request.keep is None else request.keep, function=function)
     deterministic = request.deterministic or bool(before.get("deterministic"))
-    places = slots(request.wish, name, space.search.trials)
+    places = slots(request.wish, name, space.search.trials, wide=name == "lanes" and _is_wide(request))
     validation = space.validation
     precision = "fp32" if function else _precision(request, places)
     settings = _settings(request) | {
@@ -173,6 +174,17 @@ def search(request: Request) -> dict[str, Any]:
             raise
         _put_away(study, board)
         return _result(study, kept, brief=request.brief)
+
+
+def _is_wide(request: Request) -> bool:
+    """Whether the lanes are wide; with a runner that serves many searches they are not asked."""
+    space, dataset = request.space, request.dataset
+    if request.run is not None:
+        return False
+    try:
+        return is_wide(space.method, space.defaults(), (dataset.audio_dim, dataset.visual_dim, dataset.num_classes))
+    except Exception:  # of a method of the user's own: its trials fail and say why
+        return False
 
 
 def _record(folder: StudyFolder, settings: Mapping[str, Any], changes: Sequence[str]) -> None:

@@ -120,15 +120,16 @@ def _space(given: argparse.Namespace) -> Any:
     return load(given.space, hypers_of=hypers_of, method_names=METHODS, overrides=settings)
 
 
-def _folds(given: argparse.Namespace, space: Any) -> Any:
-    from avtune.data import load
+def _folds(dataset: Any, space: Any) -> Any:
     from avtune.data.prepare import for_search
 
-    return for_search(load(given.data), fraction=space.validation.fraction, folds=None, seed=0)
+    return for_search(dataset, fraction=space.validation.fraction, folds=None, seed=0)
 
 
 def _avtune(given: argparse.Namespace, precision: str | None) -> dict[str, float]:
     """The search as `avtune search` runs it, without the finals."""
+    from avtune.data import load
+    from avtune.lanes.room import is_wide
     from avtune.machine import Wish, fast_precision, slots
     from avtune.runners import tune_lanes
     from avtune.study.folder import StudyFolder
@@ -138,10 +139,12 @@ def _avtune(given: argparse.Namespace, precision: str | None) -> dict[str, float
     with tempfile.TemporaryDirectory() as scratch:
         folder = StudyFolder(Path(scratch) / "study")
         folder.create({"format": 1, "space": space.as_dict()}, {})
-        places = slots(Wish(), "lanes", given.trials)
+        dataset = load(given.data)
+        dims = (dataset.audio_dim, dataset.visual_dim, dataset.num_classes)
+        places = slots(Wish(), "lanes", given.trials, wide=is_wide(space.method, space.defaults(), dims))
         study = Study(folder, space, precision=precision or fast_precision(places.gpus))
         with tune_lanes.opened(places, 1 << 28) as run:
-            run(study, _folds(given, space))
+            run(study, _folds(dataset, space))
         study.close()
         best = study.best
         assert best is not None
@@ -165,6 +168,8 @@ def _ray(given: argparse.Namespace) -> dict[str, float]:
     from ray.tune.schedulers import ASHAScheduler
     from ray.tune.search.optuna import OptunaSearch
 
+    from avtune.data import load
+
     ray.init(address="local")  # not a cluster that happens to run on this machine
 
     space = _space(given)
@@ -183,7 +188,7 @@ def _ray(given: argparse.Namespace) -> dict[str, float]:
 
     with tempfile.TemporaryDirectory() as scratch:
         tuner = tune.Tuner(
-            tune.with_resources(tune.with_parameters(trainable, folds=_folds(given, space)), {"cpu": 1}),
+            tune.with_resources(tune.with_parameters(trainable, folds=_folds(load(given.data), space)), {"cpu": 1}),
             tune_config=tune.TuneConfig(
                 metric="val_map",
                 mode="max",
@@ -207,10 +212,12 @@ def _optuna(given: argparse.Namespace) -> dict[str, float]:
     import optuna
     import torch
 
+    from avtune.data import load
+
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     torch.set_num_threads(1)
     space = _space(given)
-    folds = _folds(given, space)
+    folds = _folds(load(given.data), space)
     distributions = space.distributions()
     spent: list[float] = []
 

@@ -1,19 +1,35 @@
-"""How many lanes of a group a device has memory for."""
+"""What lanes take: how many of a group a device has memory for, and whether they are wide."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 
 from avtune.data.arrays import available_memory
-from avtune.lanes.engine import BLOCK_BYTES, Lanes
+from avtune.hyper import Value
+from avtune.lanes.engine import BLOCK_BYTES, WIDE_BYTES, Lanes
+from avtune.lanes.noise import init_generator
+from avtune.methods import get, static_values
 from avtune.metrics.ranking import usable_cores
 from avtune.trial import Trial
 
 # Of the memory that is free; the rest is lost between an allocator's blocks, or taken by others meanwhile.
 _SHARE = 0.9
+
+
+def is_wide(method: str, config: Mapping[str, Value], dims: tuple[int, int, int]) -> bool:
+    """Whether a lane has more weights than `WIDE_BYTES` in float32.
+
+    Args:
+        method: its name.
+        config: its hyper-parameters, all of them.
+        dims: widths of the audio and the visual features, and number of classes.
+    """
+    kind = get(method)
+    params, _ = kind(static_values(kind, config), *dims).init(init_generator(0))
+    return 4 * sum(value.numel() for value in params.values()) > WIDE_BYTES
 
 
 @dataclass(frozen=True)

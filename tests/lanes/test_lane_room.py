@@ -6,7 +6,7 @@ from toy import toy_prepared
 
 from avtune.lanes import room
 from avtune.lanes.engine import BLOCK_BYTES, Lanes
-from avtune.lanes.room import Need, free_bytes, need
+from avtune.lanes.room import Need, free_bytes, is_wide, need
 from avtune.methods import METHODS, check_config, static_values
 from avtune.trial import Trial
 
@@ -76,3 +76,15 @@ def test_an_engine_takes_its_threads_share_of_a_cpus_memory(monkeypatch):
     assert free_bytes("cpu") == 225
     monkeypatch.setattr(torch, "get_num_threads", lambda: 8)
     assert free_bytes("cpu") == 900
+
+
+@pytest.mark.parametrize("method", ["psd", "cca", "acmr"])
+def test_a_lane_is_wide_by_the_bytes_of_its_weights(method, monkeypatch):
+    config = check_config(METHODS[method], {"embedding_dim": 4})
+    dims = (8, 10, 3)
+    params, _ = METHODS[method](static_values(METHODS[method], config), *dims).init(torch.Generator())
+    taken = sum(value.float().nbytes for value in params.values())
+    monkeypatch.setattr(room, "WIDE_BYTES", taken)
+    assert not is_wide(method, config, dims)
+    monkeypatch.setattr(room, "WIDE_BYTES", taken - 1)
+    assert is_wide(method, config, dims)

@@ -1,5 +1,9 @@
+from dataclasses import replace
+
 import pytest
 
+from avtune import machine
+from avtune.machine import Wish, slots
 from avtune.runners._base import Slots
 from avtune.runners.tune_lanes import spare_trials
 
@@ -27,3 +31,19 @@ def test_without_gpus_a_process_asks_for_a_core():
 )
 def test_few_trials_are_asked_for_ahead_of_need(slots, spare):
     assert spare_trials(slots) == spare
+
+
+@pytest.mark.parametrize(("trials", "narrow", "wide"), [(8, 1, 1), (24, 3, 1), (64, 4, 3), (100, 4, 4), (1000, 4, 4)])
+def test_a_search_on_a_cpu_has_several_generations_of_trials_and_more_where_lanes_are_wide(
+    monkeypatch, trials, narrow, wide
+):
+    monkeypatch.setattr(machine, "usable_cores", lambda: 2)
+    wish = Wish(gpus=0)
+    assert slots(wish, "lanes", trials).lanes == narrow
+    assert slots(wish, "lanes", trials, wide=True).lanes == wide
+    assert slots(replace(wish, lanes=7), "lanes", trials, wide=True).lanes == 7
+
+
+def test_a_gpu_has_as_many_lanes_however_wide_they_are(monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    assert slots(Wish(), "lanes", 64, wide=True).lanes == slots(Wish(), "lanes", 64).lanes == 16
