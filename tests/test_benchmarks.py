@@ -271,3 +271,27 @@ def test_the_search_s_report_compares_seed_by_seed(tmp_path) -> None:
     # By hand: the differences are 0 and 0.2, and t of one degree of freedom is 12.706.
     assert theirs[5] == "+0.1000 ± 1.2706"
     assert theirs[6] == "1.00x"
+
+
+def runs_of(*values: tuple[float, float]) -> list[dict[str, float]]:
+    return [{"wall": wall, "best": best, "epochs": 1} for wall, best in values]
+
+
+def test_the_search_s_claims_stand_beside_what_was_found() -> None:
+    given = argparse.Namespace(data="some/demo.h5", trials=64, seeds=3)
+    results = {
+        "avtune": runs_of((10, 0.5), (20, 0.5), (10, 0.5)),
+        "ray": runs_of((30, 0.5), (90, 0.6), (80, 0.7)),
+        "optuna": runs_of((10, 0.3), (20, 0.3), (20, 0.3)),
+    }
+    assert search_wall._claims(given, results).splitlines()[2:] == [
+        "- at least 4.0 times faster than ray: 4.50 times",
+        "- best validation MAP not lower than that of ray by more than the latter's spread over seeds, 0.1000: "
+        "0.1000 lower",
+        "- at least 1.5 times faster than optuna: 1.00 times",
+        "- best validation MAP not lower than that of optuna by more than the latter's spread over seeds, 0.0000: "
+        "0.2000 higher",
+    ]
+    for other in ({"data": "mine"}, {"trials": 24}, {"seeds": 2}):
+        changed = argparse.Namespace(**{**vars(given), **other})
+        assert search_wall._claims(changed, results).startswith("Claims: not tested")
