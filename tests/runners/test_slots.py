@@ -1,11 +1,14 @@
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from avtune import machine
 from avtune.machine import Wish, slots
+from avtune.methods import METHODS, check_config
 from avtune.runners._base import Slots
 from avtune.runners.tune_lanes import spare_trials
+from avtune.search import _is_wide
 
 
 @pytest.mark.parametrize(("count", "gpus"), [(3, 1), (7, 2), (8, 8), (16, 8), (24, 8)])
@@ -47,3 +50,24 @@ def test_a_search_on_a_cpu_has_several_generations_of_trials_and_more_where_lane
 def test_a_gpu_has_as_many_lanes_however_wide_they_are(monkeypatch):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
     assert slots(Wish(), "lanes", 64, wide=True).lanes == slots(Wish(), "lanes", 64).lanes == 16
+
+
+def test_a_search_asks_whether_its_lanes_are_wide_where_it_opens_the_runner(monkeypatch):
+    config = check_config(METHODS["psd"], {})
+    space = SimpleNamespace(method="psd", defaults=lambda: config)
+    request = SimpleNamespace(
+        space=space, dataset=SimpleNamespace(audio_dim=128, visual_dim=1024, num_classes=10), run=None
+    )
+    assert _is_wide(request)
+    space.defaults = lambda: check_config(METHODS["psd"], {"hidden_dim": 64})
+    assert not _is_wide(request)
+    space.defaults = lambda: config
+    request.run = lambda source, data: None
+    assert not _is_wide(request)
+    request.run = None
+
+    def init(self, generator):
+        raise RuntimeError("a mistake in a method")
+
+    monkeypatch.setattr(METHODS["psd"], "init", init)
+    assert not _is_wide(request)
