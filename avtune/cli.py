@@ -209,8 +209,8 @@ def _status(given: argparse.Namespace, log: list[Path]) -> int:
     metrics, best = read_metrics(folder), read_best(folder)
     if given.json:
         more = {"finished": metrics is not None, "running": folder.owner(), "test": metrics and metrics["test"]}
-        if metrics is not None and "label" in metrics:
-            more["label"] = metrics["label"]
+        if metrics is not None:
+            more |= {key: metrics[key] for key in ("label", "problems") if key in metrics}
         print(json.dumps(status | more, indent=2))
         return 0
     words = {"COMPLETE": "complete", "PRUNED": "stopped early", "FAIL": "failed", "RUNNING": "not ended"}
@@ -233,9 +233,11 @@ def _status(given: argparse.Namespace, log: list[Path]) -> int:
 
 
 def _evaluate(given: argparse.Namespace, log: list[Path]) -> int:
+    from avtune.data import examine, load
     from avtune.evaluate import embeddings_of, evaluation, model_of, read_embeddings
 
     label = ""
+    problems: list[str] = []
     ranks = _ranks(given.at)
     if given.embeddings is not None:
         if given.model or given.dataset:
@@ -249,9 +251,14 @@ def _evaluate(given: argparse.Namespace, log: list[Path]) -> int:
             )
         model = model_of(_model_folder(given), given.method)
         label = str(model.about.get("epoch", ""))
-        audio, visual, labels = embeddings_of(model, given.dataset, given.classes, given.split)
+        dataset = load(given.dataset, classes=given.classes)
+        problems = list(examine(dataset).problems)
+        if not given.json:
+            console.say(*console.problem_lines(problems))
+        audio, visual, labels = embeddings_of(model, dataset, given.split)
         title = f"{given.model} on {given.dataset} ({given.split} split)"
     facts = evaluation(audio, visual, labels, ranks, curve=given.curve) | ({"epoch": label} if label else {})
+    facts |= {"problems": problems} if problems else {}
     if given.json:
         print(json.dumps(facts, indent=2, allow_nan=False))
         return 0
@@ -274,12 +281,13 @@ def _evaluate(given: argparse.Namespace, log: list[Path]) -> int:
 
 
 def _embed(given: argparse.Namespace, log: list[Path]) -> int:
+    from avtune.data import load
     from avtune.evaluate import embeddings_of, model_of, write_embeddings
 
     if given.out.exists() and not given.overwrite:
         raise UserError(f"{given.out} exists; give another --out, or --overwrite")
     model = model_of(_model_folder(given), given.method)
-    audio, visual, labels = embeddings_of(model, given.dataset, given.classes, given.split)
+    audio, visual, labels = embeddings_of(model, load(given.dataset, classes=given.classes), given.split)
     write_embeddings(given.out, audio, visual, labels)
     console.say(f"{given.out}: audio and visual {audio.shape[0]} x {audio.shape[1]}, labels")
     return 0
@@ -287,7 +295,7 @@ def _embed(given: argparse.Namespace, log: list[Path]) -> int:
 
 def _retrain(given: argparse.Namespace, log: list[Path]) -> int:
     from avtune.aggregate.final import Workshop
-    from avtune.data import load
+    from avtune.data import examine, load
     from avtune.machine import slots
     from avtune.retrain import choose, retrain_trial
     from avtune.search import data_bytes, open_space, runner_named
@@ -313,6 +321,7 @@ def _retrain(given: argparse.Namespace, log: list[Path]) -> int:
         )
         places = slots(wish, name, given.seeds or study.space.final.seeds)
         record = choose(study, given.trial)
+        console.say(*console.problem_lines(examine(dataset).problems))
         if given.epochs is None and record.state == "PRUNED":
             console.say(f"note: trial {record.number} was stopped early; --epochs N trains it longer")
         out = given.out or folder.root / f"retrained_trial_{record.number}"

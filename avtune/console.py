@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -112,6 +112,7 @@ def result_lines(metrics: Mapping[str, Any], best: Mapping[str, Any] | None) -> 
         *table(["", "map", "audio->visual", "visual->audio", "map_running"], rows),
         f"over the queries (bootstrap) the 95 % interval of map is {low:.4f} to {high:.4f}{label}",
     ]
+    lines += problem_lines(metrics.get("problems", []))
     if metrics["times_test_was_scored"] > 1:
         times = metrics["times_test_was_scored"]
         lines.append(
@@ -140,8 +141,14 @@ def data_lines(facts: Mapping[str, Any]) -> list[str]:
         "",
         *table(["view", "min", "max", "mean", "std"], ranges),
         "",
-        *([f"problem: {problem}" for problem in facts["problems"]] or ["no problems found"]),
+        *(problem_lines(facts["problems"]) or ["no problems found"]),
+        *(f"note: {note}" for note in facts["notes"]),
     ]
+
+
+def problem_lines(problems: Sequence[str]) -> list[str]:
+    """What touches the test score, see `data.findings`."""
+    return [f"problem: {problem}" for problem in problems]
 
 
 class Progress:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from avtune.aggregate.model import Model, load_model
-from avtune.data import load
 from avtune.data.arrays import check_memory
+from avtune.data.dataset import Dataset
 from avtune.data.npz import open_npz
 from avtune.errors import UserError, did_you_mean
 from avtune.metrics import bootstrap_interval, precision_recall, retrieval_scores
@@ -70,19 +70,16 @@ def model_of(folder: Path, method: str | None) -> Model:
     return model
 
 
-def embeddings_of(
-    model: Model, dataset: str, classes: str | None, split: str
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def embeddings_of(model: Model, dataset: Dataset, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A model's embeddings of a dataset's `test` or `train` clips, and their labels.
 
     Raises:
-        UserError: the dataset cannot be read, or does not fit the model.
+        UserError: the dataset does not fit the model.
     """
-    data = load(dataset, classes=classes)
-    clips = data.test if split == "test" else data.train
+    clips = dataset.test if split == "test" else dataset.train
     audio, visual = model.embed(clips.audio, clips.visual)
     if not (np.isfinite(audio).all() and np.isfinite(visual).all()):
-        raise UserError(f"the model's embeddings of {dataset} are not finite; model and features do not fit")
+        raise UserError(f"the model's embeddings of {dataset.source} are not finite; model and features do not fit")
     return audio, visual, clips.labels
 
 

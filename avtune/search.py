@@ -15,6 +15,7 @@ from avtune.aggregate.checkpoints import Checkpoints, checked_keep
 from avtune.aggregate.facts import read_best, read_metrics
 from avtune.aggregate.final import Workshop, finish
 from avtune.data.dataset import Dataset
+from avtune.data.findings import examine
 from avtune.data.prepare import for_search
 from avtune.errors import UserError, choices, did_you_mean
 from avtune.lanes.room import is_wide
@@ -141,6 +142,7 @@ def search(request: Request) -> dict[str, Any]:
             for change in changes:
                 console.say(f"changed: {change}")
             if not request.brief:
+                console.say(*console.problem_lines(examine(request.dataset).problems))
                 for note in (*space.notes(), *_code_notes(before, space)):
                     console.say(f"note: {note}")
                 console.say(

@@ -52,3 +52,14 @@ def toy_prepared(seed=0, classes=4, clips=96, dims=(10, 14)):
     half = clips // 2
     parts = [Split(views[0][at], views[1][at], labels[at]) for at in (slice(0, half), slice(half, clips))]
     return Prepared(parts[0], parts[1], classes)
+
+
+def write_leaky(folder, names=None):
+    """As `write_toy`, with two problems: four of the test clips are training clips, and a class is not tested."""
+    whole = toy_dataset()
+    test = whole.test.take(np.flatnonzero(whole.test.labels != 2))
+    leaked = whole.train.take(np.array([3, 4, 9, 10]))  # of the classes 0 and 1
+    views = [np.concatenate([getattr(one, view) for one in (leaked, test)]) for view in ("audio", "visual", "labels")]
+    write_hdf5(Dataset("toy", whole.train, Split(*views), names or whole.class_names, "generated"), folder / "toy.h5")
+    (folder / "space.yaml").write_text(SPACE)
+    return folder / "toy.h5", folder / "space.yaml"

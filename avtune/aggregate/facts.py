@@ -17,6 +17,7 @@ _SCORES = {
 }
 _METRICS = {
     "dataset": {"name": str, "digest": str},
+    "problems?": [str],
     "method": str,
     "trial": (int, None),
     "epochs": int,

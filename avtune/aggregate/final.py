@@ -27,6 +27,7 @@ from avtune.aggregate.select import (
     winner,
 )
 from avtune.data.dataset import Dataset
+from avtune.data.findings import examine
 from avtune.data.prepare import Prepared
 from avtune.errors import UserError
 from avtune.hyper import Value
@@ -204,6 +205,7 @@ def _retrain(
     published = protocol == PUBLISHED
     metrics: dict[str, Any] = {
         "dataset": {"name": dataset.name, "digest": dataset.digest, "test_clips": len(dataset.test)},
+        "problems": list(examine(dataset).problems),
         "method": space.method,
         "trial": best.candidate.number,
         "epochs": trials[0].epochs,

@@ -29,7 +29,7 @@ _COLUMNS = (
     *("rank", "method", "group"),
     *(f"{name}{end}" for name in (*_SCORES, "default_map", "untrained_map") for end in ("", "_low", "_high")),
     *("map_queries_low", "map_queries_high", "gain", "gain_p", "validation_map", "search_seconds"),
-    *("trials", "epochs", "seeds", "retrained_epochs", "dataset", "dataset_digest"),
+    *("trials", "epochs", "seeds", "retrained_epochs", "dataset", "dataset_digest", "problems"),
 )
 
 
@@ -93,8 +93,10 @@ def notes(board: Board) -> list[str]:
 
 
 def gaps(board: Board) -> list[str]:
-    """What the table lacks."""
-    lines = [f"{method} has no row: {reason}" for method, reason in board.failures.items()]
+    """What is wrong with the table: problems of the dataset, and what is missing."""
+    problems = dict.fromkeys(problem for row in board.rows for problem in row.metrics.get("problems", []))
+    lines = [f"Problem: {problem}." for problem in problems]
+    lines += [f"{method} has no row: {reason}" for method, reason in board.failures.items()]
     if board.pending:
         lines.append(f"Unfinished: no result yet of {_listed(board.pending)}. The same command continues.")
     return lines
@@ -189,6 +191,7 @@ def comma_separated(board: Board) -> str:
                 "retrained_epochs": metrics["epochs"],
                 "dataset": about["dataset"]["name"],
                 "dataset_digest": about["dataset"]["digest"],
+                "problems": "; ".join(metrics.get("problems", [])),
             }
         )
     return out.getvalue()

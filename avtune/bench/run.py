@@ -21,6 +21,7 @@ from avtune.bench.leaderboard import text
 from avtune.bench.ledger import Ledger
 from avtune.bench.rules import Rules
 from avtune.data.dataset import Dataset
+from avtune.data.findings import examine
 from avtune.data.split import validation_folds
 from avtune.machine import Wish, slots
 from avtune.runners._base import Run
@@ -87,6 +88,7 @@ def bench(request: BenchRequest) -> Board:
         pending = [method for method in methods if not folder.study(method).metrics.is_file()]
         ledger = Ledger(folder, settings)
         console.say(
+            *console.problem_lines(examine(request.dataset).problems),
             f"bench      {folder.root}"
             + (f" (continues, {len(methods) - len(pending)} of {len(methods)} methods known)" if old else ""),
             f"dataset    {dataset_line(request.dataset)}",

@@ -2,6 +2,7 @@
 
 from avtune.data.dataset import SIX_KEYS, Dataset, Split, check, from_arrays
 from avtune.data.demo import demo
+from avtune.data.findings import Findings, examine
 from avtune.data.formats import read, read_youtube8m, write_hdf5
 from avtune.data.info import describe
 from avtune.data.registry import REGISTRY, Entry, load, locate, problems
@@ -12,12 +13,14 @@ __all__ = [
     "SIX_KEYS",
     "Dataset",
     "Entry",
+    "Findings",
     "Fold",
     "Scaler",
     "Split",
     "check",
     "demo",
     "describe",
+    "examine",
     "from_arrays",
     "load",
     "locate",

@@ -44,6 +44,7 @@ def model_card(dataset: Dataset, space: Space, config: Mapping[str, Value], metr
         "",
         what,
         *(["", _PUBLISHED.format(**metrics)] if published else []),
+        *(line for problem in metrics.get("problems", []) for line in ("", f"**Problem: {escaped(problem)}.**")),
         "",
         "| | |",
         "|---|---|",

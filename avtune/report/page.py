@@ -26,6 +26,8 @@ th, td { padding: .2rem .8rem .2rem 0; text-align: left; border-bottom: 1px soli
 <p class="quiet">{{ method }}; {{ counts }}; avtune {{ version }}</p>
 {% if rows %}
 <h2>Test scores{{ label }}</h2>
+{% for problem in problems %}<p><strong>Problem: {{ problem }}.</strong></p>
+{% endfor -%}
 <table><tr><th></th><th>map</th><th>A to V</th><th>V to A</th><th>map_running</th></tr>
 {% for row in rows %}<tr><td>{{ row.name }}</td>{% for value in row.scores %}<td>{{ value }}</td>{% endfor %}</tr>
 {% endfor %}</table>
@@ -84,6 +86,7 @@ def page(study: Study, metrics: Mapping[str, Any] | None, best: Mapping[str, Any
         label=f", {metrics['label']}" if metrics and "label" in metrics else "",
         seeds=len(metrics["seeds"]) if metrics else 0,
         scored=metrics["times_test_was_scored"] if metrics else 0,
+        problems=metrics.get("problems", []) if metrics else [],
         finalists=finalists,
         # Safe: drawn by us from numbers.
         picture=Markup(curves([(r.values, r.state) for r in shown if r.values], winner)),

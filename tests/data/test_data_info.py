@@ -32,8 +32,9 @@ def test_numbers(arrays: Arrays) -> None:
 
 
 def test_nothing_wrong_means_no_problem(arrays: Arrays) -> None:
-    assert described(arrays)["problems"] == ["3 classes with fewer than 5 training clips: 4, 7, 9"]
-    assert describe(demo())["problems"] == []
+    assert described(arrays)["problems"] == []
+    assert described(arrays)["notes"] == ["3 classes with fewer than 5 training clips: 4, 7, 9"]
+    assert describe(demo())["problems"] == describe(demo())["notes"] == []
 
 
 def test_problems_are_counted(arrays: Arrays) -> None:
@@ -50,14 +51,19 @@ def test_problems_are_counted(arrays: Arrays) -> None:
         more = rng.normal(size=(40, dim)).astype(np.float32)
         arrays[f"{view}_train"] = np.concatenate([arrays[f"{view}_train"], more])
     arrays["audio_train"][:, 3] = 0.25
-    assert described(arrays)["problems"] == [
+    said = described(arrays)
+    assert said["problems"] == [
+        "1 of 3 classes has no test clip: 9",
+        "2 of 6 test clips have the same features as a training clip: "
+        "test clip 0 = training clip 5, test clip 1 = training clip 5",
+        "1 of 6 test clips has the same features as another test clip: test clip 1 = test clip 0",
+        "1 of 6 test clips has visual features that are all zero",
+    ]
+    assert said["notes"] == [
         "imbalanced classes: '7' has 44 training clips and '4' has 4",
         "2 classes with fewer than 5 training clips: 4, 9",
-        "1 class without a test clip: 9",
-        "2 test clips with the same features as a training clip",
-        "1 training clip with the same features as another one",
+        "1 of 52 training clips has the same features as another training clip: training clip 7 = training clip 5",
         "1 audio column constant in the training split",
-        "1 test clip with visual features all zero",
     ]
 
 
