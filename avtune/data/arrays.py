@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import re
@@ -214,6 +215,16 @@ def cause(error: Exception) -> str:
     """What a library's exception says, on one short line."""
     text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
     return printable(text.splitlines()[0][:160]) if text.strip() else type(error).__name__
+
+
+def failure(error: Exception) -> str:
+    """What follows `FILE ` in the message on an exception of a library that reads it. The system's own reasons (a
+    permission, a lock, a disk that fails) are no damage; EINVAL is: it comes from a place that no file has."""
+    if isinstance(error, UnicodeDecodeError):
+        return "holds text that is not UTF-8; write it again as UTF-8"
+    if isinstance(error, OSError) and error.errno not in (None, 0, errno.EINVAL, errno.EOVERFLOW):
+        return f"cannot be read: {os.strerror(error.errno)}"
+    return f"cannot be read; the file may be truncated or damaged ({cause(error)})"
 
 
 def _gib(size_bytes: int) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import math
 import os
@@ -13,13 +15,14 @@ from typing import Any
 import h5py
 import numpy as np
 
-from avtune.data.arrays import Array, Container, Declared, cause, printable
+from avtune.data.arrays import Array, Container, Declared, failure, printable
 from avtune.data.dataset import Dataset
-from avtune.data.hdf5_text import MAX_TEXT, read_texts
+from avtune.data.hdf5_text import MAX_TEXT, NotDamaged, read_texts
 from avtune.errors import UserError
 
 # What h5py raises on damaged files, unknown filters and types it does not know.
 H5_ERRORS = (OSError, KeyError, RuntimeError, ValueError, TypeError, OverflowError, MemoryError, NotImplementedError)
+_NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF)  # of folders, on some network file systems
 MOST_PACKED = 1100  # bytes that one stored byte can become: deflate, the strongest filter in use, gives 1032
 SMALL = 1 << 26  # bytes that are never too many
 
@@ -34,11 +37,40 @@ def open_hdf5(path: Path) -> Iterator[Container]:
         UserError: the file is damaged, or an array that is declared or read is of a kind refused above.
     """
     with _reading(str(path)):
-        file = h5py.File(path, "r")
+        _refuse_if_written(path)
+        file = _opened(path)
     with file:
         with _reading(str(path)):
             keys = tuple(printable(key) for key in file)
         yield Container(str(path), keys, lambda key: _declare(file, path, key), _classes_attribute(file, path))
+
+
+def _opened(path: Path) -> Any:
+    """The file without a lock on it: some network file systems have none."""
+    try:
+        return h5py.File(path, "r", locking=False)
+    except OSError as error:
+        if "locking flag" not in str(error):
+            raise
+        return h5py.File(path, "r")  # it is open in this process already, whose lock serves for both
+
+
+def _refuse_if_written(path: Path) -> None:
+    """HDF5 locks a file while it is open for writing; what it holds then may be half of what it will.
+
+    Raises:
+        UserError: another program has the file open for writing.
+    """
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"{path} is open for writing in another program (a notebook?)\n"
+                "close it there, e.g. by leaving the `with h5py.File(...)` block or by `file.close()`, and try again"
+            ) from None
+        except OSError:
+            pass  # a file system without locks: nobody can have one
 
 
 def _classes_attribute(file: Any, path: Path) -> list[str] | None:
@@ -85,6 +117,27 @@ def _open(file: Any, key: str, where: str) -> Any:
         return array
 
 
+def _values(array: Any, where: str) -> Array:
+    """All of it.
+
+    Raises:
+        UserError: it is compressed in a way that this h5py cannot read.
+    """
+    try:
+        return np.asarray(array[()])
+    except H5_ERRORS as error:
+        how = array.id.get_create_plist()
+        filters = [how.get_filter(place) for place in range(how.get_nfilters())]
+        for number, _, _, name in filters:
+            if not h5py.h5z.filter_avail(number):
+                called = printable(name.decode(errors="replace"))[:40]
+                raise UserError(
+                    f"{where} is compressed by the filter {number} ({called or 'unnamed'}), which this h5py lacks\n"
+                    "write the array again with compression='gzip', or without"
+                ) from error
+        raise
+
+
 def _check_stored(array: Any, path: Path, where: str) -> None:
     """Refuses an array that needs far more memory than its file can fill.
 
@@ -103,7 +156,7 @@ def _check_stored(array: Any, path: Path, where: str) -> None:
 def _read(array: Any, path: Path, where: str) -> Array:
     with _reading(where):
         _check_stored(array, path, where)
-        return np.asarray(array[()])
+        return _values(array, where)
 
 
 def _read_text(array: Any, path: Path, where: str) -> Array:
@@ -114,7 +167,7 @@ def _read_text(array: Any, path: Path, where: str) -> Array:
             raise UserError(f"{where} is a single text; a list is expected")
         if array.dtype.itemsize > 4 * MAX_TEXT:
             raise UserError(f"{where} holds texts of {array.dtype.itemsize} bytes; at most {4 * MAX_TEXT} are read")
-        texts = [item.decode("utf-8") for item in np.asarray(array[()]).reshape(-1)]
+        texts = [item.decode("utf-8") for item in _values(array, where).reshape(-1)]
         return np.array(texts, object).reshape(array.shape)
 
 
@@ -134,8 +187,15 @@ def _reading(where: str) -> Iterator[None]:
         yield
     except UserError:
         raise
+    except NotDamaged as error:
+        raise UserError(f"{where}: {error}") from error
     except H5_ERRORS as error:
-        raise UserError(f"{where} cannot be read; the file may be truncated or damaged ({cause(error)})") from error
+        if "already open for write" in str(error):  # the mark that a writer sets in the file itself
+            raise UserError(
+                f"{where} is marked as open for writing: another program writes it, or was killed while it did\n"
+                f"close it there; if there is none, h5clear -s FILE takes the mark away"
+            ) from error
+        raise UserError(f"{where} {failure(error)}") from error
 
 
 def write_hdf5(dataset: Dataset, path: str | Path, *, overwrite: bool = False) -> None:
@@ -148,10 +208,10 @@ def write_hdf5(dataset: Dataset, path: str | Path, *, overwrite: bool = False) -
     if not path.parent.is_dir():
         raise UserError(f"{path} cannot be written: there is no folder {path.parent}")
     if path.exists() and not overwrite:
-        raise UserError(f"{path} exists; remove it, or say that it may be overwritten")
+        raise UserError(f"{path} exists; remove it, or say that it may be overwritten (--overwrite)")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with h5py.File(temporary, "w") as file:
+        with h5py.File(temporary, "w", locking=False) as file:
             for name, split in (("train", dataset.train), ("test", dataset.test)):
                 file[f"audio_{name}"] = split.audio
                 file[f"visual_{name}"] = split.visual
@@ -174,5 +234,8 @@ def _sync(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if not (path.is_dir() and error.errno in _NO_SYNC):
+            raise
     finally:
         os.close(handle)

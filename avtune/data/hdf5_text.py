@@ -20,14 +20,20 @@ MAX_ATTRIBUTE = 1_000_000
 CPU_SECONDS = 20
 _SECONDS = 120
 _MEMORY = 4 << 30
+_NOT_DAMAGED = 3  # exit code
 _BLOCK = 256  # rows read at a time, so that many references to one long text cannot fill memory
+
+
+class NotDamaged(ValueError):
+    """The text can be read, and is not what is asked for."""
 
 
 def read_texts(path: str, kind: Literal["array", "attribute"], name: str) -> list[str]:
     """The texts of an array at the root of a file, in C order, or the one text of an attribute of the root.
 
     Raises:
-        ValueError: they cannot be read, or one is too long; says why.
+        NotDamaged: one is too long, or not UTF-8.
+        ValueError: they cannot be read; says why.
     """
     command = [sys.executable, "-P", "-W", "ignore", __file__, path, kind, name, str(CPU_SECONDS)]
     try:
@@ -38,7 +44,8 @@ def read_texts(path: str, kind: Literal["array", "attribute"], name: str) -> lis
         raise ValueError("the HDF5 library does not come to an end with its text")
     if ended.returncode:
         lines = ended.stderr.decode(errors="replace").strip().splitlines()
-        raise ValueError(lines[-1] if lines else "its text cannot be read")
+        said = lines[-1] if lines else "its text cannot be read"
+        raise NotDamaged(said) if ended.returncode == _NOT_DAMAGED else ValueError(said)
     texts: list[str] = json.loads(ended.stdout)
     return texts
 
@@ -56,7 +63,7 @@ def _main(path: str, kind: str, name: str, seconds: str) -> None:
         hard = resource.getrlimit(which)[1]
         resource.setrlimit(which, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
     texts: list[str] = []
-    with h5py.File(path, "r") as file:
+    with h5py.File(path, "r", locking=False) as file:
         if kind == "attribute":
             texts.append(_text(file.attrs[name], MAX_ATTRIBUTE))
         else:
@@ -68,9 +75,12 @@ def _main(path: str, kind: str, name: str, seconds: str) -> None:
 
 
 def _text(item: object, most: int) -> str:
-    text = item.decode("utf-8") if isinstance(item, bytes) else str(item)
+    try:
+        text = item.decode("utf-8") if isinstance(item, bytes) else str(item)
+    except UnicodeDecodeError:
+        raise NotDamaged("it holds text that is not UTF-8; write it again as UTF-8") from None
     if len(text) > most:
-        raise ValueError(f"it holds a text of {len(text)} characters; at most {most} are read")
+        raise NotDamaged(f"it holds a text of {len(text)} characters; at most {most} are read")
     return text
 
 
@@ -78,4 +88,5 @@ if __name__ == "__main__":
     try:
         _main(*sys.argv[1:])
     except Exception as error:
-        sys.exit(" ".join(str(error).split()) or type(error).__name__)
+        print(" ".join(str(error).split()) or type(error).__name__, file=sys.stderr)
+        sys.exit(_NOT_DAMAGED if isinstance(error, NotDamaged) else 1)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from avtune.data.arrays import Array, Container, Declared, cause, printable
+from avtune.data.arrays import Array, Container, Declared, failure, printable
 from avtune.errors import UserError
 
 # What zipfile, zlib and NumPy raise on damaged, encrypted or unknown members.
@@ -52,6 +52,8 @@ def open_npz(path: Path) -> Iterator[Container]:
 def _declare(file: zipfile.ZipFile, size: int, member: str, where: str) -> Declared:
     with _reading(where):
         about = file.getinfo(member)
+        if about.flag_bits & 1:
+            raise UserError(f"{where} is encrypted; unpack the file with its password and write the arrays again")
         if about.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise UserError(f"{where} is compressed in an unusual way; save it again with numpy.savez")
         if about.file_size > MOST_PACKED * (min(about.compress_size, size) + 1):
@@ -88,4 +90,4 @@ def _reading(where: str) -> Iterator[None]:
     except UserError:
         raise
     except NPZ_ERRORS as error:
-        raise UserError(f"{where} cannot be read; the file may be truncated or damaged ({cause(error)})") from error
+        raise UserError(f"{where} {failure(error)}") from error

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
+import shutil
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -321,3 +325,119 @@ def test_text_that_the_library_never_ends_with_is_refused(arrays: Arrays, write_
         assert "class_names cannot be read" in refused(path)
     finally:
         hdf5_text.CPU_SECONDS = before
+
+
+def with_names(arrays: Arrays) -> Arrays:
+    """Names of any length: they are read by a process of its own."""
+    return {**arrays, "class_names": ["cat", "dog", "goat"]}
+
+
+def test_a_file_that_is_open_for_writing_is_not_called_damaged(arrays: Arrays, write_h5: WriteH5) -> None:
+    path = write_h5(with_names(arrays))
+    with h5py.File(path, "a"):
+        message = refused(path)
+    assert "is open for writing in another program" in message
+    assert "damaged" not in message
+    assert_holds(read(path), arrays)
+
+
+def test_a_file_that_others_read_is_read(arrays: Arrays, write_h5: WriteH5) -> None:
+    path = write_h5(with_names(arrays))
+    with h5py.File(path, "r"):
+        assert_holds(read(path), arrays)
+
+
+def test_the_mark_of_a_writer_in_the_file_is_not_called_damage(arrays: Arrays, tmp_path: Path) -> None:
+    path = tmp_path / "features.h5"
+    with h5py.File(path, "w", libver="latest") as file:
+        for key, value in arrays.items():
+            file[key] = value
+        file.flush()
+        shutil.copy(path, tmp_path / "copy.h5")
+    message = refused(tmp_path / "copy.h5")
+    assert "is marked as open for writing" in message
+    assert "h5clear" in message
+
+
+def test_neither_reading_nor_writing_needs_locks(
+    arrays: Arrays, write_h5: WriteH5, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """With a lock on the file that h5py would wait for, while ours is answered as by a file system without locks."""
+    path = write_h5(with_names(arrays))
+    given: list[Any] = []
+    whole = h5py.File.__init__
+
+    def opened(self: Any, *args: Any, **more: Any) -> None:
+        if isinstance(args[0], str | Path):  # and not one that is open already
+            given.append(more.get("locking"))
+        whole(self, *args, **more)
+
+    def no_locks(*args: Any) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    with path.open("rb") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        monkeypatch.setattr(fcntl, "flock", no_locks)
+        monkeypatch.setattr(h5py.File, "__init__", opened)
+        dataset = read(path)
+        assert dataset.class_names == ("cat", "dog", "goat")
+        assert_holds(dataset, arrays)
+    write_hdf5(dataset, tmp_path / "copy.h5")
+    assert given == [False, False]
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.ENOLCK, errno.EIO, errno.EAGAIN])
+def test_what_the_system_has_against_a_file_is_no_damage(
+    arrays: Arrays, write_h5: WriteH5, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    path = write_h5(arrays)
+
+    def fails(*args: Any, **more: Any) -> None:
+        raise OSError(number, f"[Errno {number}] Unable to synchronously open file")
+
+    monkeypatch.setattr(h5py.File, "__init__", fails)
+    assert refused(path) == f"{path} cannot be read: {os.strerror(number)}"
+
+
+def test_a_folder_that_cannot_be_synced_is_written_to(
+    arrays: Arrays, write_h5: WriteH5, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    dataset, sync, codes = read(write_h5(arrays)), os.fsync, [errno.EINVAL, errno.EIO]
+
+    def refuses_folders(handle: int) -> None:
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(codes[0], os.strerror(codes[0]))
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", refuses_folders)
+    write_hdf5(dataset, tmp_path / "copy.h5")
+    assert read(tmp_path / "copy.h5").digest == dataset.digest
+    codes.pop(0)
+    with pytest.raises(UserError, match="cannot be written: Input/output error"):
+        write_hdf5(dataset, tmp_path / "copy.h5", overwrite=True)
+
+
+def test_an_unknown_compression_is_named(arrays: Arrays, tmp_path: Path) -> None:
+    path = tmp_path / "features.h5"
+    with h5py.File(path, "w") as file:
+        for key, value in arrays.items():
+            file.create_dataset(key, data=value, compression="gzip" if key == "visual_train" else None)
+    content = bytearray(path.read_bytes())
+    at = content.index(b"deflate") - 8  # where the filter's number is, before lengths, flags and its name
+    assert content[at : at + 2] == b"\x01\x00"
+    content[at : at + 2] = (32001).to_bytes(2, "little")
+    path.write_bytes(content)
+    message = refused(path)
+    assert "visual_train is compressed by the filter 32001" in message
+    assert "damaged" not in message
+
+
+def test_text_that_is_not_what_is_asked_for_is_not_damage(arrays: Arrays, write_h5: WriteH5) -> None:
+    for names, said in (
+        (np.array([b"K\xfcken", b"cat", b"dog"]), "not UTF-8"),
+        (np.array([b"K\xfcken", b"cat", b"dog"], object), "not UTF-8"),
+        (["a", "b", "c" * 300], "300 characters; at most 200"),
+    ):
+        message = refused(write_h5({**arrays, "class_names": names}))
+        assert said in message
+        assert "damaged" not in message
