@@ -11,6 +11,7 @@ import numpy as np
 from avtune.aggregate.model import Model, load_model
 from avtune.data.arrays import check_memory
 from avtune.data.dataset import Dataset
+from avtune.data.kinds import HEAD_BYTES, kind_of
 from avtune.data.npz import open_npz
 from avtune.errors import UserError, did_you_mean
 from avtune.metrics import bootstrap_interval, precision_recall, retrieval_scores
@@ -29,7 +30,14 @@ def read_embeddings(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         raise UserError(f"{path} does not exist")
     if not path.is_file():
         raise UserError(f"{path} is no regular file; an npz with audio, visual and labels is needed")
-    with open_npz(path) as file:
+    try:
+        with path.open("rb") as opened:
+            head = opened.read(HEAD_BYTES)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+    if head[:2] != b"PK" and (kind := kind_of(path, head, _KEYS)):
+        raise UserError(f"{path} {kind}")
+    with open_npz(path, _KEYS) as file:
         for key in _KEYS:
             if key not in file.keys:
                 held = ", ".join(file.keys)[:200] or "nothing"

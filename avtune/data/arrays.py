@@ -59,12 +59,14 @@ class Container:
         keys: every name at its root, as `printable` gives it.
         declare: what the file says of the array of that name; raises UserError when it must not or cannot be read.
         class_names: names of the classes, if the file gives them outside its arrays.
+        is_hdf5: it is HDF5; else .npz.
     """
 
     source: str
     keys: tuple[str, ...]
     declare: Callable[[str], Declared]
     class_names: list[str] | None = None
+    is_hdf5: bool = False
 
 
 def check_memory(declared: Iterable[Declared]) -> None:
@@ -136,6 +138,15 @@ def to_features(array: Array, where: str) -> npt.NDArray[np.float32]:
     return features
 
 
+def turned_hint(shape: tuple[int, ...], num_labels: int, key: str) -> str:
+    """What to add where features of a shape do not fit the labels: maybe their columns are the clips."""
+    if num_labels not in shape[1:]:
+        return ""
+    return (
+        f"\nif its {num_labels} columns are the clips (MATLAB turns arrays round in HDF5), write it transposed: {key}.T"
+    )
+
+
 def _not_finite(array: Array, features: npt.NDArray[np.float32], start: int, where: str) -> str:
     """What is wrong in `array` from row `start` on, of which `features` is filled up to the first bad block."""
     if features is not array:
@@ -152,16 +163,19 @@ def _not_finite(array: Array, features: npt.NDArray[np.float32], start: int, whe
 
 
 def check_label_shape(shape: tuple[int, ...], where: str) -> None:
-    """Raises UserError unless an array of this shape can hold labels, [N] or [N, 1]."""
-    if len(shape) not in (1, 2) or (len(shape) == 2 and shape[1] != 1):
-        hint = "; store the number of the class, not one column a class" if len(shape) == 2 else ""
+    """Raises UserError unless an array of this shape can hold labels: [N], [N, 1], or [1, N] as MATLAB leaves them."""
+    if len(shape) not in (1, 2) or (len(shape) == 2 and 1 not in shape):
+        key = where.rpartition(": ")[2]
+        hint = (
+            f"; store the number of the class, not one column a class: {key}.argmax(axis=1)" if len(shape) == 2 else ""
+        )
         raise UserError(f"{where} has shape {shape}; labels are [clips] or [clips, 1]{hint}")
-    if shape[0] == 0:
+    if 0 in shape:
         raise UserError(f"{where} is empty")
 
 
 def to_labels(array: Array, where: str) -> npt.NDArray[np.int64]:
-    """Original labels as int64 [N], from [N] or [N, 1] integers, floats of whole value, or text digits.
+    """Original labels as int64 [N], from [N], [N, 1] or [1, N] integers, floats of whole value, or text digits.
 
     Raises:
         UserError: another shape, empty, or a label that is no whole number.

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from avtune.data.arrays import plural, to_features, to_labels
+from avtune.data.arrays import plural, to_features, to_labels, turned_hint
 from avtune.errors import UserError
 
 Features = npt.NDArray[np.float32]
@@ -96,7 +96,8 @@ def from_arrays(
     """A checked dataset from six arrays named by `SIX_KEYS`.
 
     Args:
-        arrays: features [N, D] of any real or integer dtype; labels [N] or [N, 1], integers as any number or text.
+        arrays: features [N, D] of any real or integer dtype; labels [N], [N, 1] or [1, N], integers as any
+            number or text.
         class_names: names of the labels, in the order of their values; or, if longer than the number of classes, the
             name of label v at index v. None: the label values themselves.
         keys: what the source calls each of `SIX_KEYS`, for error messages.
@@ -146,9 +147,11 @@ def check(dataset: Dataset, *, keys: Mapping[str, str] | None = None) -> None:
             if to_features(features, where) is not features:
                 raise UserError(f"{where} must be float32 in C order")
             if len(features) != len(split):
+                hint = turned_hint(features.shape, len(split), where.rpartition(": ")[2])
                 raise UserError(
                     f"{where} has {plural(len(features), 'row')} and {named[f'lab_{split_name}']} has "
-                    f"{plural(len(split), 'label')}\nrow i of audio, visual and labels must be the same clip"
+                    f"{plural(len(split), 'label')}"
+                    + (hint or "\nrow i of audio, visual and labels must be the same clip")
                 )
         where = named[f"lab_{split_name}"]
         if split.labels.dtype != np.int64 or split.labels.ndim != 1:

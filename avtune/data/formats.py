@@ -10,6 +10,7 @@ A folder of `.tfrecord` shards is read by `youtube8m.py`.
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 from pathlib import Path
@@ -26,9 +27,11 @@ from avtune.data.arrays import (
     check_memory,
     to_features,
     to_labels,
+    turned_hint,
 )
 from avtune.data.dataset import SIX_KEYS, Dataset, from_arrays
 from avtune.data.hdf5 import open_hdf5, write_hdf5
+from avtune.data.kinds import HEAD_BYTES, kind_of, turned_round
 from avtune.data.npz import open_npz
 from avtune.data.youtube8m import read_youtube8m
 from avtune.errors import UserError, did_you_mean
@@ -57,18 +60,18 @@ def read(path: str | Path, *, classes: str | Path | None = None, name: str | Non
         if not stat.S_ISREG(path.stat().st_mode):
             raise UserError(f"{path} is no regular file")
         with path.open("rb") as file:
-            start = file.read(4)
+            head = file.read(HEAD_BYTES)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise UserError(_no_such_file(path)) from error
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
-    if start[:2] == b"PK":
-        opened = open_npz(path)
+    if head[:2] == b"PK":
+        opened = open_npz(path, SIX_KEYS)
     elif h5py.is_hdf5(path):
         opened = open_hdf5(path)
     else:
-        hint = "; give the folder that holds the shards" if path.suffix == ".tfrecord" else ""
-        raise UserError(f"{path} is neither HDF5 nor .npz, or it is damaged{hint}")
+        kind = kind_of(path, head, SIX_KEYS)
+        raise UserError(f"{path} {kind or f'is neither HDF5 nor .npz: it begins with {head[:8]!r}; it may be damaged'}")
     with opened as container:
         return _read_container(container, name or path.stem)
 
@@ -97,6 +100,8 @@ def _read_container(container: Container, name: str) -> Dataset:
             check_feature_shape(array.shape, array.dtype, array.where)
         else:
             check_label_shape(array.shape, array.where)
+    if wanted is SIX_KEYS and _is_turned(declared):
+        raise UserError(f"{container.source} {turned_round(Path(container.source), SIX_KEYS, hdf5=container.is_hdf5)}")
     check_memory([*declared.values(), *([names] if names else [])])
     class_names = _read_names(names) if names else container.class_names
     if wanted is SIX_KEYS:
@@ -104,6 +109,16 @@ def _read_container(container: Container, name: str) -> Dataset:
         return from_arrays(arrays, name=name, source=container.source, class_names=class_names)
     arrays, keys = _split_four(declared)
     return from_arrays(arrays, name=name, source=container.source, class_names=class_names, keys=keys)
+
+
+def _is_turned(declared: dict[str, Declared]) -> bool:
+    """Whether all features are [dims, clips], going by the labels."""
+    shapes = [
+        (declared[f"{view}_{split}"].shape, math.prod(declared[f"lab_{split}"].shape))
+        for view in ("audio", "visual")
+        for split in ("train", "test")
+    ]
+    return all(shape[1] == labels != shape[0] for shape, labels in shapes)
 
 
 def _missing(container: Container, missing: list[str], wanted: tuple[str, ...]) -> str:
@@ -131,10 +146,12 @@ def _read_names(declared: Declared) -> list[str]:
 def _split_four(declared: dict[str, Declared]) -> tuple[dict[str, Array], dict[str, str]]:
     """The six arrays of a four-key file, and the key that each came from."""
     audio, visual, label, mark = (declared[key] for key in FOUR_KEYS)
-    lengths = {array.where: array.shape[0] for array in declared.values()}
+    lengths = {key: declared[key].shape[0] for key in FOUR_KEYS[:2]}
+    lengths |= {key: math.prod(declared[key].shape) for key in FOUR_KEYS[2:]}
     if len(set(lengths.values())) > 1:
-        said = ", ".join(f"{key} {declared[key].shape[0]}" for key in FOUR_KEYS)
-        raise UserError(f"{audio.where}: the keys differ in length: {said}; row i of each must be the same clip")
+        said = ", ".join(f"{key} {length}" for key, length in lengths.items())
+        hint = turned_hint(audio.shape, lengths["Label_ID"], "audio_feat")
+        raise UserError(f"{audio.where}: the keys differ in length: {said}; row i of each must be the same clip{hint}")
     in_train = to_labels(mark.read(), mark.where)
     if not np.isin(in_train, (0, 1)).all():
         given = in_train[~np.isin(in_train, (0, 1))][0]

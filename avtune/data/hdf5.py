@@ -42,7 +42,7 @@ def open_hdf5(path: Path) -> Iterator[Container]:
     with file:
         with _reading(str(path)):
             keys = tuple(printable(key) for key in file)
-        yield Container(str(path), keys, lambda key: _declare(file, path, key), _classes_attribute(file, path))
+        yield Container(str(path), keys, lambda key: _declare(file, path, key), _classes_attribute(file, path), True)
 
 
 def _opened(path: Path) -> Any:

@@ -6,13 +6,14 @@ import io
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from avtune.data.arrays import Array, Container, Declared, failure, printable
+from avtune.data.kinds import kind_of_zip
 from avtune.errors import UserError
 
 # What zipfile, zlib and NumPy raise on damaged, encrypted or unknown members.
@@ -35,16 +36,22 @@ MOST_PACKED = 1100  # bytes that one compressed byte can become: deflate gives 1
 
 
 @contextmanager
-def open_npz(path: Path) -> Iterator[Container]:
+def open_npz(path: Path, wanted: Sequence[str]) -> Iterator[Container]:
     """The arrays of an .npz file; they can be declared and read while the context is open. Nothing is unpickled.
 
+    Args:
+        wanted: the keys that its reader needs, for messages.
+
     Raises:
-        UserError: the file is damaged, or an array that is declared or read holds Python objects.
+        UserError: the file is damaged or another kind of zip archive, or an array that is declared or read holds Python
+            objects.
     """
     with _reading(str(path)):
         file = zipfile.ZipFile(path)
     with file:
         keys = tuple(printable(name.removesuffix(".npy")) for name in file.namelist() if name.endswith(".npy"))
+        if not keys:
+            raise UserError(f"{path} {kind_of_zip(path, file.namelist(), wanted)}")
         size = path.stat().st_size
         yield Container(str(path), keys, lambda key: _declare(file, size, f"{key}.npy", f"{path}: {key}"))
 

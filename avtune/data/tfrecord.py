@@ -18,6 +18,7 @@ import numpy.typing as npt
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
+from avtune.data.kinds import HEAD_BYTES, lost_or_packed
 from avtune.errors import UserError
 
 MAX_RECORD = 2**26  # a video-level record is 5 kB, a frame-level one under 1 MB
@@ -41,6 +42,8 @@ def read_records(path: Path) -> Iterator[bytes]:
                     raise UserError(f"{where} is cut off after {len(head)} bytes; download this shard again")
                 length, checksum = struct.unpack("<QI", head)
                 if masked_crc32c(head[:8]) != checksum:
+                    if number == 0 and (kind := lost_or_packed(head + file.read(HEAD_BYTES - len(head)))):
+                        raise UserError(f"{path} {kind}")
                     raise UserError(f"{where} has a damaged length; this is no TFRecord file, or download it again")
                 left -= 16 + length
                 if left < 0 or length > MAX_RECORD:

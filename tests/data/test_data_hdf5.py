@@ -139,9 +139,8 @@ def test_no_such_file_names_the_nearest(arrays: Arrays, write_h5: WriteH5) -> No
 
 
 def test_what_is_no_hdf5_is_refused(tmp_path: Path) -> None:
-    for name, content in (("a.h5", b"hello"), ("empty.h5", b""), ("shard.tfrecord", b"1234567890")):
-        (tmp_path / name).write_bytes(content)
-        assert "neither HDF5 nor .npz" in refused(tmp_path / name)
+    (tmp_path / "a.h5").write_bytes(b"\xff\xfe\xfd\xfc" * 5)
+    assert "neither HDF5 nor .npz" in refused(tmp_path / "a.h5")
     os.mkfifo(tmp_path / "pipe.h5")
     assert "no regular file" in refused(tmp_path / "pipe.h5")
 
@@ -441,3 +440,39 @@ def test_text_that_is_not_what_is_asked_for_is_not_damage(arrays: Arrays, write_
         message = refused(write_h5({**arrays, "class_names": names}))
         assert said in message
         assert "damaged" not in message
+
+
+def test_labels_in_a_row_are_read(arrays: Arrays, write_h5: WriteH5) -> None:
+    """As MATLAB leaves a column."""
+    assert_holds(
+        read(write_h5({**arrays, "lab_train": arrays["lab_train"][None], "lab_test": arrays["lab_test"][None]})), arrays
+    )
+    both = {part: np.concatenate([arrays[f"{part}_train"], arrays[f"{part}_test"]]) for part in PARTS}
+    marks = np.repeat([1, 0], [12, 6])
+    given = {
+        "audio_feat": both["audio"],
+        "visual_feat": both["visual"],
+        "Label_ID": both["lab"][None],
+        "Train_test": marks[None],
+    }
+    assert_holds(read(write_h5(given)), arrays)
+
+
+def test_one_column_a_class_is_refused_with_the_way_out(arrays: Arrays, write_h5: WriteH5) -> None:
+    one_hot = np.eye(10)[arrays["lab_train"]]
+    message = refused(write_h5({**arrays, "lab_train": one_hot}))
+    assert "lab_train has shape (12, 10)" in message
+    assert "lab_train.argmax(axis=1)" in message
+
+
+def test_arrays_turned_round_are_refused_with_the_way_out(arrays: Arrays, write_h5: WriteH5) -> None:
+    path = write_h5({key: np.atleast_2d(value).T if key[:3] != "lab" else value[None] for key, value in arrays.items()})
+    message = refused(path)
+    assert "turned round, [dims, clips], as MATLAB 7.3 leaves them" in message
+    scope: dict[str, Any] = {}
+    exec(message.partition("in Python: ")[2], scope)
+    assert_holds(read(path.with_suffix(".npz")), arrays)
+    scope["d"].close()
+    message = refused(write_h5({**arrays, "audio_test": arrays["audio_test"].T}))
+    assert "if its 6 columns are the clips" in message
+    assert "audio_test.T" in message

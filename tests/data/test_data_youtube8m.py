@@ -193,7 +193,7 @@ def test_damaged_shards_are_named_with_the_record(tmp_path: Path) -> None:
         (good[:start] + b"\x00" + good[start + 1 :], "record 2 has a damaged length"),
         (good[: start + 50] + bytes([good[start + 50] ^ 1]) + good[start + 51 :], "record 2 is damaged (checksum)"),
         (good + framed([b"\xff\xff\xff"]), "record 40 is no tf.train.Example"),
-        (b"\x1f\x8b" + bytes(100), "record 0 has a damaged length; this is no TFRecord file"),
+        (b"\x1e\x8b" + bytes(100), "record 0 has a damaged length; this is no TFRecord file"),
     ):
         shard.write_bytes(content)
         message = refused(folder)

@@ -40,9 +40,9 @@ def good_arrays(draw):
         made |= names
     for key in made:
         if key[0].lower() in "lt" and draw.random() < 0.3:
-            made[key] = draw.choice((lambda x: x[:, None], lambda x: x.astype("S4"), lambda x: x.astype(str), float_))(
-                made[key]
-            )
+            made[key] = draw.choice(
+                (lambda x: x[:, None], lambda x: x[None], lambda x: x.astype("S4"), lambda x: x.astype(str), float_)
+            )(made[key])
     return made
 
 

@@ -93,6 +93,23 @@ def _tfrecord(draw, base, folder):
     return made
 
 
+_BEGINNINGS = (
+    b"", bytes(40), b"MATLAB 5.0 MAT-file", b"\x93NUMPY\x01\x00", b"\x80\x04\x95", b"PK\x03\x04",
+    b"PK\x05\x06" + bytes(18), b"PAR1", b"\x1f\x8b", b"<html>", b"version https://git-lfs", b"\x89HDF\r\n\x1a\n",
+    b"RIFF", b"a,b\n1,2\n", b'{"a": ', b"\xff\xd8\xff", b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.",
+)  # fmt: skip
+
+
+def _another_kind(draw, base, folder):
+    """A file that begins like one of another kind and goes on somehow, under any name."""
+    path = folder / draw.choice(("a.h5", "it's.npz", "a.pkl", "a.tfrecord", "\x1b[31m.csv", "Gef\u00fchle", "a b.mat"))
+    more = draw.choice((b"", draw.randbytes(draw.randint(1, 3000)), b"text\n" * draw.randint(1, 900)))
+    path.write_bytes(draw.choice(_BEGINNINGS) + more)
+    if draw.random() < 0.3:
+        return Input("a beginning", [["evaluate", "--embeddings", path, "--json"]])
+    return _dataset_commands(path, base, folder, draw, "a beginning")
+
+
 def _space_file(draw, base, folder):
     text = draw.choice([*(path.read_text() for path in sorted(_SPACES.glob("*.yaml"))), TINY])
     kind = draw.randrange(4)
@@ -353,6 +370,7 @@ KINDS = {
     "HDF5": _arrays("data.h5", write_hdf5),
     "npz": _arrays("data.npz", write_npz),
     "tfrecord": _tfrecord,
+    "another kind": _another_kind,
     "space file": _space_file,
     "--set": _assignment,
     "arguments": _arguments,
@@ -363,6 +381,7 @@ KINDS = {
 }
 ORDER = [
     *("HDF5", "study folder", "npz", "space file", "HDF5", "study folder", "model folder", "tfrecord", "--set"),
+    "another kind",
     *(
         "HDF5",
         "study folder",
