@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING
 from avtune import console
 from avtune.arguments import parser
 from avtune.cli_lookups import LOOKUPS, list_studies
-from avtune.errors import StorageError, UserError, did_you_mean
+from avtune.errors import StorageError, UserError, did_you_mean, shown
+from avtune.names import MOST_LETTERS, is_legal_name, legal_name
 from avtune.report.text import table
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def _search(given: argparse.Namespace, log: list[Path]) -> int:
     method = given.train or given.method
     dataset = load(given.dataset, classes=given.classes)
     mark = "-published" if given.protocol == PUBLISHED else ""
-    folder = StudyFolder(given.results / _study_name(given.name or f"{dataset.name}{mark}"))
+    folder = StudyFolder(given.results / _study_name(given.name, "", dataset.name, mark))
     if folder.exists:  # continued, as it was recorded but for what the user says
         log.append(folder.log)
         given_now, overrides = overrides, overrides_of(folder, overrides)
@@ -180,7 +181,7 @@ def _bench(given: argparse.Namespace, log: list[Path]) -> int:
     rules = Rules(**{name: value for name, value in chosen.items() if value is not None})
     spaces = spaces_of(given.methods, given.space, rules)
     dataset = load(given.dataset, classes=given.classes)
-    folder = BenchFolder(given.results / _study_name(given.name or f"bench-{dataset.name}"))
+    folder = BenchFolder(given.results / _study_name(given.name, "bench-", dataset.name))
     request = BenchRequest(
         dataset=dataset,
         spec=given.dataset if given.dataset in REGISTRY else str(Path(given.dataset).resolve()),
@@ -342,7 +343,7 @@ def _curves(given: argparse.Namespace, log: list[Path]) -> int:
 
     lines = curves.lines_of(given.methods, given.mining, given.set, given.best)
     dataset = load(given.dataset, classes=given.classes)
-    folder = given.results / _study_name(given.name or f"curves-{dataset.name}")
+    folder = given.results / _study_name(given.name, "curves-", dataset.name)
     curves.check(folder, epochs=given.epochs, seeds=given.seeds)
     name, runner = runner_named(given.runner)
     places = slots(_wish(given), name, len(lines) * given.seeds)
@@ -374,10 +375,14 @@ def _wish(given: argparse.Namespace) -> Wish:
     return Wish(given.gpus, given.trials_per_gpu, given.lanes, given.max_failures, given.trial_timeout, cluster)
 
 
-def _study_name(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+def _study_name(name: str | None, before: str, dataset: str, after: str = "") -> str:
+    """The name that the user gave, or one made of the dataset's."""
+    if name is None:
+        return before + legal_name(dataset, MOST_LETTERS - len(before + after)) + after
+    if not is_legal_name(name):
         raise UserError(
-            f"--name is {name!r}; allowed: letters, digits, '.', '_' and '-', at most 100, a letter or digit first"
+            f"--name is {shown(name)}; allowed: letters, digits, '.', '_' and '-', at most {MOST_LETTERS}, "
+            f"a letter or digit first; for example {legal_name(name)}"
         )
     return name
 

@@ -173,6 +173,43 @@ def test_embed_writes_what_evaluate_reads(done, capsys, tmp_path):
     )
 
 
+@pytest.mark.parametrize("name", ["my features (v2)", ".hidden", "Gefühle", "x" * 110])
+def test_a_study_gets_a_legal_name_from_any_file(name, tmp_path, capsys):
+    write_toy(tmp_path)
+    data = (tmp_path / "toy.h5").rename(tmp_path / f"{name}.h5")
+    words = search(tmp_path, "--trials", "1")
+    words[1] = data
+    printed = call(capsys, *words)
+    (study,) = (tmp_path / "results").iterdir()
+    assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", study.name)
+    assert f"study      {study}\n" in printed
+    assert "finished" in call(capsys, *words), "and the same one again"
+
+
+def test_two_files_of_one_made_name_are_told_apart(tmp_path, capsys):
+    write_toy(tmp_path)
+    first = (tmp_path / "toy.h5").rename(tmp_path / "my toy.h5")
+    write_toy(tmp_path, seed=5)
+    second = (tmp_path / "toy.h5").rename(tmp_path / "my-toy.h5")
+    words = search(tmp_path, "--trials", "1")
+    words[1] = first
+    call(capsys, *words)
+    words[1] = second
+    refused = call(capsys, *words, code=2)
+    assert "dataset content" in refused
+    assert "(my toy)" in refused
+    assert "give another --name" in refused
+
+
+def test_curves_and_bench_take_such_files_too(tmp_path, capsys):
+    write_toy(tmp_path)
+    data = (tmp_path / "toy.h5").rename(tmp_path / "my toy.h5")
+    where = ["--results", tmp_path / "results", "--runner", "inline", "--gpus", "0", "--epochs", "1", "--seeds", "1"]
+    call(capsys, "curves", data, "--methods", "triplet", "--mining", "all", *where)
+    call(capsys, "bench", data, "--methods", "cca", "--trials", "1", *where)
+    assert sorted(path.name for path in (tmp_path / "results").iterdir()) == ["bench-my-toy", "curves-my-toy"]
+
+
 def slow_map(audio, visual, labels):
     """The plain double loop."""
     unit = [view / np.linalg.norm(view, axis=1, keepdims=True) for view in (audio, visual)]
