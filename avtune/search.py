@@ -113,7 +113,11 @@ def search(request: Request) -> dict[str, Any]:
             run = opened.enter_context(runner(places, size))
         # While the runner's processes start. Before there is a folder: a dataset that cannot be split leaves none.
         folds = for_search(
-            request.dataset, fraction=validation.fraction, folds=validation.folds, seed=space.search.seed
+            request.dataset,
+            fraction=validation.fraction,
+            folds=validation.folds,
+            seed=space.search.seed,
+            settings=not request.brief,
         )
         if not folder.exists:
             folder.create(settings, environment())

@@ -210,6 +210,17 @@ def test_curves_and_bench_take_such_files_too(tmp_path, capsys):
     assert sorted(path.name for path in (tmp_path / "results").iterdir()) == ["bench-my-toy", "curves-my-toy"]
 
 
+def test_too_few_clips_name_the_setting_that_helps(tmp_path, capsys):
+    write_toy(tmp_path, classes=20)
+    words = search(tmp_path, "--trials", "1", "--set", "validation.fraction=0.1")
+    refused = call(capsys, *words, code=2)
+    found = re.search(r"--set (validation\.fraction=[0-9.]+), or --set validation\.folds=3, or merge classes", refused)
+    call(capsys, *words, "--set", found[1])
+    bench = call(capsys, "bench", *words[1:2], "--methods", "cca", *words[4:8], code=2)
+    assert "--set" not in bench
+    assert "merge classes or add clips" in bench
+
+
 def slow_map(audio, visual, labels):
     """The plain double loop."""
     unit = [view / np.linalg.norm(view, axis=1, keepdims=True) for view in (audio, visual)]

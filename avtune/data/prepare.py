@@ -55,15 +55,18 @@ class Scalers:
         )
 
 
-def for_search(dataset: Dataset, *, fraction: float | None, folds: int | None, seed: int) -> tuple[Prepared, ...]:
+def for_search(
+    dataset: Dataset, *, fraction: float | None, folds: int | None, seed: int, settings: bool = False
+) -> tuple[Prepared, ...]:
     """What the trials of a search see: one validation split of the training set, or k folds of it. The test split is
     not looked at.
 
     Args:
-        fraction, folds, seed: as `split.validation_folds` takes them.
+        fraction, folds, seed, settings: as `split.validation_folds` takes them.
     """
     made = []
-    for fold in validation_folds(dataset.train.labels, fraction=fraction, folds=folds, seed=seed):
+    labels = dataset.train.labels
+    for fold in validation_folds(labels, fraction=fraction, folds=folds, seed=seed, settings=settings):
         fit = dataset.train.take(fold.fit)
         scalers = Scalers.fit(fit)
         validation = scalers.apply(dataset.train.take(fold.validation))

@@ -28,7 +28,12 @@ class Fold:
 
 
 def validation_folds(
-    labels: npt.NDArray[np.int64], *, fraction: float | None = None, folds: int | None = None, seed: int
+    labels: npt.NDArray[np.int64],
+    *,
+    fraction: float | None = None,
+    folds: int | None = None,
+    seed: int,
+    settings: bool = False,
 ) -> list[Fold]:
     """Stratified splits of rows 0..N-1: one for a `fraction`, `folds` of them for k-fold cross-validation.
 
@@ -38,6 +43,7 @@ def validation_folds(
         labels: int64 [N].
         fraction: share of the validation rows, between 0 and 1, ends excluded.
         folds: number of folds, at least 2. Exactly one of `fraction` and `folds` is given.
+        settings: they are settings of a space, so that a message may tell the user to set them.
 
     Raises:
         UserError: a number out of range, or a class with too few rows.
@@ -52,10 +58,10 @@ def validation_folds(
         if folds < 2:
             raise UserError(f"{folds} folds; allowed: 2 to {least} for this dataset")
         if folds > least:
-            allowed = f"allowed: 2 to {least} folds" if least > 1 else "add clips, or remove the class"
+            ways = [f"--set validation.folds={least}"] * (settings and least > 1) + ["add clips, or remove the class"]
             raise UserError(
-                f"{folds} folds need {folds} training clips of every class and class {rarest} (from 0) has {least}; "
-                f"{allowed}"
+                f"{folds} folds need {folds} training clips of every class and class {rarest} (from 0) has {least}\n"
+                f"what helps: {', or '.join(ways)}"
             )
         splits = StratifiedKFold(folds, shuffle=True, random_state=seed).split(rows, labels)
         rng = np.random.default_rng(seed)
@@ -67,14 +73,23 @@ def validation_folds(
         raise UserError(f"class {rarest} (from 0) has one training clip; a validation split needs two of every class")
     size = round(fraction * len(rows))
     if not len(classes) <= size <= len(rows) - len(classes):
+        ways = _ways(len(rows), len(classes), least, fraction) if settings else []
         raise UserError(
             f"a split fraction of {fraction:g} puts {size} of {len(rows)} clips aside; "
-            f"{len(classes)} classes need at least one clip each on both sides"
+            f"{len(classes)} classes need at least one clip each on both sides\n"
+            f"what helps: {', or '.join([*ways, 'merge classes or add clips'])}"
         )
     fit, validation = train_test_split(rows, test_size=size, stratify=labels, random_state=seed)
     fit, validation = _represent(labels, fit, validation)
     validation, fit = _represent(labels, validation, fit)
     return [Fold(fit, validation)]
+
+
+def _ways(clips: int, classes: int, least: int, fraction: float) -> list[str]:
+    """The settings that split so few clips of so many classes; no fraction may do."""
+    possible = [part / 100 for part in range(1, 91) if classes <= round(part / 100 * clips) <= clips - classes]
+    ways = [f"--set validation.fraction={min(possible, key=lambda one: abs(one - fraction)):g}"] if possible else []
+    return [*ways, f"--set validation.folds={min(5, least)}"]
 
 
 def _represent(labels: Any, source: Any, target: Any) -> tuple[Any, Any]:

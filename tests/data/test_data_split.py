@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -76,9 +77,9 @@ def test_a_rare_class_is_on_both_sides() -> None:
         (
             [5, 4],
             {"folds": 5},
-            "5 folds need 5 training clips of every class and class 1 .from 0. has 4; allowed: 2 to 4 folds",
+            "5 folds need 5 training clips of every class and class 1 .from 0. has 4\nwhat helps: add clips, or remove",
         ),
-        ([5, 1], {"folds": 2}, "class 1 .from 0. has 1; add clips, or remove the class"),
+        ([5, 1], {"folds": 2}, "class 1 .from 0. has 1\nwhat helps: add clips, or remove the class"),
         ([5, 4], {"folds": 1}, "1 folds; allowed: 2 to 4"),
         ([5, 1], {"fraction": 0.5}, "class 1 .from 0. has one training clip"),
         ([5, 5], {"fraction": 0.0}, "fraction of 0; allowed: above 0 and below 1"),
@@ -90,6 +91,46 @@ def test_a_rare_class_is_on_both_sides() -> None:
 def test_what_cannot_be_split_is_named(counts: list[int], how: dict[str, float], said: str) -> None:
     with pytest.raises(UserError, match=said):
         validation_folds(labels_of(counts), **how, seed=0)  # type: ignore[arg-type]
+
+
+def settings_named(message: str) -> list[dict[str, float]]:
+    """What the message says to set, as arguments."""
+    found = re.findall(r"--set validation\.(fraction|folds)=([0-9.]+)", message)
+    return [{name: float(value) if name == "fraction" else int(value)} for name, value in found]
+
+
+@pytest.mark.parametrize("how", [{"fraction": 0.2}, {"fraction": 0.9}, {"folds": 9}])
+def test_the_settings_that_a_message_names_work(how: dict[str, float]) -> None:
+    """60 clips of 20 classes."""
+    labels = labels_of([3] * 20)
+    with pytest.raises(UserError) as caught:
+        validation_folds(labels, **how, seed=0, settings=True)  # type: ignore[arg-type]
+    named = settings_named(str(caught.value))
+    assert len(named) == (1 if "folds" in how else 2)
+    for one in named:
+        for fold in validation_folds(labels, **one, seed=0):  # type: ignore[arg-type]
+            assert_is_split(fold, labels)
+    with pytest.raises(UserError) as caught:
+        validation_folds(labels, **how, seed=0)  # type: ignore[arg-type]
+    assert "--set" not in str(caught.value)
+    assert "add clips" in str(caught.value)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.integers(2, 6), min_size=2, max_size=40), st.integers(1, 90))
+def test_a_message_names_a_fraction_whenever_one_works(counts: list[int], percent: int) -> None:
+    labels, fraction = labels_of(counts), percent / 100
+    try:
+        validation_folds(labels, fraction=fraction, seed=0, settings=True)
+        return
+    except UserError as error:
+        named = settings_named(str(error))
+    fractions = [one for one in named if "fraction" in one]
+    possible = any(len(counts) <= round(p / 100 * len(labels)) <= len(labels) - len(counts) for p in range(1, 91))
+    assert bool(fractions) == possible
+    for one in named:
+        for fold in validation_folds(labels, **one, seed=0):  # type: ignore[arg-type]
+            assert_is_split(fold, labels)
 
 
 eighths = st.integers(-8000, 8000).map(lambda n: n / 8)
