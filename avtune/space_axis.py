@@ -143,6 +143,11 @@ def _values(entry: Entry, hyper: Hyper, name: str) -> tuple[Value, ...]:
         raise UserError(f"{entry.where}: {name}.values is {shown}; write a list of at least one value: [..., ...]")
     values: list[Value] = []
     for item in entry.value:
+        if item.value is None:
+            raise UserError(
+                f"{item.where}: {name}.values holds null (nothing); take it out, or write a value in its place: "
+                f"{hyper.range_text} (the default is {hyper.default})"
+            )
         value = legal(item, hyper, f"{name}.values")
         if value in values:
             raise UserError(f"{item.where}: {name}.values has {value!r} twice; keep one")

@@ -58,6 +58,14 @@ def _hyper(name: str, entry: Entry) -> Hyper:
     kind = axis["type"].value if "type" in axis else None
     listed = axis["values"].value if "values" in axis else None
     values = [item.value for item in listed] if isinstance(listed, list) else []
+    if kind == "choice" and (None in values or len({_kind(value) for value in values}) > 1):
+        shown = ", ".join(
+            "null" if value is None else repr(value) for value in values if not isinstance(value, list | dict)
+        )
+        raise UserError(
+            f"{entry.where}: space.{name}.values is {shorten(shown)}; allowed: numbers only, words only, or true and "
+            "false\nwrite them all as words in quotes, e.g. 'none' for null, and let your function convert them"
+        )
     if kind in ("float", "int") and {"low", "high"} <= axis.keys():
         return Hyper(name, "int" if kind == "int" else "float", 0, -_LARGEST, _LARGEST)
     if kind == "choice" and values:
@@ -72,6 +80,10 @@ def _hyper(name: str, entry: Entry) -> Hyper:
         f"{entry.where}: space.{name} is no axis; write {{type: float, low: 0.1, high: 1.0}} or type int,\n"
         f"{{type: choice, values: [a, b]}}, or a bare value, which is fixed"
     )
+
+
+def _kind(value: object) -> str:
+    return {bool: "a flag", int: "a number", float: "a number", str: "a word"}.get(type(value), "a list")
 
 
 def _middle(axis: Axis) -> Value:

@@ -94,7 +94,7 @@ def decode(data: bytes, file: str) -> str:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise UserError(
-            f"{file}:{line}: not UTF-8 text (byte 0x{data[error.start]:02x}); save the file as UTF-8"
+            f"{file}:{line}: not UTF-8 text (byte 0x{data[error.start]:02x}); a settings file is YAML, saved as UTF-8"
         ) from None
 
 

@@ -129,6 +129,10 @@ def test_errors_of_a_section(section: str, message: str) -> None:
         ("type: choice, values: 1", "{}.values is 1; write a list of at least one value: [..., ...]"),
         ("type: choice, values: [1, 1.0]", "{}.values has 1.0 twice; keep one"),
         ("type: choice, values: [1, 3]", "{}.values is 3; allowed: a number from 0 to 2"),
+        (
+            "type: choice, values: [1, null]",
+            "{}.values holds null (nothing); take it out, or write a value in its place: 0 to 2 (the default is 0.2)",
+        ),
         ("type: choice, values: [[1]]", "{}.values is a list; allowed: a number from 0 to 2"),
     ],
 )
