@@ -116,10 +116,10 @@ def parser() -> Parser:
     _results(evaluate)
     _json(evaluate)
 
-    embed = verb("embed", "write a model's embeddings of a dataset as npz (audio, visual, labels)")
+    embed = verb("embed", "write a model's embeddings of a dataset as npz (audio, visual, labels) or CSV")
     embed.add_argument("model", help="a study, or its final/ folder")
     _dataset(embed)
-    embed.add_argument("--out", type=Path, required=True, metavar="FILE.npz")
+    embed.add_argument("--out", type=Path, required=True, metavar="FILE.npz|FILE.csv")
     embed.add_argument("--split", choices=("test", "train"), default="test")
     embed.add_argument("--overwrite", action="store_true")
     _own(embed)

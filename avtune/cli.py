@@ -283,8 +283,9 @@ def _evaluate(given: argparse.Namespace, log: list[Path]) -> int:
 
 def _embed(given: argparse.Namespace, log: list[Path]) -> int:
     from avtune.data import load
-    from avtune.evaluate import embeddings_of, model_of, write_embeddings
+    from avtune.evaluate import check_out, embeddings_of, model_of, write_embeddings
 
+    check_out(given.out)
     if given.out.exists() and not given.overwrite:
         raise UserError(f"{given.out} exists; give another --out, or --overwrite")
     model = model_of(_model_folder(given), given.method)

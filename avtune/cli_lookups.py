@@ -68,6 +68,8 @@ def _data(given: argparse.Namespace, log: list[Path]) -> int:
                 f"  type   {entry.command}",
             )
         return 0
+    if given.action == "convert" and given.out.suffix.lower() not in (".h5", ".hdf5"):
+        raise UserError(f"{given.out} is to be HDF5; allowed endings: .h5 or .hdf5")
     dataset = load(given.dataset, classes=given.classes)
     if given.action == "convert":
         from avtune.data.formats import write_hdf5

@@ -173,6 +173,27 @@ def test_embed_writes_what_evaluate_reads(done, capsys, tmp_path):
     )
 
 
+def test_embed_writes_csv(done, capsys, tmp_path):
+    words = ["embed", "one", done / "toy.h5", "--results", done / "results", "--out"]
+    for name in ("e.npz", "e.CSV"):
+        call(capsys, *words, tmp_path / name)
+    with (tmp_path / "e.CSV").open(newline="") as file:
+        header, *rows = csv.reader(file)
+    assert header == ["clip", "label", *(f"audio_{at}" for at in range(4)), *(f"visual_{at}" for at in range(4))]
+    with np.load(tmp_path / "e.npz") as kept:
+        assert [row[0] for row in rows] == [str(clip) for clip in range(24)]
+        assert np.array([row[1] for row in rows], np.int64).tolist() == kept["labels"].tolist()
+        numbers = np.array([row[2:] for row in rows], np.float32)
+        np.testing.assert_array_equal(numbers, np.concatenate([kept["audio"], kept["visual"]], axis=1))
+
+
+@pytest.mark.parametrize("name", ["e.npy", "e.h5", "e", "e.npz.gz"])
+def test_embed_writes_no_other_format(name, done, capsys, tmp_path):
+    words = ["embed", "one", done / "toy.h5", "--results", done / "results", "--out", tmp_path / name]
+    assert "allowed: .csv or .npz" in call(capsys, *words, code=2)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("name", ["my features (v2)", ".hidden", "Gefühle", "x" * 110])
 def test_a_study_gets_a_legal_name_from_any_file(name, tmp_path, capsys):
     write_toy(tmp_path)
@@ -533,6 +554,7 @@ def test_data_verbs(capsys, tmp_path, monkeypatch):
     again = json.loads(call(capsys, "data", "info", tmp_path / "copy.h5", "--json"))
     assert again["digest"] == facts["digest"]
     assert "exists" in call(capsys, "data", "convert", data, tmp_path / "copy.h5", code=2)
+    assert "allowed endings: .h5 or .hdf5" in call(capsys, "data", "convert", data, tmp_path / "copy.npz", code=2)
     assert "vegas_feature_norm.h5" in call(capsys, "data", "list")
 
 
