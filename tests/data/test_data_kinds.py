@@ -77,6 +77,7 @@ def zipped(*names: str) -> bytes:
         ("shard.tfrecord", b"1234567890", "give the folder that holds the shards"),
         ("a.pkl", b"(dp0\n.", "is a pickle, which avtune never reads"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "bytes",  # which hold the time
 )
 def test_the_kind_is_named(tmp_path: Path, name: str, content: bytes, said: str) -> None:
     (tmp_path / name).write_bytes(content)
