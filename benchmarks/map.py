@@ -30,14 +30,15 @@ SHOWN = {"map_a2v": "MAP a2v", "map_v2a": "MAP v2a", "map_running_a2v": "running
 NOTES = """\
 What differs between the sides:
 
-- ours: ties go to the lower clip, as a stable sort has them; memory is bounded by blocks of queries.
+- ours: where clips tie, a score is the mean over their orders; memory is bounded by blocks of queries.
 - torchmetrics counts an item with a score of 0 or less as irrelevant, whatever its label. So it is given similarity
   + 1, whose rounding makes ties, and ties come in the unspecified order of `topk`.
 - pytorch-metric-learning: `k=None`, every clip of the gallery; ties in the order of `topk`.
 - ranx scores ranked lists. It is given arrays, its fastest input, ranked by NumPy's stable argsort within the time.
-- torch argsort and the double loop sort stably, NumPy's argsort in blocks does not.
+- torch argsort, ranx and the double loop rank ties by the order of the clips, NumPy's argsort in blocks in no order.
 
-Ties between clips of different classes are rare in these embeddings, so all of them have to agree."""
+Ties between clips of different classes are rare in these embeddings: one order of a tie or the mean of all differs by
+less than the tolerance, so all of them have to agree."""
 
 
 @cache

@@ -1,18 +1,24 @@
-"""Precision and recall at k, and the precision-recall curve, averaged over queries."""
+"""Precision and recall at k, and the precision-recall curve, averaged over queries.
+
+Where relevant and irrelevant items tie, precision and recall at k are means over all orders of the tie: its relevant
+items are spread evenly over its ranks. The curve interpolates these means: the precision at a level is the highest mean
+precision at a rank whose mean recall is at least that level. (The mean of the curves of all orders is another one; this
+one needs no orders, and is the usual one where nothing ties.)
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from avtune.errors import UserError
 from avtune.metrics.cosine import Block, cosine_blocks
-from avtune.metrics.ranking import Ints, visit_ranks
+from avtune.metrics.ranking import visit_ranks
+from avtune.metrics.ties import Floats, Ints, Ties
 
-Floats = npt.NDArray[np.float64]
 NUM_LEVELS = 101
 """Recall levels of the curve: 0, .01, ..., 1. Every tenth of them is the classic eleven-point curve."""
 
@@ -83,7 +89,7 @@ def _means(similarity: Block, labels: Ints, ks: Sequence[int], threads: int | No
     recall = np.empty_like(precision)
     curve = np.empty((len(labels), NUM_LEVELS))
 
-    def visit(queries: Ints, ranks_QR: Ints) -> None:
+    def visit(queries: Ints, ranks_QR: Ints, ties: Ties) -> None:
         num_relevant = ranks_QR.shape[1]  # at least 1: a query's own pair
         for column, k in enumerate(ks):
             found = np.count_nonzero(ranks_QR <= k, axis=1)
@@ -94,6 +100,41 @@ def _means(similarity: Block, labels: Ints, ks: Sequence[int], threads: int | No
         # The first hit h with h / R >= level, in whole numbers so that no level is missed by rounding.
         first_hit = -(-np.arange(NUM_LEVELS) * num_relevant // (NUM_LEVELS - 1))
         curve[queries] = best_from[:, np.maximum(first_hit, 1) - 1]
+        if len(ties):
+            some, row_T = np.unique(ties.query, return_inverse=True)
+            shares, sizes = _mean_hits(ranks_QR[some], replace(ties, query=row_T), len(labels))
+            at_k = (shares / sizes)[:, np.array(ks, int) - 1]
+            precision[queries[some]], recall[queries[some]] = at_k / ks, at_k / num_relevant
+            curve[queries[some]] = _mean_curve(shares, sizes, num_relevant)
 
     visit_ranks(similarity, labels, labels, visit, threads)
     return precision.mean(axis=0), recall.mean(axis=0), curve.mean(axis=0)
+
+
+def _mean_hits(ranks_QR: Ints, ties: Ties, num_items: int) -> tuple[Ints, Ints]:
+    """(shares, sizes) [Q, G]: the mean number of hits so far at each rank is shares / sizes, whole numbers."""
+    shares = np.zeros((len(ranks_QR), num_items), np.int64)
+    sizes = np.ones_like(shares)
+    shares[np.arange(len(ranks_QR))[:, None], ranks_QR - 1] = 1
+    np.cumsum(shares, axis=1, out=shares)
+    query, before, hits, size, relevant = (
+        np.repeat(each, ties.size) for each in (ties.query, ties.before, ties.hits, ties.size, ties.relevant)
+    )
+    taken = np.arange(1, len(query) + 1) - np.repeat(np.cumsum(ties.size) - ties.size, ties.size)
+    place = before + taken - 1
+    shares[query, place] = hits * size + taken * relevant
+    sizes[query, place] = size
+    return shares, sizes
+
+
+def _mean_curve(shares: Ints, sizes: Ints, num_relevant: int) -> Floats:
+    """Interpolated mean precision at each level [Q, 101], of what `_mean_hits` returns."""
+    num_queries, num_items = shares.shape
+    at_rank = shares / (sizes * np.arange(1, num_items + 1))
+    best_from = np.maximum.accumulate(at_rank[:, ::-1], axis=1)[:, ::-1]
+    # The highest level reached at each rank, one ascending line over all queries.
+    rows = np.arange(num_queries)[:, None]
+    reached = shares * (NUM_LEVELS - 1) // (sizes * num_relevant) + rows * NUM_LEVELS
+    levels = np.arange(num_queries * NUM_LEVELS)
+    first_rank = np.searchsorted(reached.reshape(-1), levels).reshape(num_queries, NUM_LEVELS) - rows * num_items
+    return np.take_along_axis(best_from, first_rank, axis=1)

@@ -1,10 +1,12 @@
-"""Ranks of the relevant items of every query, exactly as a stable descending sort would give them.
+"""Ranks of the relevant items of every query, and the ties between relevant and irrelevant ones.
 
-Legend: Q queries, G gallery items, R gallery items relevant to a query.
+Legend: Q queries, G gallery items, R gallery items relevant to a query, W places of a ranking (W - G of them empty), T
+ties.
 
 Only the ranks of relevant items matter to any retrieval score, so similarities are sorted *by value*, with the
-relevance of each item in the lowest bit of its key, and never by index. Where that leaves the order open (two items of
-different relevance whose keys agree otherwise), longer keys that hold the gallery index too decide.
+relevance of each item in the lowest bit of its key, and never by index: a tie is found as neighbouring keys that agree
+but for that bit. A float32 has no bit to spare; where two items of different relevance agree in all others, the whole
+value decides whether they tie.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import numpy.typing as npt
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from avtune.metrics.row_sort import sort_rows, sorted_width
+from avtune.metrics.ties import Ties
 
 Ints = npt.NDArray[np.int64]
 Keys = npt.NDArray[np.int32]
@@ -35,10 +38,10 @@ FEW_OPEN = 8
 """Up to so many open groups of a float32 row are settled one by one; rows with more are sorted again by longer keys."""
 GRID = 2.0**40
 """float64 similarities are compared in steps of 2^-40, about 1e-12."""
-INDEX_BITS = 20
-"""Room for the gallery index in a float64 key: 42 bits of similarity, 20 of index, 1 of relevance."""
 _PAD = np.int32(0x7FFFFFFE)
 _KEY_OF_INFINITY = np.int32(0x7F800000)
+_NO_SPANS = np.empty((0, 3), np.int64)
+_NO_TIES = Ties(*np.empty((5, 0), np.int64))
 _one_at_a_time = (
     threading.Lock()
 )  # the BLAS limit is the process's: two overlapping callers would restore the wrong one
@@ -53,20 +56,21 @@ def visit_ranks(
     similarity: Callable[[Ints], Similarity],
     query_labels: Ints,
     gallery_labels: Ints,
-    visit: Callable[[Ints, Ints], None],
+    visit: Callable[[Ints, Ints, Ties], None],
     threads: int | None = None,
 ) -> None:
-    """Calls `visit(queries [q], ranks [q, R])` once for every query, in blocks of queries of one class.
+    """Calls `visit(queries [q], ranks [q, R], ties)` once for every query, in blocks of queries of one class.
 
-    Ties go to the lower gallery index; -0.0 equals 0.0. float64 similarities must be cosines: they are compared in
-    steps of 2^-40, and values that agree to within one step are ties.
+    Equal similarities tie; -0.0 equals 0.0. float64 similarities must be cosines: they are compared in steps of 2^-40,
+    and values that agree to within one step tie.
 
     Args:
         similarity: gives the similarities [q, G], finite, float32 or float64, of the queries with the given indices.
         query_labels: class of each query [Q].
         gallery_labels: class of each gallery item [G]; the items of a query's own class are relevant.
-        visit: receives ascending 1-based ranks of the relevant items (R may be 0). Called from several threads, with
-            disjoint queries.
+        visit: receives ascending 1-based ranks of the relevant items (R may be 0), those of a tie as its last ones, and
+            the ties of relevant with irrelevant items, whose `query` counts within `queries`. Called from several
+            threads, with disjoint queries.
         threads: worker threads; all usable cores when None.
     """
     order = np.argsort(query_labels, kind="stable")
@@ -77,14 +81,15 @@ def visit_ranks(
 
     def work(rows: Ints) -> None:
         sim_QG = similarity(rows)
-        hits = _hits_of_floats if sim_QG.dtype == np.float32 else _hits_of_doubles
+        ranking = _ranking_of_floats if sim_QG.dtype == np.float32 else _ranking_of_doubles
         places = np.searchsorted(classes, query_labels[rows])
         for first in range(0, len(rows), part):
             queries, place_Q = rows[first : first + part], places[first : first + part]
-            hits_QW = hits(sim_QG[first : first + part], relevant_CG[place_Q])
+            hits_QW, spans_T3 = ranking(sim_QG[first : first + part], relevant_CG[place_Q])
             for one in range(place_Q[0], place_Q[-1] + 1):
-                of_class = slice(*np.searchsorted(place_Q, (one, one + 1)))
-                visit(queries[of_class], _ranks_of_hits(hits_QW[of_class], int(relevant_CG[one].sum())))
+                start, end = np.searchsorted(place_Q, (one, one + 1))
+                ranks_QR = _ranks_of_hits(hits_QW[start:end], int(relevant_CG[one].sum()))
+                visit(queries[start:end], ranks_QR, _ties(spans_T3, start, end, ranks_QR, hits_QW.shape[1]))
 
     threads = threads or usable_cores()
     # The blocks are the parallelism: a matrix product inside one must not start threads of its own.
@@ -103,8 +108,9 @@ def _blas() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def _hits_of_floats(sim_QG: Similarity, relevant_QG: Bools) -> Bools:
-    """Whether the item at each place of a query's ranking is relevant, [Q, W] with W at least G: False past the end."""
+def _ranking_of_floats(sim_QG: Similarity, relevant_QG: Bools) -> tuple[Bools, Ints]:
+    """(hits [Q, W], spans [T, 3]): whether the item at each place of a query's ranking is relevant, irrelevant ones
+    first where they tie and False past the end; and query, items before and size of each tie, ordered by query."""
     num_queries, num_items = sim_QG.shape
     keys = np.empty((num_queries, sorted_width(num_items)), np.int32)
     keys[:, num_items:] = _PAD
@@ -115,53 +121,98 @@ def _hits_of_floats(sim_QG: Similarity, relevant_QG: Bools) -> Bools:
     assert keys[:, num_items - 1].max() < _KEY_OF_INFINITY, "similarities must be finite"
     assert keys[:, 0].min() > -_KEY_OF_INFINITY, "similarities must be finite"
     rows, ends = np.divmod(np.flatnonzero((keys[:, 1:] ^ keys[:, :-1]) == 1), keys.shape[1] - 1)
+    if not rows.size:
+        return _lowest_bits(keys), _NO_SPANS
     num_open = np.bincount(rows, minlength=num_queries)
-    for row, end in zip(rows, ends, strict=True):
-        if num_open[row] <= FEW_OPEN:
-            _settle(keys[row], int(end), _descending_keys(sim_QG[row]), relevant_QG[row])
+    spans = [
+        (int(row), *span)
+        for row, end in zip(rows, ends, strict=True)
+        if num_open[row] <= FEW_OPEN
+        for span in _settle(keys[row], int(end), _descending_keys(sim_QG[row]), relevant_QG[row])
+    ]
     hits = _lowest_bits(keys)
+    found = [np.array(spans, np.int64).reshape(-1, 3)]
     many = np.flatnonzero(num_open > FEW_OPEN)
     if many.size:
         longer = _descending_keys(sim_QG[many]).astype(np.int64)
-        longer <<= 32
-        longer |= np.arange(num_items) << 1
+        longer <<= 1
         longer |= relevant_QG[many]
         longer.sort(axis=-1)
         hits[many, :num_items] = _lowest_bits(longer)
-    return hits
+        found.append(_spans(longer, many))
+    spans_T3 = np.concatenate(found)
+    return hits, spans_T3[np.argsort(spans_T3[:, 0], kind="stable")]
 
 
-def _settle(sorted_W: Keys, end: int, keys_G: Keys, relevant_G: Bools) -> None:
+def _settle(sorted_W: Keys, end: int, keys_G: Keys, relevant_G: Bools) -> list[tuple[int, int]]:
     """Orders, in place, the sorted keys that equal `sorted_W[end]`, the last irrelevant one, but for the relevance bit:
-    by all bits of `keys_G`, the full keys in gallery order, then by gallery index."""
+    by all bits of `keys_G`, the full keys in gallery order. Returns items before and size of each tie among them."""
     members = np.flatnonzero((keys_G >> 1) == (sorted_W[end] >> 1))
-    members = members[np.argsort(keys_G[members], kind="stable")]
-    first = end + 1 - np.count_nonzero(~relevant_G[members])
-    sorted_W[first : first + len(members)] = keys_G[members] & -2 | relevant_G[members]
+    relevant = relevant_G[members]
+    first = end + 1 - int(np.count_nonzero(~relevant))
+    odd = keys_G[members] & 1 == 1
+    spans = []
+    for of_value in (relevant[~odd], relevant[odd]):
+        size, num_relevant = len(of_value), int(np.count_nonzero(of_value))
+        sorted_W[first : first + size] &= -2
+        sorted_W[first + size - num_relevant : first + size] |= 1
+        if 0 < num_relevant < size:
+            spans.append((first, size))
+        first += size
+    return spans
 
 
-def _hits_of_doubles(sim_QG: Similarity, relevant_QG: Bools) -> Bools:
-    """As `_hits_of_floats`, with W = G."""
-    num_items = sim_QG.shape[1]
+def _ranking_of_doubles(sim_QG: Similarity, relevant_QG: Bools) -> tuple[Bools, Ints]:
+    """As `_ranking_of_floats`, with W = G."""
     assert sim_QG.dtype == np.float64
-    assert num_items <= 1 << INDEX_BITS, (
-        f"{num_items} gallery items; at most {1 << INDEX_BITS} can be ranked in float64"
-    )
     assert np.abs(sim_QG).max() <= 1 + 1e-9, "float64 similarities must be cosines in [-1, 1]"
     keys = np.rint(sim_QG * -GRID).astype(np.int64)
-    keys <<= INDEX_BITS + 1
-    keys |= np.arange(num_items) << 1
+    keys <<= 1
     keys |= relevant_QG
     keys.sort(axis=-1)
+    # At most one step apart, and not of one step and one relevance: 1 to 3 between their keys.
+    gaps = np.diff(keys, axis=1)
+    near = np.flatnonzero(((gaps > 0) & (gaps < 4)).any(axis=1))
+    if not near.size:
+        return _lowest_bits(keys), _NO_SPANS
     # Values a rounding error apart can land on neighbouring steps: make chains of neighbouring steps one tie.
-    gaps = np.diff(keys >> (INDEX_BITS + 1), axis=1)
-    near = np.flatnonzero((gaps == 1).any(axis=1))
-    if near.size:
-        chained = keys[near] & ((2 << INDEX_BITS) - 1)
-        chained[:, 1:] |= np.cumsum(gaps[near] > 1, axis=1) << (INDEX_BITS + 1)
-        chained.sort(axis=-1)
-        keys[near] = chained
-    return _lowest_bits(keys)
+    chained = keys[near] & 1
+    chained[:, 1:] |= np.cumsum(np.diff(keys[near] >> 1, axis=1) > 1, axis=1) << 1
+    chained.sort(axis=-1)
+    keys[near] = chained
+    return _lowest_bits(keys), _spans(chained, near)
+
+
+def _spans(keys_QG: Ints, queries: Ints) -> Ints:
+    """Query, items before and size [T, 3] of each tie of relevant with irrelevant items.
+
+    Args:
+        keys_QG: sorted keys with the relevance in the lowest bit; equal otherwise where items tie.
+        queries: what the rows are called in the result [Q], ascending.
+    """
+    num_items = keys_QG.shape[1]
+    steps = np.diff(keys_QG >> 1, axis=1, prepend=-(1 << 62))
+    starts = np.flatnonzero(steps)  # the first place of every row is one
+    mixed = np.flatnonzero((keys_QG[:, 1:] ^ keys_QG[:, :-1]) == 1)
+    mixed += mixed // (num_items - 1)
+    tie = np.searchsorted(starts, mixed, side="right") - 1
+    sizes = np.diff(starts, append=keys_QG.size)
+    return np.stack([queries[starts[tie] // num_items], starts[tie] % num_items, sizes[tie]], axis=1)
+
+
+def _ties(spans_T3: Ints, start: int, end: int, ranks_QR: Ints, width: int) -> Ties:
+    """The ties of the queries from `start` to `end`, by the ranks of these; `width` is at least any rank."""
+    if not len(spans_T3):
+        return _NO_TIES
+    first, last = np.searchsorted(spans_T3[:, 0], (start, end))
+    query, before, size = spans_T3[first:last].T
+    query = query - start
+    # Ranks of all queries as one ascending array: how many are no larger than a place of a query.
+    line = (ranks_QR + np.arange(len(ranks_QR))[:, None] * (width + 1)).reshape(-1) if len(query) else query
+    base = query * (width + 1) + before
+    earlier = np.searchsorted(line, base, side="right")
+    relevant = np.searchsorted(line, base + size, side="right") - earlier
+    return Ties(query, before, earlier - query * ranks_QR.shape[1], size, relevant)
 
 
 def _descending_keys(sim_QG: Similarity, out: Keys | None = None) -> Keys:

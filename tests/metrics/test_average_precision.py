@@ -1,4 +1,4 @@
-"""The fast average precision against the definition, by a stable sort and two loops."""
+"""The fast average precision against the definition, and its mean over the orders of ties, by loops."""
 
 import tracemalloc
 from fractions import Fraction
@@ -9,28 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
+from slow_scores import mean_ap, mean_over_orders, slow_ap, slow_average_precision, ties
 
 from avtune.errors import UserError
 from avtune.metrics import average_precision, ranking, retrieval_scores, row_sort
 
 AVE_TEST_COUNTS = [17, 17, 18, 13, 9, 18, 17, 10, 8, 6, 16, 6, 6, 18, 10]
-
-
-def slow_ap(relevant: list[bool]) -> tuple[float, float]:
-    """(standard, running) AP of one ranking, as methods.md words them."""
-    hits, total, running = 0, 0.0, 0.0
-    for k, is_relevant in enumerate(relevant, start=1):
-        if is_relevant:
-            hits += 1
-            total += hits / k
-        running += total / hits if hits else 0.0
-    return (total / hits if hits else 0.0), running / len(relevant)
-
-
-def slow_average_precision(similarity, query_labels, gallery_labels):
-    order = np.argsort(-similarity, axis=1, kind="stable")
-    pairs = [slow_ap([gallery_labels[g] == label for g in row]) for row, label in zip(order, query_labels, strict=True)]
-    return tuple(np.array(column) for column in zip(*pairs, strict=True))
 
 
 def check(similarity, query_labels, gallery_labels, threads: int = 1) -> None:
@@ -150,14 +134,66 @@ def test_agrees_with_sklearn_without_ties() -> None:
         assert ap[query] == pytest.approx(expected, abs=1e-12)
 
 
-def test_order_of_the_gallery_does_not_matter_without_ties() -> None:
-    rng = np.random.default_rng(0)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([1, 2, 8, 10**6]), st.sampled_from([np.float32, np.float64]))
+@settings(deadline=None, max_examples=60)
+def test_the_order_of_the_gallery_does_not_matter(seed, num_values, dtype) -> None:
+    rng = np.random.default_rng(seed)
     labels = rng.integers(0, 4, 90)
-    similarity = rng.uniform(-1, 1, (12, 90))
+    similarity = (rng.integers(-num_values, num_values + 1, (12, 90)) / num_values).astype(dtype)
     shuffled = rng.permutation(90)
     before = average_precision(similarity, labels[:12], labels)
     after = average_precision(similarity[:, shuffled], labels[:12], labels[shuffled])
-    np.testing.assert_allclose(before, after, atol=1e-12)
+    np.testing.assert_array_equal(before, after)
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([np.float32, np.float64]))
+@settings(deadline=None, max_examples=60)
+def test_is_the_mean_over_every_order_of_every_tie(seed, dtype) -> None:
+    rng = np.random.default_rng(seed)
+    num_items = int(rng.integers(1, 9))
+    similarity = rng.integers(0, rng.integers(1, 4), (3, num_items)).astype(dtype) / 4
+    labels = rng.integers(0, 2, num_items)
+    rankings = [ties(row.tolist(), (labels == 1).tolist()) for row in similarity]
+    expected = [mean_over_orders(ranking, slow_ap) for ranking in rankings]
+    np.testing.assert_allclose(np.stack(average_precision(similarity, [1] * 3, labels), 1), expected, atol=1e-12)
+    np.testing.assert_allclose([mean_ap(ranking) for ranking in rankings], expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize("order", ["sorted", "interleaved", "shuffled"])
+def test_collapsed_embeddings_score_alike_in_any_order(order: str, exact: bool) -> None:
+    labels = np.arange(150) // 10
+    if order != "sorted":
+        labels = np.arange(150) % 15 if order == "interleaved" else np.random.default_rng(0).permutation(labels)
+    scores = retrieval_scores(np.ones((150, 8)), np.ones((150, 8)), labels, exact=exact)
+    chance = np.random.default_rng(1)
+    ranked = [chance.permutation([True] * 10 + [False] * 140) for _ in range(4000)]
+    ap, running = np.mean([slow_ap(one.tolist()) for one in ranked], axis=0)
+    assert scores.map == pytest.approx(ap, abs=0.003)
+    assert scores.map_running == pytest.approx(running, abs=0.005)
+    expected = mean_ap([(True,) * 10 + (False,) * 140])
+    assert (scores.map, scores.map_running) == pytest.approx(expected, abs=1e-12)
+    assert len(set(scores.ap_a2v) | set(scores.ap_v2a)) == 1
+    assert scores.tied == 1
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from(["duplicate rows", "whole numbers", "one-hot"]))
+@settings(deadline=None, max_examples=30)
+def test_the_order_of_the_clips_does_not_matter(seed: int, kind: str) -> None:
+    audio, visual, labels = embeddings(kind, 60, 4, seed)
+    shuffled = np.random.default_rng(seed).permutation(60)
+    before = retrieval_scores(audio, visual, labels, exact=True)
+    after = retrieval_scores(audio[shuffled], visual[shuffled], labels[shuffled], exact=True)
+    assert before.tied == after.tied > 0
+    for name in ("ap_a2v", "ap_v2a", "ap_running_a2v", "ap_running_v2a"):
+        np.testing.assert_allclose(getattr(before, name)[shuffled], getattr(after, name), atol=1e-12)
+
+
+def test_the_share_of_queries_with_ties_counts_those_whose_order_matters() -> None:
+    audio = np.eye(4)[[0, 0, 1, 2]]
+    scores = retrieval_scores(audio, audio, np.array([0, 0, 1, 1]), exact=True)
+    # Queries 0 and 1 have both of their class first and then both of the other; queries 2 and 3 tie at cosine 0.
+    assert scores.tied == 0.5
 
 
 def embeddings(kind: str, num_clips: int, dim: int, seed: int = 0) -> tuple[NDArray, NDArray, NDArray]:
@@ -186,8 +222,7 @@ def slow_map(audio, visual, labels) -> tuple[float, float]:
     pairs = []
     for query, label in zip(audio, labels, strict=True):
         similarity = [signed_square(query, item) for item in visual]
-        order = sorted(range(len(visual)), key=lambda g: (-similarity[g], g))
-        pairs.append(slow_ap([bool(labels[g] == label) for g in order]))
+        pairs.append(mean_ap(ties(similarity, [other == label for other in labels])))
     return tuple(np.mean(pairs, axis=0).tolist())
 
 
@@ -210,10 +245,10 @@ def test_exact_scores_of_many_tied_rows(kind: str) -> None:
     """Wide enough for blocked matrix products, whose rounding differs from column to column."""
     audio, visual, labels = embeddings(kind, 700, 8)
     cosine = np.round(unit(audio) @ unit(visual).T, 9)
-    ap, running = slow_average_precision(cosine, labels, labels)
+    ap, running = slow_average_precision(cosine[:60], labels[:60], labels)
     scores = retrieval_scores(audio, visual, labels, exact=True, threads=2)
-    np.testing.assert_allclose(scores.ap_a2v, ap, atol=1e-9)
-    np.testing.assert_allclose(scores.ap_running_a2v, running, atol=1e-9)
+    np.testing.assert_allclose(scores.ap_a2v[:60], ap, atol=1e-9)
+    np.testing.assert_allclose(scores.ap_running_a2v[:60], running, atol=1e-9)
 
 
 def unit(rows):
@@ -243,8 +278,8 @@ def test_zero_rows_tie_with_everything(exact: bool) -> None:
     visual = np.random.default_rng(0).standard_normal((6, 3))
     labels = np.array([0, 1, 0, 1, 0, 1])
     scores = retrieval_scores(np.zeros((6, 3)), visual, labels, exact=exact)
-    np.testing.assert_allclose(scores.ap_a2v[::2], slow_ap([True, False] * 3)[0])
-    np.testing.assert_allclose(scores.ap_a2v[1::2], slow_ap([False, True] * 3)[0])
+    np.testing.assert_allclose(scores.ap_a2v, mean_ap([tuple([True, False] * 3)])[0])
+    assert scores.tied == 1
 
 
 @pytest.mark.parametrize(
@@ -284,8 +319,9 @@ def test_reference_values_of_ten_equal_classes() -> None:
     assert running.mean() == pytest.approx(0.1051, abs=0.001)
 
 
-def test_memory_is_bounded() -> None:
-    audio, visual, labels = embeddings("random", 3000, 4)
+@pytest.mark.parametrize("kind", ["random", "one-hot", "collapsed"])
+def test_memory_is_bounded(kind: str) -> None:
+    audio, visual, labels = embeddings(kind, 3000, 1 if kind == "collapsed" else 4)
     tracemalloc.start()
     try:
         retrieval_scores(audio, visual, labels, threads=2)
