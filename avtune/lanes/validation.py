@@ -16,13 +16,15 @@ from avtune.metrics import average_precision, retrieval_scores
 from avtune.metrics.cosine import unit_rows
 from avtune.metrics.ranking import BLOCK_ITEMS
 
-CHUNK = 1 << 26
+CHUNK = 1 << 24
 """Similarities sorted at a time: about 2 GB of working memory."""
 
 
 @torch.no_grad()
 def lane_map(z_a_LND: Tensor, z_v_LND: Tensor, labels_N: Tensor, chunk: int = CHUNK) -> Tensor:
     """Standard MAP of each lane: [L, 2], audio queries and visual queries, as `metrics.retrieval_scores` defines it.
+
+    Nothing is read back from the device, so ties take no path of their own: every item is one, if of itself only.
 
     Args:
         z_a_LND, z_v_LND: finite embeddings.
@@ -38,18 +40,36 @@ def lane_map(z_a_LND: Tensor, z_v_LND: Tensor, labels_N: Tensor, chunk: int = CH
 def _map(queries_LND: Tensor, gallery_LND: Tensor, labels_N: Tensor, chunk: int) -> Tensor:
     lanes, clips, _ = queries_LND.shape
     rows = max(1, chunk // (lanes * clips))
-    places = torch.arange(1, clips + 1, device=labels_N.device, dtype=torch.float64)
     total_L = torch.zeros(lanes, device=labels_N.device, dtype=torch.float64)
     for start in range(0, clips, rows):
         part = slice(start, start + rows)
-        # Adding zero turns -0.0 into 0.0, which are equal.
-        sim_LQN = torch.bmm(queries_LND[:, part], gallery_LND.transpose(1, 2)) + 0.0
-        order = sim_LQN.sort(dim=-1, descending=True, stable=True).indices
+        sim_LQN = torch.bmm(queries_LND[:, part], gallery_LND.transpose(1, 2))
+        sim_LQN, order = sim_LQN.sort(dim=-1, descending=True)
         relevant = labels_N[order] == labels_N[part][None, :, None]
-        hits = relevant.cumsum(-1)
-        precision_sum = (hits / places * relevant).sum(-1)
-        total_L += (precision_sum / hits[..., -1]).sum(1)
+        del order
+        total_L += (_precision_sum(sim_LQN, relevant) / relevant.sum(-1)).sum(1)
     return total_L / clips
+
+
+def _precision_sum(sim_LQN: Tensor, relevant_LQN: Tensor) -> Tensor:
+    """Precision summed over the ranks of relevant items [L, Q], its mean over the orders of equal similarities.
+
+    Ties are worked out at their last places, in the words of `metrics.ties`. Both arguments are in the order of ranks.
+    """
+    last = torch.ones_like(relevant_LQN)
+    torch.ne(sim_LQN[..., 1:], sim_LQN[..., :-1], out=last[..., :-1])
+    rank = torch.arange(1, last.shape[-1] + 1, device=last.device)
+    harmonic = F.pad((1 / rank.double()).cumsum(0), (1, 0))
+    # The last place of the tie before.
+    before = F.pad(torch.where(last, rank, 0).cummax(-1).values[..., :-1], (1, 0))
+    so_far = relevant_LQN.cumsum(-1)
+    hits = F.pad(so_far, (1, 0)).gather(-1, before)
+    size, relevant = (rank - before).double(), (so_far - hits).double()
+    inverse = harmonic[rank] - harmonic[before]
+    ramp = size - (before + 1) * inverse
+    of_tie = relevant / size * ((hits + 1) * inverse + (relevant - 1) / (size - 1).clamp(min=1) * ramp)
+    of_one = so_far / rank.double() * relevant_LQN
+    return (torch.where(size == 1, of_one, of_tie) * last).sum(-1)
 
 
 def lane_map_on_cpu(z_a_LND: Tensor, z_v_LND: Tensor, labels_N: np.ndarray, threads: int) -> list[tuple[float, float]]:
