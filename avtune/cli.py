@@ -26,7 +26,7 @@ from avtune.arguments import parser
 from avtune.cli_lookups import LOOKUPS, list_studies
 from avtune.errors import StorageError, UserError, did_you_mean, shown
 from avtune.names import MOST_LETTERS, is_legal_name, legal_name
-from avtune.report.text import table
+from avtune.report.text import table, ties_text
 
 if TYPE_CHECKING:
     from avtune.machine import Wish
@@ -265,9 +265,10 @@ def _evaluate(given: argparse.Namespace, log: list[Path]) -> int:
         return 0
     title += f"; the model's epoch was {label}" if label else ""
     low, high = facts["bootstrap95"]["map"]
+    ties = [ties_text(facts["tied_queries"])] if facts["tied_queries"] else []
     rows = [[name, f"{facts[name]:.4f}"] for name in ("map", "map_a2v", "map_v2a", "map_running")]
     console.say(f"{title}: {facts['clips']} clips, {facts['classes']} classes", "", *table(["", "score"], rows))
-    console.say(f"over the queries (bootstrap) the 95 % interval of map is {low:.4f} to {high:.4f}", "")
+    console.say(f"over the queries (bootstrap) the 95 % interval of map is {low:.4f} to {high:.4f}", *ties, "")
     console.say(
         *table(
             ["k", "precision a->v", "precision v->a", "recall a->v", "recall v->a"],

@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.table import Table
 
 from avtune.protocol import PUBLISHED, SELECTED_ON_TEST, VALIDATION
-from avtune.report.text import duration, score_rows, score_text, short, table, visible
+from avtune.report.text import duration, score_rows, score_text, short, table, ties_text, visible
 from avtune.space import Space
 from avtune.study.asha import expected_epochs, rung_table
 from avtune.study.study import Record, Study
@@ -112,6 +112,8 @@ def result_lines(metrics: Mapping[str, Any], best: Mapping[str, Any] | None) -> 
         *table(["", "map", "audio->visual", "visual->audio", "map_running"], rows),
         f"over the queries (bootstrap) the 95 % interval of map is {low:.4f} to {high:.4f}{label}",
     ]
+    if "tied_queries" in metrics:
+        lines.append(ties_text(metrics["tied_queries"]))
     lines += problem_lines(metrics.get("problems", []))
     if metrics["times_test_was_scored"] > 1:
         times = metrics["times_test_was_scored"]

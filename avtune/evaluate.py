@@ -148,7 +148,8 @@ def evaluation(
 
     Returns:
         `map`, `map_a2v`, `map_v2a`, `map_running` and its directions as numbers; `bootstrap95` of `map`: [low, high];
-        `at`: precision and recall of both directions for each rank; `clips`, `classes`.
+        `tied_queries`: share of the queries with ties, for which these are means over the orders; `at`: precision and
+        recall of both directions for each rank; `clips`, `classes`.
     """
     scores = retrieval_scores(audio, visual, labels, exact=True)
     low, high = bootstrap_interval((scores.ap_a2v + scores.ap_v2a) / 2, seed=0)
@@ -157,6 +158,7 @@ def evaluation(
         for name in ("map", "map_a2v", "map_v2a", "map_running", "map_running_a2v", "map_running_v2a")
     }
     facts["bootstrap95"] = {"map": [low, high]}
+    facts["tied_queries"] = scores.tied
     facts["clips"], facts["classes"] = len(labels), len(np.unique(labels))
     return facts | _precision_recall(audio, visual, labels, ranks, curve=curve)
 

@@ -15,6 +15,7 @@ from toy import SPACE, toy_dataset, write_toy
 
 from avtune import cli
 from avtune.cli import main
+from avtune.data.formats import write_hdf5
 
 
 @pytest.fixture(scope="module")
@@ -263,6 +264,38 @@ def test_evaluate_embeddings_is_the_double_loop(kind, capsys, tmp_path):
     np.savez(tmp_path / "e.npz", audio=views[0], visual=views[1], labels=labels)
     facts = json.loads(call(capsys, "evaluate", "--embeddings", tmp_path / "e.npz", "--json"))
     assert facts["map"] == pytest.approx(slow_map(*views, labels), abs=1e-6)
+
+
+def test_embeddings_that_collapsed_score_alike_in_any_order_of_the_file(capsys, tmp_path):
+    found = []
+    labels = np.arange(150) // 10
+    for number, order in enumerate((labels, np.arange(150) % 15, np.random.default_rng(0).permutation(labels))):
+        file = tmp_path / f"{number}.npz"
+        np.savez(file, audio=np.ones((150, 8)), visual=np.ones((150, 8)), labels=order)
+        found.append(json.loads(call(capsys, "evaluate", "--embeddings", file, "--json", "--curve")))
+    assert found[0] == found[1] == found[2]
+    assert found[0]["map"] == pytest.approx(0.0954, abs=5e-5)
+    assert found[0]["tied_queries"] == 1
+    assert found[0]["at"][0]["precision_a2v"] == pytest.approx(10 / 150)
+    printed = call(capsys, "evaluate", "--embeddings", file)
+    assert "100 % of the queries have ties; their scores are means over the orders" in printed
+
+
+def test_ties_on_the_test_split_are_said_wherever_its_scores_are(capsys, done, tmp_path):
+    dataset = toy_dataset()
+    for view in (dataset.test.audio, dataset.test.visual):
+        view[1] = view[0]  # clips of two classes
+    write_hdf5(dataset, tmp_path / "toy.h5")
+    (tmp_path / "space.yaml").write_text(SPACE)
+    printed = call(capsys, *search(tmp_path, "--name", "one", "--trials", "2"))
+    folder = tmp_path / "results" / "one"
+    # 16 of the 24 clips are of the two classes.
+    assert json.loads((folder / "final" / "metrics.json").read_text())["tied_queries"] == pytest.approx(2 / 3)
+    said = "66.7 % of the queries have ties; their scores are means over the orders"
+    for text in (printed, (folder / "report.html").read_text(), (folder / "final" / "MODEL_CARD.md").read_text()):
+        assert said in text
+    assert "have ties" not in (done / "results" / "one" / "report.html").read_text()
+    assert "tied_queries" not in json.loads((done / "results" / "one" / "final" / "metrics.json").read_text())
 
 
 def test_retrain_another_trial(done, capsys, tmp_path):

@@ -26,6 +26,7 @@ _METRICS = {
     "selected_on": str,
     "times_test_was_scored": int,
     "test": _SCORES,
+    "tied_queries?": float,
     "default?": _SCORES,
     "default_is_winner?": bool,
     "untrained?": _SCORES,

@@ -216,6 +216,9 @@ def _retrain(
         "times_test_was_scored": _count_scoring(count_in, best, seeds, protocol),
         "test": over_seeds(scores["test"], space.search.seed),
     }
+    tied = sum(one.tied for one in scores["test"]) / len(seeds)
+    if tied:
+        metrics["tied_queries"] = tied
     if published:
         metrics["label"] = SELECTED_ON_TEST
         metrics["best_epochs"] = [way.best_epoch(*run) for run in parts["test"]]

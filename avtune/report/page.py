@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from avtune import __version__
 from avtune.report.plots import curves
-from avtune.report.text import score_rows, score_text, short
+from avtune.report.text import score_rows, score_text, short, ties_text
 from avtune.study.study import Study
 
 _PAGE = """<!doctype html>
@@ -35,7 +35,7 @@ th, td { padding: .2rem .8rem .2rem 0; text-align: left; border-bottom: 1px soli
 have been scored on the test split, by retrained models; configurations were compared on validation rows of
 the training split.{% if label %} The epoch of each retrained model was selected on test, as published tables do:
 compare these scores with such tables only.{% endif %}
-map_running averages AP@k over every cut-off and always reads higher.</p>
+map_running averages AP@k over every cut-off and always reads higher.{% if ties %} {{ ties }}.{% endif %}</p>
 {% endif %}
 {% if finalists %}
 <h2>Finalists</h2>
@@ -87,6 +87,7 @@ def page(study: Study, metrics: Mapping[str, Any] | None, best: Mapping[str, Any
         seeds=len(metrics["seeds"]) if metrics else 0,
         scored=metrics["times_test_was_scored"] if metrics else 0,
         problems=metrics.get("problems", []) if metrics else [],
+        ties=ties_text(metrics["tied_queries"]) if metrics and "tied_queries" in metrics else "",
         finalists=finalists,
         # Safe: drawn by us from numbers.
         picture=Markup(curves([(r.values, r.state) for r in shown if r.values], winner)),

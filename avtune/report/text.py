@@ -14,6 +14,11 @@ def score_text(value: Mapping[str, Any]) -> str:
     return f"{value['mean']:.4f} ± {(value['ci95'][1] - value['ci95'][0]) / 2:.4f}"
 
 
+def ties_text(share: float) -> str:
+    """What a reader of scores must know when this share of the queries, above 0, has ties."""
+    return f"{100 * share:.3g} % of the queries have ties; their scores are means over the orders"
+
+
 def score_rows(metrics: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
     """The rows of the table of test scores, each with its name: what `final/metrics.json` holds. A row whose epoch was
     chosen by its test score says so."""
