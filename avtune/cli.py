@@ -55,7 +55,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         given = parser().parse_args(argv)
         _name_own_code(given)
-        return _VERBS[given.verb](given, log)
+        try:
+            return _VERBS[given.verb](given, log)
+        except SystemExit as error:  # no code of ours: it would end the command without a word
+            raise UserError(f"code that the command line names ended this command (SystemExit: {error})") from error
     except UserError as error:
         console.error(str(error))
         return 2

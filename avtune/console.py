@@ -163,7 +163,11 @@ class Progress:
         self._best: Record | None = None
         self._start = time.monotonic()
         self._quiet = quiet
-        self._live = None if quiet or not sys.stdout.isatty() else Live(console=RichConsole(), refresh_per_second=4)
+        self._live = (
+            None
+            if quiet or not sys.stdout.isatty()
+            else Live(console=RichConsole(file=sys.stdout), refresh_per_second=4)
+        )
 
     def __enter__(self) -> Progress:
         if self._live is not None:

@@ -129,7 +129,9 @@ def _import(option: str, name: str, folder: Path) -> ModuleType:
             f"{option}: no module {name!r} in {folder} or installed{did_you_mean(name, there)}\n"
             "give its name as `import` takes it, and start avtune in the folder that holds it"
         ) from None
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         frames = [at for at in traceback.extract_tb(error.__traceback__) if Path(at.filename).is_relative_to(folder)]
         where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
         said = " ".join(str(error).split())

@@ -27,6 +27,7 @@ class Trial:
         keep_best: the weights saved are those of the epoch with the highest `val_map`, not those of the last.
         horizon: epochs over which schedules are laid out, 0 for `epochs`. A retraining that ends earlier than the
             search's trials goes through the same schedules as they did, as far as it gets.
+        output: file for what code of the user's own prints while this trial trains; None where nothing is kept.
     """
 
     number: int
@@ -41,6 +42,7 @@ class Trial:
     known: int = 0
     keep_best: bool = False
     horizon: int = 0
+    output: str | None = None
 
 
 class TrialFailed(Exception):

@@ -3,6 +3,7 @@ wrong."""
 
 import json
 import re
+import signal
 from pathlib import Path
 
 import pytest
@@ -82,11 +83,11 @@ def test_a_study_continues_with_its_method_named_again(toy, capsys, monkeypatch,
     def interrupted(*arguments, **more):
         calls.append(1)
         if len(calls) == 2:
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGTERM)
         return train(*arguments, **more)
 
     monkeypatch.setattr(work, "train", interrupted)
-    assert main(search()) == 130
+    assert main(search()) == 143
     capsys.readouterr()
     assert f"--method {SPEC}" in call(capsys, "status", "one")
     forget()

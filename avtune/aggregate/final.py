@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from avtune.aggregate.repeats import Repeats
@@ -79,7 +79,9 @@ def finish(
         first = next((record.reason for record in study.records if record.reason), "no trial ran")
         raise NoWinner(f"every trial failed; the first: {first}")
     chosen = candidates(ranking, space)
-    results = _run(folder, "finalists", repeat_trials(chosen, space, study.precision), folds, shop)
+    names = [f"finalist_{_called(one)}_seed_{index}" for one in chosen for index in range(space.final.seeds)]
+    trials = _kept(folder, names, repeat_trials(chosen, space, study.precision))
+    results = _run(folder, "finalists", trials, folds, shop)
     if any(not result.curve and result.failure is None for result in results):
         raise UserError(f"{folder.repeats} is damaged: a finalist has no curve; restore it from a copy")
     rows = repeated(chosen, results)
@@ -108,6 +110,15 @@ def retrain(
     """
     row = Repeated(Candidate(number, config), epochs, (), {})
     return _retrain(folder, space, dataset, row, [], shop, count_in=count_in, protocol=VALIDATION)
+
+
+def _called(candidate: Candidate) -> str:
+    return "default" if candidate.number is None else str(candidate.number)
+
+
+def _kept(folder: StudyFolder, names: Sequence[str], trials: Sequence[Trial]) -> list[Trial]:
+    """The runs; what code of the user's own prints in them is kept under these names."""
+    return [replace(one, output=folder.output_of(one.method, name)) for name, one in zip(names, trials, strict=True)]
 
 
 def _run(
@@ -191,6 +202,11 @@ def _retrain(
         for name, row in entries.items()
         for index, seed in enumerate(seeds)
     ]
+    trials = _kept(
+        count_in,
+        [f"retrained_{_called(row.candidate)}_seed_{i}" for row in entries.values() for i in range(len(seeds))],
+        trials,
+    )
     results = _run(folder, way.stage, trials, [way.data], shop, again=True)  # one that failed ends the search
     failure = next((result.failure for result in results if result.failure is not None), None)
     if failure is not None:

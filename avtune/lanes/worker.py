@@ -5,12 +5,16 @@ Knows nothing of where its orders come from: `exchange` takes a message and retu
 
 from __future__ import annotations
 
+import contextlib
 import math
+import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -21,6 +25,7 @@ from avtune.lanes.engine import Lanes, mean_metrics
 from avtune.lanes.modules import Tensors
 from avtune.lanes.room import Need, free_bytes, need
 from avtune.methods import check_config, get, static_values
+from avtune.output import Output
 from avtune.seeds import mix
 from avtune.trial import Trial
 
@@ -39,7 +44,8 @@ class LaneFiles(Protocol):
 
 _LONGEST_WAIT = 0.25
 _Key = tuple[Any, ...]
-"""What a group's trials agree on: method, precision and static hyper-parameters."""
+"""What a group's trials agree on: method, precision and static hyper-parameters; before them the number of a trial that
+is to be alone."""
 
 
 @dataclass
@@ -100,16 +106,27 @@ class Worker:
         device: where.
         save: called with the trained weights of a trial that wants them kept.
         lane_files: where trials that name a lane file save their state, and go on from it.
+        name: of this engine; what a user's own method prints is kept in a file of that name, see `Trial.output`.
     """
 
     def __init__(
-        self, data: Sequence[Prepared], *, capacity: int, device: str, save: Save, lane_files: LaneFiles | None = None
+        self,
+        data: Sequence[Prepared],
+        *,
+        capacity: int,
+        device: str,
+        save: Save,
+        lane_files: LaneFiles | None = None,
+        name: str = "engine",
     ) -> None:
         self._data = list(data)
         self._capacity = capacity
         self._device = device
         self._save = save
         self._lane_files = lane_files
+        self._name = name
+        self._outputs: dict[Path, Output] = {}
+        self._alone: set[int] = set()  # trials of a group that raised: one of them may be the cause
         self._groups: dict[_Key, _Group] = {}
         self._needs: dict[_Key, Need] = {}
 
@@ -124,6 +141,8 @@ class Worker:
         while True:
             orders = exchange(message)
             if orders.over:
+                for output in self._outputs.values():
+                    output.close()
                 return
             message = self.step(orders)
             if message.reports or message.ends or message.returned:
@@ -147,15 +166,30 @@ class Worker:
         for group in list(self._groups.values()):
             if group.trials:
                 self._train(group, message)
+        for output in self._outputs.values():
+            output.check()
         message.want = max(0, self._capacity - self.num_trials)
         return message
 
+    def _captured(self, trials: Sequence[Trial]) -> AbstractContextManager[None]:
+        """Keeps what a user's own method prints in the block, where it trains these."""
+        named = [Path(trial.output) for trial in trials if trial.output is not None]
+        if not named:
+            return contextlib.nullcontext()
+        path = named[0].with_stem(self._name.replace(" ", "_"))
+        output = self._outputs.setdefault(path, Output(path))
+        return output.titled(", ".join(one.stem for one in named)).captured()
+
     def _admit(self, trial: Trial, message: Message) -> None:
+        with self._captured([trial]):
+            self._place(trial, message)
+
+    def _place(self, trial: Trial, message: Message) -> None:
         try:
             kind = get(trial.method)
             config = check_config(kind, trial.config)
             static = static_values(kind, config)
-            key = (trial.method, trial.precision, *sorted(static.items()))
+            key: _Key = (trial.method, trial.precision, *sorted(static.items()))
             lane_trials = [
                 Trial(
                     trial.number,
@@ -167,6 +201,8 @@ class Worker:
                 )
                 for index in range(len(self._data))
             ]
+            if trial.number in self._alone:
+                key = (trial.number, *key)
             if key not in self._groups:
                 self._groups[key] = self._new_group(key, static, lane_trials, trial.precision, message)
             group = self._groups[key]
@@ -184,7 +220,9 @@ class Worker:
                 _enter(group, lane_trials, [None] * len(self._data), epoch)
             group.trials[trial.number] = (trial, lane_trials)
             group.epochs[trial.number] = epoch
-        except Exception as error:
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
             if is_out_of_memory(error) and self._capacity > 1:
                 self._drop_empty()
                 self._narrow(self.num_trials or self._capacity // 2, "no memory for another", message)
@@ -201,7 +239,7 @@ class Worker:
         def make(fold: Prepared, lanes: int) -> Lanes:
             return Lanes(trials[0].method, static, fold, capacity=lanes, device=self._device, precision=precision)
 
-        capacity = self._capacity
+        capacity = 1 if trials[0].number in self._alone else self._capacity
         if capacity > 1:
             if key not in self._needs:
                 self._needs[key] = need(partial(make, self._data[0]), trials, self._device)
@@ -238,8 +276,11 @@ class Worker:
     def _train(self, group: _Group, message: Message) -> None:
         """One epoch of a group's trials."""
         try:
-            by_fold = [{r.trial.number: r for r in lanes.train_epoch()} for lanes in group.folds]
-        except Exception as error:
+            with self._captured([trial for trial, _ in group.trials.values()]):
+                by_fold = [{r.trial.number: r for r in lanes.train_epoch()} for lanes in group.folds]
+        except BaseException as error:
+            if is_interrupt(error):
+                raise
             self._give_up(group, error, message)
             return
         for number, (trial, lane_trials) in list(group.trials.items()):
@@ -257,21 +298,25 @@ class Worker:
             if epoch >= trial.epochs:
                 self._finish(number, message)
 
-    def _give_up(self, group: _Group, error: Exception, message: Message) -> None:
+    def _give_up(self, group: _Group, error: BaseException, message: Message) -> None:
         """The group's stacks are in the middle of an epoch and lost. Out of memory with several trials: they start
-        again, half as many at a time. Anything else is an error in the method, and fails them."""
+        again, half as many at a time. Anything else is an error in the method, and fails its trial; of several, each
+        starts again by itself, so that only those fail which cause it."""
         details = traceback.format_exc()
-        again = is_out_of_memory(error) and self._capacity > 1 and len(group.trials) > 1
-        for number in list(group.trials):
-            if again:
-                message.returned.append(number)
-            else:
-                message.ends.append((number, one_line(error), details))
-        for key, one in list(self._groups.items()):
-            if one is group:
-                del self._groups[key]
-        if again:
-            self._narrow(len(group.trials) // 2, "out of memory", message)
+        trials = [replace(trial, known=group.epochs[number]) for number, (trial, _) in group.trials.items()]
+        self._groups = {key: one for key, one in self._groups.items() if one is not group}
+        if len(trials) == 1:
+            message.ends.append((trials[0].number, one_line(error), details))
+            self._alone.discard(trials[0].number)
+        elif is_out_of_memory(error) and self._capacity > 1:
+            message.returned += [trial.number for trial in trials]
+            self._narrow(len(trials) // 2, "out of memory", message)
+        else:
+            numbers = [trial.number for trial in trials]
+            message.notes.append(f"trials {', '.join(map(str, numbers))} start again one by one: {one_line(error)}")
+            self._alone.update(numbers)
+            for trial in trials:
+                self._admit(trial, message)
 
     def _finish(self, number: int, message: Message) -> None:
         group, trial, lane_trials = self._find(number)
@@ -290,6 +335,9 @@ class Worker:
                 group.best.pop(number, None)
                 for lanes, one in zip(group.folds, lane_trials, strict=True):
                     lanes.release(one)
+        if number in self._alone:
+            self._alone.remove(number)
+            self._groups = {key: group for key, group in self._groups.items() if key[0] != number}
 
     def _find(self, number: int) -> tuple[_Group, Trial, list[Trial]]:
         group = next(group for group in self._groups.values() if number in group.trials)
@@ -313,12 +361,17 @@ def _enter(group: _Group, trials: Sequence[Trial], states: Sequence[Tensors | No
         raise
 
 
-def one_line(error: Exception) -> str:
+def is_interrupt(error: BaseException) -> bool:
+    """Whether it may be Ctrl-C, which reaches the main thread only; engines train in another one."""
+    return isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread()
+
+
+def one_line(error: BaseException) -> str:
     """An exception as one line: its type and the first line of its text."""
     text = str(error).strip()
     return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
 
 
-def is_out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
     """Whether the device, or the machine, had no memory left."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 import torch
 
@@ -26,8 +27,9 @@ def opened(slots: Slots, data_bytes: int) -> Iterator[Run]:
     def run(source: Source, data: Sequence[Prepared]) -> None:
         while (trial := source.ask()) is not None:
             try:
-                with _limit(slots.timeout) as limit:
-                    failure = work(trial, data, _reporter(source, trial.number, limit), device=device)
+                with _limit(slots.timeout) as limit, _signals() as came:
+                    report = _reporter(source, trial.number, limit)
+                    failure = work(trial, data, report, device=device, interrupted=lambda: bool(came))
             except TrialFailed as error:  # its weights took too long
                 failure = Failure(str(error))
             if failure is None:
@@ -71,6 +73,30 @@ def _limit(seconds: float | None) -> Iterator[Callable[[bool], None]]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         signal.signal(signal.SIGALRM, before)
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Yields a list of the signals that have asked this process to end; they act as they did before. Code that catches
+    the exception which they raise cannot keep the run from ending, and one that it raises itself is not theirs."""
+    came: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield came
+        return
+    before: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def noted(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+        before[number](number, frame)
+
+    handled = [number for number, handler in before.items() if callable(handler)]
+    for number in handled:
+        signal.signal(number, noted)
+    try:
+        yield came
+    finally:
+        for number in handled:
+            signal.signal(number, before[number])
 
 
 def _set_timer(seconds: float) -> None:

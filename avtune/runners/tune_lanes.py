@@ -236,7 +236,12 @@ def _engine(config: dict[str, Any], mailbox: Any, settings: dict[str, Any]) -> N
             return Orders(answer["stop"], [Trial(**trial) for trial in answer["trials"]], answer["over"])
 
         worker = Worker(
-            ray.get(data), capacity=settings["lanes"], device=device, save=save_weights, lane_files=LaneFiles()
+            ray.get(data),
+            capacity=settings["lanes"],
+            device=device,
+            save=save_weights,
+            lane_files=LaneFiles(),
+            name=config["engine"],
         )
         try:
             worker.run(exchange)

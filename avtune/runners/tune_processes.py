@@ -16,7 +16,7 @@ from typing import Any
 
 from avtune import own
 from avtune.data.prepare import Prepared
-from avtune.errors import StorageError
+from avtune.errors import StorageError, UserError
 from avtune.runners._base import Run, Slots, Source
 from avtune.runners.watch import Watch, last_stack
 from avtune.runners.which_ray import ray_for
@@ -86,7 +86,11 @@ def _trial(
 
     from avtune.runners.work import work
 
-    own.restore(named)
+    try:
+        own.restore(named)
+    except UserError as error:  # the user's file has changed, or is another where this worker is
+        tune.report({"failure": " ".join(str(error).split()), "details": ""})
+        return
     torch.set_num_threads(threads)
     trial = Trial(**config["trial"])
     watch = Watch(timeout, _stack_file(Path(scratch), trial.number))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.torch import save
 
@@ -15,6 +16,7 @@ from avtune.data.prepare import Prepared
 from avtune.function_trainer import train_function
 from avtune.lanes.modules import Tensors
 from avtune.lanes.worker import one_line
+from avtune.output import Output
 from avtune.study.files import write_bytes
 from avtune.trainer import Report, train
 from avtune.trial import Trial, TrialFailed
@@ -29,45 +31,78 @@ class Failure:
 
 
 class _Passing(BaseException):
-    """Carries what the report function raised past the handlers for the trial's own errors."""
-
-    def __init__(self, raised: BaseException) -> None:
-        super().__init__()
-        self.raised = raised
+    """Carries what the report function raised past the handlers of the trial's own errors; also past `except Exception`
+    in code of the user's own."""
 
 
-def work(trial: Trial, data: Sequence[Prepared], report: Report, *, device: str) -> Failure | None:
-    """Trains a trial and saves its weights (of a training function: what it embedded) if it says where. An exception of
-    the trial's becomes a `Failure`; one that the report function raises passes through."""
+def work(
+    trial: Trial,
+    data: Sequence[Prepared],
+    report: Report,
+    *,
+    device: str,
+    interrupted: Callable[[], bool] = lambda: False,
+) -> Failure | None:
+    """Trains a trial and saves its weights (of a training function: what it embedded) if it says where. Whatever the
+    trial's code raises, `SystemExit` included, becomes a `Failure`; what the report function raises passes through,
+    whatever the code does with it.
+
+    Args:
+        interrupted: whether this process was told to end (Ctrl-C, SIGTERM), which code of the user's own may have
+            caught. A `KeyboardInterrupt` that such code raises by itself is a failure like any other.
+    """
+    passed: list[BaseException] = []
+    output = Output(trial.output, f"{Path(trial.output or '').stem}, seed {trial.seed}")
 
     def passing(epoch: int, metrics: dict[str, float]) -> bool:
+        if passed:  # it went on all the same
+            raise _Passing
         try:
-            return report(epoch, metrics)
+            if interrupted():
+                raise KeyboardInterrupt
+            with output.paused():
+                return report(epoch, metrics)
         except TrialFailed:  # a time limit's, see `inline`
             raise
         except BaseException as error:
-            raise _Passing(error) from None
+            passed.append(error)
+            raise _Passing from None
 
-    function = own.function(trial.method)
+    failure = None
     try:
-        if function is not None:
-            assert len(data) == 1, "a training function sees one fold"
-            embedded = train_function(function, trial, data[0], passing, device=device)
-        else:
-            trained = train(trial, data, passing, device=device)
-    except _Passing as passing_error:
-        raise passing_error.raised from None
+        with output.captured():
+            save = _train(trial, data, passing, device)
     except TrialFailed as error:
-        return Failure(str(error))
-    except Exception as error:
-        return Failure(one_line(error), traceback.format_exc())
+        failure = Failure(str(error))
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt) and ":" not in trial.method:  # no method of ours raises it
+            raise
+        failure = Failure(one_line(error), traceback.format_exc())
+    if passed:
+        raise passed[0] from None
+    if interrupted():
+        raise KeyboardInterrupt
+    output.close()
+    if failure is None:
+        save()
+    return failure
+
+
+def _train(trial: Trial, data: Sequence[Prepared], report: Report, device: str) -> Callable[[], None]:
+    """Trains a trial; returns what saves what came of it."""
+    function = own.function(trial.method)
+    if function is None:
+        trained = train(trial, data, report, device=device)
+        return lambda: None if trial.save_to is None else save_weights(trial, trained.params, trained.buffers)
+    assert len(data) == 1, "a training function sees one fold"
+    embedded = train_function(function, trial, data[0], report, device=device)
+    return lambda: None if embedded is None else _save_embeddings(trial, embedded)
+
+
+def _save_embeddings(trial: Trial, embedded: tuple[np.ndarray, np.ndarray]) -> None:
     if trial.save_to is not None:
-        if function is None:
-            save_weights(trial, trained.params, trained.buffers)
-        elif embedded is not None:
-            tensors = dict(zip(("audio", "visual"), map(torch.from_numpy, embedded), strict=True))
-            write_bytes(Path(trial.save_to), save(tensors, {"format": "avtune embeddings 1"}))
-    return None
+        tensors = dict(zip(("audio", "visual"), map(torch.from_numpy, embedded), strict=True))
+        write_bytes(Path(trial.save_to), save(tensors, {"format": "avtune embeddings 1"}))
 
 
 def save_weights(trial: Trial, params: Tensors, buffers: Tensors) -> None:

@@ -70,6 +70,7 @@ class StudyFolder:
         self.repeats = root / "repeats.jsonl"
         self.lanes = root / "lanes"
         self.checkpoints = root / "checkpoints"
+        self.output = root / "output"
         self.seeds = self.final / "seeds"
 
     @property
@@ -84,6 +85,11 @@ class StudyFolder:
     def checkpoint(self, number: int) -> Path:
         """The weights of a trial that has trained to its end, see `aggregate.checkpoints`."""
         return self.checkpoints / f"{number}.safetensors"
+
+    def output_of(self, method: str, name: str) -> str | None:
+        """The file for what a run of that name prints, absolute, for processes whose current folder is another; None
+        where the method is one of ours, which print nothing. Code of the user's own is called `module:Name`."""
+        return str((self.output / f"{name}.txt").absolute()) if ":" in method else None
 
     def clear_lanes(self, running: Collection[int]) -> None:
         """Deletes the states of all but the running trials, and what a kill left half written."""
@@ -108,6 +114,8 @@ class StudyFolder:
             for path in (*self.root.glob(".*-????????"), *self.final.glob(".*-????????")):
                 if path.is_file() and (path.parent / path.name[1:-9]) in self._replaced:
                     path.unlink(missing_ok=True)
+            for path in self.output.glob(".*.txt-????????"):
+                path.unlink(missing_ok=True)
 
     @property
     def _replaced(self) -> set[Path]:

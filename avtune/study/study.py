@@ -239,6 +239,7 @@ class Study:
             save_to=str(self.folder.checkpoint(number).absolute()) if self._checkpoints else None,
             lane_file=str(self.folder.lane(number).absolute()),  # for processes whose current folder is another
             save_at=self._asha.rungs,
+            output=self.folder.output_of(self.space.method, f"trial_{number}"),
         )
 
     def _take(self, record: Record, epoch: int, metrics: Mapping[str, float]) -> None:
