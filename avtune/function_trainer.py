@@ -87,11 +87,11 @@ def train_function(
     epochs = trial.horizon or trial.epochs
     given = TrainingData(data.train, data.validation, data.num_classes, epochs, trial.seed, device)
     embed = function(dict(trial.config), given, progress)
-    if progress.stopped and data.unlabelled is None:
-        return None
-    if progress.epoch < trial.epochs:
+    if progress.problem is not None:  # and it went on all the same
+        raise progress.problem
+    if progress.epoch < trial.epochs and not progress.stopped:
         raise UserError(f"{trial.method} ended after epoch {progress.epoch} of {trial.epochs} without being told to")
-    if not callable(embed):
+    if not callable(embed):  # also where it was stopped early: the retraining ends early too, and needs it
         raise UserError(f"{trial.method} returned {type(embed).__name__}; it must return embed(audio, visual)")
     return None if data.unlabelled is None else _embedded(embed, *data.unlabelled)
 
@@ -106,21 +106,39 @@ class _Progress:
         self._start = time.perf_counter()
         self.epoch = 0
         self.stopped = False
+        self.problem: UserError | None = None
 
     def __call__(self, epoch: int, metrics: Mapping[str, Any]) -> bool:
         """Takes an epoch's metrics; returns whether to go on."""
-        if self.stopped or epoch != self.epoch + 1 or epoch > self._trial.epochs:
-            was = "being told to stop" if self.stopped else f"epoch {self.epoch} of {self._trial.epochs}"
-            raise UserError(f"{self._trial.method} reported epoch {epoch} after {was}")
-        numbers = {name: _number(name, value) for name, value in metrics.items()}
-        if self._data.validation is not None and "val_map" not in numbers:
-            raise UserError(f"{self._trial.method} reported no val_map; report data.scores(embed)")
+        try:
+            numbers = self._checked(epoch, metrics)
+        except UserError as error:
+            self.problem = error
+            raise
         self.epoch = epoch
         now = time.perf_counter()
         seconds, self._start = now - self._start, now
         numbers |= {"seconds": seconds, "clips_per_second": len(self._data.train) / seconds}
         self.stopped = not self._report(epoch, numbers)
         return not self.stopped and epoch < self._trial.epochs
+
+    def _checked(self, epoch: int, metrics: Mapping[str, Any]) -> dict[str, float]:
+        name, last = self._trial.method, self._trial.epochs
+        if self.stopped or self.epoch == last:
+            raise UserError(
+                f"{name} reported epoch {epoch} after epoch {self.epoch} of {last}, for which report returned False; "
+                "end the training there and return embed"
+            )
+        if epoch != self.epoch + 1:
+            raise UserError(
+                f"{name} reported epoch {epoch} after epoch {self.epoch} of {last}; report every epoch once, from 1"
+            )
+        if not isinstance(metrics, Mapping):
+            raise UserError(f"{name} reported {type(metrics).__name__}; report(epoch, metrics) takes a dict of numbers")
+        numbers = {key: _number(key, value) for key, value in metrics.items()}
+        if self._data.validation is not None and "val_map" not in numbers:
+            raise UserError(f"{name} reported no val_map; report data.scores(embed)")
+        return numbers
 
 
 def _number(name: str, value: Any) -> float:

@@ -20,6 +20,7 @@ from avtune import methods
 from avtune.errors import UserError, choices, did_you_mean
 from avtune.hyper import Hyper
 from avtune.methods import METHODS, TRAINING_HYPERS, ClosedForm, Method
+from avtune.methods._contract import check
 from avtune.protocol import VALIDATION
 from avtune.space import Space
 
@@ -89,6 +90,22 @@ def facts(name: str) -> dict[str, str]:
             file = sys.modules[name.partition(":")[0]].__file__
             return {"option": option, "sha256": hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""}
     return {}
+
+
+def check_method(space: Space, dims: tuple[int, int, int], clips: int) -> None:
+    """Asks a method of the user's own, with its default configuration, for all that training will ask; see
+    `methods._contract`. Others are not asked.
+
+    Args:
+        dims: widths of the audio and the visual features, and number of classes.
+        clips: in the training set.
+
+    Raises:
+        UserError: it does not keep to the contract.
+    """
+    if ":" in space.method and space.method in METHODS:
+        config = space.defaults()
+        check(space.method, METHODS[space.method], config, dims, min(clips, int(config.get("batch_size", clips))))
 
 
 def check_function_search(space: Space, protocol: str, precision: str | None) -> None:

@@ -90,6 +90,8 @@ def search(request: Request) -> dict[str, Any]:
     protocol = checked(request.protocol or before.get("protocol") or VALIDATION)
     if function:
         own.check_function_search(space, protocol, request.precision)
+    elif not folder.metrics.is_file():
+        own.check_method(space, _dims(request.dataset), len(request.dataset.train))
     keep = checked_keep(int(before.get("keep", 0)) if request.keep is None else request.keep, function=function)
     deterministic = request.deterministic or bool(before.get("deterministic"))
     places = slots(request.wish, name, space.search.trials, wide=name == "lanes" and _is_wide(request))
@@ -184,13 +186,17 @@ def search(request: Request) -> dict[str, Any]:
 
 def _is_wide(request: Request) -> bool:
     """Whether the lanes are wide; with a runner that serves many searches they are not asked."""
-    space, dataset = request.space, request.dataset
+    space = request.space
     if request.run is not None:
         return False
     try:
-        return is_wide(space.method, space.defaults(), (dataset.audio_dim, dataset.visual_dim, dataset.num_classes))
+        return is_wide(space.method, space.defaults(), _dims(request.dataset))
     except Exception:  # of a method of the user's own: its trials fail and say why
         return False
+
+
+def _dims(dataset: Dataset) -> tuple[int, int, int]:
+    return dataset.audio_dim, dataset.visual_dim, dataset.num_classes
 
 
 def _record(folder: StudyFolder, settings: Mapping[str, Any], changes: Sequence[str]) -> None:

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from command import call
 from toy import write_toy
+from user_code import method_search
 
 from avtune.cli import main
 
@@ -228,3 +229,21 @@ def test_engines_know_the_method(toy, capsys):
     call(capsys, *search("--deterministic", "--results", "here"))
     inline = json.loads(Path("here/one/final/metrics.json").read_text())
     assert lanes["test"]["map"]["mean"] == pytest.approx(inline["test"]["map"]["mean"], abs=1e-4)
+
+
+@pytest.mark.parametrize("runner", ["inline", "lanes"])
+def test_a_method_that_breaks_the_contract_starts_nothing(runner, workplace, capsys):
+    line = "print('noise'); return {'loss': next(iter(params.values())).mean()}"
+    words = method_search(line)
+    words[words.index("inline")] = runner
+    printed = call(capsys, *words, code=2)
+    assert (
+        "--method mine:Mine: loss gives a tensor of shape [] and float32 for 'loss'; it must be of shape [2]" in printed
+    )
+    assert "see docs/own_method.md" in printed
+    assert not Path("results").exists()
+
+
+def test_a_method_that_needs_more_clips_than_a_few_is_not_refused(workplace, capsys):
+    line = "assert batch.labels.shape[1] > 16, 'a covariance needs more'"
+    assert "retrained winner" in call(capsys, *method_search(line, "--set", "space.batch_size=24", "--trials", "1"))

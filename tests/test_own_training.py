@@ -1,5 +1,6 @@
 """A user's own training function: the example from the manual, and what happens when one does not keep to it."""
 
+import contextlib
 import json
 import re
 from pathlib import Path
@@ -204,6 +205,7 @@ def test_seeds_are_set_and_the_configuration_is_the_functions_own():
         ({"epochs": 4, "answer": False}, "reported epoch 4 after epoch 3 of 3"),
         ({"metrics": {"loss": 1.0}}, "reported no val_map"),
         ({"metrics": {"val_map": "high"}}, "the metric val_map is 'high'"),
+        ({"metrics": 0.5}, "reported float; report(epoch, metrics) takes a dict"),
         ({"embed": lambda a, v: (a[:5], v[:5])}, "for 48 clips"),
         ({"embed": lambda a, v: a}, "must return two arrays"),
         ({"embed": lambda a, v: (a[:, 0], v[:, 0])}, "both must be"),
@@ -213,6 +215,30 @@ def test_seeds_are_set_and_the_configuration_is_the_functions_own():
 def test_a_function_that_does_not_keep_to_the_manual_fails(more, said):
     with pytest.raises(UserError, match=re.escape(said)):
         run(lambda config, data, report: loop(config, data, report, **more))
+
+
+def test_a_function_that_trains_on_after_false_fails():
+    with pytest.raises(
+        UserError, match="reported epoch 2 after epoch 1 of 3, for which report returned False; end the"
+    ):
+        run(lambda config, data, report: loop(config, data, report, answer=False), stop_after=1)
+
+
+def test_a_function_that_catches_what_report_raises_fails_all_the_same():
+    def stubborn(config, data, report):
+        for epoch in (1, 3, 2, 3):
+            with contextlib.suppress(Exception):
+                report(epoch, data.scores(first_columns))
+        return first_columns
+
+    with pytest.raises(UserError, match="reported epoch 3 after epoch 1 of 3; report every epoch once"):
+        run(stubborn)
+
+
+@pytest.mark.parametrize("stop_after", [1, 99])
+def test_a_function_must_return_embed_also_when_it_is_stopped(stop_after):
+    with pytest.raises(UserError, match="returned tuple; it must return embed"):
+        run(lambda config, data, report: (loop(config, data, report),), stop_after=stop_after)
 
 
 def test_a_function_must_return_embed():

@@ -9,9 +9,10 @@ import torch
 from toy import toy_prepared
 
 from avtune.lanes.engine import Lanes
-from avtune.lanes.noise import init_generator, step_keys
+from avtune.lanes.noise import init_generator
 from avtune.methods import METHODS, Batch, Progress, check_config, defaults, static_values
 from avtune.methods._closed_form import ClosedForm
+from avtune.methods._contract import Sample, broken
 from avtune.metrics import retrieval_scores
 from avtune.trial import Trial
 
@@ -46,31 +47,14 @@ def full_config(name, change=None, **more):
     return check_config(METHODS[name], known | (change or {}))
 
 
-class Setting:
+class Setting(Sample):
     """A method with L lanes of random weights, hyper-parameters and one batch, in float64."""
 
     def __init__(self, name, change, lanes=3, rows=12):
-        kind = METHODS[name]
-        config = full_config(name, change)
-        self.method = kind(static_values(kind, config), *DIMS)
-        made = [self.method.init(init_generator(seed)) for seed in range(lanes)]
-        self.params, self.buffers = (
-            {key: torch.stack([one[part][key] for one in made]).double() for key in made[0][part]} for part in (0, 1)
-        )
-        draw = np.random.default_rng(0)
-        self.hyper = {
-            h.name: torch.tensor([float(config[h.name]) * (1 + 0.1 * lane) for lane in range(lanes)]).double()
-            for h in kind.hypers
-            if not h.static
-        }
+        super().__init__(METHODS[name], full_config(name, change), DIMS, lanes=lanes, rows=rows, dtype=torch.float64)
         if "r_init" in self.hyper:
             self.hyper["r_init"] = torch.linspace(0.3, 0.8, lanes).double()
             self.hyper["r_shrink"] = torch.linspace(0.99, 0.9, lanes).double()
-        self.progress = Progress(torch.arange(lanes).double(), torch.full((lanes,), 9.0).double())
-        labels = torch.tensor(draw.integers(0, DIMS[2], (lanes, rows)))
-        keys = torch.tensor(step_keys(np.arange(lanes), np.arange(lanes)))
-        audio, visual = (torch.tensor(draw.normal(size=(lanes, rows, dim))) for dim in DIMS[:2])
-        self.batch = Batch(audio, visual, labels, keys)
 
     def loss(self, params=None, lanes=slice(None), batch=None):
         batch = batch or self.batch
@@ -80,6 +64,11 @@ class Setting:
         progress = Progress(self.progress.epoch[lanes], self.progress.epochs[lanes])
         chosen = {name: value[lanes] for name, value in (params or self.params).items()}
         return self.method.loss(chosen, buffers, one, hyper, progress)
+
+
+@pytest.mark.parametrize(("name", "change"), [*CASES, *(pytest.param(*p.values, {}, id=p.id) for p in SOLVED)])
+def test_keeps_to_what_a_users_method_is_asked_for(name, change):
+    assert broken(METHODS[name], full_config(name, change), DIMS) is None
 
 
 @pytest.mark.parametrize(("name", "change"), CASES)
