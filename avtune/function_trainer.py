@@ -143,7 +143,7 @@ class _Progress:
 
 def _number(name: str, value: Any) -> float:
     try:
-        return float(value)
+        return float(value.detach() if isinstance(value, torch.Tensor) else value)
     except (TypeError, ValueError):
         raise UserError(f"the metric {name} is {value!r}; report numbers") from None
 

@@ -28,7 +28,7 @@ def train(config, data, report):
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-            total += float(loss) * len(rows)
+            total += loss.item() * len(rows)
         if not report(epoch, data.scores(embed) | {"loss": total / len(labels)}):
             break
     return embed

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from command import call
 from toy import toy_prepared, write_toy
@@ -19,6 +20,7 @@ from avtune.trial import Trial
 from avtune.yaml_lines import read
 
 SPEC = "own_training:train"
+EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 @pytest.fixture
@@ -185,8 +187,6 @@ def test_a_function_is_told_to_stop():
 def test_seeds_are_set_and_the_configuration_is_the_functions_own():
     import random
 
-    import torch
-
     seen = []
 
     def draws(config, data, report):
@@ -256,3 +256,33 @@ def test_a_function_that_raises_fails_its_trials_with_its_own_words(toy, capsys)
     assert main(search()) == 1
     assert "every trial failed; the first: RuntimeError: out of luck" in capsys.readouterr().err
     assert "own_training.py" in Path("results/one/log.txt").read_text()
+
+
+COMMANDS = re.findall(r"^avtune (.+?)(?: +#.*)?$", (EXAMPLES.parent / "docs" / "own_method.md").read_text(), re.M)
+SMALL = ["--trials", "2", "--runner", "inline", "--gpus", "0"]
+SMALL += [word for setting in ("early_stopping.epochs=2", "final.seeds=1") for word in ("--set", setting)]
+
+
+@pytest.fixture
+def every_warning():
+    """Torch says some things once a process."""
+    before = torch.is_warn_always_enabled()
+    torch.set_warn_always(True)
+    yield
+    torch.set_warn_always(before)
+
+
+def test_the_manuals_commands_run_as_they_stand_without_a_warning(workplace, capsys, every_warning):
+    assert len(COMMANDS) == 6
+    for command in COMMANDS:
+        words = command.split()
+        call(capsys, *words, *(SMALL if words[0] == "search" else []))
+    for name in ("contrast", "linear"):
+        assert "FAIL" not in Path("results", name, "trials.csv").read_text()
+        assert not Path("results", name, "output").exists()
+
+
+def test_a_metric_may_be_a_tensor_with_a_gradient(every_warning):
+    loss = torch.ones((), requires_grad=True) * 2
+    heard, _ = run(lambda config, data, report: loop(config, data, report, metrics={"loss": loss, "val_map": 0.5}))
+    assert heard[0][1]["loss"] == 2.0
