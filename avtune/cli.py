@@ -129,7 +129,7 @@ def _search(given: argparse.Namespace, log: list[Path]) -> int:
     from avtune.data import load
     from avtune.data.registry import REGISTRY
     from avtune.protocol import PUBLISHED
-    from avtune.search import Request, open_space, overrides_of, search
+    from avtune.search import Request, check_method_of, open_space, overrides_of, search
     from avtune.spaces import chosen
     from avtune.study.folder import StudyFolder
 
@@ -143,6 +143,8 @@ def _search(given: argparse.Namespace, log: list[Path]) -> int:
     folder = StudyFolder(given.results / _study_name(given.name, "", dataset.name, mark))
     if folder.exists:  # continued, as it was recorded but for what the user says
         log.append(folder.log)
+        if given.space is None or method is not None:
+            check_method_of(folder, method)
         given_now, overrides = overrides, overrides_of(folder, overrides)
         if given.space:
             space = chosen(given.space, method, overrides=overrides)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -138,6 +141,10 @@ def search(request: Request) -> dict[str, Any]:
             listeners=[progress, BoardListener(board, folder.tensorboard), checkpoints],
         )
         checkpoints.known(study)
+        had = int(before.get("keep", 0))
+        keep_note = _keep_note(study, keep, had) if before else None
+        if study.exhausted:
+            settings["keep"] = min(keep, had)
         if changes:  # the result of before is not the result of this
             with using(folder.metrics):
                 folder.metrics.unlink(missing_ok=True)
@@ -149,7 +156,7 @@ def search(request: Request) -> dict[str, Any]:
                 console.say(f"changed: {change}")
             if not request.brief:
                 console.say(*console.problem_lines(examine(request.dataset).problems))
-                for note in (*space.notes(), *_code_notes(before, space)):
+                for note in (*space.notes(), *_code_notes(before, space), *([keep_note] if keep_note else [])):
                     console.say(f"note: {note}")
                 console.say(
                     *console.plan_lines(
@@ -164,6 +171,8 @@ def search(request: Request) -> dict[str, Any]:
             progress.known(study)
             if study.exhausted and folder.metrics.is_file():
                 shutil.rmtree(folder.seeds, ignore_errors=True)  # a kill between the last two steps left it
+                if settings["keep"] != had:
+                    _record(folder, before | {"keep": settings["keep"]}, [f"keep: {had} -> {settings['keep']}"])
                 if not request.brief:
                     console.say("this study is finished; here is its result again", "")
             else:
@@ -210,6 +219,20 @@ def _moves(before: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
     """Where a study that is continued runs otherwise than before."""
     keys = [key for key in ("runner", "placement", "keep") if key in before and before[key] != settings[key]]
     return [f"{key}: {before[key]} -> {settings[key]}" for key in keys]
+
+
+def _keep_note(study: Study, keep: int, had: int) -> str | None:
+    """What --keep cannot do any more in a study that has trained trials without it, or with a smaller one."""
+    without = study.count("COMPLETE") - had
+    if keep <= had or without <= 0:
+        return None
+    way = f"avtune retrain {study.folder.root} --trial N makes a model of any trial"
+    if study.exhausted:
+        return (
+            f"--keep {keep} adds nothing here: the weights of trials are kept while they train, and all have ended; "
+            f"{way}, and more --trials together with --keep keep those of the best new ones"
+        )
+    return f"--keep {keep} begins here: the weights of trials that have ended are gone; {way}"
 
 
 def _put_away(study: Study, board: StudyBoard) -> None:
@@ -286,6 +309,38 @@ def overrides_of(folder: StudyFolder, more: Sequence[str]) -> list[str]:
     return list(by_key.values())
 
 
+def another_name(root: Path, method: str | None = None) -> str:
+    """A name for a study beside this one: after its method, or a number that is free."""
+    name = root.name[:80]
+    if method is not None:
+        return f"{name}-{re.sub(r'[^A-Za-z0-9._-]+', '-', method.rpartition(':')[2])[:19]}"
+    return next(f"{name}-{n}" for n in itertools.count(2) if not (root.parent / f"{name}-{n}").exists())
+
+
+def _of_another_method(folder: StudyFolder, theirs: str, method: str) -> UserError:
+    return UserError(
+        f"{folder.root} is a study of {theirs}, not of {method}\n"
+        f"add --name {another_name(folder.root, method)} to the command for a study of {method}"
+    )
+
+
+def check_method_of(folder: StudyFolder, method: str | None) -> None:
+    """Raises:
+    UserError: the command line names another method than that of the study which it would continue, or none where the
+        study's is code of the user's own.
+    """
+    settings = folder.settings()
+    theirs = settings["space"]["method"]
+    if method is not None and method != theirs:
+        raise _of_another_method(folder, theirs, method)
+    if method is None and theirs not in own.names() and ":" in theirs:
+        option = settings.get("code", {}).get("option", own.METHOD)
+        raise UserError(
+            f"{folder.root} is a study of {theirs}, code of your own, which only the command line may name\n"
+            f"add {option} {theirs} to continue it, or --name {another_name(folder.root)} for a new study"
+        )
+
+
 def changes_of(folder: StudyFolder, settings: Mapping[str, Any], space: Space) -> list[str]:
     """What differs between a study and a request to continue it, one line each; only what may change.
 
@@ -296,6 +351,8 @@ def changes_of(folder: StudyFolder, settings: Mapping[str, Any], space: Space) -
     """
     old = folder.settings()
     before = open_space(folder)
+    if before.method != space.method:
+        raise _of_another_method(folder, before.method, space.method)
     allowed: list[str] = []
     refused: list[str] = []
     for line in before.difference(space):
@@ -315,7 +372,7 @@ def changes_of(folder: StudyFolder, settings: Mapping[str, Any], space: Space) -
         shown = "; ".join(refused[:4]) + (f"; and {len(refused) - 4} more" if len(refused) > 4 else "")
         raise UserError(
             f"{folder.root} was made with other settings: {shown}\n"
-            "give another --name for a new study, or the settings of the old one to continue it"
+            f"add --name {another_name(folder.root)} for a new study, or give the old settings to continue this one"
         )
     return allowed
 

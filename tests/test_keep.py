@@ -77,6 +77,7 @@ def test_without_it_there_are_none(words, capsys):
 
 def test_the_disk_holds_as_many_as_asked_for(tmp_path):
     folder = StudyFolder(tmp_path)
+    folder.checkpoints.mkdir()
     checkpoints = Checkpoints(folder, 3)
     values = [0.5, 0.9, 0.1, 0.7, 0.7, 0.2, 0.8]
     for number, value in enumerate(values):

@@ -50,7 +50,7 @@ def test_what_a_method_prints_is_kept(workplace, capsys):
 
 def test_methods_of_ours_leave_no_such_folder(workplace, capsys):
     words = method_search("pass", "--trials", "1")
-    words[words.index("mine:Mine")] = "clip"
+    words[words.index("my_method:Mine")] = "clip"
     call(capsys, *words)
     assert not Path("results/one/output").exists()
 

@@ -104,7 +104,7 @@ def test_another_method_than_the_files(toy, capsys):
         capsys, *search("--space", "space.yaml"), code=2
     )
     call(capsys, *search())
-    assert "not for psd" in call(capsys, *search(method="psd"), code=2)
+    assert "not of psd" in call(capsys, *search(method="psd"), code=2)
     call(capsys, "search", "toy.h5", "--space", "space.yaml", "--name", "two", "--runner", "inline", "--gpus", "0")
     assert "leave --method" in call(capsys, "evaluate", "two", "toy.h5", "--method", SPEC, code=2)
 
@@ -238,7 +238,8 @@ def test_a_method_that_breaks_the_contract_starts_nothing(runner, workplace, cap
     words[words.index("inline")] = runner
     printed = call(capsys, *words, code=2)
     assert (
-        "--method mine:Mine: loss gives a tensor of shape [] and float32 for 'loss'; it must be of shape [2]" in printed
+        "--method my_method:Mine: loss gives a tensor of shape [] and float32 for 'loss'; it must be of shape [2]"
+        in printed
     )
     assert "see docs/own_method.md" in printed
     assert not Path("results").exists()

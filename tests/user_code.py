@@ -47,7 +47,8 @@ SEARCH = ("search.trials=4", "early_stopping.epochs=3", "early_stopping.grace=3"
 
 def function_search(line, *words, runner="inline"):
     """Writes a training function that begins with `line`; returns the words of a search over it."""
-    write_toy(Path())
+    if not Path("toy.h5").exists():
+        write_toy(Path())
     Path("mine.py").write_text(FUNCTION.replace("TRAIN", line))
     Path("mine.yaml").write_text(SPACE)
     start = ["search", "toy.h5", "--train", "mine:train", "--space", "mine.yaml", "--name", "one", "--gpus", "0"]
@@ -56,8 +57,9 @@ def function_search(line, *words, runner="inline"):
 
 def method_search(line, *words, runner="inline"):
     """The same for a method whose `loss` begins with `line`."""
-    write_toy(Path())
-    Path("mine.py").write_text(METHOD.replace("LOSS", line))
+    if not Path("toy.h5").exists():
+        write_toy(Path())
+    Path("my_method.py").write_text(METHOD.replace("LOSS", line))
     sets = [f"space.{size}" for size in SIZES] + list(SEARCH)
-    start = ["search", "toy.h5", "--method", "mine:Mine", "--name", "one", "--gpus", "0"]
+    start = ["search", "toy.h5", "--method", "my_method:Mine", "--name", "one", "--gpus", "0"]
     return [*start, *(word for one in sets for word in ("--set", one)), "--runner", runner, *words]

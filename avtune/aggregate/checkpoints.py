@@ -47,12 +47,13 @@ class Checkpoints:
         self._folder = folder
         self._keep = keep
         self._best: list[Record] = []  # best first
-        if keep:
-            with using(folder.checkpoints):
-                folder.checkpoints.mkdir(exist_ok=True)
 
     def known(self, study: Study) -> None:
-        """Takes note of what ended before this process began, and deletes what should not be there."""
+        """Takes note of what ended before this process began, and deletes what should not be there. Where trials are
+        still to be trained, their weights have a folder from here on."""
+        if self._keep and not study.exhausted:
+            with using(self._folder.checkpoints):
+                self._folder.checkpoints.mkdir(exist_ok=True)
         for record in study.records:
             if record.state == "COMPLETE" and self._is_there(record.number):
                 self._take(record)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from avtune.errors import UserError
-from avtune.search import open_space
+from avtune.search import another_name, open_space
 from avtune.space import Space
 from avtune.study.files import make_folder, read_yaml, to_yaml
 from avtune.study.folder import StudyFolder
@@ -104,7 +104,8 @@ def continued(
         shown = "; ".join(refused[:4]) + (f"; and {len(refused) - 4} more" if len(refused) > 4 else "")
         raise UserError(
             f"{folder.root} was made with other settings: {shown}\n"
-            "give another --name for a new bench, or the settings of the old one to continue it; methods may be added"
+            f"add --name {another_name(folder.root)} for a new bench, or give the settings of the old one to continue "
+            "it; methods may be added"
         )
     added = [method for method in new["methods"] if method not in old["methods"]]
     grown = {"methods": [*old["methods"], *added], "command": new["command"]} if added else {}
