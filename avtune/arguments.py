@@ -69,6 +69,11 @@ def parser() -> Parser:
     search.add_argument(
         "--deterministic", action="store_true", help="same result however many devices; see the README for the price"
     )
+    search.add_argument(
+        "--retry-failed",
+        action="store_true",
+        help="train the failed trials of the study again, e.g. after a bug is fixed",
+    )
     search.add_argument("--keep", type=int, metavar="K", help="keep the weights of the K best trials, as models (0)")
     search.add_argument(
         "--protocol",

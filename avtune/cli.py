@@ -102,7 +102,7 @@ def _our_mistake(error: Exception, log: list[Path]) -> int:
     from avtune.study.files import private_files
 
     if isinstance(error, NoWinner):
-        console.error(str(error))
+        console.error(f"{error}\n{console.RETRY}" if error.retry else str(error))
         return 1
     if isinstance(error, OSError) and error.errno in _DISK:
         console.error(f"{error.strerror}: {error.filename or 'a file of ours'}")
@@ -164,6 +164,7 @@ def _search(given: argparse.Namespace, log: list[Path]) -> int:
         overrides=overrides,
         protocol=given.protocol,
         keep=given.keep,
+        retry_failed=given.retry_failed,
     )
     log[:] = [folder.log]
     try:

@@ -19,6 +19,7 @@ from avtune.space import Space
 from avtune.study.asha import expected_epochs, rung_table
 from avtune.study.study import Record, Study
 
+RETRY = "once the cause is mended, the same command with --retry-failed trains what failed again"
 _STATES = {"COMPLETE": "complete", "PRUNED": "stopped", "FAIL": "failed", "RUNNING": "running"}
 
 
@@ -123,6 +124,19 @@ def result_lines(metrics: Mapping[str, Any], best: Mapping[str, Any] | None) -> 
     if 1 < len(metrics["seeds"]) < 3:
         lines.append("note: an interval over two seeds says little; final.seeds is 5 unless you change it")
     return lines
+
+
+def failed_lines(study: Study) -> list[str]:
+    """What a study with failed trials ends with."""
+    failed = [record for record in study.records if record.state == "FAIL"]
+    if not failed:
+        return []
+    first = f"first: trial {failed[0].number}: {failed[0].reason}"
+    return [
+        "",
+        f"{len(failed)} of {len(study.records)} trials failed ({first})",
+        RETRY,
+    ]
 
 
 def data_lines(facts: Mapping[str, Any]) -> list[str]:

@@ -17,6 +17,7 @@ from avtune import console, own
 from avtune.aggregate.checkpoints import Checkpoints, checked_keep
 from avtune.aggregate.facts import read_best, read_metrics
 from avtune.aggregate.final import Workshop, finish
+from avtune.aggregate.repeats import failed_runs
 from avtune.data.dataset import Dataset
 from avtune.data.findings import examine
 from avtune.data.prepare import for_search
@@ -53,6 +54,7 @@ class Request:
         deterministic: the same result however many devices.
         protocol: of the retraining, see `avtune.protocol`; None for that of the study, or `validation`.
         keep: the best trials whose weights are kept, None for what the study says, or none.
+        retry_failed: train the study's failed trials again, and the failed runs of its finalists.
         overrides: those of the space, as `key=value`; kept for those who continue the study.
         run: of a runner that is open already; None opens one for this search.
         brief: print the trials, but neither the plan nor the result.
@@ -68,6 +70,7 @@ class Request:
     deterministic: bool = False
     protocol: str | None = None
     keep: int | None = None
+    retry_failed: bool = False
     overrides: Sequence[str] = ()
     run: Run | None = None
     brief: bool = False
@@ -140,6 +143,7 @@ def search(request: Request) -> dict[str, Any]:
             checkpoints=keep > 0,
             listeners=[progress, BoardListener(board, folder.tensorboard), checkpoints],
         )
+        changes += _retried(study) if request.retry_failed else []
         checkpoints.known(study)
         had = int(before.get("keep", 0))
         keep_note = _keep_note(study, keep, had) if before else None
@@ -182,7 +186,8 @@ def search(request: Request) -> dict[str, Any]:
                     if not study.exhausted:
                         run(study, folds)
                     study.close()
-                    finish(study, request.dataset, folds, Workshop(run, progress.stage), protocol)
+                    shop = Workshop(run, progress.stage, again=request.retry_failed)
+                    finish(study, request.dataset, folds, shop, protocol)
                 opened.close()
             kept = checkpoints.publish(study, request.dataset)
         except BaseException:
@@ -206,6 +211,18 @@ def _is_wide(request: Request) -> bool:
 
 def _dims(dataset: Dataset) -> tuple[int, int, int]:
     return dataset.audio_dim, dataset.visual_dim, dataset.num_classes
+
+
+def _retried(study: Study) -> list[str]:
+    """Has what failed in a study done again; returns that as a change of it, in a line."""
+    trials, runs = study.count("FAIL"), failed_runs(study.folder.repeats)
+    if not trials and not runs:
+        console.say("nothing to retry: no trial and no finalist of this study has failed")
+        return []
+    again = study.retry_failed()
+    said = [f"trial{'s' * (len(again) > 1)} {', '.join(map(str, again))}"] if again else []
+    said += [f"{runs} run{'s' * (runs > 1)} of finalists or retrainings"] if runs else []
+    return [f"trained again after failing: {' and '.join(said)}"]
 
 
 def _record(folder: StudyFolder, settings: Mapping[str, Any], changes: Sequence[str]) -> None:
@@ -453,5 +470,6 @@ def _result(study: Study, kept: Sequence[int], *, brief: bool) -> dict[str, Any]
         f"model        {folder.final}",
         *([f"checkpoints  {folder.checkpoints}: trials {', '.join(map(str, kept))}"] if kept else []),
         f"TensorBoard  avtune tensorboard {folder.root}",
+        *console.failed_lines(study),
     )
     return metrics

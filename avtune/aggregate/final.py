@@ -43,7 +43,16 @@ from avtune.trial import Trial
 
 
 class NoWinner(Exception):
-    """Every trial, or every finalist, failed; the message says why the first one did."""
+    """Every trial, or every finalist, or a retraining failed; the message says why the first one did.
+
+    Args:
+        message: for the user.
+        retry: `--retry-failed` does what failed again; a retraining is done again anyway.
+    """
+
+    def __init__(self, message: str, *, retry: bool = False) -> None:
+        super().__init__(message)
+        self.retry = retry
 
 
 @dataclass(frozen=True)
@@ -53,14 +62,20 @@ class Workshop:
     Attributes:
         run: places the runs.
         progress: called with a stage's name, the runs done and the runs in all.
+        again: runs of finalists that failed before are done again.
     """
 
     run: Run
     progress: Callable[[str, int, int], None]
+    again: bool = False
 
 
 def finish(
-    study: Study, dataset: Dataset, folds: Sequence[Prepared], shop: Workshop, protocol: str = VALIDATION
+    study: Study,
+    dataset: Dataset,
+    folds: Sequence[Prepared],
+    shop: Workshop,
+    protocol: str = VALIDATION,
 ) -> dict[str, Any]:
     """Selects, retrains and scores; writes `best.yaml` and `final/`.
 
@@ -77,17 +92,17 @@ def finish(
     ranking = study.ranking()
     if not ranking:
         first = next((record.reason for record in study.records if record.reason), "no trial ran")
-        raise NoWinner(f"every trial failed; the first: {first}")
+        raise NoWinner(f"every trial failed; the first: {first}", retry=True)
     chosen = candidates(ranking, space)
     names = [f"finalist_{_called(one)}_seed_{index}" for one in chosen for index in range(space.final.seeds)]
     trials = _kept(folder, names, repeat_trials(chosen, space, study.precision))
-    results = _run(folder, "finalists", trials, folds, shop)
+    results = _run(folder, "finalists", trials, folds, shop, again=shop.again)
     if any(not result.curve and result.failure is None for result in results):
         raise UserError(f"{folder.repeats} is damaged: a finalist has no curve; restore it from a copy")
     rows = repeated(chosen, results)
     best = winner(rows)
     if best is None:
-        raise NoWinner(f"every finalist failed; the first: {rows[0].failure}")
+        raise NoWinner(f"every finalist failed; the first: {rows[0].failure}", retry=True)
     _write_best(folder, study, best, rows)
     return _retrain(folder, space, dataset, best, rows, shop, count_in=folder, protocol=protocol)
 

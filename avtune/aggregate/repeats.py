@@ -31,6 +31,17 @@ class Result:
     failure: str | None = None
 
 
+def failed_runs(path: Path) -> int:
+    """How many of the runs on record failed when they were done last.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    lines, _ = read_lines(path, repair=False)
+    last = {fitting(line, _LINE, path)["run"]: "failure" in line for line in lines}
+    return sum(last.values())
+
+
 class Repeats:
     """A `runners.Source` that gives out every run once and lets each train to its end.
 

@@ -8,7 +8,7 @@ that a decision costs the logarithm of the number of trials."""
 
 from __future__ import annotations
 
-from bisect import bisect_right, insort
+from bisect import bisect_left, bisect_right, insort
 
 
 def rung_epochs(epochs: int, grace: int, factor: int) -> tuple[int, ...]:
@@ -49,6 +49,10 @@ class Asha:
         insort(seen, value)
         better = len(seen) - bisect_right(seen, value)
         return better < _places(len(seen), self._factor)
+
+    def forget(self, rung: int, value: float) -> None:
+        """Takes back a value of a trial that failed and is trained again. Decisions that were made with it stand."""
+        del self._seen[rung][bisect_left(self._seen[rung], value)]
 
     def seen(self, rung: int) -> int:
         """How many trials have reached the rung."""

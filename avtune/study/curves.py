@@ -17,7 +17,9 @@ def read_curves(path: Path, *, repair: bool) -> tuple[Iterator[dict[str, Any]], 
     """The lines, in the order in which they were written, and whether the last one was torn by a kill and is left out.
 
     The epochs of a trial come one after the other from 1, then its end and nothing more; a stopped trial's end may
-    name an earlier epoch, the last one that counts.
+    name an earlier epoch, the last one that counts. A line `{"again": [3, 5]}` has trials that
+    failed begin anew: what is known of them is forgotten, and they come again from epoch 1. It is given here as a line
+    `{"trial": 3, "again": True}` for each.
 
     Args:
         repair: as in `read_lines`.
@@ -31,19 +33,26 @@ def read_curves(path: Path, *, repair: bool) -> tuple[Iterator[dict[str, Any]], 
 
 def _checked(path: Path, lines: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     last: dict[int, int] = {}
-    ended: set[int] = set()
-    for number, line in enumerate(lines, 1):
-        wrong = _wrong(line, last, ended)
-        if wrong is not None:
-            raise UserError(f"{path}, line {number} is damaged ({wrong}); restore the file from a copy")
-        yield line
+    ended: dict[int, str] = {}
+    for number, found in enumerate(lines, 1):
+        several = found.get("again") if "trial" not in found else None
+        again = [{"trial": trial, "again": True} for trial in several] if isinstance(several, list) else []
+        for line in again or [found]:
+            wrong = _wrong(line, last, ended)
+            if wrong is not None:
+                raise UserError(f"{path}, line {number} is damaged ({wrong}); restore the file from a copy")
+            yield line
 
 
-def _wrong(line: dict[str, Any], last: dict[int, int], ended: set[int]) -> str | None:
+def _wrong(line: dict[str, Any], last: dict[int, int], ended: dict[int, str]) -> str | None:
     """What is wrong with a line, given the last epochs and the ends of the lines before it."""
     trial: Any = line.get("trial")
     if not is_whole(trial) or trial < 0:
         return "it names no trial"
+    if line.get("again") is True and ended.get(trial) == "FAIL":
+        del ended[trial]
+        last[trial] = 0
+        return None
     if trial in ended:
         return f"trial {trial} has ended before"
     known = last.get(trial, 0)
@@ -60,5 +69,5 @@ def _wrong(line: dict[str, Any], last: dict[int, int], ended: set[int]) -> str |
     allowed = range(1, known + 1) if state == "PRUNED" else (known,)
     if not is_whole(epochs) or epochs not in allowed or (state == "COMPLETE" and not known):
         return f"trial {trial} ends after another epoch than its last"
-    ended.add(trial)
+    ended[trial] = state
     return None

@@ -109,9 +109,9 @@ class Proposals:
             self._file = _Journal(journal)
         self._window = Window()
         self._study = optuna.create_study(storage=self._window, study_name=_NAME, direction="maximize")
-        window_study = self._window.get_study_id_from_name(_NAME)
+        self._window_id = self._window.get_study_id_from_name(_NAME)
         self._ids: dict[int, tuple[int, int]] = {}  # of each trial, in the journal and in the window
-        self._told: set[int] = set()
+        self._told: dict[int, TrialState] = {}
         self._params: dict[int, dict[str, Value]] = {}
         with _readable(journal):
             self._journal = JournalStorage(self._file)
@@ -122,9 +122,9 @@ class Proposals:
                 if number is None:  # of a journal written in smaller steps: a proposal that never became a trial
                     continue
                 self._check(number, trial)
-                self._keep(number, trial.params, trial._trial_id, self._window.create_new_trial(window_study, trial))
+                self._keep(number, trial.params, trial._trial_id, self._window.create_new_trial(self._window_id, trial))
                 if trial.state.is_finished():
-                    self._told.add(number)
+                    self._told[number] = trial.state
             if sorted(self._params) != list(range(len(self._params))):
                 raise ValueError("the numbers of its trials have gaps")
         self._seen = {_key(params) for params in self._params.values()}
@@ -176,30 +176,56 @@ class Proposals:
         return self._config(params)
 
     def tell(self, number: int, state: str, value: float | None, rungs: Mapping[int, float]) -> None:
-        """Tells the sampler how a trial ended; again changes nothing.
+        """Tells the sampler how a trial ended; again changes nothing. What Optuna has as ended is so for good: where a
+        failed trial was trained again and did not fail, a further one with its number takes its place.
 
         Args:
             state: COMPLETE, PRUNED or FAIL.
             value: its best validation MAP.
             rungs: best validation MAP up to each rung that it reached.
         """
-        if number in self._told:
+        told = self._told.get(number)
+        if told is not None and (told != TrialState.FAIL or state == "FAIL"):
             return
         if state == "PRUNED" and rungs:
             value = rungs[max(rungs)]  # as Optuna has it
         values = None if value is None or state == "FAIL" else [value]
+        if told is not None:
+            self._replace(number, _STATES[state], values, rungs)
+            return
         for storage, trial_id in zip((self._journal, self._window), self._ids[number], strict=True):
             for epoch, seen in rungs.items():
                 storage.set_trial_intermediate_value(trial_id, epoch, seen)
             storage.set_trial_state_values(trial_id, _STATES[state], values)
-        self._told.add(number)
+        self._told[number] = _STATES[state]
+
+    def _replace(
+        self, number: int, state: TrialState, values: Sequence[float] | None, rungs: Mapping[int, float]
+    ) -> None:
+        """A trial in the place of the failed one, written at once with its end."""
+        params = self._params[number]
+        ended = optuna.trial.create_trial(
+            state=state,
+            values=values,
+            params=params,
+            distributions=self._distributions,
+            user_attrs={_NUMBER: number},
+            intermediate_values=dict(rungs),
+        )
+        journal_id = self._journal.create_new_trial(self._journal_id, ended)
+        self._keep(number, params, journal_id, self._window.create_new_trial(self._window_id, ended))
+        self._told[number] = state
 
     def _check(self, number: Any, trial: FrozenTrial) -> None:
         """Raises:
         ValueError: what the journal says of a trial is not what we wrote.
         """
-        if not is_whole(number) or number in self._params:
+        if not is_whole(number) or (number in self._params and self._told.get(number) != TrialState.FAIL):
             raise ValueError("a trial's number is missing or there twice")
+        if number in self._params and self._params[number] != {
+            name: trial.params[name] for name in self._distributions
+        }:
+            raise ValueError(f"trial {number} is there with two configurations")
         if trial.distributions != self._distributions or not all(
             axis.contains(trial.params[axis.name]) for axis in self._space.axes
         ):

@@ -28,7 +28,9 @@ def read_status(folder: StudyFolder) -> dict[str, Any]:
         trial = line["trial"]
         states.setdefault(trial, "RUNNING")
         curve = values.setdefault(trial, Curve())
-        if "epoch" in line:
+        if "again" in line:
+            states[trial], values[trial] = "RUNNING", Curve()
+        elif "epoch" in line:
             curve.add(line["epoch"], line["val_map"])
             epochs += 1
             seconds += line.get("seconds", 0.0)

@@ -115,11 +115,13 @@ class Study:
         self._checkpoints = checkpoints
         self.records: list[Record] = []
         self.repaired = False
+        self._queue: deque[Record] = deque()  # to be given out again
         self._listeners = list(listeners)
         stopping = space.early_stopping
         self._asha = Asha(stopping.epochs, stopping.grace, stopping.factor)
         self._cursor = [0] * len(self._asha.rungs)  # deterministic: the next trial number to decide at each rung
         self._told = 0  # deterministic: how many trials the sampler has been told of
+        self._again: set[int] = set()  # trials trained again, of whose new end the sampler is not told yet
         self._running = 0  # trials without an end
         self._csv_due = 0.0
         self._load()
@@ -136,6 +138,8 @@ class Study:
             if number >= self.space.search.trials or self._proposals.used_up:
                 return None
             if self.deterministic:
+                if not self._tell_again():
+                    return None
                 while self._told < number - self.space.search.lag + 1:
                     past = self.records[self._told]
                     if past.state == "RUNNING":
@@ -195,6 +199,32 @@ class Study:
             record.reason = "it ended without a result"
         self._decide(record)
 
+    def retry_failed(self) -> list[int]:
+        """Forgets the ends of the failed trials, which are given out again, before all others: the same configurations,
+        numbers and seeds. Values that they left at rungs go too; decisions that were made with them stand.
+
+        Returns:
+            Their numbers.
+
+        Raises:
+            UserError: the study is deterministic and has trials that have not ended; which ones failed so far may
+                depend on which were quicker.
+        """
+        failed = [record for record in self.records if record.state == "FAIL"]
+        if self.deterministic and failed and not self.exhausted:
+            raise UserError(
+                "--retry-failed: the trials of a deterministic study must all have ended first\n"
+                "give the same command without it, and then with it"
+            )
+        if failed:  # one line: a kill leaves all of them failed, or none
+            append_line(self.folder.curves, {"again": [record.number for record in failed]}, sync=True)
+        for record in failed:
+            self.folder.note(f"trial {record.number} is trained again; it failed: {record.reason}")
+            self._forget(record)
+        self._running += len(failed)
+        self._queue = deque([*failed, *self._queue])
+        return [record.number for record in failed]
+
     def note(self, text: str) -> None:
         """A line for `log.txt`."""
         self.folder.note(text)
@@ -242,6 +272,27 @@ class Study:
             output=self.folder.output_of(self.space.method, f"trial_{number}"),
         )
 
+    def _forget(self, record: Record) -> None:
+        """A failed trial is one that has not begun."""
+        for rung in range(record._decided):
+            value = record.values.best_until(record.trial.save_at[rung])
+            assert value is not None
+            self._asha.forget(rung, value)
+        self._cursor = [min(cursor, record.number) for cursor in self._cursor]
+        self._again.add(record.number)
+        record.state, record.reason, record._left, record._decided = "RUNNING", "", False, 0
+        record._cut(0)
+
+    def _tell_again(self) -> bool:
+        """Deterministic: tells the sampler of the new ends of trials that it has been told of before; returns whether
+        there is none that it must wait for."""
+        for number in sorted(one for one in self._again if one < self._told):
+            if self.records[number].state == "RUNNING":
+                return False
+            self._tell_sampler(self.records[number])
+            self._again.remove(number)
+        return True
+
     def _take(self, record: Record, epoch: int, metrics: Mapping[str, float]) -> None:
         record.values.add(epoch, metrics["val_map"])
         record._seconds.append(metrics.get("seconds", 0.0))
@@ -278,7 +329,7 @@ class Study:
                 stopped = one._stopped_at is not None
                 if not stopped and one._decided == rung and self._reached(one, rung):
                     self._decide_rung(one, rung)
-                elif not stopped and not (one._left and not self._reached(one, rung)):
+                elif not stopped and one._decided <= rung and not (one._left and not self._reached(one, rung)):
                     break
                 self._cursor[rung] += 1
         if loading:
@@ -326,7 +377,10 @@ class Study:
                     f"restore {journal} from a copy"
                 )
             record = self.records[line["trial"]]
-            if "epoch" in line:
+            if "again" in line:
+                self._decide(record, loading=True)
+                self._forget(record)
+            elif "epoch" in line:
                 self._take(record, line["epoch"], line)
                 self._decide(record, loading=True)
             else:
