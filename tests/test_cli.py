@@ -221,7 +221,7 @@ def test_two_files_of_one_made_name_are_told_apart(tmp_path, capsys):
     refused = call(capsys, *words, code=2)
     assert "dataset content" in refused
     assert "(my toy)" in refused
-    assert "give another --name" in refused
+    assert "add --name my-toy-2" in refused
 
 
 def test_curves_and_bench_take_such_files_too(tmp_path, capsys):
