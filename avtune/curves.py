@@ -134,6 +134,7 @@ class _Source:
         self.metrics: list[dict[int, dict[str, float]]] = [{} for _ in trials]
         self.failures: list[str | None] = [None] * len(trials)
         self._waiting = list(trials)
+        self.independent = len(trials)
         self._over: set[int] = set()
         self._progress = progress
 

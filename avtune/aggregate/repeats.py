@@ -86,6 +86,7 @@ class Repeats:
                 curve = {int(epoch): value for epoch, value in line["curve"].items()}
                 self._results[number] = Result(curve, line["seconds"], line.get("failure"))
         self._queue = deque(trial for trial in self._trials if trial.number not in self._results)
+        self.independent = len(self._queue)
 
     def ask(self) -> Trial | None:
         return self._queue.popleft() if self._queue else None

@@ -14,7 +14,14 @@ from avtune.trial import Trial
 
 
 class Source(Protocol):
-    """Gives out trials and takes their results: a study, or a list of training runs. One thread calls it."""
+    """Gives out trials and takes their results: a study, or a list of training runs. One thread calls it.
+
+    Attributes:
+        independent: how many runs it has that do not learn from each other, so that as many may run at a time as train
+            fast together; 0 for a search, whose suggestions learn from trials that ended.
+    """
+
+    independent: int
 
     def ask(self) -> Trial | None:
         """The next trial, or None: nothing to give now (`exhausted`: nor ever again)."""
@@ -60,6 +67,7 @@ class Slots:
         gpus: GPUs in all; 0 trains on CPU cores.
         threads: CPU threads of a slot.
         lanes: trials at a time in each slot; 1 for runners without engines.
+        most_lanes: of runs that are independent, see `Source`; at least `lanes`.
         max_failures: how often a trial may take its process down, or hang, before it fails.
         timeout: seconds in which a trial must report an epoch, else it is held to hang; None for no limit.
         cluster: whose slots these are; None for this machine.
@@ -69,9 +77,16 @@ class Slots:
     gpus: int
     threads: int
     lanes: int = 1
+    most_lanes: int = 1
     max_failures: int = 3
     timeout: float | None = None
     cluster: Cluster | None = None
+
+    def lanes_for(self, independent: int) -> int:
+        """Lanes of an engine for so many independent runs; 0 for a search. On a CPU each engine takes them in two goes,
+        so that one with shorter runs can help the other."""
+        goes = 1 if self.gpus else 2
+        return max(self.lanes, min(self.most_lanes, -(-independent // (goes * self.count))))
 
     @property
     def gpu_share(self) -> float:

@@ -22,15 +22,16 @@ class Mailbox:
         self._changed = asyncio.Condition()
         self._session: int | None = None
         self._data: list[Any] = []
+        self._lanes = 1
         self._closed = False
         self._messages: list[tuple[int, str]] = []
         self._answers: dict[int, Any] = {}
         self._tickets = 0
 
-    async def open(self, session: int, data: list[Any]) -> None:
-        """Begins a session; `data` holds a reference to its folds."""
+    async def open(self, session: int, data: list[Any], lanes: int) -> None:
+        """Begins a session; `data` holds a reference to its folds, `lanes` is how many an engine has."""
         async with self._changed:
-            self._session, self._data = session, data
+            self._session, self._data, self._lanes = session, data, lanes
             self._changed.notify_all()
 
     async def end(self) -> None:
@@ -46,11 +47,11 @@ class Mailbox:
         for ticket in list(self._answers):
             await self.reply(ticket, self._over)
 
-    async def session(self, after: int) -> tuple[int, list[Any]] | None:
-        """Waits for a session later than `after`; None when there will be none."""
+    async def session(self, after: int) -> tuple[int, list[Any], int] | None:
+        """Waits for a session later than `after`: its number, data and lanes; None when there will be none."""
         async with self._changed:
             await self._changed.wait_for(lambda: self._closed or (self._session or 0) > after)
-            return None if self._closed else (self._session or 0, self._data)
+            return None if self._closed else (self._session or 0, self._data, self._lanes)
 
     async def exchange(self, text: str) -> str:
         """Leaves a message and waits for the answer."""

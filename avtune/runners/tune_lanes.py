@@ -79,7 +79,8 @@ class _Fleet:
         slots = self._slots
         desk = Desk(source, spare=spare_trials(slots), max_failures=slots.max_failures)
         self._session += 1
-        ray.get(self._mailbox.open.remote(self._session, [ray.put(list(data))]))
+        lanes = slots.lanes_for(source.independent)
+        ray.get(self._mailbox.open.remote(self._session, [ray.put(list(data))], lanes))
         idle = False
         while not source.exhausted:
             taken = ray.get(self._mailbox.take.remote(_LONGEST_TAKE if idle else 0.0))
@@ -171,7 +172,6 @@ class _Fleet:
         slots = self._slots
         settings = {
             "threads": slots.threads,
-            "lanes": slots.lanes,
             "timeout": slots.timeout,
             "scratch": str(storage),
             "own": own.registered(),
@@ -222,7 +222,7 @@ def _engine(config: dict[str, Any], mailbox: Any, settings: dict[str, Any]) -> N
     watch = Watch(settings["timeout"], _stack_file(Path(settings["scratch"]), config["engine"]))
     session = 0
     while (found := ray.get(mailbox.session.remote(session))) is not None:
-        session, (data,) = found
+        session, (data,), lanes = found
         hello = True
 
         def exchange(message: Message, broken: str = "") -> Orders:
@@ -237,7 +237,7 @@ def _engine(config: dict[str, Any], mailbox: Any, settings: dict[str, Any]) -> N
 
         worker = Worker(
             ray.get(data),
-            capacity=settings["lanes"],
+            capacity=lanes,
             device=device,
             save=save_weights,
             lane_files=LaneFiles(),

@@ -126,6 +126,9 @@ class Study:
         self._csv_due = 0.0
         self._load()
 
+    independent = 0
+    """See `runners.Source`."""
+
     # -- the contract of runners -----------------------------------------------------------------------------------
 
     def ask(self) -> Trial | None:

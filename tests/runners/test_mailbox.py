@@ -37,16 +37,16 @@ def test_a_session_is_given_to_those_who_have_not_had_it():
         box = Mailbox("over")
         early = asyncio.create_task(box.session(0))
         await asyncio.sleep(0)
-        await box.open(1, ["data"])
+        await box.open(1, ["data"], 4)
         found = [await asyncio.wait_for(early, 5.0), await box.session(0)]
         again = asyncio.create_task(box.session(1))
         await box.end()
         await asyncio.sleep(0)
         assert not again.done()
-        await box.open(2, ["other"])
+        await box.open(2, ["other"], 4)
         return [*found, await asyncio.wait_for(again, 5.0)]
 
-    assert asyncio.run(story()) == [(1, ["data"]), (1, ["data"]), (2, ["other"])]
+    assert asyncio.run(story()) == [(1, ["data"], 4), (1, ["data"], 4), (2, ["other"], 4)]
 
 
 def test_taking_waits_no_longer_than_its_patience():

@@ -38,6 +38,7 @@ class Recorder:
         self.stop_after = stop_after or {}
         self.reports = {trial.number: [] for trial in trials}
         self.ends = {}
+        self.independent = len(self.waiting)
 
     def ask(self):
         return self.waiting.pop(0) if self.waiting else None
