@@ -61,6 +61,11 @@ def parser() -> Parser:
     )
     _own(search, "method to search, by name or your own as module:Class (default: what the space says)", train=True)
     search.add_argument("--trials", type=int, metavar="N", help="configurations to try; same as --set search.trials=N")
+    search.add_argument(
+        "--epochs",
+        metavar="N|auto",
+        help="most epochs of a trial, or auto: until its curve is flat; same as --set early_stopping.epochs=N",
+    )
     search.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a value of the space")
     _devices(search)
     search.add_argument(
@@ -85,7 +90,7 @@ def parser() -> Parser:
     _dataset(bench)
     bench.add_argument("--methods", metavar="A,B", help="which methods (default: all; see: avtune methods)")
     bench.add_argument("--trials", type=int, metavar="N", help="configurations to try of each method (16)")
-    bench.add_argument("--epochs", type=int, metavar="N", help="most epochs of a trial (27)")
+    bench.add_argument("--epochs", metavar="N|auto", help="most epochs of a trial (auto: until its curve is flat)")
     bench.add_argument("--seeds", type=int, metavar="N", help="seeds of finalists and retrained winners (5)")
     bench.add_argument(
         "--space",

@@ -11,7 +11,6 @@ import errno
 import json
 import os
 import re
-import shlex
 import signal
 import sys
 import traceback
@@ -136,6 +135,8 @@ def _search(given: argparse.Namespace, log: list[Path]) -> int:
     overrides = list(given.set)
     if given.trials is not None:
         overrides.append(f"search.trials={given.trials}")
+    if given.epochs is not None:
+        overrides.append(f"early_stopping.epochs={given.epochs}")
     known = REGISTRY.get(given.dataset)
     method = given.train or given.method
     dataset = load(given.dataset, classes=given.classes)
@@ -178,16 +179,19 @@ def _search(given: argparse.Namespace, log: list[Path]) -> int:
 
 def _bench(given: argparse.Namespace, log: list[Path]) -> int:
     from avtune.bench.folder import BenchFolder
-    from avtune.bench.rules import Rules, command_of, spaces_of
+    from avtune.bench.rules import Rules, command_of, epochs_of, spaces_of
     from avtune.bench.run import BenchRequest, bench
     from avtune.data import load
     from avtune.data.registry import REGISTRY
 
-    chosen = {name: getattr(given, name) for name in ("trials", "epochs", "seeds")}
-    rules = Rules(**{name: value for name, value in chosen.items() if value is not None})
-    spaces = spaces_of(given.methods, given.space, rules)
     dataset = load(given.dataset, classes=given.classes)
     folder = BenchFolder(given.results / _study_name(given.name, "bench-", dataset.name))
+    epochs = None if given.epochs is None else epochs_of(given.epochs)
+    if epochs is None and folder.exists:  # those of a bench that began when another number was usual
+        epochs = folder.settings().get("epochs")
+    chosen = {"trials": given.trials, "epochs": epochs, "seeds": given.seeds}
+    rules = Rules(**{name: value for name, value in chosen.items() if value is not None})
+    spaces = spaces_of(given.methods, given.space, rules)
     request = BenchRequest(
         dataset=dataset,
         spec=given.dataset if given.dataset in REGISTRY else str(Path(given.dataset).resolve()),
@@ -207,7 +211,7 @@ def _bench(given: argparse.Namespace, log: list[Path]) -> int:
 
 def _status(given: argparse.Namespace, log: list[Path]) -> int:
     from avtune.aggregate.facts import read_best, read_metrics
-    from avtune.study.status import read_status
+    from avtune.study.status import command_to_continue, read_status
 
     if given.study is None:
         return list_studies(given)
@@ -231,11 +235,7 @@ def _status(given: argparse.Namespace, log: list[Path]) -> int:
     elif owner := folder.owner():
         console.say(f"running now: {owner}")
     else:
-        spec, where = folder.settings()["dataset"].get("spec", "DATASET"), shlex.quote(str(folder.root.parent))
-        command = f"avtune search {shlex.quote(str(spec))} --name {folder.root.name} --results {where}"
-        if code := folder.settings().get("code"):
-            command += f" {shlex.quote(code['option'])} {shlex.quote(status['method'])}"
-        console.say(f"not finished; to continue: {command}")
+        console.say(f"not finished; to continue: {command_to_continue(folder)}")
     return 0
 
 
@@ -307,7 +307,7 @@ def _retrain(given: argparse.Namespace, log: list[Path]) -> int:
     from avtune.data import examine, load
     from avtune.machine import slots
     from avtune.retrain import choose, retrain_trial
-    from avtune.search import data_bytes, open_space, runner_named
+    from avtune.search import data_bytes, horizon_of, open_space, runner_named
     from avtune.study.study import Study
 
     folder = _existing(given)
@@ -322,11 +322,13 @@ def _retrain(given: argparse.Namespace, log: list[Path]) -> int:
             "its content differs; give the right one with --dataset"
         )
     with folder.locked():
+        space = open_space(folder, method=given.train or given.method)
         study = Study(
             folder,
-            open_space(folder, method=given.train or given.method),
+            space,
             deterministic=bool(settings["deterministic"]),
             precision=str(settings["precision"]),
+            horizon=horizon_of(space, settings.get("rows", 0)),
         )
         places = slots(wish, name, given.seeds or study.space.final.seeds)
         record = choose(study, given.trial)

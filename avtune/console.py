@@ -14,9 +14,10 @@ from rich.live import Live
 from rich.table import Table
 
 from avtune.protocol import PUBLISHED, SELECTED_ON_TEST, VALIDATION
-from avtune.report.text import duration, score_rows, score_text, short, table, ties_text, visible
+from avtune.report.text import duration, score_rows, score_text, short, still_rises, table, ties_text, visible
 from avtune.space import Space
 from avtune.study.asha import expected_epochs, rung_table
+from avtune.study.horizon import FEW_STEPS, Horizon
 from avtune.study.study import Record, Study
 
 RETRY = "once the cause is mended, the same command with --retry-failed trains what failed again"
@@ -35,7 +36,7 @@ def error(message: str) -> None:
 
 
 def plan_lines(
-    space: Space, dataset: str, where: str, study: Path, *, done: int, protocol: str = VALIDATION
+    horizon: Horizon, dataset: str, where: str, study: Path, *, done: int, protocol: str = VALIDATION
 ) -> list[str]:
     """What is about to happen, with the rung table.
 
@@ -43,9 +44,7 @@ def plan_lines(
         done: trials known from before.
         protocol: of the retraining.
     """
-    stopping, trials = space.early_stopping, space.search.trials
-    rows = rung_table(trials, stopping.epochs, stopping.grace, stopping.factor)
-    expected, whole = expected_epochs(rows), trials * stopping.epochs
+    space, trials = horizon.space, horizon.space.search.trials
     axes = ", ".join(axis.name for axis in space.axes) or "nothing"
     return [
         f"study      {study}" + (f" (continues, {done} of {trials} trials known)" if done else ""),
@@ -57,14 +56,55 @@ def plan_lines(
             [f"protocol   published: the epoch of every retrained model is {SELECTED_ON_TEST}"]
             * (protocol == PUBLISHED)
         ),
+        *_few_steps(horizon),
         "",
+        *(_open_plan(horizon) if horizon.open else _fixed_plan(horizon)),
+        "",
+    ]
+
+
+def _few_steps(horizon: Horizon) -> list[str]:
+    config = horizon.space.defaults()
+    if not horizon.rows or "batch_size" not in config:
+        return []
+    steps = horizon.steps(config)
+    if steps >= FEW_STEPS:
+        return []
+    return [
+        f"note       {horizon.rows} training rows in batches of {config['batch_size']} are {steps} "
+        f"step{'s' * (steps > 1)} an epoch; smaller batches learn more in an epoch"
+    ]
+
+
+def _rungs(horizon: Horizon) -> list[tuple[int, float]]:
+    space, config = horizon.space, horizon.space.defaults()
+    return rung_table(space.search.trials, horizon.epochs(config), horizon.rungs(config), space.early_stopping.factor)
+
+
+def _fixed_plan(horizon: Horizon) -> list[str]:
+    rows = _rungs(horizon)
+    expected, whole = expected_epochs(rows), horizon.space.search.trials * rows[-1][0]
+    return [
         *table(
             ["rung (epoch)", "trials expected"],
             [[f"{epoch}", f"{count:.0f}"] for epoch, count in rows[:-1]]
             + [[f"{rows[-1][0]} (end)", f"{rows[-1][1]:.0f}"]],
         ),
         f"about {expected:.0f} of {whole} epochs, if good and bad trials come in random order",
-        "",
+    ]
+
+
+def _open_plan(horizon: Horizon) -> list[str]:
+    config = horizon.space.defaults()
+    rows, steps, patience = _rungs(horizon), horizon.steps(config), horizon.patience(config)
+    if not patience:
+        return ["every trial is solved at once"]
+    cells = [[str(epoch), str(epoch * steps), f"{count:.0f}"] for epoch, count in rows]
+    cells[-1][0] += " (end)"
+    return [
+        *table(["rung (epoch)", "steps", "trials at most"], cells),
+        f"a trial ends when nothing better has come for {patience} epochs, and for half as long as it took to get "
+        "there",
     ]
 
 
@@ -116,6 +156,7 @@ def result_lines(metrics: Mapping[str, Any], best: Mapping[str, Any] | None) -> 
     if "tied_queries" in metrics:
         lines.append(ties_text(metrics["tied_queries"]))
     lines += problem_lines(metrics.get("problems", []))
+    lines += [f"note: {sentence}" for sentence in still_rises(metrics)]
     if metrics["times_test_was_scored"] > 1:
         times = metrics["times_test_was_scored"]
         lines.append(

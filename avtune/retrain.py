@@ -55,16 +55,16 @@ def retrain_trial(
     for option, given in (("--epochs", epochs), ("--seeds", seeds)):
         if given is not None and given < 1:
             raise UserError(f"{option} is {given}; allowed: a whole number from 1")
-    space = study.space
+    horizon = study.horizon
     if seeds is not None:
-        space = replace(space, final=replace(space.final, seeds=seeds))
+        horizon = replace(horizon, space=replace(study.space, final=replace(study.space.final, seeds=seeds)))
     best = _epochs(study.folder, record)
     out.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
     try:
         folder = StudyFolder(scratch)
         metrics = retrain(
-            folder, space, dataset, record.number, record.trial.config, epochs or best, shop, study.folder
+            folder, horizon, dataset, record.number, record.trial.config, epochs or best, shop, study.folder
         )
         folder.final.rename(out)
     finally:

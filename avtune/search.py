@@ -7,7 +7,7 @@ import itertools
 import re
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from avtune.data.prepare import for_search
 from avtune.errors import UserError, choices, did_you_mean
 from avtune.lanes.room import is_wide
 from avtune.machine import Wish, environment, fast_precision, slots
+from avtune.methods import get
 from avtune.protocol import VALIDATION, checked
 from avtune.report.board import BoardListener
 from avtune.report.page import page
@@ -33,6 +34,7 @@ from avtune.runners._base import Run, Runner, Slots
 from avtune.space import Space, parse
 from avtune.study.files import to_yaml, using, write_text
 from avtune.study.folder import StudyFolder
+from avtune.study.horizon import Horizon
 from avtune.study.study import Study
 
 RUNNERS: dict[str, Runner] = {"lanes": tune_lanes.opened, "processes": tune_processes.opened, "inline": inline.opened}
@@ -89,8 +91,11 @@ def search(request: Request) -> dict[str, Any]:
         StorageError: a file cannot be written; the study stays as it was.
         NoWinner: every trial failed.
     """
-    folder, space = request.folder, request.space
+    folder = request.folder
     before = folder.settings() if folder.exists else {}
+    if before:
+        request = replace(request, space=_with_schedule(request.space, open_space(folder)))
+    space = request.space
     function = own.function(space.method) is not None
     name, runner = runner_named(request.runner or before.get("runner"), function=function)
     protocol = checked(request.protocol or before.get("protocol") or VALIDATION)
@@ -127,6 +132,9 @@ def search(request: Request) -> dict[str, Any]:
             seed=space.search.seed,
             settings=not request.brief,
         )
+        rows = min(len(fold.train) for fold in folds)
+        horizon = horizon_of(space, rows)
+        settings["rows"] = rows
         if not folder.exists:
             folder.create(settings, environment())
             held.enter_context(folder.locked())
@@ -142,6 +150,7 @@ def search(request: Request) -> dict[str, Any]:
             precision=precision,
             checkpoints=keep > 0,
             listeners=[progress, BoardListener(board, folder.tensorboard), checkpoints],
+            horizon=horizon,
         )
         changes += _retried(study) if request.retry_failed else []
         checkpoints.known(study)
@@ -164,7 +173,7 @@ def search(request: Request) -> dict[str, Any]:
                     console.say(f"note: {note}")
                 console.say(
                     *console.plan_lines(
-                        space,
+                        horizon,
                         dataset_line(request.dataset),
                         f"runner {name}: {places.text}, {precision}",
                         folder.root,
@@ -196,6 +205,17 @@ def search(request: Request) -> dict[str, Any]:
             raise
         _put_away(study, board)
         return _result(study, kept, brief=request.brief)
+
+
+def horizon_of(space: Space, rows: int) -> Horizon:
+    """How long the trials of a space train.
+
+    Args:
+        rows: training rows of a run; 0 where no study recorded them, whose horizon is a number of epochs.
+    """
+    if own.function(space.method) is not None:
+        return Horizon(space, rows)
+    return Horizon(space, rows, get(space.method).lays_out)
 
 
 def _is_wide(request: Request) -> bool:
@@ -361,7 +381,8 @@ def check_method_of(folder: StudyFolder, method: str | None) -> None:
 def changes_of(folder: StudyFolder, settings: Mapping[str, Any], space: Space) -> list[str]:
     """What differs between a study and a request to continue it, one line each; only what may change.
 
-    More trials, other finals, another runner and other devices may; the data, the space and the seed may not.
+    More trials, more epochs, other finals, another runner and other devices may; the data, the space and the seed may
+    not.
 
     Raises:
         UserError: something differs that may not.
@@ -370,12 +391,13 @@ def changes_of(folder: StudyFolder, settings: Mapping[str, Any], space: Space) -
     before = open_space(folder)
     if before.method != space.method:
         raise _of_another_method(folder, before.method, space.method)
+    grown = {key for key, grows in _growth(before, space).items() if grows}
     allowed: list[str] = []
     refused: list[str] = []
-    for line in before.difference(space):
+    stopping = replace(before.early_stopping, schedule=space.early_stopping.schedule)
+    for line in replace(before, early_stopping=stopping).difference(space):
         key = line.partition(":")[0]
-        grows = key == "search.trials" and space.search.trials > before.search.trials
-        (allowed if grows or key.startswith("final.") else refused).append(line)
+        (allowed if key in grown or key.startswith("final.") else refused).append(line)
     digests = old["dataset"]["digest"], settings["dataset"]["digest"]
     if digests[0] != digests[1]:
         refused.append(f"dataset content: {digests[0][:12]} -> {digests[1][:12]} ({old['dataset']['name']})")
@@ -392,6 +414,27 @@ def changes_of(folder: StudyFolder, settings: Mapping[str, Any], space: Space) -
             f"add --name {another_name(folder.root)} for a new study, or give the old settings to continue this one"
         )
     return allowed
+
+
+def _growth(before: Space, after: Space) -> dict[str, bool]:
+    """The settings that a study may have more of, and whether it is asked for more."""
+    old, new = before.early_stopping, after.early_stopping
+    longer = isinstance(old.epochs, int) and isinstance(new.epochs, int) and new.epochs > old.epochs
+    return {
+        "search.trials": after.search.trials > before.search.trials,
+        "early_stopping.epochs": longer,
+        "early_stopping.steps": old.open and new.open and new.steps > old.steps,
+    }
+
+
+def _with_schedule(space: Space, before: Space) -> Space:
+    """The space of a study that is continued. Given more epochs, its trials keep the schedules that they had, so that
+    what is known of them stays true."""
+    old, new = before.early_stopping, space.early_stopping
+    if not isinstance(old.epochs, int) or not isinstance(new.epochs, int) or new.schedule is not None:
+        return space
+    schedule = old.schedule or (old.epochs if new.epochs != old.epochs else None)
+    return replace(space, early_stopping=replace(new, schedule=schedule))
 
 
 def write_report(study: Study) -> None:

@@ -7,7 +7,7 @@ The format:
       margin: {type: float, low: 0.05, high: 1.0}        # searched
       embedding_dim: 64                                  # a bare value is fixed; what is not named keeps its default
     search: {sampler: tpe, trials: 200, seed: 0}
-    early_stopping: {epochs: 81, grace: 3, factor: 3}
+    early_stopping: {epochs: auto, grace: 3, factor: 3}  # or a number of epochs
     validation: {fraction: 0.2}                          # or {folds: 5}
     final: {finalists: 3, seeds: 5}
 
@@ -32,6 +32,8 @@ from avtune.space_axis import Axis, parse_axis
 from avtune.space_checks import legal, only_keys, table
 from avtune.space_free import free_hypers
 from avtune.space_settings import (
+    AUTO,
+    FUNCTION_EPOCHS,
     SECTIONS,
     SETTINGS,
     EarlyStopping,
@@ -105,8 +107,8 @@ class Space:
                 lines.append(
                     f"the method's default {axis.name} {_inline(axis.default)} lies outside the searched values"
                 )
-        if self.early_stopping.grace >= self.early_stopping.epochs:
-            stop = self.early_stopping
+        stop = self.early_stopping
+        if isinstance(stop.epochs, int) and stop.grace >= stop.epochs:
             lines.append(
                 f"no trial is stopped early: early_stopping.grace {stop.grace} is not below epochs {stop.epochs}"
             )
@@ -189,7 +191,10 @@ def parse(
             f"--method {shorten(named.value)} (--train for a training function)"
         )
     name = str(legal(named, Hyper("method", "choice", methods[0], values=tuple(methods)), "method"))
-    axes, fixed = _hypers(name, hypers_of(name), top.get("space"))
+    hypers = hypers_of(name)
+    axes, fixed = _hypers(name, hypers, top.get("space"))
+    if hypers is None:
+        _close_horizon(top, file)
     return Space(
         name,
         axes,
@@ -199,6 +204,23 @@ def parse(
         parse_settings(Validation, "validation", top.get("validation")),
         parse_settings(Final, "final", top.get("final")),
     )
+
+
+def _close_horizon(top: dict[str, Entry], file: str) -> None:
+    """Gives a training function, which takes the steps that it likes, a number of epochs where the file has none.
+
+    Raises:
+        UserError: the file says `auto`.
+    """
+    entry = top.setdefault("early_stopping", Entry({}, file, file))
+    given = table(entry, "early_stopping", f"early_stopping: {{epochs: {FUNCTION_EPOCHS}}}")
+    epochs = given.setdefault("epochs", Entry(FUNCTION_EPOCHS, file, file))
+    top["early_stopping"] = Entry(given, entry.where, entry.key_where)
+    if epochs.value == AUTO:
+        raise UserError(
+            f"{epochs.where}: early_stopping.epochs is {AUTO}, which counts a method's optimiser steps; a training "
+            f"function takes a number, for example epochs: {FUNCTION_EPOCHS}"
+        )
 
 
 def _hypers(

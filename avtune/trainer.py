@@ -62,6 +62,7 @@ def train(trial: Trial, data: Prepared | Sequence[Prepared], report: Report, *, 
         runs.append((lanes, lane_trial))
     lanes, lane_trial = runs[0]
     epoch, best = 0, -math.inf
+    values: list[float] = []
     kept: Trained | None = None
     for epoch in range(1, trial.epochs + 1):
         results = [one.train_epoch()[0] for one, _ in runs]
@@ -71,7 +72,8 @@ def train(trial: Trial, data: Prepared | Sequence[Prepared], report: Report, *, 
         metrics = mean_metrics(results)
         if trial.keep_best and metrics["val_map"] > best:
             best, kept = metrics["val_map"], Trained(lanes.method, *lanes.weights(lane_trial), epoch)
-        if not report(epoch, metrics):
+        values.append(metrics.get("val_map", 0.0))
+        if not report(epoch, metrics) or trial.ends(values):
             break
     return kept or Trained(lanes.method, *lanes.weights(lane_trial), epoch)
 

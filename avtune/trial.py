@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from avtune.hyper import Value
+from avtune.patience import is_flat
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,11 @@ class Trial:
             up to it are not on record.
         keep_best: the weights saved are those of the epoch with the highest `val_map`, not those of the last.
         horizon: epochs over which schedules are laid out, 0 for `epochs`. A retraining that ends earlier than the
-            search's trials goes through the same schedules as they did, as far as it gets.
+            search's trials goes through the same schedules as they did, as far as it gets. Beyond, schedules keep their
+            last value.
+        patience: the trial ends by itself when its `val_map` has not become better for so many epochs, see
+            `avtune.patience`; 0 for one that trains all its `epochs`.
+        least: epochs before it may end so.
         output: file for what code of the user's own prints while this trial trains; None where nothing is kept.
     """
 
@@ -42,7 +47,15 @@ class Trial:
     known: int = 0
     keep_best: bool = False
     horizon: int = 0
+    patience: int = 0
+    least: int = 0
     output: str | None = None
+
+    def ends(self, values: Sequence[float]) -> bool:
+        """Whether training is over after these values of `val_map`, one an epoch from the first."""
+        if len(values) >= self.epochs:
+            return True
+        return self.patience > 0 and len(values) >= self.least and is_flat(values, self.patience)
 
 
 class TrialFailed(Exception):

@@ -14,13 +14,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from avtune.aggregate.repeats import Repeats
+from avtune.aggregate.repeats import Repeats, run_key, runs_that_ended_well
 from avtune.aggregate.retraining import retraining
 from avtune.aggregate.scores import over_seeds, per_query
 from avtune.aggregate.select import (
     Candidate,
     Repeated,
     candidates,
+    longer,
     repeat_seed,
     repeat_trials,
     repeated,
@@ -31,15 +32,19 @@ from avtune.data.findings import examine
 from avtune.data.prepare import Prepared
 from avtune.errors import UserError
 from avtune.hyper import Value
+from avtune.patience import still_rises
 from avtune.protocol import PUBLISHED, SELECTED_ON_TEST, VALIDATION
 from avtune.report.card import model_card
 from avtune.runners._base import Run
-from avtune.space import Space
 from avtune.study.files import append_line, read_lines, to_yaml, using, write_bytes, write_text
 from avtune.study.folder import StudyFolder
+from avtune.study.horizon import Horizon
 from avtune.study.shape import fitting
+from avtune.study.status import longer_command
 from avtune.study.study import Study
 from avtune.trial import Trial
+
+_FINALISTS = "finalists"
 
 
 class NoWinner(Exception):
@@ -88,15 +93,23 @@ def finish(
     Raises:
         NoWinner: nothing can be retrained.
     """
-    folder, space = study.folder, study.space
+    folder, space, horizon = study.folder, study.space, study.horizon
     ranking = study.ranking()
     if not ranking:
         first = next((record.reason for record in study.records if record.reason), "no trial ran")
         raise NoWinner(f"every trial failed; the first: {first}", retry=True)
-    chosen = candidates(ranking, space)
+    known = runs_that_ended_well(folder.repeats)
+
+    def repeated_before(one: Candidate) -> bool:
+        return all(run_key(_FINALISTS, run) in known for run in repeat_trials([one], horizon, study.precision))
+
+    chosen = candidates(ranking, space, repeated_before)
     names = [f"finalist_{_called(one)}_seed_{index}" for one in chosen for index in range(space.final.seeds)]
-    trials = _kept(folder, names, repeat_trials(chosen, space, study.precision))
-    results = _run(folder, "finalists", trials, folds, shop, again=shop.again)
+    trials = _kept(folder, names, repeat_trials(chosen, horizon, study.precision))
+    results = _run(folder, _FINALISTS, trials, folds, shop, again=shop.again)
+    further = longer(trials, results, space.final.seeds)
+    if further != trials:
+        results = _run(folder, _FINALISTS, further, folds, shop)
     if any(not result.curve and result.failure is None for result in results):
         raise UserError(f"{folder.repeats} is damaged: a finalist has no curve; restore it from a copy")
     rows = repeated(chosen, results)
@@ -104,12 +117,12 @@ def finish(
     if best is None:
         raise NoWinner(f"every finalist failed; the first: {rows[0].failure}", retry=True)
     _write_best(folder, study, best, rows)
-    return _retrain(folder, space, dataset, best, rows, shop, count_in=folder, protocol=protocol)
+    return _retrain(folder, horizon, dataset, best, rows, shop, count_in=folder, protocol=protocol)
 
 
 def retrain(
     folder: StudyFolder,
-    space: Space,
+    horizon: Horizon,
     dataset: Dataset,
     number: int,
     config: Mapping[str, Value],
@@ -124,7 +137,7 @@ def retrain(
         count_in: the study whose test split is scored.
     """
     row = Repeated(Candidate(number, config), epochs, (), {})
-    return _retrain(folder, space, dataset, row, [], shop, count_in=count_in, protocol=VALIDATION)
+    return _retrain(folder, horizon, dataset, row, [], shop, count_in=count_in, protocol=VALIDATION)
 
 
 def _called(candidate: Candidate) -> str:
@@ -183,6 +196,11 @@ def _write_best(folder: StudyFolder, study: Study, best: Repeated, rows: Sequenc
     write_text(folder.best_yaml, to_yaml(facts))
 
 
+def ended_by_horizon(horizon: Horizon, row: Repeated) -> bool:
+    """Whether a finalist's mean curve still rose when it had no epochs left."""
+    return len(row.curve) >= horizon.epochs(row.candidate.config) and still_rises(list(row.curve.values()))
+
+
 def _count_scoring(folder: StudyFolder, row: Repeated, seeds: Sequence[int], protocol: str) -> int:
     """Notes that a configuration is scored on the test split; returns how many have been in this study. The same one
     trained the same way again gives the same score and does not count again."""
@@ -196,7 +214,7 @@ def _count_scoring(folder: StudyFolder, row: Repeated, seeds: Sequence[int], pro
 
 def _retrain(
     folder: StudyFolder,
-    space: Space,
+    horizon: Horizon,
     dataset: Dataset,
     best: Repeated,
     rows: Sequence[Repeated],
@@ -205,7 +223,8 @@ def _retrain(
     count_in: StudyFolder,
     protocol: str,
 ) -> dict[str, Any]:
-    way = retraining(space, dataset, protocol)
+    space = horizon.space
+    way = retraining(horizon, dataset, protocol)
     seeds = [repeat_seed(space, index) for index in range(space.final.seeds)]
     default = next((row for row in rows if dict(row.candidate.config) == space.defaults() and not row.failure), None)
     entries = {"test": best} | ({"default": default} if default is not None and default is not best else {})
@@ -213,7 +232,7 @@ def _retrain(
         folder.final.mkdir(exist_ok=True)
         folder.seeds.mkdir(exist_ok=True)
     trials = [
-        way.trial(row.candidate.config, seed, row.epoch, folder.seeds / f"{name}-{index}")
+        way.trial(row.candidate.config, seed, row.epoch, len(row.curve), folder.seeds / f"{name}-{index}")
         for name, row in entries.items()
         for index, seed in enumerate(seeds)
     ]
@@ -253,6 +272,8 @@ def _retrain(
     if published:
         metrics["label"] = SELECTED_ON_TEST
         metrics["best_epochs"] = [way.best_epoch(*run) for run in parts["test"]]
+    if best.curve and ended_by_horizon(horizon, best):
+        metrics["still_rises"] = {"epochs": len(best.curve), "command": longer_command(folder, horizon)}
     if best.values:
         metrics["validation"] = {"map": {"mean": best.mean, "sd": best.spread, "seeds": list(best.values)}}
     if default is best:

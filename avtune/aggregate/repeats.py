@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from avtune.errors import UserError
 from avtune.study.files import append_line, read_lines
@@ -43,7 +44,7 @@ def failed_runs(path: Path) -> int:
 
 
 class Repeats:
-    """A `runners.Source` that gives out every run once and lets each train to its end.
+    """A `runners.Source` that gives out every run once and lets each train to its own end.
 
     Args:
         path: file of JSON lines with the runs that are done; a run found there is not done again.
@@ -66,21 +67,18 @@ class Repeats:
     ) -> None:
         self._path = path
         self._trials = [replace(trial, number=number) for number, trial in enumerate(trials)]
-        self._keys = [_key(stage, trial) for trial in self._trials]
+        self._keys = [run_key(stage, trial) for trial in self._trials]
         self._curves: list[Curve] = [{} for _ in trials]
         self._seconds = [0.0 for _ in trials]
         self._results: dict[int, Result] = {}
         self._on_done = on_done
         self._note = note
-        lines, _ = read_lines(path, repair=True)
-        for line in lines:
-            fitting(line, _LINE, path)
-        done = {line["run"]: line for line in lines if not (again and "failure" in line)}
+        done = {key: line for key, line in _known(path).items() if not (again and "failure" in line)}
         for number, (trial, key) in enumerate(zip(self._trials, self._keys, strict=True)):
             if key in done and (trial.save_to is None or Path(trial.save_to).is_file()):
                 line = done[key]
                 epochs = len(line["curve"])
-                whole = "failure" in line or epochs in (0, trial.epochs)
+                whole = "failure" in line or epochs in (0, trial.epochs) or (trial.patience and epochs >= trial.least)
                 if not whole or list(line["curve"]) != [str(epoch) for epoch in range(1, epochs + 1)]:
                     raise UserError(f"{path} is damaged: a curve lacks epochs; restore it from a copy")
                 curve = {int(epoch): value for epoch, value in line["curve"].items()}
@@ -130,9 +128,22 @@ class Repeats:
         return [self._results[number] for number in range(len(self._trials))]
 
 
-def _key(stage: str, trial: Trial) -> str:
+def runs_that_ended_well(path: Path) -> set[str]:
+    """The keys, see `run_key`, of the runs on record that did not fail."""
+    return {key for key, line in _known(path).items() if "failure" not in line}
+
+
+def _known(path: Path) -> dict[str, dict[str, Any]]:
+    """The last line of each run."""
+    lines, _ = read_lines(path, repair=True)
+    return {fitting(line, _LINE, path)["run"]: line for line in lines}
+
+
+def run_key(stage: str, trial: Trial) -> str:
     """Names a run by what decides its result."""
     facts = [stage, trial.method, sorted(trial.config.items()), trial.seed, trial.epochs, trial.precision]
-    if trial.horizon:
+    if trial.horizon or trial.patience:
         facts.append(trial.horizon)
+    if trial.patience:
+        facts += [trial.patience, trial.least]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:24]

@@ -20,8 +20,8 @@ from avtune.data.prepare import Prepared, for_retraining
 from avtune.hyper import Value
 from avtune.metrics import RetrievalScores, retrieval_scores
 from avtune.protocol import PUBLISHED, SELECTED_ON_TEST
-from avtune.space import Space
 from avtune.study.files import write_bytes
+from avtune.study.horizon import Horizon
 from avtune.trial import Trial
 
 
@@ -37,8 +37,8 @@ class Retraining(Protocol):
     precision: str
     data: Prepared
 
-    def trial(self, config: Mapping[str, Value], seed: int, epochs: int, save_to: Path) -> Trial:
-        """A run; `epochs` is what validation says."""
+    def trial(self, config: Mapping[str, Value], seed: int, epochs: int, trained: int, save_to: Path) -> Trial:
+        """A run; `epochs` is what validation says, after which its curve ended at `trained`."""
 
     def best_epoch(self, trial: Trial, curve: Curve) -> int:
         """After how many epochs the run's model is taken."""
@@ -53,17 +53,17 @@ class Retraining(Protocol):
         """Writes what is left to the user: the model, or the embeddings."""
 
 
-def retraining(space: Space, dataset: Dataset, protocol: str) -> Retraining:
-    """How this space's configurations are retrained."""
-    if own.function(space.method) is not None:
+def retraining(horizon: Horizon, dataset: Dataset, protocol: str) -> Retraining:
+    """How the configurations of a horizon's space are retrained."""
+    if own.function(horizon.space.method) is not None:
         assert protocol != PUBLISHED, "refused before the search"
-        return _OfFunction(space, dataset)
-    return (_Published if protocol == PUBLISHED else _OfMethod)(space, dataset)
+        return _OfFunction(horizon, dataset)
+    return (_Published if protocol == PUBLISHED else _OfMethod)(horizon, dataset)
 
 
-def _trial(space: Space, config: Mapping[str, Value], seed: int, epochs: int, save_to: Path) -> Trial:
-    horizon = space.early_stopping.epochs
-    return Trial(0, space.method, config, seed, epochs, save_to=str(save_to.resolve()), horizon=horizon)
+def _trial(horizon: Horizon, config: Mapping[str, Value], seed: int, epochs: int, save_to: Path) -> Trial:
+    schedule = horizon.schedule(config)
+    return Trial(0, horizon.space.method, config, seed, epochs, save_to=str(save_to.resolve()), horizon=schedule)
 
 
 class _OfMethod:
@@ -73,14 +73,15 @@ class _OfMethod:
     precision = "fp32"
     about: Mapping[str, str] = {}
 
-    def __init__(self, space: Space, dataset: Dataset) -> None:
-        self._space = space
+    def __init__(self, horizon: Horizon, dataset: Dataset) -> None:
+        self._horizon = horizon
+        self._method = horizon.space.method
         self._dataset = dataset
         self.data, self._scalers = for_retraining(dataset)
         self._dims = (dataset.audio_dim, dataset.visual_dim, dataset.num_classes)
 
-    def trial(self, config: Mapping[str, Value], seed: int, epochs: int, save_to: Path) -> Trial:
-        return _trial(self._space, config, seed, epochs, save_to)
+    def trial(self, config: Mapping[str, Value], seed: int, epochs: int, trained: int, save_to: Path) -> Trial:
+        return _trial(self._horizon, config, seed, epochs, save_to)
 
     def best_epoch(self, trial: Trial, curve: Curve) -> int:
         return trial.epochs
@@ -89,8 +90,8 @@ class _OfMethod:
         return score(self._model(trial, curve), self._dataset.test)
 
     def untrained(self, config: Mapping[str, Value], seed: int) -> RetrievalScores | None:
-        fresh = untrained(self._space.method, config, self._dims, seed)
-        model = Model(self._space.method, config, fresh, self._scalers, self._dataset.class_names, {})
+        fresh = untrained(self._method, config, self._dims, seed)
+        model = Model(self._method, config, fresh, self._scalers, self._dataset.class_names, {})
         return score(model, self._dataset.test)
 
     def save(self, trial: Trial, curve: Curve, folder: Path) -> None:
@@ -110,12 +111,12 @@ class _Published(_OfMethod):
     stage = f"retraining, {SELECTED_ON_TEST}"
     about: Mapping[str, str] = {"epoch": SELECTED_ON_TEST}
 
-    def __init__(self, space: Space, dataset: Dataset) -> None:
-        super().__init__(space, dataset)
+    def __init__(self, horizon: Horizon, dataset: Dataset) -> None:
+        super().__init__(horizon, dataset)
         self.data = replace(self.data, validation=self._scalers.apply(dataset.test))
 
-    def trial(self, config: Mapping[str, Value], seed: int, epochs: int, save_to: Path) -> Trial:
-        trial = super().trial(config, seed, self._space.early_stopping.epochs, save_to)
+    def trial(self, config: Mapping[str, Value], seed: int, epochs: int, trained: int, save_to: Path) -> Trial:
+        trial = super().trial(config, seed, trained, trained, save_to)
         return replace(trial, keep_best=True)
 
     def best_epoch(self, trial: Trial, curve: Curve) -> int:
@@ -129,15 +130,15 @@ class _OfFunction:
     stage = "retraining"
     precision = "as the function has it"
 
-    def __init__(self, space: Space, dataset: Dataset) -> None:
-        self._space = space
+    def __init__(self, horizon: Horizon, dataset: Dataset) -> None:
+        self._horizon = horizon
         self._labels = dataset.test.labels
         data, scalers = for_retraining(dataset)
         test = scalers.apply(dataset.test)
         self.data = replace(data, unlabelled=(test.audio, test.visual))
 
-    def trial(self, config: Mapping[str, Value], seed: int, epochs: int, save_to: Path) -> Trial:
-        return _trial(self._space, config, seed, epochs, save_to)
+    def trial(self, config: Mapping[str, Value], seed: int, epochs: int, trained: int, save_to: Path) -> Trial:
+        return _trial(self._horizon, config, seed, epochs, save_to)
 
     def best_epoch(self, trial: Trial, curve: Curve) -> int:
         return trial.epochs

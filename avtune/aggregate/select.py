@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from avtune.aggregate.repeats import Result
 from avtune.hyper import Value
+from avtune.patience import still_rises
 from avtune.seeds import mix
 from avtune.space import Space
+from avtune.study.horizon import Horizon
 from avtune.study.study import Record
 from avtune.trial import Trial
 
@@ -30,7 +32,7 @@ class Repeated:
     Attributes:
         epoch: the epoch with the highest mean validation MAP over the seeds.
         values: validation MAP of each seed at that epoch.
-        curve: mean validation MAP by epoch.
+        curve: mean validation MAP by epoch, as far as every seed has trained.
         failure: set when a seed failed; such a candidate cannot win.
     """
 
@@ -50,9 +52,18 @@ class Repeated:
         return float(np.std(self.values, ddof=1)) if len(self.values) > 1 else 0.0
 
 
-def candidates(ranking: Sequence[Record], space: Space) -> list[Candidate]:
-    """The finalists, best first, then the default configuration unless it is one of them."""
-    chosen = [Candidate(record.number, record.trial.config) for record in ranking[: space.final.finalists]]
+def candidates(
+    ranking: Sequence[Record], space: Space, repeated_before: Callable[[Candidate], bool] = lambda one: False
+) -> list[Candidate]:
+    """The finalists, best first, then the default configuration unless it is one of them.
+
+    Args:
+        repeated_before: whether all runs of a candidate are on record. One that was a finalist before its study was
+            extended stays one: what is known of it over several seeds is worth more than its place by one.
+    """
+    ranked = [Candidate(record.number, record.trial.config) for record in ranking]
+    most = space.final.finalists
+    chosen = [*ranked[:most], *filter(repeated_before, ranked[most:])]
     default = space.defaults()
     if all(dict(candidate.config) != default for candidate in chosen):
         number = next((record.number for record in ranking if dict(record.trial.config) == default), None)
@@ -60,14 +71,58 @@ def candidates(ranking: Sequence[Record], space: Space) -> list[Candidate]:
     return chosen
 
 
-def repeat_trials(chosen: Sequence[Candidate], space: Space, precision: str = "fp32") -> list[Trial]:
+def repeat_trials(chosen: Sequence[Candidate], horizon: Horizon, precision: str = "fp32") -> list[Trial]:
     """The runs of every candidate over `final.seeds` seeds: candidate by candidate, the same fresh seeds for all, in
-    the search's precision."""
+    the search's precision. With an open horizon each ends by its own curve."""
+    space = horizon.space
     return [
-        Trial(0, space.method, candidate.config, repeat_seed(space, index), space.early_stopping.epochs, precision)
+        _repeat(candidate.config, repeat_seed(space, index), horizon, precision)
         for candidate in chosen
         for index in range(space.final.seeds)
     ]
+
+
+def _repeat(config: Mapping[str, Value], seed: int, horizon: Horizon, precision: str) -> Trial:
+    epochs, schedule = horizon.epochs(config), horizon.schedule(config)
+    return Trial(
+        0,
+        horizon.space.method,
+        config,
+        seed,
+        epochs,
+        precision,
+        horizon=schedule if schedule != epochs else 0,
+        patience=horizon.patience(config),
+        least=horizon.least(config),
+    )
+
+
+def longer(trials: Sequence[Trial], results: Sequence[Result], seeds: int) -> list[Trial]:
+    """The runs again, those of a candidate whose mean curve still rises lengthened: where one seed's curve was flat
+    early and cut the mean curve short, all seeds train as long as the longest one did.
+
+    Args:
+        trials: as `repeat_trials` made them.
+        results: theirs.
+        seeds: runs of a candidate.
+    """
+    made = list(trials)
+    for first in range(0, len(trials), seeds):
+        runs = results[first : first + seeds]
+        lengths = [len(run.curve) for run in runs]
+        if not trials[first].patience or any(run.failure is not None for run in runs):
+            continue
+        if still_rises(list(_mean_curve(runs).values())):
+            for place in range(first, first + seeds):
+                if lengths[place - first] < max(lengths):
+                    made[place] = replace(trials[place], least=max(lengths))
+    return made
+
+
+def _mean_curve(runs: Sequence[Result]) -> dict[int, float]:
+    """Mean by epoch, as far as every run has one."""
+    last = min(len(run.curve) for run in runs)
+    return {epoch: float(np.mean([run.curve[epoch] for run in runs])) for epoch in range(1, last + 1)}
 
 
 def repeat_seed(space: Space, index: int) -> int:
@@ -85,7 +140,7 @@ def repeated(chosen: Sequence[Candidate], results: Sequence[Result]) -> list[Rep
         if failure is not None:
             made.append(Repeated(candidate, 0, (), {}, failure))
             continue
-        curve = {epoch: float(np.mean([run.curve[epoch] for run in runs])) for epoch in runs[0].curve}
+        curve = _mean_curve(runs)
         epoch = max(curve, key=lambda at: (curve[at], -at))
         made.append(Repeated(candidate, epoch, tuple(run.curve[epoch] for run in runs), curve))
     return made

@@ -35,11 +35,15 @@ Save = Callable[[Trial, Tensors, Tensors], None]
 class LaneFiles(Protocol):
     """Keeps the states of lanes for another engine."""
 
-    def save(self, trial: Trial, epoch: int, folds: Sequence[Tensors]) -> None:
-        """Keeps the state of a trial's lanes, one for each fold, after `epoch` epochs, in place of an earlier one."""
+    def save(self, trial: Trial, values: Sequence[float], folds: Sequence[Tensors]) -> None:
+        """Keeps the state of a trial's lanes, one for each fold, in place of an earlier one.
 
-    def load(self, trial: Trial) -> tuple[int, Sequence[Tensors]] | None:
-        """What was kept last for this very trial, None for nothing usable."""
+        Args:
+            values: its `val_map` after every epoch so far.
+        """
+
+    def load(self, trial: Trial) -> tuple[Sequence[float], Sequence[Tensors]] | None:
+        """What was kept last for this very trial, (values, folds); None for nothing usable."""
 
 
 _LONGEST_WAIT = 0.25
@@ -87,13 +91,13 @@ class _Group:
     """The lanes of one group, one set for each fold; a trial has the same place in all.
 
     Attributes:
-        epochs: how many each trial has done.
+        values: the `val_map` of every epoch that each trial has done; 0 without validation rows.
         best: the highest `val_map` so far and the weights it came with, of trials that keep those.
     """
 
     folds: list[Lanes]
     trials: dict[int, tuple[Trial, list[Trial]]] = field(default_factory=dict)
-    epochs: dict[int, int] = field(default_factory=dict)
+    values: dict[int, list[float]] = field(default_factory=dict)
     best: dict[int, tuple[float, Tensors, Tensors]] = field(default_factory=dict)
 
 
@@ -210,16 +214,17 @@ class Worker:
                 message.returned.append(trial.number)
                 return
             found = self._lane_files.load(trial) if self._lane_files and trial.lane_file else None
-            epoch, states = found if found is not None and found[0] <= trial.known else (0, [None] * len(self._data))
+            fresh: Sequence[None] = [None] * len(self._data)
+            values, states = found if found is not None and len(found[0]) <= trial.known else ([], fresh)
             try:
-                _enter(group, lane_trials, states, epoch)
+                _enter(group, lane_trials, states, len(values))
             except ValueError:  # a damaged file: the trial starts again, with the same result
-                if not epoch:
+                if not values:
                     raise
-                epoch = 0
-                _enter(group, lane_trials, [None] * len(self._data), epoch)
+                values = []
+                _enter(group, lane_trials, fresh, 0)
             group.trials[trial.number] = (trial, lane_trials)
-            group.epochs[trial.number] = epoch
+            group.values[trial.number] = list(values)
         except BaseException as error:
             if is_interrupt(error):
                 raise
@@ -268,10 +273,10 @@ class Worker:
             return
         for group in self._groups.values():
             for number, (trial, lane_trials) in group.trials.items():
-                epoch = group.epochs[number]
-                if trial.lane_file is not None and epoch in trial.save_at:
+                values = group.values[number]
+                if trial.lane_file is not None and len(values) in trial.save_at:
                     states = [lanes.state(one) for lanes, one in zip(group.folds, lane_trials, strict=True)]
-                    self._lane_files.save(trial, epoch, states)
+                    self._lane_files.save(trial, values, states)
 
     def _train(self, group: _Group, message: Message) -> None:
         """One epoch of a group's trials."""
@@ -290,12 +295,14 @@ class Worker:
                 message.ends.append((number, failed, ""))
                 self._leave(number)
                 continue
-            epoch = group.epochs[number] = results[0].epoch
             metrics = mean_metrics(results)
+            values = group.values[number]
+            values.append(metrics.get("val_map", 0.0))
+            assert len(values) == results[0].epoch
             if trial.keep_best and metrics["val_map"] > group.best.get(number, (-math.inf,))[0]:
                 group.best[number] = (metrics["val_map"], *group.folds[0].weights(lane_trials[0]))
-            message.reports.append((number, epoch, metrics))
-            if epoch >= trial.epochs:
+            message.reports.append((number, len(values), metrics))
+            if trial.ends(values):
                 self._finish(number, message)
 
     def _give_up(self, group: _Group, error: BaseException, message: Message) -> None:
@@ -303,7 +310,7 @@ class Worker:
         again, half as many at a time. Anything else is an error in the method, and fails its trial; of several, each
         starts again by itself, so that only those fail which cause it."""
         details = traceback.format_exc()
-        trials = [replace(trial, known=group.epochs[number]) for number, (trial, _) in group.trials.items()]
+        trials = [replace(trial, known=len(group.values[number])) for number, (trial, _) in group.trials.items()]
         self._groups = {key: one for key, one in self._groups.items() if one is not group}
         if len(trials) == 1:
             message.ends.append((trials[0].number, one_line(error), details))
@@ -331,7 +338,7 @@ class Worker:
         for group in self._groups.values():
             if number in group.trials:
                 _, lane_trials = group.trials.pop(number)
-                del group.epochs[number]
+                del group.values[number]
                 group.best.pop(number, None)
                 for lanes, one in zip(group.folds, lane_trials, strict=True):
                     lanes.release(one)

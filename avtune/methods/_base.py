@@ -60,7 +60,8 @@ class Progress:
 
     Attributes:
         epoch: [L], epochs finished before this one (0 in the first).
-        epochs: [L], epochs over which the lane's schedules are laid out: those that a trial of its search has at most.
+        epochs: [L], epochs over which the lane's schedules are laid out. A trial with an open horizon may train longer:
+            a schedule then keeps its last value. A method that uses this says so by `Method.lays_out`.
     """
 
     epoch: Tensor
@@ -114,6 +115,12 @@ class Method(ABC):
         Returns:
             Tensors [L]: `loss`, the quantity to descend, and its unweighted terms by their names.
         """
+
+    @classmethod
+    def lays_out(cls, config: Mapping[str, Value]) -> bool:
+        """Whether a configuration has a schedule over `Progress.epochs`. Such a trial goes through it before it may end
+        because its curve is flat."""
+        return False
 
     def after_step(self, params: Tensors, buffers: Tensors, hyper: Tensors) -> None:  # noqa: B027
         """Called after each optimiser step, without gradients; e.g. moves an averaged teacher."""

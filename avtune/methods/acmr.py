@@ -12,13 +12,14 @@ Legend: L lanes, B rows of a batch, D embedding, C classes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from avtune.hyper import Hyper
+from avtune.hyper import Hyper, Value
 from avtune.lanes.modules import Dropout, Tensors, cosine, init_linear, linear
 from avtune.methods._base import TRAINING_HYPERS, Batch, Method, Progress, with_defaults
 from avtune.methods._losses import label_cross_entropy, same_class
@@ -81,9 +82,13 @@ class ACMR(Method):
     def embed(self, params: Tensors, buffers: Tensors, audio: Tensor, visual: Tensor) -> tuple[Tensor, Tensor]:
         return _encode(params, "audio", audio, None), _encode(params, "visual", visual, None)
 
+    @classmethod
+    def lays_out(cls, config: Mapping[str, Value]) -> bool:
+        return True
+
     def schedules(self, hyper: Tensors, progress: Progress) -> dict[str, Tensor]:
         """`lambda` [L]: the factor of the reversed gradient."""
-        done_L = progress.epoch / progress.epochs
+        done_L = (progress.epoch / progress.epochs).clamp(max=1)
         return {"lambda": hyper["reversal"] * (2 / (1 + torch.exp(-10 * done_L)) - 1)}
 
     def loss(

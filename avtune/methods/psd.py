@@ -12,13 +12,14 @@ Legend: L lanes, B rows of a batch, D embedding, C classes.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from avtune.hyper import Hyper
+from avtune.hyper import Hyper, Value
 from avtune.lanes.modules import Tensors, cosine, encoder, init_encoder, init_linear
 from avtune.lanes.triplets import hard_triplets, semihard_triplets, weighted_triplets
 from avtune.methods._base import TRAINING_HYPERS, Batch, Method, Progress
@@ -137,16 +138,20 @@ class PSD(Method):
             encoder(params, buffers, "visual.", visual, None),
         )
 
+    @classmethod
+    def lays_out(cls, config: Mapping[str, Value]) -> bool:
+        return cls.distils and config["r_schedule"] != "exponential"
+
     def schedules(self, hyper: Tensors, progress: Progress) -> dict[str, Tensor]:
         """`r` [L]: max(r_min, r_init * r_shrink^t) for the exponential schedule (reading). The linear and the cosine
-        one go from r_init to r_init * r_shrink over the trial's epochs."""
+        one go from r_init to r_init * r_shrink over the trial's epochs and stay there."""
         if not self.distils:
             return {}
         start, shrink = hyper["r_init"], hyper["r_shrink"]
         if self.static["r_schedule"] == "exponential":
             r_L = start * shrink**progress.epoch
         else:
-            done_L = progress.epoch / (progress.epochs - 1).clamp(min=1)
+            done_L = (progress.epoch / (progress.epochs - 1).clamp(min=1)).clamp(max=1)
             if self.static["r_schedule"] == "cosine":
                 done_L = (1 - torch.cos(math.pi * done_L)) / 2
             r_L = start * (1 - (1 - shrink) * done_L)

@@ -9,14 +9,14 @@ Legend: L lanes, B rows of a batch, D embedding.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from avtune.hyper import Hyper
+from avtune.hyper import Hyper, Value
 from avtune.lanes.modules import Tensors, cosine
 from avtune.lanes.noise import random_bytes
 from avtune.lanes.triplets import hard_triplets, semihard_triplets
@@ -46,6 +46,10 @@ class TwoStage(Triplet):
         *ENCODER_HYPERS,
         *TRAINING_HYPERS,
     )
+
+    @classmethod
+    def lays_out(cls, config: Mapping[str, Value]) -> bool:
+        return True
 
     def schedules(self, hyper: Tensors, progress: Progress) -> dict[str, Tensor]:
         """`stage` [L]: 1 in the epochs before stage_share * epochs, then 2."""

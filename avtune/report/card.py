@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from avtune import __version__
 from avtune.hyper import Value
 from avtune.methods import METHODS
-from avtune.report.text import escaped, score_rows, score_text, ties_text
+from avtune.report.text import escaped, score_rows, score_text, still_rises, ties_text
 
 if TYPE_CHECKING:
     from avtune.data.dataset import Dataset
@@ -78,6 +78,7 @@ def model_card(dataset: Dataset, space: Space, config: Mapping[str, Value], metr
         f"{metrics['test']['map']['bootstrap95'][0]:.4f} to {metrics['test']['map']['bootstrap95'][1]:.4f}.",
         *(["", f"{ties_text(metrics['tied_queries'])}."] if "tied_queries" in metrics else []),
         "",
+        *(part for sentence in still_rises(metrics) for part in (f"**Note:** {escaped(sentence)}.", "")),
         "## Hyper-parameters",
         "",
         "| name | value |",

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from avtune import __version__
 from avtune.report.plots import curves
-from avtune.report.text import score_rows, score_text, short, ties_text
+from avtune.report.text import score_rows, score_text, short, still_rises, ties_text
 from avtune.study.study import Study
 
 _PAGE = """<!doctype html>
@@ -37,6 +37,8 @@ the training split.{% if label %} The epoch of each retrained model was selected
 compare these scores with such tables only.{% endif %}
 map_running averages AP@k over every cut-off and always reads higher.{% if ties %} {{ ties }}.{% endif %}</p>
 {% endif %}
+{% for sentence in notes %}<p><strong>Note:</strong> {{ sentence }}</p>
+{% endfor %}
 {% if finalists %}
 <h2>Finalists</h2>
 <table><tr><th>trial</th><th>epoch</th><th>validation MAP, mean</th><th>sd</th></tr>
@@ -89,6 +91,7 @@ def page(study: Study, metrics: Mapping[str, Any] | None, best: Mapping[str, Any
         problems=metrics.get("problems", []) if metrics else [],
         ties=ties_text(metrics["tied_queries"]) if metrics and "tied_queries" in metrics else "",
         finalists=finalists,
+        notes=still_rises(metrics) if metrics else [],
         # Safe: drawn by us from numbers.
         picture=Markup(curves([(r.values, r.state) for r in shown if r.values], winner)),
         header=["trial", "state", "epochs", "best epoch", "val MAP", *axes],

@@ -32,6 +32,18 @@ def score_rows(metrics: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]
     return [(name + label, metrics[key]) for name, key, label in rows if key in metrics]
 
 
+def still_rises(metrics: Mapping[str, Any]) -> list[str]:
+    """What to do where the winner's curve still rose at the end of its horizon, from `final/metrics.json`; empty where
+    it did not."""
+    if "still_rises" not in metrics:
+        return []
+    found = metrics["still_rises"]
+    return [
+        f"the winner's mean curve still rises at its last epoch, {found['epochs']}: its trials trained too short for "
+        f"their best; go on with: {found['command']}"
+    ]
+
+
 def short(value: object) -> str:
     """A hyper-parameter's value in a table: four significant digits."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -12,25 +12,31 @@ from safetensors.torch import save as serialise
 
 from avtune.lanes.modules import Tensors
 from avtune.study.files import using, write_bytes
+from avtune.study.shape import misfit
 from avtune.trial import Trial
 
-_FORMAT = "avtune lane 1"
+_FORMAT = "avtune lane 2"
 
 
 class LaneFiles:
     """Implements `worker.LaneFiles`."""
 
-    def save(self, trial: Trial, epoch: int, folds: Sequence[Tensors]) -> None:
+    def save(self, trial: Trial, values: Sequence[float], folds: Sequence[Tensors]) -> None:
         """One file a trial, replaced as a whole."""
         assert trial.lane_file is not None
         tensors = {f"{fold}.{name}": value for fold, state in enumerate(folds) for name, value in state.items()}
-        about = {"format": _FORMAT, "trial": _identity(trial), "epoch": str(epoch), "folds": str(len(folds))}
+        about = {
+            "format": _FORMAT,
+            "trial": _identity(trial),
+            "values": json.dumps(list(values)),
+            "folds": str(len(folds)),
+        }
         path = Path(trial.lane_file)
         with using(path.parent):
             path.parent.mkdir(exist_ok=True)
         write_bytes(path, serialise(tensors, about))
 
-    def load(self, trial: Trial) -> tuple[int, Sequence[Tensors]] | None:
+    def load(self, trial: Trial) -> tuple[Sequence[float], Sequence[Tensors]] | None:
         """A file that cannot be read is no state: the trial then starts again, with the same
         result."""
         assert trial.lane_file is not None
@@ -40,19 +46,20 @@ class LaneFiles:
                 if about.get("format") != _FORMAT or about.get("trial") != _identity(trial):
                     return None
                 names = list(file.keys())
-                count, epoch = int(about["folds"]), int(about["epoch"])
-                if not 0 < count <= max(1, len(names)) or epoch < 1:
+                count, values = int(about["folds"]), json.loads(about["values"])
+                if not 0 < count <= max(1, len(names)) or misfit(values, [float]) is not None or not values:
                     return None
                 folds: list[Tensors] = [{} for _ in range(count)]
                 for name in names:
                     fold, _, tensor = name.partition(".")
                     folds[int(fold)][tensor] = file.get_tensor(name)
-                return epoch, folds
-        except (OSError, SafetensorError, LookupError, ValueError, TypeError, RuntimeError):
+                return values, folds
+        except (RecursionError, OSError, SafetensorError, LookupError, ValueError, TypeError, RuntimeError):
             return None
 
 
 def _identity(trial: Trial) -> str:
     """What decides a trial's weights after so many epochs, besides the data, which a study holds fixed."""
     facts = asdict(trial)
-    return json.dumps({name: facts[name] for name in ("method", "config", "seed", "epochs", "precision")})
+    names = ("method", "config", "seed", "precision")
+    return json.dumps({name: facts[name] for name in names} | {"horizon": trial.horizon or trial.epochs})

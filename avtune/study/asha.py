@@ -9,6 +9,8 @@ that a decision costs the logarithm of the number of trials."""
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
+from collections import defaultdict
+from collections.abc import Sequence
 
 
 def rung_epochs(epochs: int, grace: int, factor: int) -> tuple[int, ...]:
@@ -26,29 +28,30 @@ def rung_epochs(epochs: int, grace: int, factor: int) -> tuple[int, ...]:
 
 
 class Asha:
-    """The values seen at every rung.
+    """The values seen at every rung, by its place in the order of rungs, from 0.
 
     Args:
-        epochs: epochs of a trial that is never stopped.
-        grace: epoch of the first rung.
         factor: about one in `factor` goes on; at least 2.
     """
 
-    def __init__(self, epochs: int, grace: int, factor: int) -> None:
-        self.rungs = rung_epochs(epochs, grace, factor)
+    def __init__(self, factor: int) -> None:
         self._factor = factor
-        self._seen: list[list[float]] = [[] for _ in self.rungs]
+        self._seen: defaultdict[int, list[float]] = defaultdict(list)
 
     def decide(self, rung: int, value: float) -> bool:
         """Records a finite value (higher is better) at the rung with that index and returns whether its trial goes on.
 
         Equal values go on together.
         """
-        assert value == value, "a trial without a finite value fails before it gets here"
+        self.add(rung, value)
         seen = self._seen[rung]
-        insort(seen, value)
         better = len(seen) - bisect_right(seen, value)
         return better < _places(len(seen), self._factor)
+
+    def add(self, rung: int, value: float) -> None:
+        """Records the value of a trial that ended before the rung because it was flat: it would be the same there."""
+        assert value == value, "a trial without a finite value fails before it gets here"
+        insort(self._seen[rung], value)
 
     def forget(self, rung: int, value: float) -> None:
         """Takes back a value of a trial that failed and is trained again. Decisions that were made with it stand."""
@@ -64,17 +67,23 @@ def _places(seen: int, factor: int) -> int:
     return -(-seen // factor)
 
 
-def rung_table(trials: int, epochs: int, grace: int, factor: int) -> list[tuple[int, float]]:
+def rung_table(trials: int, epochs: int, rungs: Sequence[int], factor: int) -> list[tuple[int, float]]:
     """How many trials are expected to reach each rung, and the last epoch, when good and bad ones come in random order.
 
     The i-th value at a rung is among the best k of i with a probability of k / i.
+
+    Args:
+        trials: how many begin.
+        epochs: the last epoch.
+        rungs: the epochs of the rungs before it, ascending.
+        factor: one in so many goes on at a rung.
 
     Returns:
         (epoch, expected number of trials) for every rung and for `epochs`.
     """
     rows = []
     expected = float(trials)
-    for rung in rung_epochs(epochs, grace, factor):
+    for rung in rungs:
         rows.append((rung, expected))
         whole = int(expected)
         survivors = sum(_places(i, factor) / i for i in range(1, whole + 1))

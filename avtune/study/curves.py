@@ -16,10 +16,11 @@ _STATES = ("COMPLETE", "PRUNED", "FAIL")
 def read_curves(path: Path, *, repair: bool) -> tuple[Iterator[dict[str, Any]], bool]:
     """The lines, in the order in which they were written, and whether the last one was torn by a kill and is left out.
 
-    The epochs of a trial come one after the other from 1, then its end and nothing more; a stopped trial's end may
-    name an earlier epoch, the last one that counts. A line `{"again": [3, 5]}` has trials that
-    failed begin anew: what is known of them is forgotten, and they come again from epoch 1. It is given here as a line
-    `{"trial": 3, "again": True}` for each.
+    The epochs of a trial come one after the other from 1, then its end; a stopped trial's end may name an earlier
+    epoch, the last one that counts. After a complete one's end further epochs may follow, where its study was given
+    more of them, and then another end. A line `{"again": [3, 5]}` has trials that failed begin anew: what is known of
+    them is forgotten, and they come again from epoch 1. It is given here as a line `{"trial": 3, "again": True}` for
+    each.
 
     Args:
         repair: as in `read_lines`.
@@ -53,7 +54,7 @@ def _wrong(line: dict[str, Any], last: dict[int, int], ended: dict[int, str]) ->
         del ended[trial]
         last[trial] = 0
         return None
-    if trial in ended:
+    if trial in ended and not ("epoch" in line and ended.pop(trial) == "COMPLETE"):
         return f"trial {trial} has ended before"
     known = last.get(trial, 0)
     if "epoch" in line:
@@ -64,7 +65,7 @@ def _wrong(line: dict[str, Any], last: dict[int, int], ended: dict[int, str]) ->
         last[trial] = known + 1
         return None
     state, epochs = line.get("state"), line.get("epochs")
-    if state not in _STATES or not isinstance(line.get("reason", ""), str):
+    if state not in _STATES or not isinstance(line.get("reason", ""), str) or line.get("flat") not in (None, True):
         return "it is neither an epoch nor an end"
     allowed = range(1, known + 1) if state == "PRUNED" else (known,)
     if not is_whole(epochs) or epochs not in allowed or (state == "COMPLETE" and not known):

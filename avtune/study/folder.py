@@ -30,6 +30,7 @@ _SETTINGS = {
     "space": {"method": str, "search": {"trials": int}},
     "deterministic": bool,
     "code?": {"option": str, "sha256": str},
+    "rows?": int,
     "precision": ("fp32", "tf32", "bf16"),
     "runner?": str,
     "placement?": str,

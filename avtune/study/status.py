@@ -2,11 +2,35 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 from avtune.study.curve import Curve
 from avtune.study.curves import read_curves
 from avtune.study.folder import StudyFolder
+from avtune.study.horizon import Horizon
+
+
+def command_to_continue(folder: StudyFolder, *more: str) -> str:
+    """The command line that continues a study, from wherever it was given.
+
+    Args:
+        more: further words.
+    """
+    settings = folder.settings()
+    words = ["avtune", "search", str(settings["dataset"].get("spec", "DATASET"))]
+    words += ["--name", folder.root.name, "--results", str(folder.root.parent)]
+    if code := settings.get("code"):
+        words += [code["option"], settings["space"]["method"]]
+    return shlex.join([*words, *more])
+
+
+def longer_command(folder: StudyFolder, horizon: Horizon) -> str:
+    """The command line that continues a study with three times the epochs, or the steps, that its trials had."""
+    stopping = horizon.space.early_stopping
+    if isinstance(stopping.epochs, int):
+        return command_to_continue(folder, "--epochs", str(3 * stopping.epochs))
+    return command_to_continue(folder, "--set", f"early_stopping.steps={3 * stopping.steps}")
 
 
 def read_status(folder: StudyFolder) -> dict[str, Any]:
@@ -26,11 +50,11 @@ def read_status(folder: StudyFolder) -> dict[str, Any]:
     epochs, seconds = 0, 0.0
     for line in lines:
         trial = line["trial"]
-        states.setdefault(trial, "RUNNING")
         curve = values.setdefault(trial, Curve())
         if "again" in line:
             states[trial], values[trial] = "RUNNING", Curve()
         elif "epoch" in line:
+            states[trial] = "RUNNING"
             curve.add(line["epoch"], line["val_map"])
             epochs += 1
             seconds += line.get("seconds", 0.0)

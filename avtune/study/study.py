@@ -29,6 +29,7 @@ from avtune.study.curve import Curve
 from avtune.study.curves import read_curves
 from avtune.study.files import append_line, write_text
 from avtune.study.folder import StudyFolder
+from avtune.study.horizon import Horizon
 from avtune.study.proposals import Proposals
 from avtune.trial import Trial
 
@@ -58,6 +59,7 @@ class Record:
     _decided: int = 0  # rungs decided so far
     _stopped_at: int | None = None  # the rung epoch that stopped it
     _left: bool = False  # its training has ended, by itself or not
+    _flat: bool = False  # by itself, before its last epoch
 
     @property
     def number(self) -> int:
@@ -71,6 +73,17 @@ class Record:
     @property
     def best_value(self) -> float | None:
         return self.values.best_until(self.values.last)
+
+    @property
+    def ended_flat(self) -> bool:
+        """Whether its curve ended it, before its last epoch and no rung."""
+        return self._flat and self._stopped_at is None
+
+    def _has(self, rung: int) -> bool:
+        return rung < len(self.trial.save_at)
+
+    def _reached(self, rung: int) -> bool:
+        return self._has(rung) and self.values.last >= self.trial.save_at[rung]
 
     def _cut(self, epoch: int) -> None:
         self.values.cut(epoch)
@@ -96,6 +109,7 @@ class Study:
         precision: of its trials, see `Trial`.
         checkpoints: trials leave their weights, see `aggregate.checkpoints`.
         listeners: e.g. the progress table and TensorBoard.
+        horizon: how long trials train; None where `early_stopping.epochs` is a number, which says it all.
     """
 
     def __init__(
@@ -107,6 +121,7 @@ class Study:
         precision: str = "fp32",
         checkpoints: bool = False,
         listeners: Iterable[Listener] = (),
+        horizon: Horizon | None = None,
     ) -> None:
         self.folder = folder
         self.space = space
@@ -117,9 +132,9 @@ class Study:
         self.repaired = False
         self._queue: deque[Record] = deque()  # to be given out again
         self._listeners = list(listeners)
-        stopping = space.early_stopping
-        self._asha = Asha(stopping.epochs, stopping.grace, stopping.factor)
-        self._cursor = [0] * len(self._asha.rungs)  # deterministic: the next trial number to decide at each rung
+        self.horizon = horizon or Horizon(space)
+        self._asha = Asha(space.early_stopping.factor)
+        self._cursor: list[int] = []  # deterministic: the next trial number to decide at each rung
         self._told = 0  # deterministic: how many trials the sampler has been told of
         self._again: set[int] = set()  # trials trained again, of whose new end the sampler is not told yet
         self._running = 0  # trials without an end
@@ -152,8 +167,7 @@ class Study:
             config = self._proposals.ask(number)
             if config is None:
                 return None
-            record = Record(self._trial(number, config))
-            self.records.append(record)
+            record = self._add(number, config)
             self._running += 1
         for listener in self._listeners:
             listener.started(record)
@@ -197,6 +211,7 @@ class Study:
         if failure is not None:
             self.folder.note(f"trial {number} failed: {failure}\n{details}")
         record._left = True
+        record._flat = failure is None and record.values.last < record.trial.epochs and record.trial.patience > 0
         record.reason = failure or ""
         if failure is None and not record.values:
             record.reason = "it ended without a result"
@@ -260,18 +275,32 @@ class Study:
 
     # -- inside ----------------------------------------------------------------------------------------------------
 
+    def _add(self, number: int, config: Mapping[str, Value]) -> Record:
+        record = Record(self._trial(number, config))
+        self.records.append(record)
+        self._cursor += [0] * (len(record.trial.save_at) - len(self._cursor))
+        return record
+
     def _trial(self, number: int, config: Mapping[str, Value]) -> Trial:
-        seed = mix(self.space.search.seed, "trial", number)
+        horizon, epochs = self.horizon, self.horizon.epochs(config)
+        schedule = horizon.schedule(config)
+        # What a trial ends with may be worse than its best: that is kept. A lane file does not hold it.
+        keep_best = self._checkpoints and horizon.open
         return Trial(
             number,
             self.space.method,
             config,
-            seed,
-            self.space.early_stopping.epochs,
+            mix(self.space.search.seed, "trial", number),
+            epochs,
             self.precision,
             save_to=str(self.folder.checkpoint(number).absolute()) if self._checkpoints else None,
-            lane_file=str(self.folder.lane(number).absolute()),  # for processes whose current folder is another
-            save_at=self._asha.rungs,
+            # for processes whose current folder is another
+            lane_file=None if keep_best else str(self.folder.lane(number).absolute()),
+            save_at=horizon.rungs(config),
+            keep_best=keep_best,
+            horizon=schedule if schedule != epochs else 0,
+            patience=horizon.patience(config),
+            least=horizon.least(config),
             output=self.folder.output_of(self.space.method, f"trial_{number}"),
         )
 
@@ -284,6 +313,7 @@ class Study:
         self._cursor = [min(cursor, record.number) for cursor in self._cursor]
         self._again.add(record.number)
         record.state, record.reason, record._left, record._decided = "RUNNING", "", False, 0
+        record._flat = False
         record._cut(0)
 
     def _tell_again(self) -> bool:
@@ -301,38 +331,39 @@ class Study:
         record._seconds.append(metrics.get("seconds", 0.0))
         record.seconds += record._seconds[-1]
 
-    def _reached(self, record: Record, rung: int) -> bool:
-        return record.values.last >= self._asha.rungs[rung]
-
     def _decide_rung(self, record: Record, rung: int) -> None:
-        epoch = self._asha.rungs[rung]
+        epoch = record.trial.save_at[rung]
         value = record.values.best_until(epoch)
         assert value is not None
         record._decided = rung + 1
-        if not self._asha.decide(rung, value):
+        if not record._reached(rung):
+            assert record.ended_flat
+            self._asha.add(rung, value)
+        elif not self._asha.decide(rung, value):
             record._stopped_at = epoch
             record._cut(epoch)
+
+    def _can_decide(self, record: Record, rung: int) -> bool:
+        """Whether a trial's value at that rung, its next one, is known; that of a flat trial does not change."""
+        if record._stopped_at is not None or record._decided != rung or not record._has(rung):
+            return False
+        return record._reached(rung) or record.ended_flat
 
     def _decide(self, record: Record, *, loading: bool = False) -> None:
         """Decides what can be decided now that `record` has changed, and ends what has its end."""
         if not self.deterministic:
-            while (
-                record._stopped_at is None
-                and record._decided < len(self._asha.rungs)
-                and self._reached(record, record._decided)
-            ):
+            while self._can_decide(record, record._decided):
                 self._decide_rung(record, record._decided)
             if record._left and not loading:
                 self._end(record)
             return
         before = min(self._cursor, default=0)
-        for rung in range(len(self._asha.rungs)):
+        for rung in range(len(self._cursor)):
             while self._cursor[rung] < len(self.records):
                 one = self.records[self._cursor[rung]]
-                stopped = one._stopped_at is not None
-                if not stopped and one._decided == rung and self._reached(one, rung):
+                if self._can_decide(one, rung):
                     self._decide_rung(one, rung)
-                elif not stopped and one._decided <= rung and not (one._left and not self._reached(one, rung)):
+                elif self._may_reach(one, rung):
                     break
                 self._cursor[rung] += 1
         if loading:
@@ -340,6 +371,12 @@ class Study:
         for one in {id(r): r for r in (*self.records[before:], record)}.values():
             if one._left and one.state == "RUNNING" and all(cursor > one.number for cursor in self._cursor):
                 self._end(one)
+
+    def _may_reach(self, record: Record, rung: int) -> bool:
+        """Whether trials of higher number must wait at that rung for this one."""
+        if record._stopped_at is not None or record._decided > rung or not record._has(rung):
+            return False
+        return record._reached(rung) or record.ended_flat or not record._left
 
     def _end(self, record: Record) -> None:
         if record._stopped_at is not None:
@@ -349,6 +386,8 @@ class Study:
         end: dict[str, Any] = {"trial": record.number, "state": record.state, "epochs": record.values.last}
         if record.reason:
             end["reason"] = record.reason
+        if record.ended_flat:
+            end["flat"] = True
         append_line(self.folder.curves, end, sync=True)
         self._running -= 1
         del record._seconds[:]
@@ -361,7 +400,9 @@ class Study:
             self._write_csv()
 
     def _tell_sampler(self, record: Record) -> None:
-        rungs = {epoch: record.values.best_until(epoch) for epoch in self._asha.rungs if epoch <= record.values.last}
+        rungs = {
+            epoch: record.values.best_until(epoch) for epoch in record.trial.save_at if epoch <= record.values.last
+        }
         self._proposals.tell(
             record.number, record.state, record.best_value, {e: v for e, v in rungs.items() if v is not None}
         )
@@ -371,7 +412,7 @@ class Study:
         lines, torn = read_curves(self.folder.curves, repair=True)
         self.repaired = torn or self._proposals.repaired
         for number, config in enumerate(self._proposals.past()):
-            self.records.append(Record(self._trial(number, config)))
+            self._add(number, config)
         for line in lines:
             if line["trial"] >= len(self.records):  # its proposal was synced before its first epoch
                 journal = self.folder.journal.name
@@ -384,18 +425,20 @@ class Study:
                 self._decide(record, loading=True)
                 self._forget(record)
             elif "epoch" in line:
+                record.state, record._left = "RUNNING", False  # one that had ended was given more epochs
                 self._take(record, line["epoch"], line)
-                self._decide(record, loading=True)
             else:
                 record.state, record.reason, record._left = line["state"], line.get("reason", ""), True
+                record._flat = line.get("flat", False)
                 record._cut(line["epochs"])
-                del record._seconds[:]
+            self._decide(record, loading=True)
         if self.deterministic and self.records:
             self._decide(self.records[-1], loading=True)
+        self._reopen()
         self._running = self.count("RUNNING")
         for record in self.records:
             # Its last line was written, its end was not. Where its weights were not either, it is trained again.
-            trained = record.values.last >= record.trial.epochs and not self._lost_weights(record)
+            trained = record.trial.ends(list(record.values.values())) and not self._lost_weights(record)
             if record.state == "RUNNING" and (record._stopped_at is not None or trained):
                 for listener in self._listeners:
                     listener.started(record)
@@ -403,6 +446,16 @@ class Study:
             elif record.state != "RUNNING" and not self.deterministic:
                 self._tell_sampler(record)
         self._queue = deque(record for record in self.records if record.state == "RUNNING" and not record._left)
+
+    def _reopen(self) -> None:
+        """Of a study that was given more epochs, the trials that trained all that they had go on, unless a rung that
+        lies there now stops them. The sampler keeps the value that it was told."""
+        for record in self.records:
+            whole = record.state == "COMPLETE" and not record._flat and record._stopped_at is None
+            if whole and record.values.last < record.trial.epochs:
+                record.state, record._left = "RUNNING", False
+            if record.state != "RUNNING":
+                del record._seconds[:]
 
     def _lost_weights(self, record: Record) -> bool:
         return record.trial.save_to is not None and not self.folder.checkpoint(record.number).is_file()

@@ -14,6 +14,7 @@ from avtune.lanes.worker import Orders, Worker
 from avtune.methods import METHODS, check_config, get, hypers_of
 from avtune.protocol import VALIDATION
 from avtune.space import parse
+from avtune.study.horizon import Horizon
 from avtune.trainer import train
 
 # The second stage begins after 3 of 6 epochs, but after 1.5 of 3.
@@ -29,8 +30,8 @@ def early(tmp_path):
     """(data, a retraining for 3 of 6 epochs, all of them in the first stage)."""
     space = parse(TEXT, file="s.yaml", hypers_of=hypers_of, method_names=METHODS)
     config = check_config(get("two_stage"), space.defaults() | space.fixed)
-    how = retraining(space, toy_dataset(), VALIDATION)
-    return how.data, how.trial(config, 1, 3, tmp_path / "weights")
+    how = retraining(Horizon(space), toy_dataset(), VALIDATION)
+    return how.data, how.trial(config, 1, 3, 6, tmp_path / "weights")
 
 
 def test_the_trainer_and_a_lane_keep_to_it(early):
@@ -64,8 +65,8 @@ def test_a_training_function_may_count_on_all_epochs_and_is_told_to_stop(tmp_pat
 
     space = parse(TEXT, file="s.yaml", hypers_of=hypers_of, method_names=METHODS)
     monkeypatch.setattr(own, "function", lambda name: function)
-    how = retraining(space, toy_dataset(), VALIDATION)
-    trial = how.trial({}, 1, 3, tmp_path / "embeddings")
+    how = retraining(Horizon(space), toy_dataset(), VALIDATION)
+    trial = how.trial({}, 1, 3, 6, tmp_path / "embeddings")
     left = train_function(function, trial, how.data, lambda epoch, metrics: True, device="cpu")
     assert seen == [6, 1, 2, 3]
     assert left is not None

@@ -5,6 +5,7 @@ from avtune.aggregate.select import Candidate, candidates, repeat_seed, repeat_t
 from avtune.methods import METHODS, hypers_of
 from avtune.space import parse
 from avtune.study.curve import Curve
+from avtune.study.horizon import Horizon
 from avtune.study.study import Record
 from avtune.trial import Trial
 
@@ -46,7 +47,7 @@ def test_a_default_that_was_a_trial_competes_though_others_were_better():
 
 def test_all_candidates_get_the_same_fresh_seeds():
     chosen = candidates([record(4, 0.5), record(3, 0.4)], SPACE)
-    trials = repeat_trials(chosen, SPACE)
+    trials = repeat_trials(chosen, Horizon(SPACE))
     seeds = [repeat_seed(SPACE, index) for index in range(3)]
     assert [trial.seed for trial in trials] == seeds * 3
     assert len(set(seeds)) == 3

@@ -17,7 +17,7 @@ from fault_search import Hang, Search, whole_lines
 from safetensors import safe_open
 from toy import write_toy
 
-from avtune.study.asha import Asha
+from avtune.study.asha import rung_epochs
 from avtune.study.folder import StudyFolder
 from avtune.study.status import read_status
 
@@ -264,7 +264,7 @@ def _behind(study: Path, story: Story) -> list[str]:
     if not (study / "study.yaml").exists():
         return []
     stopping = yaml.safe_load((study / "study.yaml").read_text())["space"]["early_stopping"]
-    rungs = Asha(stopping["epochs"], stopping["grace"], stopping["factor"]).rungs
+    rungs = rung_epochs(stopping["epochs"], stopping["grace"], stopping["factor"])
     lines = whole_lines(study / "curves.jsonl")
     over = {line["trial"] for line in lines if "state" in line}
     known = {line["trial"]: line["epoch"] for line in lines if "epoch" in line and line["trial"] not in over}

@@ -39,13 +39,13 @@ def test_a_restored_lane_trains_as_the_one_that_was_saved(tmp_path):
         lanes.admit(trial)
     for _ in range(4):
         lanes.train_epoch()
-    files.save(trials[2], 4, [lanes.state(trials[2])])
+    files.save(trials[2], [0.1, 0.2, 0.3, 0.4], [lanes.state(trials[2])])
     wanted = [losses(lanes.train_epoch())[2] for _ in range(3)]
-    epoch, (state,) = files.load(trials[2])
-    assert epoch == 4
+    values, (state,) = files.load(trials[2])
+    assert values == [0.1, 0.2, 0.3, 0.4]
     other = make_lanes(trials[0], data)
     other.admit(trials[1])
-    other.admit(trials[2], state, epoch)
+    other.admit(trials[2], state, len(values))
     got = [losses(other.train_epoch())[2] for _ in range(3)]
     assert [one[0] for one in got] == [5, 6, 7]
     for mine, theirs in zip(got, wanted, strict=True):
@@ -95,7 +95,7 @@ def test_a_file_that_is_not_this_trials_state_is_none(tmp_path, damage):
         assert work(trial, [toy_prepared()], 1)[0][0] == 1
         return
     else:
-        path.write_bytes(data.replace(b"avtune lane 1", b"avtune lane 9"))
+        path.write_bytes(data.replace(b"avtune lane 2", b"avtune lane 9"))
     assert LaneFiles().load(trial) is None
     assert work(trial, [toy_prepared()], 3) == undisturbed
 
@@ -106,5 +106,5 @@ def test_a_trial_whose_state_has_another_shape_starts_again(tmp_path):
     undisturbed = work(replace(trial, lane_file=None), [toy_prepared()] * 2, 3)
     lanes = make_lanes(trial, toy_prepared())
     lanes.admit(trial)
-    files.save(trial, 2, [lanes.state(trial), {"params.odd": torch.zeros(3)}])  # the first fold's would fit
+    files.save(trial, [0.1, 0.2], [lanes.state(trial), {"params.odd": torch.zeros(3)}])  # the first fold's would fit
     assert work(trial, [toy_prepared()] * 2, 3) == undisturbed

@@ -28,7 +28,7 @@ def test_rungs_multiply_from_the_grace_epoch_and_stay_below_the_end(epochs, grac
 @settings(deadline=None, max_examples=100)
 @given(VALUES, st.integers(2, 5))
 def test_decides_as_the_obvious_rule_does(values, factor):
-    asha = Asha(10, 1, factor)
+    asha = Asha(factor)
     for index, value in enumerate(values):
         seen = sorted(values[: index + 1], reverse=True)
         keep = math.ceil(len(seen) / factor)
@@ -42,7 +42,7 @@ def test_goes_on_where_optunas_pruner_does_and_one_place_further_at_most(values,
     pruner = optuna.pruners.SuccessiveHalvingPruner(min_resource=2, reduction_factor=factor)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(direction="maximize", pruner=pruner)
-    asha = Asha(3, 2, factor)
+    asha = Asha(factor)
     for index, value in enumerate(values):
         trial = study.ask()
         trial.report(value, 2)
@@ -57,7 +57,7 @@ def test_goes_on_where_optunas_pruner_does_and_one_place_further_at_most(values,
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=40, unique=True), st.integers(2, 5))
 def test_the_best_value_so_far_always_goes_on(values, factor):
-    asha = Asha(10, 1, factor)
+    asha = Asha(factor)
     best = -1.0
     for value in values:
         goes_on = asha.decide(0, value)
@@ -67,12 +67,12 @@ def test_the_best_value_so_far_always_goes_on(values, factor):
 
 
 def test_equal_values_go_on_together():
-    asha = Asha(9, 3, 3)
+    asha = Asha(3)
     assert [asha.decide(0, 0.5) for _ in range(6)] == [True] * 6
 
 
 def test_rungs_do_not_share_values():
-    asha = Asha(27, 3, 3)
+    asha = Asha(3)
     for value in (0.9, 0.8, 0.7):
         asha.decide(0, value)
     assert asha.decide(1, 0.1)
@@ -86,14 +86,14 @@ def test_rung_table_agrees_with_simulated_searches():
     reached = [0, 0, 0]
     rounds = 200
     for _ in range(rounds):
-        asha = Asha(epochs, grace, factor)
+        asha = Asha(factor)
         for _ in range(trials):
             quality = draw.random()
             reached[0] += 1
             if asha.decide(0, quality):
                 reached[1] += 1
                 reached[2] += asha.decide(1, draw.random())
-    table = rung_table(trials, epochs, grace, factor)
+    table = rung_table(trials, epochs, rung_epochs(epochs, grace, factor), factor)
     assert [epoch for epoch, _ in table] == [3, 9, 27]
     for (_, expected), count in zip(table, reached, strict=True):
         assert expected == pytest.approx(count / rounds, rel=0.1)
