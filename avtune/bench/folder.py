@@ -9,6 +9,7 @@ from typing import Any
 from avtune.errors import UserError
 from avtune.search import another_name, open_space
 from avtune.space import Space
+from avtune.space_settings import AUTO
 from avtune.study.files import make_folder, read_yaml, to_yaml
 from avtune.study.folder import StudyFolder
 
@@ -113,4 +114,8 @@ def continued(
 
 
 def _same_kinds(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    return old.keys() == new.keys() and all(type(old[key]) is type(new[key]) for key in new)
+    return old.keys() == new.keys() and all(_kind(key, old[key]) is _kind(key, new[key]) for key in new)
+
+
+def _kind(key: str, value: Any) -> type:
+    return int if key == "epochs" and value == AUTO else type(value)

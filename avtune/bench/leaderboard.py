@@ -9,7 +9,9 @@ from typing import Any
 
 from avtune.aggregate.leaderboard import LEVEL, ROUNDS, Board, Row
 from avtune.report.text import duration, escaped, score_text, table
-from avtune.study.asha import rung_table
+from avtune.space_settings import AUTO, MOST_STEPS
+from avtune.study.asha import rung_epochs
+from avtune.study.horizon import GRACE_STEPS
 
 HEADER = (
     "",
@@ -66,11 +68,9 @@ def notes(board: Board) -> list[str]:
     about = board.about
     seeds, trials = about["seeds"], about["trials"]
     pairs = len(board.rows) * (len(board.rows) - 1) // 2
-    rungs = [epoch for epoch, _ in rung_table(trials, about["epochs"], about["grace"], about["factor"])][:-1]
-    stopping = f"after {_listed(rungs)} epochs one trial in {about['factor']} goes on" if rungs else "none is stopped"
     lines = [
-        f"Same for every method: {trials} configurations of its space, at most {about['epochs']} epochs each "
-        f"({stopping}; a closed-form method is solved at once), the same {about['fraction']:.0%} of the training rows "
+        f"Same for every method: {trials} configurations of its space, {_length(about)}"
+        f"; a closed-form method is solved at once), the same {about['fraction']:.0%} of the training rows "
         f"for validation. The {about['finalists']} best are repeated over {seeds} seed{'s' * (seeds > 1)} on "
         "these rows, and the best mean wins.",
         f"The winner is retrained on the whole training set over {seeds} seed{'s' * (seeds > 1)}, and each is scored "
@@ -90,6 +90,19 @@ def notes(board: Board) -> list[str]:
     if several:
         lines.append(f"More than one configuration has been scored on the test split by: {_listed(several)}.")
     return lines
+
+
+def _length(about: Mapping[str, Any]) -> str:
+    """How long trials train, up to an open bracket with how they are stopped."""
+    factor = about["factor"]
+    if about["epochs"] == AUTO:
+        return (
+            f"each trained until its curve is flat, for {MOST_STEPS:,} optimiser steps at most (at rungs from "
+            f"{about['grace']} epochs on, or {GRACE_STEPS} steps, one trial in {factor} goes on"
+        )
+    rungs = rung_epochs(about["epochs"], about["grace"], factor)
+    stopping = f"after {_listed(rungs)} epochs one trial in {factor} goes on" if rungs else "none is stopped"
+    return f"at most {about['epochs']} epochs each ({stopping}"
 
 
 def gaps(board: Board) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ from avtune.errors import UserError, choices, did_you_mean
 from avtune.methods import METHODS, get, hypers_of
 from avtune.methods._closed_form import ClosedForm
 from avtune.space import EarlyStopping, Final, SearchSettings, Space, Validation, load, names
-from avtune.space_settings import SETTINGS
+from avtune.space_settings import AUTO, SETTINGS
 
 _DEFAULT_SPACES = {"psd": "ave"}
 """The space of a method that is not called like it. `ave` has the widths of the other methods' spaces."""
@@ -23,7 +24,7 @@ class Rules:
     """The settings of every search; fields as in a space file."""
 
     trials: int = 16
-    epochs: int = 27
+    epochs: int | str = AUTO
     seeds: int = 5
     grace: int = 3
     factor: int = 3
@@ -36,18 +37,38 @@ class Rules:
         UserError: a number that the user gave is out of range.
         """
         for section, name in (("search", "trials"), ("early_stopping", "epochs"), ("final", "seeds")):
+            if (name, self.epochs) == ("epochs", AUTO):
+                continue
             replace(SETTINGS[section][name], name=f"--{name}").check(getattr(self, name))
 
     def applied(self, space: Space) -> Space:
         """The space with these settings in place of its own; a method that is solved at once has one epoch."""
-        epochs = 1 if issubclass(get(space.method), ClosedForm) else self.epochs
         return replace(
             space,
             search=SearchSettings(trials=self.trials, seed=self.seed),
-            early_stopping=EarlyStopping(epochs=epochs, grace=min(self.grace, epochs), factor=self.factor),
+            early_stopping=self._stopping(space.method),
             validation=Validation(fraction=self.fraction),
             final=Final(finalists=self.finalists, seeds=self.seeds),
         )
+
+    def _stopping(self, method: str) -> EarlyStopping:
+        if isinstance(self.epochs, str):
+            return EarlyStopping(epochs=AUTO, grace=self.grace, factor=self.factor)
+        epochs = 1 if issubclass(get(method), ClosedForm) else self.epochs
+        return EarlyStopping(epochs=epochs, grace=min(self.grace, epochs), factor=self.factor)
+
+
+def epochs_of(text: str) -> int | str:
+    """What `--epochs` says: a number of epochs, or `auto`.
+
+    Raises:
+        UserError: it is neither.
+    """
+    if text == AUTO:
+        return AUTO
+    if not re.fullmatch(r"[0-9]{1,9}", text):
+        raise UserError(f"--epochs is {text!r}; allowed: {AUTO}, or a whole number from 1{did_you_mean(text, [AUTO])}")
+    return int(text)
 
 
 def spaces_of(methods: str | None, given: Sequence[str], rules: Rules) -> dict[str, Space]:

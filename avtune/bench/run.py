@@ -27,6 +27,7 @@ from avtune.machine import Wish, slots
 from avtune.runners._base import Run
 from avtune.search import Request, data_bytes, dataset_facts, dataset_line, precision_named, runner_named, search
 from avtune.space import Space
+from avtune.space_settings import AUTO
 from avtune.study.files import to_yaml, write_text
 
 
@@ -93,8 +94,7 @@ def bench(request: BenchRequest) -> Board:
             + (f" (continues, {len(methods) - len(pending)} of {len(methods)} methods known)" if old else ""),
             f"dataset    {dataset_line(request.dataset)}",
             f"methods    {', '.join(methods)}",
-            f"each       {request.rules.trials} trials of at most {request.rules.epochs} epochs, "
-            f"{request.rules.seeds} seeds",
+            f"each       {request.rules.trials} trials {_length(request.rules)}, {request.rules.seeds} seeds",
             f"runner     {name}: {places.text}, {precision}",
             "",
         )
@@ -110,6 +110,10 @@ def bench(request: BenchRequest) -> Board:
     console.say("", *text(found), "")
     console.say(*(f"written    {path}" for path in (folder.leaderboard_md, folder.leaderboard_html)))
     return found
+
+
+def _length(rules: Rules) -> str:
+    return f"of at most {rules.epochs} epochs" if rules.epochs != AUTO else "until their curves are flat"
 
 
 def _search(request: BenchRequest, folder: BenchFolder, method: str, run: Run, ledger: Ledger) -> None:
