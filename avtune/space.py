@@ -275,6 +275,8 @@ def _override(top: dict[str, Entry], assignment: str, hypers_of: HypersOf, metho
     if path[0] == "validation" and path[1:] in (["fraction"], ["folds"]):
         inner.pop("fraction", None)  # one replaces the other
         inner.pop("folds", None)
+    if path == ["early_stopping", "epochs"]:  # what goes with the other kind of horizon goes with it
+        inner.pop("schedule" if value.value == AUTO else "steps", None)
     inner[path[-1]] = Entry(value.value, where, where)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from avtune.metrics.significance import mean_interval
 from benchmarks._measure import Limits, Outcome, available_memory, installed, spread
 
 REPORTS = Path(__file__).parent / "reports"
@@ -89,6 +90,14 @@ def reading(most: Limits, tolerance: float) -> str:
         f"its own. A side is left out where one call takes over {most.seconds:g} s or {most.memory / 1e9:.1f} GB. "
         f"Difference: the largest relative one from our values; up to {tolerance:g} counts as the same."
     )
+
+
+def apart(one: Sequence[float], other: Sequence[float]) -> str:
+    """By how much `one` is higher than `other`: the mean of the differences, pair by pair, with its 95 % interval."""
+    if list(one) == list(other):
+        return "0"
+    middle, half = mean_interval([mine - theirs for mine, theirs in zip(one, other, strict=True)])
+    return f"{middle:+.4f}" + (f" ± {half:.4f}" if half is not None else "")
 
 
 def problems(outcomes: Sequence[Outcome], size: int, tolerance: float) -> list[str]:

@@ -108,7 +108,7 @@ _LIMITS = _measure.Limits(seconds=120, memory=4_000_000_000)
 def _ave(sampler: str) -> Space:
     from avtune.methods import METHODS, hypers_of
 
-    settings = ["search.trials=100000", f"search.sampler={sampler}"]
+    settings = ["search.trials=100000", f"search.sampler={sampler}", "early_stopping.epochs=27"]
     return load("ave", hypers_of=hypers_of, method_names=METHODS, overrides=settings)
 
 

@@ -25,7 +25,6 @@ from pathlib import Path
 from statistics import mean, median, stdev
 from typing import Any
 
-from avtune.metrics.significance import mean_interval
 from benchmarks import _report
 
 SIDES = ("avtune", "avtune fp32", "ray", "optuna")
@@ -39,6 +38,7 @@ def main() -> None:
     parser.add_argument("--data", default="demo", help="a dataset, as `avtune search` takes it")
     parser.add_argument("--space", help="a space (default: demo for the demo, else ave)")
     parser.add_argument("--trials", type=int, default=64)
+    parser.add_argument("--epochs", type=int, help="most epochs of a trial, on every side (18 for the demo, else 27)")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--sides", default=",".join(SIDES), help="which, separated by commas")
@@ -46,6 +46,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help=argparse.SUPPRESS)
     given = parser.parse_args()
     given.space = given.space or ("demo" if given.data == "demo" else "ave")
+    given.epochs = given.epochs or (18 if given.data == "demo" else 27)
     if given.quick:
         given.trials, given.seeds = 6, 1
     if given.side:
@@ -63,6 +64,7 @@ def main() -> None:
 def _child(given: argparse.Namespace, side: str, seed: int) -> dict[str, float]:
     """Runs one side in a process of its own; its result with `wall` seconds."""
     words = ["--data", given.data, "--space", given.space, "--trials", str(given.trials), "--side", side]
+    words += ["--epochs", str(given.epochs)]
     start = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.search_wall", *words, "--seed", str(seed)], capture_output=True, text=True
@@ -86,7 +88,7 @@ def _write(given: argparse.Namespace, results: dict[str, list[dict[str, float]]]
                 f"{given.trials / median(walls) * 3600:,.0f}",
                 f"{mean(run['epochs'] for run in runs):.0f}",
                 f"{mean(values):.4f}" + (f" (sd {stdev(values):.4f})" if len(values) > 1 else ""),
-                _difference(values, [run["best"] for run in results[SIDES[0]]]) if SIDES[0] in results else "–",
+                _report.apart(values, [run["best"] for run in results[SIDES[0]]]) if SIDES[0] in results else "–",
                 *(f"{_ratio(results[peer], runs):.2f}x" for peer in PEERS if peer in results),
             ]
         )
@@ -134,20 +136,12 @@ def _ratio(theirs: list[dict[str, float]], ours: list[dict[str, float]]) -> floa
     return median(other["wall"] / run["wall"] for other, run in zip(theirs, ours, strict=True))
 
 
-def _difference(theirs: list[float], ours: list[float]) -> str:
-    """How much higher theirs are: the mean over the seeds with its 95 % interval."""
-    if theirs == ours:
-        return "0"
-    pairs = [one - other for one, other in zip(theirs, ours, strict=True)]
-    middle, half = mean_interval(pairs)
-    return f"{middle:+.4f}" + (f" ± {half:.4f}" if half is not None else "")
-
-
 def _space(given: argparse.Namespace) -> Any:
     from avtune.methods import METHODS, hypers_of
     from avtune.space import load
 
-    settings = [f"search.trials={given.trials}", f"search.seed={given.seed}"]
+    # A number of epochs for every side: the peers have no open horizon.
+    settings = [f"search.trials={given.trials}", f"search.seed={given.seed}", f"early_stopping.epochs={given.epochs}"]
     return load(given.space, hypers_of=hypers_of, method_names=METHODS, overrides=settings)
 
 

@@ -12,6 +12,7 @@ the median reached 0.42 and one in four 0.60.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -39,12 +40,23 @@ GRID = 1024.0  # values are multiples of 1/1024, so that the last bits of a mach
 def demo(seed: int = 0) -> Dataset:
     """The demo dataset: 15 classes, 1766 and 189 clips, 128-d audio and 1024-d visual features. A seed gives the same
     bytes on every machine with the same NumPy generator."""
+    return generated("demo", TRAIN_COUNTS, TEST_COUNTS, seed)
+
+
+def generated(name: str, train_counts: Sequence[int], test_counts: Sequence[int], seed: int) -> Dataset:
+    """A dataset of the demo's kind.
+
+    Args:
+        name: of the dataset.
+        train_counts, test_counts: clips of each class.
+        seed: of everything random.
+    """
     rng = np.random.default_rng(seed)
-    num_classes = len(TRAIN_COUNTS)
+    num_classes = len(train_counts)
     centres = _centres(rng, num_classes)
     networks = {view: _network(rng, dim) for view, dim in DIMS.items()}
     arrays: dict[str, npt.NDArray[Any]] = {}
-    for split, counts in (("train", TRAIN_COUNTS), ("test", TEST_COUNTS)):
+    for split, counts in (("train", train_counts), ("test", test_counts)):
         labels = np.repeat(np.arange(num_classes), counts)
         clusters = rng.integers(CLUSTERS, size=len(labels))
         for view, network in networks.items():
@@ -54,7 +66,7 @@ def demo(seed: int = 0) -> Dataset:
             labels[wrong] = rng.integers(num_classes, size=int(wrong.sum()))
         arrays[f"lab_{split}"] = labels
     names = [f"class {c:02d}" for c in range(num_classes)]
-    return from_arrays(arrays, name="demo", source="generated", class_names=names)
+    return from_arrays(arrays, name=name, source="generated", class_names=names)
 
 
 def _centres(rng: np.random.Generator, num_classes: int) -> npt.NDArray[np.float64]:

@@ -274,7 +274,7 @@ def _behind(study: Path, story: Story) -> list[str]:
         path = StudyFolder(study).lane(number)
         if path.exists():
             with safe_open(path, framework="pt") as file:
-                saved = int(file.metadata()["epoch"])
+                saved = len(json.loads(file.metadata()["values"]))
         passed = [rung for rung in rungs if saved < rung <= epoch]
         if len(passed) > 1:
             problems.append(f"trial {number} is known to epoch {epoch} and goes on from {saved}: rungs {passed} again")

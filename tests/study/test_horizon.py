@@ -119,3 +119,16 @@ def test_a_training_function_has_a_number_of_epochs(text):
             hypers_of=lambda name: None,
             method_names=["f"],
         )
+
+
+def test_another_number_of_epochs_takes_the_place_of_the_steps():
+    text = "method: toy\nearly_stopping: {epochs: auto, steps: 300}"
+
+    def parsed(*overrides):
+        return parse(
+            text, file="t.yaml", hypers_of=lambda name: HYPERS, method_names=["toy"], overrides=overrides
+        ).early_stopping
+
+    assert parsed("early_stopping.epochs=9").epochs == 9
+    assert parsed("early_stopping.epochs=9", "early_stopping.epochs=auto").steps == 2000
+    assert parsed("early_stopping.epochs=auto").steps == 300
