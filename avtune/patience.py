@@ -36,9 +36,10 @@ def is_flat(values: Sequence[float], patience: int) -> bool:
 
 def still_rises(values: Sequence[float]) -> bool:
     """Whether a curve rises at its end by more than its noise: the mean of its last quarter is above that of the
-    quarter before by two standard errors, and by a hundredth of itself."""
+    quarter before by two standard errors, and by a hundredth of itself, and something better has come in the last
+    eighth."""
     width = len(values) // 4
-    if width < 2:
+    if width < 2 or len(values) - _last_better(values) > width / 2:
         return False
     last, before = fmean(values[-width:]), fmean(values[-2 * width : -width])
     error: float = noise(values) * (2 / width) ** 0.5

@@ -131,9 +131,10 @@ _Dumper.add_representer(
 
 
 def _changes(name: str, before: Any, after: Any) -> Iterator[str]:
-    if isinstance(before, dict) and isinstance(after, dict) and before.keys() == after.keys():
-        for key in before:
-            yield from _changes(f"{name}.{key}" if name else key, before[key], after[key])
+    kinds = name == "early_stopping"  # its keys go with the kind of its horizon
+    if isinstance(before, dict) and isinstance(after, dict) and (kinds or before.keys() == after.keys()):
+        for key in [*before, *(after.keys() - before.keys())]:
+            yield from _changes(f"{name}.{key}" if name else key, before.get(key), after.get(key))
     elif (old := _inline(before)) != (new := _inline(after)):
         yield f"{name}: {old} -> {new}"
 

@@ -31,7 +31,7 @@ _METRICS = {
     "default_is_winner?": bool,
     "untrained?": _SCORES,
     "label?": str,
-    "still_rises?": {"epochs": int, "command": str},
+    "still_rises?": {"trial": int, "epochs": int, "command": str},
     "best_epochs?": [int],
     "validation?": {"map": {"mean": float, "sd": float, "seeds": [float]}},
 }

@@ -198,7 +198,8 @@ def _write_best(folder: StudyFolder, study: Study, best: Repeated, rows: Sequenc
 
 def ended_by_horizon(horizon: Horizon, row: Repeated) -> bool:
     """Whether a finalist's mean curve still rose when it had no epochs left."""
-    return len(row.curve) >= horizon.epochs(row.candidate.config) and still_rises(list(row.curve.values()))
+    whole = 0 < len(row.curve) >= horizon.epochs(row.candidate.config)
+    return whole and still_rises(list(row.curve.values()))
 
 
 def _count_scoring(folder: StudyFolder, row: Repeated, seeds: Sequence[int], protocol: str) -> int:
@@ -272,8 +273,16 @@ def _retrain(
     if published:
         metrics["label"] = SELECTED_ON_TEST
         metrics["best_epochs"] = [way.best_epoch(*run) for run in parts["test"]]
-    if best.curve and ended_by_horizon(horizon, best):
-        metrics["still_rises"] = {"epochs": len(best.curve), "command": longer_command(folder, horizon)}
+    # The default configuration is a reference: its curve does not matter unless it wins.
+    others = [row for row in rows if row is not best and dict(row.candidate.config) != space.defaults()]
+    for row in (best, *others):
+        if ended_by_horizon(horizon, row):
+            metrics["still_rises"] = {
+                "trial": row.candidate.number,
+                "epochs": len(row.curve),
+                "command": longer_command(folder, horizon),
+            }
+            break
     if best.values:
         metrics["validation"] = {"map": {"mean": best.mean, "sd": best.spread, "seeds": list(best.values)}}
     if default is best:

@@ -33,14 +33,15 @@ def score_rows(metrics: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]
 
 
 def still_rises(metrics: Mapping[str, Any]) -> list[str]:
-    """What to do where the winner's curve still rose at the end of its horizon, from `final/metrics.json`; empty where
-    it did not."""
+    """What to do where the mean curve of the winner, or of a finalist that may overtake it, still rose at the end of
+    the horizon, from `final/metrics.json`; empty where none did."""
     if "still_rises" not in metrics:
         return []
     found = metrics["still_rises"]
+    who = "the winner" if found["trial"] == metrics["trial"] else f"the finalist {found['trial']}"
     return [
-        f"the winner's mean curve still rises at its last epoch, {found['epochs']}: its trials trained too short for "
-        f"their best; go on with: {found['command']}"
+        f"the mean curve of {who} still rises at its last epoch, {found['epochs']}: trials trained too short for their "
+        f"best; go on with: {found['command']}"
     ]
 
 

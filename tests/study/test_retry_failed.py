@@ -49,7 +49,7 @@ def failed_study(folder, **more):
 
 def inside(study):
     """All that decides what happens next."""
-    rungs = [list(seen) for seen in study._asha._seen]
+    rungs = [list(seen) for seen in study._asha._seen.values()]
     return outcome(study), rungs, [record._decided for record in study.records], study._running
 
 
