@@ -11,7 +11,7 @@ from toy import toy_dataset, write_toy
 from avtune.aggregate.checkpoints import Checkpoints
 from avtune.aggregate.model import load_model
 from avtune.data.prepare import for_search
-from avtune.search import open_space
+from avtune.search import horizon_of, open_space
 from avtune.study.curve import Curve
 from avtune.study.folder import StudyFolder
 from avtune.study.study import Record, Study
@@ -91,3 +91,20 @@ def test_the_disk_holds_as_many_as_asked_for(tmp_path):
 def test_what_cannot_be_kept_is_said(words, capsys):
     assert call(capsys, *words, "--keep", -1, code=2).startswith("avtune: --keep is -1; allowed: a whole number from 0")
     assert not (Path(words[-1]) / "one").exists()
+
+
+def test_with_an_open_horizon_the_weights_are_those_of_the_best_epoch(words, capsys):
+    call(capsys, *words, "--keep", 1, "--epochs", "auto", "--trials", 2)
+    folder = StudyFolder(Path(words[-1]) / "one")
+    space, rows = open_space(folder), folder.settings()["rows"]
+    study = Study(folder, space, precision="fp32", checkpoints=True, horizon=horizon_of(space, rows))
+    best = complete(study)[0]
+    assert best.trial.keep_best
+    assert best.ended_flat
+    assert best.best_epoch < best.values.last
+    model = load_model(folder.checkpoints / f"trial_{best.number}")
+    assert model.trained.epochs == best.best_epoch
+    data = for_search(toy_dataset(), fraction=0.25, folds=None, seed=1)
+    again = train(best.trial, data, lambda epoch, metrics: True, device="cpu")
+    assert again.epochs == best.best_epoch
+    assert all(torch.equal(model.trained.params[name], value) for name, value in again.params.items())

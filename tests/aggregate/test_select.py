@@ -1,7 +1,7 @@
 import pytest
 
 from avtune.aggregate.repeats import Repeats, Result
-from avtune.aggregate.select import Candidate, candidates, repeat_seed, repeat_trials, repeated, winner
+from avtune.aggregate.select import Candidate, candidates, longer, repeat_seed, repeat_trials, repeated, winner
 from avtune.methods import METHODS, hypers_of
 from avtune.space import parse
 from avtune.study.curve import Curve
@@ -137,3 +137,40 @@ def test_a_failed_repeat_is_kept_with_its_reason(tmp_path):
     assert not source.report(trial.number, 1, {"val_map": float("nan"), "seconds": 1.0})
     assert [result.failure for result in source.results] == ["it burned", "val_map is nan after epoch 1"]
     assert "flames" in notes[0]
+
+
+def test_a_finalist_of_before_stays_one_when_others_have_passed_it():
+    ranking = [record(4, 0.5), record(3, 0.4), record(1, 0.3), record(5, 0.2)]
+    chosen = candidates(ranking, SPACE, lambda one: one.number in (1, 4))
+    assert [candidate.number for candidate in chosen] == [4, 3, 1, None]
+
+
+def open_runs(*lengths, patience=2):
+    """Runs of one candidate, with an open horizon."""
+    return [Trial(0, "triplet", {}, seed, 100, patience=patience) for seed, _ in enumerate(lengths)]
+
+
+def rising(length):
+    return Result({epoch: 0.1 + 0.01 * epoch for epoch in range(1, length + 1)}, 1.0)
+
+
+def test_seeds_train_as_long_as_the_longest_where_their_mean_still_rises():
+    runs = open_runs(16, 20, 24)
+    further = longer(runs, [rising(16), rising(20), rising(24)], 3)
+    assert [run.least for run in further] == [24, 24, 0]
+    assert further[2] == runs[2]
+
+
+def test_seeds_whose_mean_is_flat_or_that_cannot_train_on_are_left_alone():
+    flat = [Result(dict.fromkeys(range(1, length + 1), 0.5), 1.0) for length in (16, 20)]
+    runs = open_runs(16, 20)
+    assert longer(runs, flat, 2) == runs
+    assert longer(runs, [rising(20), rising(20)], 2) == runs
+    assert longer(runs, [rising(16), Result({}, 1.0, "failed")], 2) == runs
+    fixed = open_runs(16, 20, patience=0)
+    assert longer(fixed, [rising(16), rising(20)], 2) == fixed
+
+
+def test_the_mean_of_seeds_of_unequal_length_is_that_of_their_common_epochs():
+    row = repeated([Candidate(0, {})], [rising(5), rising(9)])[0]
+    assert (row.epoch, len(row.curve), row.mean) == (5, 5, pytest.approx(0.15))

@@ -10,6 +10,7 @@ from avtune.lanes.engine import Lanes
 from avtune.lanes.worker import Orders, Worker
 from avtune.methods import METHODS, check_config, static_values
 from avtune.runners.lane_files import LaneFiles
+from avtune.trainer import train
 from avtune.trial import Trial
 
 KIND = METHODS["psd"]
@@ -108,3 +109,37 @@ def test_a_trial_whose_state_has_another_shape_starts_again(tmp_path):
     lanes.admit(trial)
     files.save(trial, [0.1, 0.2], [lanes.state(trial), {"params.odd": torch.zeros(3)}])  # the first fold's would fit
     assert work(trial, [toy_prepared()] * 2, 3) == undisturbed
+
+
+def quick(trial, **changes):
+    """The trial with an open horizon, and a learning rate with which its curve is flat soon."""
+    return replace(trial, config={**trial.config, "lr": 0.05}, epochs=300, horizon=9, **changes)
+
+
+def until_its_end(trial, data):
+    """The epochs that a lone engine reports until the trial ends."""
+    worker = Worker(data, capacity=2, device="cpu", save=None, lane_files=LaneFiles())
+    message = worker.step(Orders([], [trial], over=False))
+    epochs = [epoch for _, epoch, _ in message.reports]
+    while not message.ends:
+        message = worker.step(Orders([], [], over=False))
+        epochs += [epoch for _, epoch, _ in message.reports]
+    return epochs
+
+
+@pytest.mark.parametrize("folds", [1, 2])
+def test_a_trial_with_an_open_horizon_ends_at_the_same_epoch_alone_and_after_a_resume(tmp_path, folds):
+    data = [toy_prepared()] * folds
+    trial = quick(make_trial(1, tmp_path), patience=4)
+    lone = []
+    train(replace(trial, lane_file=None), data, lambda epoch, metrics: lone.append(epoch) or True)
+    assert 5 <= len(lone) < 300
+    assert until_its_end(replace(trial, lane_file=None), data) == lone
+    work(trial, data, 5)  # killed after epoch 5, saved after 4
+    assert until_its_end(replace(trial, known=5), data) == lone[4:]
+
+
+def test_it_does_not_end_before_it_has_gone_through_its_schedule(tmp_path):
+    trial = quick(make_trial(1, tmp_path), patience=2, lane_file=None)
+    short = until_its_end(trial, [toy_prepared()])
+    assert len(until_its_end(replace(trial, least=len(short) + 7), [toy_prepared()])) >= len(short) + 7

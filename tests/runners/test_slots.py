@@ -71,3 +71,26 @@ def test_a_search_asks_whether_its_lanes_are_wide_where_it_opens_the_runner(monk
 
     monkeypatch.setattr(METHODS["psd"], "init", init)
     assert not _is_wide(request)
+
+
+@pytest.mark.parametrize(
+    ("slots", "independent", "lanes"),
+    [
+        (Slots(2, 0, 1, lanes=1, most_lanes=8), 0, 1),  # a search
+        (Slots(2, 0, 1, lanes=1, most_lanes=8), 20, 5),
+        (Slots(2, 0, 1, lanes=1, most_lanes=8), 2, 1),
+        (Slots(2, 0, 1, lanes=4, most_lanes=8), 10, 4),
+        (Slots(2, 0, 1, lanes=1, most_lanes=8), 1000, 8),
+        (Slots(1, 1, 8, lanes=6, most_lanes=64), 20, 20),
+        (Slots(8, 8, 2, lanes=2, most_lanes=64), 20, 3),
+    ],
+)
+def test_runs_that_do_not_learn_from_each_other_have_more_lanes(slots, independent, lanes):
+    assert slots.lanes_for(independent) == lanes
+
+
+def test_lanes_that_the_user_named_are_kept_to(monkeypatch):
+    monkeypatch.setattr(machine, "usable_cores", lambda: 2)
+    places = slots(Wish(gpus=0, lanes=2), "lanes", 24)
+    assert (places.lanes, places.lanes_for(100)) == (2, 2)
+    assert slots(Wish(gpus=0), "processes", 24).lanes_for(100) == 1
