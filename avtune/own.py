@@ -1,14 +1,17 @@
 """A user's own method or training function, named on the command line as `module:Name`.
 
 Nothing but the command line names code to import: what a space, a study or a model says is looked up among what was
-registered here, never imported. A registered method is in `methods.METHODS` under its `module:Name`.
+registered here, never imported. A registered method is in `methods.METHODS` under its `module:Name`. The folder that
+holds the code comes last on the import path, so that no file of it takes the place of an installed package.
 """
 
 from __future__ import annotations
 
 import hashlib
 import importlib
+import importlib.util
 import inspect
+import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -27,6 +30,9 @@ from avtune.space import Space
 METHOD, TRAIN = "--method", "--train"
 _EXAMPLES = {METHOD: "my_package:MyMethod", TRAIN: "my_module:train"}
 _MANUAL = "see docs/own_method.md"
+SAFE_PATH = ("PYTHONSAFEPATH", "avtune")
+"""Environment variable and our value of it, in all processes of a run: Python looks for modules neither in the current
+folder nor beside the script. Code of the user's own may start scripts that need it to."""
 
 Function = Callable[[dict[str, Any], Any, Any], Any]
 """`train(config, data, report)`, see `function_trainer`."""
@@ -41,10 +47,11 @@ def register(option: str, spec: str, folder: str | None = None) -> None:
     Args:
         option: `METHOD` or `TRAIN`.
         spec: `module:Name`; the module is found from `folder`, or installed.
-        folder: put at the head of the import path; None for the current one.
+        folder: put at the end of the import path; None for the current one.
 
     Raises:
-        UserError: there is no such module or name in it, it cannot be imported, or it is not what the option takes.
+        UserError: there is no such module or name in it, it cannot be imported, its name is that of an installed
+            package, or it is not what the option takes.
     """
     folder = folder or str(Path.cwd())
     thing = _find(option, spec, folder)
@@ -63,6 +70,8 @@ def registered() -> list[tuple[str, str, str]]:
 
 def restore(named: Sequence[tuple[str, str, str]]) -> None:
     """Registers in a process what `registered` gave in the one that started it."""
+    if named and os.environ.get(SAFE_PATH[0]) == SAFE_PATH[1]:
+        del os.environ[SAFE_PATH[0]]
     for option, spec, folder in named:
         register(option, spec, folder)
 
@@ -125,7 +134,9 @@ def _find(option: str, spec: str, folder: str) -> Any:
     if not all(part.isidentifier() for part in [*module_name.removesuffix(".py").split("."), name]):
         raise UserError(f"{option} is {spec!r}; give module:name, for example {option} {_EXAMPLES[option]}\n{_MANUAL}")
     if folder not in sys.path:
-        sys.path.insert(0, folder)
+        sys.path.append(folder)
+    importlib.invalidate_caches()
+    _check_not_hidden(option, module_name, Path(folder))
     module = _import(option, module_name, Path(folder))
     if hasattr(module, name):
         return getattr(module, name)
@@ -134,13 +145,42 @@ def _find(option: str, spec: str, folder: str) -> Any:
     raise UserError(f"{module_name} has no {name!r}{did_you_mean(name, fit) or has}\n({option} {spec})")
 
 
+def _check_not_hidden(option: str, name: str, folder: Path) -> None:
+    """Raises:
+    UserError: the folder holds a module of that name, and Python imports another one.
+    """
+    other, file = _instead_of(folder, name), folder / name.replace(".", os.sep)
+    if other and (file.with_name(f"{file.name}.py").is_file() or (file / "__init__.py").is_file()):
+        raise UserError(
+            f"{option}: {name} in {folder} has the name of another module, which Python imports in its place: {other}\n"
+            "rename yours; what is installed comes before the current folder"
+        )
+
+
+def _instead_of(folder: Path, name: str) -> str:
+    """What Python imports instead of the folder's module, the first part of whose name counts; empty when it is that
+    module or when the folder has none. A folder without `__init__.py` counts: Python may import it."""
+    top = name.partition(".")[0]
+    here = [path for path in (folder / f"{top}.py", folder / top / "__init__.py", folder / top) if path.exists()]
+    try:
+        spec = importlib.util.find_spec(top) if here else None
+    except (ImportError, ValueError):  # of `__main__` and the like
+        return ""
+    if spec is None:
+        return ""
+    places = [spec.origin] if spec.origin else list(spec.submodule_search_locations or [])
+    same = {path.resolve() for path in here} & {Path(place).resolve() for place in places}
+    return "" if same else ", ".join(places)
+
+
 def _import(option: str, name: str, folder: Path) -> ModuleType:
-    importlib.invalidate_caches()
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is None or not (name == error.name or name.startswith(f"{error.name}.")):
-            raise UserError(f"{option}: {name} imports {error.name}, which is not installed") from None
+            other = _instead_of(folder, error.name or "")
+            why = f"and Python finds {other} under that name; rename yours" if other else "which is not installed"
+            raise UserError(f"{option}: {name} imports {error.name}, {why}") from None
         there = [path.stem for path in folder.glob("*.py")] + [path.parent.name for path in folder.glob("*/*.py")]
         raise UserError(
             f"{option}: no module {name!r} in {folder} or installed{did_you_mean(name, there)}\n"

@@ -2,8 +2,10 @@
 wrong."""
 
 import json
+import os
 import re
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -216,6 +218,52 @@ def test_a_wrong_method_gets_a_helpful_line(spec, said, workplace, capsys):
 def test_a_wrong_training_function_gets_a_helpful_line(spec, said, workplace, capsys):
     Path("wrong.py").write_text(WRONG)
     assert said in call(capsys, "search", "demo", "--train", spec, code=2)
+
+
+@pytest.mark.parametrize("spec", ["numpy:Mine", "json:Mine", "xml.mine:Mine", "sys:Mine"])
+@pytest.mark.parametrize("option", ["--method", "--train"])
+def test_a_module_with_the_name_of_an_installed_one_is_refused(option, spec, workplace, capsys):
+    """It would not be the one that is imported."""
+    path = Path(*spec.partition(":")[0].split(".")).with_suffix(".py")
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("raise RuntimeError('imported')\n")
+    said = call(capsys, "search", "demo", option, spec, code=2)
+    assert "has the name of another module, which Python imports in its place" in said
+    assert "rename yours" in said
+
+
+def test_a_package_of_ones_own_may_be_named(workplace, capsys):
+    Path("my_methods").mkdir()
+    Path("my_methods", "one.py").write_text(Path("own_method.py").read_text())
+    assert "w_pair" in call(capsys, "methods", "my_methods.one:CrossContrast")
+
+
+def test_a_module_that_an_own_one_cannot_have(workplace, capsys):
+    """Its neighbour has the name of an installed package."""
+    Path("yaml.py").write_text("x = 1\n")
+    Path("mine.py").write_text("import yaml.parts\n")
+    said = call(capsys, "methods", "mine:Method", code=2)
+    assert "mine imports yaml.parts, and Python finds " in said
+    assert said.rstrip().endswith("rename yours")
+
+
+def test_the_current_folder_comes_last(workplace, capsys):
+    before = list(sys.path)
+    call(capsys, "methods", SPEC)
+    assert sys.path == [*before, str(workplace)]
+
+
+def test_code_of_ones_own_may_start_scripts(workplace, monkeypatch):
+    """The variable that keeps the current folder out of a run's processes would reach them."""
+    from avtune import own
+    from avtune.runners.ray_session import SETTINGS
+
+    for value, kept in ((SETTINGS["PYTHONSAFEPATH"], None), ("1", "1")):
+        monkeypatch.setenv("PYTHONSAFEPATH", value)
+        own.restore([])
+        assert os.environ["PYTHONSAFEPATH"] == value
+        own.restore([("--method", SPEC, str(workplace))])
+        assert os.environ.get("PYTHONSAFEPATH") == kept
 
 
 @pytest.mark.ray

@@ -6,6 +6,8 @@ import dataclasses
 import os
 import shutil
 import stat
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -244,3 +246,121 @@ def test_a_terminal_is_not_steered(capsys):
     printed = capsys.readouterr()
     assert printed.out == "a\\x1b[31mb\tc\nd\\ud800\\u202e\n"
     assert printed.err == "avtune: x\\x07\\r\n"
+
+
+# Names of packages that some process of ours imports, and of the standard library's that come after the current folder
+# wherever that is first.
+PLANTED = [
+    "numpy",
+    "torch",
+    "pandas",
+    "optuna",
+    "ray",
+    "yaml",
+    "cloudpickle",
+    "pyarrow",
+    "h5py",
+    "tensorboard",
+    "scipy",
+]
+PLANTED += ["rich", "sklearn", "safetensors", "google", "psutil", "sitecustomize", "usercustomize", "multiprocessing"]
+HOSTILE_MODULE = """
+import sys
+with open({marks!r}, "a") as file:
+    file.write(f"{{__name__}} in {{sys.orig_argv}}\\n")
+raise SystemExit("hostile")
+"""
+# What pip makes of the entry point `avtune`.
+COMMAND = "import sys\nfrom avtune.cli import main\nsys.exit(main())\n"
+
+
+@pytest.fixture(scope="module")
+def trap(tmp_path_factory):
+    """A folder with a dataset in it, and modules that leave a mark when they are imported. Called with the words of a
+    command it returns (exit code, what it printed, the marks)."""
+    folder = tmp_path_factory.mktemp("trap")
+    marks, script = folder / "marks", tmp_path_factory.mktemp("bin") / "avtune"
+    script.write_text(COMMAND)
+    write_toy(folder)
+    (folder / "own.py").write_text("import sys\nprint(sys.path)\n")
+    np.savez(folder / "z.npz", audio=np.eye(4), visual=np.eye(4), labels=np.arange(4) % 2)
+    for name in PLANTED:
+        (folder / f"{name}.py").write_text(HOSTILE_MODULE.format(marks=str(marks)))
+    (folder / "avtune").mkdir()
+    (folder / "avtune" / "__init__.py").write_text(HOSTILE_MODULE.format(marks=str(marks)))
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
+
+    def start(*words, command=script):
+        start = [sys.executable, *(["-m", "avtune"] if command is None else [str(command)]), *words]
+        return subprocess.Popen(
+            start, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+
+    def run(*words, **more):
+        process = start(*words, **more)
+        printed = process.communicate(timeout=180)[0]
+        return process.returncode, printed, marks.read_text() if marks.exists() else ""
+
+    run.start, run.folder, run.marks = start, folder, marks
+    return run
+
+
+SMALL = ["--trials", "1", "--set", "final.finalists=1", "--set", "final.seeds=1", "--gpus", "0"]
+
+
+def trap_search(runner, *more):
+    return ["search", "toy.h5", "--space", "space.yaml", "--name", runner, "--runner", runner, *SMALL, *more]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "words",
+    [trap_search("inline"), ["evaluate", "--embeddings", "z.npz", "--at", "1"], ["data", "info", "toy.h5"]],
+    ids=lambda words: words[0],
+)
+def test_no_module_of_the_current_folder_is_imported(words, trap):
+    code, printed, marks = trap(*words)
+    assert (code, marks) == (0, ""), printed
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("words", [trap_search("lanes"), trap_search("processes"), ["doctor"]], ids=" ".join)
+def test_nor_by_a_process_that_ray_starts(words, trap):
+    code, printed, marks = trap(*words)
+    assert (code, marks) == (0, ""), printed
+
+
+@pytest.mark.slow
+def test_nor_by_tensorboard(trap):
+    (trap.folder / "results").mkdir(exist_ok=True)
+    process = trap.start("tensorboard", "--port", "0")
+    try:
+        for line in process.stdout:
+            if "at http://127.0.0.1" in line:
+                break
+        assert not trap.marks.exists()
+        assert "at http://127.0.0.1" in line
+    finally:
+        process.terminate()
+        process.communicate(timeout=60)
+
+
+@pytest.mark.slow
+def test_nor_by_python_m_avtune(trap):
+    """Where the folder holds an avtune of its own, Python has run that before anything of ours."""
+    (trap.folder / "avtune").rename(trap.folder / "aside")
+    try:
+        code, printed, marks = trap("evaluate", "--embeddings", "z.npz", "--at", "1", command=None)
+        assert (code, marks) == (0, ""), printed
+    finally:
+        (trap.folder / "aside").rename(trap.folder / "avtune")
+
+
+@pytest.mark.slow
+def test_python_m_avtune_is_the_installed_one(tmp_path):
+    """A copy in the current folder, which Python runs, is not what the processes of a search would find."""
+    shutil.copytree(Path(avtune.__file__).parent, tmp_path / "avtune", ignore=shutil.ignore_patterns("__pycache__"))
+    ended = subprocess.run([sys.executable, "-m", "avtune", "--version"], cwd=tmp_path, capture_output=True, text=True)
+    assert ended.returncode == 2
+    assert "holds an avtune that is not the installed one" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 2

@@ -25,7 +25,9 @@ def serve(folder: Path, port: int, say: Callable[[str], None]) -> int:
     """
     if not 0 <= port <= 65535:
         raise UserError(f"--port is {port}; allowed: 0 to 65535, 0 picks a free one")
-    command = [sys.executable, "-W", "ignore", "-m", "tensorboard.main", "--logdir", str(folder), "--host", "127.0.0.1"]
+    # -P: else a file of the current folder could be imported in the place of a package.
+    command = [sys.executable, "-P", "-W", "ignore", "-m", "tensorboard.main", "--logdir", str(folder)]
+    command += ["--host", "127.0.0.1"]
     say(f"TensorBoard on {folder}; stop it with Ctrl-C")
     server = subprocess.Popen([*command, "--port", str(port), "--load_fast=false"])
     try:

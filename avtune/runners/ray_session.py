@@ -18,6 +18,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from avtune.errors import UserError
+from avtune.own import SAFE_PATH
 from avtune.study.files import private_files
 
 SETTINGS = {
@@ -41,6 +42,8 @@ SETTINGS = {
     # Interrupts reach our own handler, which ends the run with a study that continues.
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    # No process of a run looks for modules in the current folder or beside its script; see also `_job_config`.
+    SAFE_PATH[0]: SAFE_PATH[1],
 }
 """Environment of the driver and, in a cluster, of its workers."""
 
@@ -86,7 +89,8 @@ def ray_session(
             tune.start()
             try:
                 with _signals_wait(), private_files(), start():
-                    ray.init(log_to_driver=False, logging_level=logging.CRITICAL, configure_logging=True, **init)
+                    quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL, "configure_logging": True}
+                    ray.init(job_config=_job_config(), **quiet, **init)
                 tune.join()
                 import ray.tune.tune
 
@@ -100,6 +104,21 @@ def ray_session(
         for name in set(os.environ) - set(before):
             del os.environ[name]
         os.environ.update(before)
+
+
+def _job_config() -> Any:
+    """Workers import what is installed. By itself Ray puts the driver's current folder and that of its script at the
+    head of their path, so that a file pandas.py there would be run in the place of pandas.
+
+    Undocumented: a test pins it."""
+    from ray.job_config import JobConfig
+
+    class Installed(JobConfig):  # type: ignore[misc]
+        def _get_proto_job_config(self) -> Any:
+            self._py_driver_sys_path: list[str] = []
+            return super()._get_proto_job_config()
+
+    return Installed()
 
 
 def _no_other_ray(*arguments: object, **more: object) -> None:
