@@ -229,6 +229,7 @@ def _own(to: argparse.ArgumentParser, text: str = "", *, train: bool = False) ->
 
 def _devices(to: argparse.ArgumentParser) -> None:
     to.add_argument("--gpus", type=int, metavar="N", help="GPUs to use (default: all; 0: the CPU cores)")
+    to.add_argument("--cpus", type=int, metavar="N", help="CPU cores to use (default: those allowed here)")
     to.add_argument("--trials-per-gpu", type=int, default=1, metavar="N", help="processes that share a GPU (1)")
     to.add_argument("--lanes", type=int, metavar="N", help="trials that an engine trains at a time (default: chosen)")
     to.add_argument(

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from avtune import console
 from avtune.arguments import parser
 from avtune.cli_lookups import LOOKUPS, list_studies
-from avtune.errors import StorageError, UserError, did_you_mean, shown
+from avtune.errors import StorageError, UserError, did_you_mean, is_out_of_memory, shown
 from avtune.names import MOST_LETTERS, is_legal_name, legal_name
 from avtune.report.text import table, ties_text
 
@@ -103,6 +103,11 @@ def _our_mistake(error: Exception, log: list[Path]) -> int:
     if isinstance(error, NoWinner):
         console.error(f"{error}\n{console.RETRY}" if error.retry else str(error))
         return 1
+    if is_out_of_memory(error):
+        from avtune.runners.memory import out_of_memory
+
+        console.error(out_of_memory("this process could not take more"))
+        return 2
     if isinstance(error, OSError) and error.errno in _DISK:
         console.error(f"{error.strerror}: {error.filename or 'a file of ours'}")
         return 2
@@ -382,7 +387,9 @@ def _wish(given: argparse.Namespace) -> Wish:
         if given.runner == "inline":
             raise UserError("--cluster goes with the runners lanes and processes; inline trains in this process")
         cluster = find_cluster(given.cluster, given.results)
-    return Wish(given.gpus, given.trials_per_gpu, given.lanes, given.max_failures, given.trial_timeout, cluster)
+    return Wish(
+        given.gpus, given.trials_per_gpu, given.lanes, given.max_failures, given.trial_timeout, cluster, given.cpus
+    )
 
 
 def _study_name(name: str | None, before: str, dataset: str, after: str = "") -> str:

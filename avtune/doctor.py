@@ -8,10 +8,11 @@ from pathlib import Path
 
 from avtune.errors import UserError
 from avtune.machine import Wish, fast_precision, free_disk, slots, versions
-from avtune.metrics.ranking import usable_cores
+from avtune.system import cores, memory, size
 
 _LEAST_DISK = 2 << 30
 _LEAST_SHM = 256 << 20
+_LEAST_MEMORY = 1 << 30
 
 
 def examine(results: Path) -> list[dict[str, str]]:
@@ -40,7 +41,8 @@ def _versions() -> list[dict[str, str]]:
 def _devices() -> list[dict[str, str]]:
     import torch
 
-    rows = [_finding("ok", "CPU cores", str(usable_cores()))]
+    may_use = cores()
+    rows = [_finding("ok", "CPU cores", f"{may_use.amount} ({may_use.why})"), _memory()]
     names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     if names:
         rows.append(_finding("ok", "GPUs", f"{len(names)}: {', '.join(sorted(set(names)))}"))
@@ -57,6 +59,13 @@ def _devices() -> list[dict[str, str]]:
         except UserError as error:
             rows.append(_finding("bad", f"runner {name}", str(error)))
     return rows
+
+
+def _memory() -> dict[str, str]:
+    left = memory()
+    state = "ok" if left.amount >= _LEAST_MEMORY else "warn"
+    hint = "" if state == "ok" else "; a search may not fit: take --runner inline, or give it more"
+    return _finding(state, "memory", f"{size(left.amount)} ({left.why}){hint}")
 
 
 def _data() -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
 
 
@@ -14,6 +15,16 @@ class UserError(ValueError):
 class StorageError(UserError):
     """A file of ours cannot be written or read: no space, no permission, a folder that is gone. Raised where the file
     is touched; it ends the run, and what was written before stays as it was."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a device, or the machine, had no memory left. By name, because torch is not imported here."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "can't allocate memory" in str(error)
+        or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+    )
 
 
 def did_you_mean(given: str, allowed: Iterable[str]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import platform
 import shutil
 import sys
@@ -16,12 +15,14 @@ import torch
 
 from avtune import __version__
 from avtune.errors import UserError
-from avtune.metrics.ranking import usable_cores
 from avtune.runners._base import Cluster, Slots
+from avtune.system import available_memory, cores, usable_cores
 
 _PACKAGES = ("torch", "ray", "optuna", "numpy", "scipy", "scikit-learn", "h5py", "safetensors", "tensorboard")
 # What a worker process with torch, its data and its weights takes; measured 376 MB resident without data.
 _BYTES_A_SLOT = 1 << 30
+# What the driver, with torch and the data's copies, and Ray's own processes take beside.
+_BYTES_OF_A_RUN = 640 << 20
 # On a CPU more lanes gain 10 % at most (two engines; 130 ms an epoch and lane with 4 lanes of 512 units, 125 ms with 8;
 # 128 units: 65 and 59 ms), and the more trials run at a time, the less each suggestion has seen.
 _CPU_LANES = 4
@@ -45,6 +46,7 @@ class Wish:
         lanes: trials of an engine, None to choose.
         max_failures, timeout: see `Slots`.
         cluster: train there; None for this machine.
+        cpus: cores to use, None for all that this process may use and has memory for.
     """
 
     gpus: int | None = None
@@ -53,6 +55,7 @@ class Wish:
     max_failures: int = 3
     timeout: float | None = None
     cluster: Cluster | None = None
+    cpus: int | None = None
 
 
 def slots(wish: Wish, runner: str, trials: int, *, wide: bool = False) -> Slots:
@@ -64,7 +67,7 @@ def slots(wish: Wish, runner: str, trials: int, *, wide: bool = False) -> Slots:
         wide: their lanes are wide, see `lanes.room.is_wide`.
 
     Raises:
-        UserError: more GPUs than there are, or a setting that would have no effect.
+        UserError: more GPUs or cores than there are, or a setting that would have no effect.
     """
     gpus = _gpus(wish)
     if wish.lanes is not None and runner != "lanes":
@@ -80,19 +83,30 @@ def slots(wish: Wish, runner: str, trials: int, *, wide: bool = False) -> Slots:
 
 def _places(wish: Wish, runner: str, at_a_time: int, gpus: int) -> Slots:
     assert wish.cluster is None or runner != "inline"
+    cpus = _cpus(wish, runner)
     if runner == "inline":
         # One thread: with small matrices more of them mostly wait for each other.
         return Slots(1, min(gpus, 1), 1)
     if gpus:
         count = gpus * wish.trials_per_gpu
-        cpus = wish.cluster.cpus if wish.cluster else usable_cores()
         return Slots(count, gpus, max(1, cpus // count), *_lanes(wish, runner, at_a_time, count, _GPU_LANES))
-    if wish.cluster is not None:
-        count = max(1, wish.cluster.cpus)
-        return Slots(count, 0, 1, *_lanes(wish, runner, at_a_time, count, _CPU_LANES))
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    count = max(1, min(usable_cores(), memory // _BYTES_A_SLOT))
+    count = cpus
+    if wish.cluster is None and wish.cpus is None:
+        count = max(1, min(cpus, (available_memory() - _BYTES_OF_A_RUN) // _BYTES_A_SLOT))
     return Slots(count, 0, 1, *_lanes(wish, runner, at_a_time, count, _CPU_LANES))
+
+
+def _cpus(wish: Wish, runner: str) -> int:
+    """Cores that a search may keep busy."""
+    there = max(1, wish.cluster.cpus) if wish.cluster else usable_cores()
+    if wish.cpus is None:
+        return there
+    if not 1 <= wish.cpus <= there:
+        who = f"the cluster at {wish.cluster.address} has {there}" if wish.cluster else f"{there} here ({cores().why})"
+        raise UserError(f"--cpus is {wish.cpus}; allowed: 1 to {there}, {who}")
+    if runner == "inline" and wish.cpus > 1:
+        raise UserError(f"--cpus is {wish.cpus}, and the runner inline uses one core; leave it out")
+    return wish.cpus
 
 
 def _gpus(wish: Wish) -> int:

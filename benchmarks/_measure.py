@@ -221,15 +221,6 @@ def _memory(pid: int, name: str) -> int:
     return 0
 
 
-def available_memory() -> int:
-    """Bytes that new work may take; all there is where the system does not say."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
 def installed(distribution: str) -> str | None:
     """Its version; None when it is not installed."""
     try:

@@ -15,7 +15,8 @@ from pathlib import Path
 import torch
 
 from avtune.metrics.significance import mean_interval
-from benchmarks._measure import Limits, Outcome, available_memory, installed, spread
+from avtune.system import available_memory, usable_cores
+from benchmarks._measure import Limits, Outcome, installed, spread
 
 REPORTS = Path(__file__).parent / "reports"
 SHARE_OF_MEMORY = 0.7
@@ -146,7 +147,7 @@ def _machine() -> list[list[str]]:
 
 def cores() -> int:
     """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return usable_cores()
 
 
 def fast_bf16(device: str) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from avtune.metrics.ranking import usable_cores
+from avtune.system import usable_cores
 
 # Small tensors: more threads only wait for each other, for seconds on a busy machine.
 torch.set_num_threads(1)

@@ -8,13 +8,13 @@ import os
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from avtune.errors import UserError
+from avtune.system import available_memory
 
 Array = npt.NDArray[Any]
 BLOCK_ROWS = 4096
@@ -85,26 +85,6 @@ def check_memory(declared: Iterable[Declared]) -> None:
             f"{largest.where} declares shape {largest.shape} of {largest.dtype}, {_gib(largest.needed_bytes)}\n"
             f"this file needs {_gib(needed)} of memory and {_gib(available)} is available here"
         )
-
-
-def available_memory() -> int:
-    """Bytes a process can still take here: what the system has available, or the control group's limit if lower."""
-    limits = []
-    try:
-        text = Path("/proc/meminfo").read_text()
-        limits += [int(kib) * 1024 for kib in re.findall(r"^MemAvailable:\s+(\d+) kB", text, re.MULTILINE)]
-    except OSError:
-        pass  # not Linux: physical memory below
-    if not limits:
-        limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    for name in ("memory.max", "memory/memory.limit_in_bytes"):
-        try:
-            text = (Path("/sys/fs/cgroup") / name).read_text().strip()
-        except OSError:
-            continue
-        if text.isdigit():
-            limits.append(int(text))
-    return min(limits)
 
 
 def check_feature_shape(shape: tuple[int, ...], dtype: np.dtype[Any], where: str) -> None:

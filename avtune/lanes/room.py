@@ -7,12 +7,11 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from avtune.data.arrays import available_memory
 from avtune.hyper import Value
 from avtune.lanes.engine import BLOCK_BYTES, WIDE_BYTES, Lanes
 from avtune.lanes.noise import init_generator
 from avtune.methods import get, static_values
-from avtune.metrics.ranking import usable_cores
+from avtune.system import available_memory, usable_cores
 from avtune.trial import Trial
 
 # Of the memory that is free; the rest is lost between an allocator's blocks, or taken by others meanwhile.

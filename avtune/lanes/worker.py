@@ -17,9 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-import torch
-
 from avtune.data.prepare import Prepared
+from avtune.errors import is_out_of_memory
 from avtune.hyper import Value
 from avtune.lanes.engine import Lanes, mean_metrics
 from avtune.lanes.modules import Tensors
@@ -376,9 +375,5 @@ def is_interrupt(error: BaseException) -> bool:
 def one_line(error: BaseException) -> str:
     """An exception as one line: its type and the first line of its text."""
     text = str(error).strip()
-    return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether the device, or the machine, had no memory left."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+    line = f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
+    return f"out of memory ({line}); lower batch_size or the widths" if is_out_of_memory(error) else line

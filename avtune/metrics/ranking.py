@@ -12,7 +12,6 @@ value decides whether they tie.
 from __future__ import annotations
 
 import functools
-import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +23,7 @@ from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from avtune.metrics.row_sort import sort_rows, sorted_width
 from avtune.metrics.ties import Ties
+from avtune.system import usable_cores
 
 Ints = npt.NDArray[np.int64]
 Keys = npt.NDArray[np.int32]
@@ -45,11 +45,6 @@ _NO_TIES = Ties(*np.empty((5, 0), np.int64))
 _one_at_a_time = (
     threading.Lock()
 )  # the BLAS limit is the process's: two overlapping callers would restore the wrong one
-
-
-def usable_cores() -> int:
-    """The cores this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def visit_ranks(

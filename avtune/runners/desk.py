@@ -71,7 +71,7 @@ class Desk:
         """An engine is gone without a word: its trials return to the queue.
 
         Args:
-            why: for the reason of a trial that has no attempt left: its engine `why`.
+            why: for the reason of a trial that has no attempt left: its engine `why`, and what to do after a semicolon.
             details: for the log.
 
         Returns:
@@ -83,7 +83,8 @@ class Desk:
             self._deaths[number] += 1
             if self._deaths[number] >= self._max_failures:
                 times = f" ({self._deaths[number]} times)" if self._deaths[number] > 1 else ""
-                self._source.tell(number, f"its engine {why}{times}", details)
+                first, mark, rest = why.partition("; ")
+                self._source.tell(number, f"its engine {first}{times}{mark}{rest}", details)
                 failed += 1
             else:
                 self._return(returned[number])

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from avtune.runners.memory import LACK, LOWER, Deaths
 from avtune.runners.ray_session import ray_session
 from avtune.runners.scratch import scratch_folder
 
@@ -114,6 +115,7 @@ def _node_watched(scratch: Path) -> Iterator[None]:
     from ray._private import worker
 
     node = worker._global_node
+    causes = Deaths()
     vital = [info.process for kind in ("raylet", "gcs_server") for info in node.all_processes[kind]]
     over = threading.Event()
     main = threading.current_thread() is threading.main_thread()
@@ -127,6 +129,8 @@ def _node_watched(scratch: Path) -> Iterator[None]:
             if any(process.poll() is not None for process in vital):
                 terminated = select.select([came], [], [], _LOOK_EVERY)[0] and signal.SIGTERM in os.read(came, 1 << 16)
                 why = "terminated" if terminated else "a process of Ray's has died, or was killed"
+                if not terminated and causes.for_lack_of_memory():
+                    why = f"a process of Ray's {LACK}; {LOWER}"
                 sys.stdout.flush()
                 print(f"avtune: {why}; the same command continues", file=sys.stderr, flush=True)
                 with contextlib.suppress(Exception):

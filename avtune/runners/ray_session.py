@@ -88,7 +88,7 @@ def ray_session(
             tune = threading.Thread(target=importlib.import_module, args=("ray.tune",), name="import ray.tune")
             tune.start()
             try:
-                with _signals_wait(), private_files(), start():
+                with _signals_wait(), private_files(), _quiet(), start():
                     quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL, "configure_logging": True}
                     ray.init(job_config=_job_config(), **quiet, **init)
                 tune.join()
@@ -104,6 +104,20 @@ def ray_session(
         for name in set(os.environ) - set(before):
             del os.environ[name]
         os.environ.update(before)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Ray starts without the thread that prints a page, whatever the settings, for every worker that dies. The runners
+    say it in a line."""
+    from ray._private import worker
+
+    before = worker.listen_error_messages
+    worker.listen_error_messages = lambda worker, threads_stopped: None
+    try:
+        yield
+    finally:
+        worker.listen_error_messages = before
 
 
 def _job_config() -> Any:

@@ -19,11 +19,12 @@ from typing import Any
 
 from avtune import own
 from avtune.data.prepare import Prepared
-from avtune.errors import StorageError
+from avtune.errors import StorageError, UserError
 from avtune.lanes.worker import Message, Orders
 from avtune.runners._base import Run, Slots, Source
 from avtune.runners.desk import Desk
 from avtune.runners.mailbox import Mailbox
+from avtune.runners.memory import LACK, LOWER, Deaths, out_of_memory
 from avtune.runners.watch import Watch, last_stack
 from avtune.runners.which_ray import ray_for
 from avtune.trial import Trial
@@ -34,6 +35,7 @@ _MOST_SPARE = 2  # an engine
 _LONGEST_TAKE = 0.5
 _LEAVE = 3.0
 _LONGEST_LEAVE = 30.0
+_LONGEST_WORDS = 300
 _OVER = json.dumps(asdict(Orders([], [], over=True)))
 
 
@@ -64,16 +66,33 @@ class _Fleet:
         self._slots = slots
         self._scratch = storage
         self._session = 0
-        self._lost: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._lost: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
         self._deaths = 0  # since an epoch was last trained
         self._last_words = "none"
+        self._causes = Deaths()
+        self._lacked_memory = False  # the last that died
         self._dismissed = threading.Event()
         self._mailbox = ray.remote(num_cpus=0, max_concurrency=10_000)(Mailbox).remote(_OVER)
         self._tune = threading.Thread(target=self._engines, args=(storage,), name="avtune engines", daemon=True)
         self._tune.start()
 
     def run(self, source: Source, data: Sequence[Prepared]) -> None:
-        """One session. This thread alone touches the source."""
+        """One session. This thread alone touches the source.
+
+        Raises:
+            UserError: the engines, or the mailbox, have no memory.
+            RuntimeError: they die of something else before they train an epoch.
+        """
+        import ray
+
+        try:
+            self._run(source, data)
+        except ray.exceptions.RayActorError as error:  # of the mailbox
+            if self._causes.for_lack_of_memory(str(error)):
+                raise UserError(out_of_memory("a process of the search was ended")) from None
+            raise
+
+    def _run(self, source: Source, data: Sequence[Prepared]) -> None:
         import ray
 
         slots = self._slots
@@ -96,6 +115,8 @@ class _Fleet:
             else:
                 idle = not desk.prepare()
             if not self._tune.is_alive() or self._deaths > max(_RESTARTS, slots.max_failures) * slots.count:
+                if self._lacked_memory:
+                    raise UserError(out_of_memory("the engines were ended before they trained an epoch"))
                 raise RuntimeError(f"the engines die before they train an epoch; the last words: {self._last_words}")
         ray.get(self._mailbox.end.remote())
 
@@ -113,9 +134,13 @@ class _Fleet:
     def _bury(self, desk: Desk) -> None:
         """Takes note of the engines that have died."""
         while not self._lost.empty():
-            engine = self._lost.get()
+            engine, words = self._lost.get()
             stack = last_stack(_stack_file(self._scratch, engine))
             why = f"trained no epoch in {self._slots.timeout:g} s" if stack else "died"
+            self._last_words = _last_line(words)
+            self._lacked_memory = self._causes.for_lack_of_memory(words)
+            if self._lacked_memory:
+                why = f"{LACK}; {LOWER}"
             self._deaths += 1
             if desk.died(engine, why, stack):
                 self._deaths = 0  # the cause may be gone with the trial
@@ -148,8 +173,8 @@ class _Fleet:
 
             def on_trial_recover(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
                 error = Path(trial.error_file) if trial.error_file else None
-                self._fleet._last_words = _last_line(error.read_text() if error and error.is_file() else "")
-                self._fleet._lost.put(trial.config["engine"])
+                words = error.read_text(errors="replace") if error and error.is_file() else ""
+                self._fleet._lost.put((trial.config["engine"], words))
 
             def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
                 self.on_trial_recover(iteration, trials, trial)
@@ -198,7 +223,7 @@ class _Fleet:
 
 
 def _last_line(text: str) -> str:
-    return next(reversed(text.strip().splitlines()), "none")
+    return next(reversed(text.strip().splitlines()), "none")[:_LONGEST_WORDS]
 
 
 def _stack_file(scratch: Path, engine: str) -> Path:

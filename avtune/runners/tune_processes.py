@@ -18,6 +18,7 @@ from avtune import own
 from avtune.data.prepare import Prepared
 from avtune.errors import StorageError, UserError
 from avtune.runners._base import Run, Slots, Source
+from avtune.runners.memory import LACK, LOWER, Deaths
 from avtune.runners.watch import Watch, last_stack
 from avtune.runners.which_ray import ray_for
 from avtune.trial import Trial
@@ -139,6 +140,8 @@ def _adapters() -> Any:
             self._numbers: dict[str, int] = {}
             self.error: Exception | None = None
             self.deaths: dict[int, list[str]] = {}  # what Tune knows of each
+            self.lacked_memory: set[int] = set()
+            self.causes = Deaths()
 
         def suggest(self, trial_id: str) -> Any:
             if self.error is not None:
@@ -167,7 +170,10 @@ def _adapters() -> Any:
             stack = last_stack(_stack_file(self._scratch, number))
             why = f"it trained no epoch in {self._slots.timeout:g} s" if stack else "its process died"
             deaths = self.deaths.pop(number, [""])
-            return why + (f" ({len(deaths)} times)" if len(deaths) > 1 else ""), stack or deaths[-1]
+            times = f" ({len(deaths)} times)" if len(deaths) > 1 else ""
+            if number in self.lacked_memory:
+                return f"its process {LACK}{times}; {LOWER}", deaths[-1]
+            return why + times, stack or deaths[-1]
 
         def __getstate__(self) -> dict[str, Any]:
             return {}  # Tune saves its parts; the study's own files are the only resume path
@@ -211,6 +217,9 @@ def _adapters() -> Any:
             says this of every attempt, and to the searcher when there is none left."""
             known = Path(trial.error_file) if trial.error_file else None
             details = known.read_text(errors="replace") if known is not None and known.is_file() else ""
-            self._searcher.deaths.setdefault(trial.config["trial"]["number"], []).append(details)
+            number = trial.config["trial"]["number"]
+            self._searcher.deaths.setdefault(number, []).append(details)
+            if self._searcher.causes.for_lack_of_memory(details):
+                self._searcher.lacked_memory.add(number)
 
     return SimpleNamespace(StudySearcher=StudySearcher, StudyScheduler=StudyScheduler)

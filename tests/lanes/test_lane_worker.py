@@ -219,7 +219,9 @@ def test_one_trial_too_large_for_the_device_fails_alone(make_study, monkeypatch)
     monkeypatch.setattr(Lanes, "train_epoch", full)
     study = make_study("one", deterministic=False, trials=2)
     Fleet(study, [toy_prepared()], engines=1, capacity=4).run()
-    assert [record.reason for record in study.records] == ["OutOfMemoryError: no memory left"] * 2
+    assert [record.reason for record in study.records] == [
+        "out of memory (OutOfMemoryError: no memory left); lower batch_size or the widths"
+    ] * 2
 
 
 def test_an_error_of_the_method_fails_its_trials_with_the_traceback(make_study, monkeypatch):
