@@ -6,7 +6,6 @@ import contextlib
 import os
 import secrets
 import select
-import shutil
 import signal
 import sys
 import threading
@@ -16,7 +15,7 @@ from typing import Any
 
 from avtune.runners.memory import LACK, LOWER, Deaths
 from avtune.runners.ray_session import ray_session
-from avtune.runners.scratch import scratch_folder
+from avtune.runners.scratch import remove, scratch_folder
 
 # Every listener on 127.0.0.1 instead of all interfaces. An undocumented use of this flag: a test pins it.
 _LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
@@ -135,7 +134,7 @@ def _node_watched(scratch: Path) -> Iterator[None]:
                 print(f"avtune: {why}; the same command continues", file=sys.stderr, flush=True)
                 with contextlib.suppress(Exception):
                     node.kill_all_processes(check_alive=False, allow_graceful=False, wait=True)
-                shutil.rmtree(scratch, ignore_errors=True)
+                remove(scratch)
                 os._exit(143 if terminated else 1)
 
     thread = threading.Thread(target=watch, name="avtune watches Ray", daemon=True)
