@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import math
@@ -19,10 +18,10 @@ from avtune.data.arrays import Array, Container, Declared, failure, printable
 from avtune.data.dataset import Dataset
 from avtune.data.hdf5_text import MAX_TEXT, NotDamaged, read_texts
 from avtune.errors import UserError
+from avtune.study.files import sync_folder
 
 # What h5py raises on damaged files, unknown filters and types it does not know.
 H5_ERRORS = (OSError, KeyError, RuntimeError, ValueError, TypeError, OverflowError, MemoryError, NotImplementedError)
-_NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EBADF)  # of folders, on some network file systems
 MOST_PACKED = 1100  # bytes that one stored byte can become: deflate, the strongest filter in use, gives 1032
 SMALL = 1 << 26  # bytes that are never too many
 
@@ -220,22 +219,12 @@ def write_hdf5(dataset: Dataset, path: str | Path, *, overwrite: bool = False) -
             names = [name.encode() for name in dataset.class_names]
             text = h5py.string_dtype("utf-8", max(len(name) for name in names))
             file.create_dataset("class_names", data=names, dtype=text)
-        _sync(temporary)
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
         os.replace(temporary, path)
-        _sync(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror or error}") from error
     finally:
         with suppress(FileNotFoundError, NotADirectoryError):
             temporary.unlink()
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    except OSError as error:
-        if not (path.is_dir() and error.errno in _NO_SYNC):
-            raise
-    finally:
-        os.close(handle)

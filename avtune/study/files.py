@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -14,6 +15,9 @@ from typing import Any
 import yaml
 
 from avtune.errors import StorageError, UserError
+from avtune.study.locks import lock
+
+LOCK_WAY_OUT = "choose another --results, e.g. on a disk of this machine, or have it mounted with locks"
 
 
 @contextlib.contextmanager
@@ -117,7 +121,7 @@ def make_folder(root: Path, kind: str, files: Mapping[str, str]) -> None:
         files: texts by name; the last one is what makes a folder one of its kind.
 
     Raises:
-        UserError: the folder exists and holds something else.
+        UserError: the folder exists and holds something else, or there are no file locks.
         StorageError: it cannot be written.
     """
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
@@ -127,24 +131,48 @@ def make_folder(root: Path, kind: str, files: Mapping[str, str]) -> None:
     try:
         root.parent.mkdir(parents=True, exist_ok=True)
         made = Path(tempfile.mkdtemp(dir=root.parent, prefix=f".{root.name}-"))
+        _try_lock(made)
         for name, text in files.items():
             write_text(made / name, text)
         if root.exists():
             root.rmdir()
         os.rename(made, root)
         sync_folder(root.parent)
-    except (OSError, StorageError) as error:
+    except (OSError, UserError) as error:
         if made is not None:
             shutil.rmtree(made, ignore_errors=True)
+        if isinstance(error, UserError) and not isinstance(error, StorageError):
+            raise
         why = (error.strerror if isinstance(error, OSError) else None) or error
         raise StorageError(f"{root} cannot be made: {why}; choose another --results") from None
 
 
+# What a file system says that cannot sync a folder: SMB, shared folders of virtual machines, some of FUSE. Nothing that
+# we could do instead would be safer.
+_NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF}
+
+
+def _try_lock(made: Path) -> None:
+    """Raises:
+    UserError: what is made in this folder could not be locked by those who work on it.
+    """
+    with (made / ".lock").open("w") as handle:
+        lock(handle, made.parent, LOCK_WAY_OUT)
+    (made / ".lock").unlink()
+
+
 def sync_folder(folder: Path) -> None:
-    """The names in a folder survive a power loss."""
+    """The names in a folder survive a power loss, where the file system can do that.
+
+    Raises:
+        OSError: it could, and failed.
+    """
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
     finally:
         os.close(handle)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import time
@@ -14,6 +13,7 @@ from typing import IO, Any
 
 from avtune.errors import UserError
 from avtune.study.files import (
+    LOCK_WAY_OUT,
     make_folder,
     private_files,
     private_opener,
@@ -21,6 +21,7 @@ from avtune.study.files import (
     to_yaml,
     using,
 )
+from avtune.study.locks import is_locked, lock
 from avtune.study.shape import fitting
 
 _LOCK_TRIES = 5
@@ -152,7 +153,7 @@ class StudyFolder:
         """Holds the study for this process; a dead process holds nothing. Files that are made meanwhile are private.
 
         Raises:
-            UserError: another process works on the study.
+            UserError: another process works on the study, or there are no file locks.
         """
         with using(self.lock):
             handle = open(self.lock, "a+", opener=private_opener)  # noqa: SIM115
@@ -175,7 +176,7 @@ class StudyFolder:
         for again in range(_LOCK_TRIES):
             try:
                 with using(self.lock):
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    lock(handle, self.root, LOCK_WAY_OUT)
                 return True
             except BlockingIOError:
                 time.sleep(0.05 * (again + 1 < _LOCK_TRIES))
@@ -185,9 +186,7 @@ class StudyFolder:
         """Who works on the study now, e.g. `process 7 on host`; None for nobody."""
         try:
             with self.lock.open() as handle:
-                try:
-                    fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                except BlockingIOError:
+                if is_locked(handle):
                     return handle.read().strip() or "unknown process"
         except OSError:  # never locked, or not for this user to read
             pass

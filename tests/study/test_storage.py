@@ -2,12 +2,17 @@
 
 import contextlib
 import errno
+import fcntl
 import os
+import re
+import stat
 
 import pytest
 from test_study import drive, make_space, outcome
+from toy import toy_dataset
 
-from avtune.errors import StorageError
+from avtune.data.formats import write_hdf5
+from avtune.errors import StorageError, UserError
 from avtune.study.files import append_line, read_lines, stream_lines, write_bytes, write_text
 from avtune.study.folder import StudyFolder
 from avtune.study.study import Study
@@ -143,8 +148,6 @@ def test_what_a_kill_left_of_a_replaced_file_is_taken_away(tmp_path):
 
 
 def test_curves_of_a_trial_that_the_journal_has_lost_are_an_error_that_says_so(tmp_path):
-    from avtune.errors import UserError
-
     study = make_study(tmp_path / "one")
     drive(study, most=4)
     append_line(study.folder.curves, {"trial": 11, "epoch": 1, "val_map": 0.5})
@@ -180,3 +183,58 @@ def test_lines_added_after_the_reading_began_are_not_read(tmp_path):
     lines, torn = stream_lines(path, repair=False)
     append_line(path, {"a": 2})
     assert (list(lines), torn) == ([{"a": 1}], False)
+
+
+def refuse_folders(patch, number):
+    """The sync of a folder fails, that of a file does not."""
+    fsync = os.fsync
+
+    def one(handle):
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(number, os.strerror(number))
+        return fsync(handle)
+
+    patch.setattr(os, "fsync", one)
+
+
+@pytest.mark.parametrize("name", ["EINVAL", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EBADF"])
+def test_a_file_system_that_syncs_no_folders_holds_a_study(tmp_path, monkeypatch, name):
+    refuse_folders(monkeypatch, getattr(errno, name))
+    study = make_study(tmp_path / "one")
+    drive(study)
+    write_hdf5(toy_dataset(), tmp_path / "toy.h5")
+    assert study.exhausted
+    assert (tmp_path / "toy.h5").exists()
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
+def test_a_folder_that_cannot_be_synced_is_an_error(tmp_path, monkeypatch, number):
+    refuse_folders(monkeypatch, number)
+    with pytest.raises(StorageError, match=SAYS[number]):
+        make_study(tmp_path / "results" / "one")
+    with pytest.raises(StorageError, match=SAYS[number]):
+        write_text(tmp_path / "file", "new")
+    with pytest.raises(UserError, match=SAYS[number]):
+        write_hdf5(toy_dataset(), tmp_path / "toy.h5")
+    assert list((tmp_path / "results").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["ENOLCK", "ENOSYS", "ENOTSUP"])
+def test_a_file_system_without_locks_is_said_and_holds_no_study(tmp_path, monkeypatch, name):
+    """It holds one that began elsewhere, which can be looked at."""
+    folder = make_study(tmp_path / "one").folder
+    number = getattr(errno, name)
+
+    def flock(handle, kind):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    said = rf"the file system of .*{re.escape(os.strerror(number))}.*\nchoose another --results"
+    with pytest.raises(UserError, match=said) as caught:
+        make_study(tmp_path / "results" / "two")
+    assert not isinstance(caught.value, StorageError), "the same command does not continue"
+    assert list((tmp_path / "results").iterdir()) == []
+    with pytest.raises(UserError, match=said) as caught, folder.locked():
+        pytest.fail("nobody can hold it")
+    assert not isinstance(caught.value, StorageError)
+    assert folder.owner() is None
