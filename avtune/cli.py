@@ -98,6 +98,7 @@ def _name_own_code(given: argparse.Namespace) -> None:
 
 def _our_mistake(error: Exception, log: list[Path]) -> int:
     from avtune.aggregate.final import NoWinner
+    from avtune.runners.thread_limit import no_threads
     from avtune.study.files import private_files
 
     if isinstance(error, NoWinner):
@@ -107,6 +108,9 @@ def _our_mistake(error: Exception, log: list[Path]) -> int:
         from avtune.runners.memory import out_of_memory
 
         console.error(out_of_memory("this process could not take more"))
+        return 2
+    if (said := no_threads(error)) is not None:
+        console.error(said)
         return 2
     if isinstance(error, OSError) and error.errno in _DISK:
         console.error(f"{error.strerror}: {error.filename or 'a file of ours'}")

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from avtune.errors import UserError
 from avtune.machine import Wish, fast_precision, free_disk, slots, versions
-from avtune.system import cores, memory, size
+from avtune.runners.thread_limit import threads_of_a_run
+from avtune.system import cores, memory, size, threads
 
 _LEAST_DISK = 2 << 30
 _LEAST_SHM = 256 << 20
@@ -42,7 +43,7 @@ def _devices() -> list[dict[str, str]]:
     import torch
 
     may_use = cores()
-    rows = [_finding("ok", "CPU cores", f"{may_use.amount} ({may_use.why})"), _memory()]
+    rows = [_finding("ok", "CPU cores", f"{may_use.amount} ({may_use.why})"), _memory(), _threads()]
     names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     if names:
         rows.append(_finding("ok", "GPUs", f"{len(names)}: {', '.join(sorted(set(names)))}"))
@@ -66,6 +67,15 @@ def _memory() -> dict[str, str]:
     state = "ok" if left.amount >= _LEAST_MEMORY else "warn"
     hint = "" if state == "ok" else "; a search may not fit: take --runner inline, or give it more"
     return _finding(state, "memory", f"{size(left.amount)} ({left.why}){hint}")
+
+
+def _threads() -> dict[str, str]:
+    left = threads()
+    if left is None:
+        return _finding("ok", "threads", "no limit")
+    need = threads_of_a_run(1)
+    hint = "" if left.amount >= need else f"; a search takes about {need}: only --runner inline runs here"
+    return _finding("bad" if hint else "ok", "threads", f"{left.amount} {left.why}{hint}")
 
 
 def _data() -> dict[str, str]:
@@ -100,6 +110,8 @@ def _ray() -> dict[str, str]:
             import ray
 
             python = ray.get(ray.remote(lambda: sys.version_info[:2]).remote(), timeout=60)
+    except UserError as error:
+        return _finding("bad", "Ray", "; ".join(str(error).splitlines()))
     except Exception as error:
         return _finding("bad", "Ray", f"does not start: {type(error).__name__}: {str(error).splitlines()[0]}")
     return _finding(

@@ -1,6 +1,7 @@
 """What containers and job schedulers grant, read from trees of files as Linux shows them."""
 
 import os
+import resource
 
 import pytest
 
@@ -8,6 +9,7 @@ from avtune import doctor, machine, system
 from avtune.errors import UserError
 from avtune.machine import Wish, slots
 from avtune.runners import memory as lack
+from avtune.runners import thread_limit
 
 GIB = 1 << 30
 UNLIMITED = 9223372036854771712
@@ -207,3 +209,103 @@ def test_no_memory_in_this_process_is_a_sentence(monkeypatch, capsys):
     assert len(lines) == 2
     assert lines[0].startswith("avtune: out of memory: this process could not take more; what is ")
     assert "lower --cpus, --lanes or batch_size" in lines[1]
+
+
+IDENTITY = "         0          0 4294967295"
+
+
+def processes(tree, uid_map=IDENTITY, capabilities=0, **files):
+    """Three processes with 12 threads, two of them, with 10, of this user."""
+    mine, other = os.getuid(), os.getuid() + 1
+    listed = {1: (other, 2), 7: (mine, 7), 12: (mine, 3)}
+    made = {f"proc/{pid}/status": f"Name: x\nUid:\t{uid}\t0\nThreads:\t{count}" for pid, (uid, count) in listed.items()}
+    made |= {"proc/self/uid_map": uid_map, "proc/self/status": f"CapEff:\t{capabilities:016x}"}
+    return tree("v2", made | files, group="/a")
+
+
+def test_the_limit_of_a_user_counts_all_that_the_user_runs(tree, monkeypatch):
+    monkeypatch.setattr(os, "getuid", lambda: 1000)
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (160, 200))
+    left = system.threads(processes(tree))
+    assert left == system.Allowance(150, "left of the 160 processes and threads of this user (ulimit -u)")
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (4, 200))
+    assert system.threads(processes(tree)).amount == 0
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (resource.RLIM_INFINITY,) * 2)
+    assert system.threads(processes(tree)) is None
+
+
+@pytest.mark.parametrize(
+    ("uid", "uid_map", "capabilities", "holds"),
+    [
+        (1000, IDENTITY, 0, True),
+        (1000, IDENTITY, 1 << 24, False),  # CAP_SYS_RESOURCE
+        (1000, IDENTITY, 1 << 21, False),  # CAP_SYS_ADMIN
+        (0, IDENTITY, 0, False),
+        (0, "0 1000 1", (1 << 40) - 1, True),  # somebody else outside
+    ],
+)
+def test_the_limit_of_a_user_does_not_hold_for_root(tree, monkeypatch, uid, uid_map, capabilities, holds):
+    monkeypatch.setattr(os, "getuid", lambda: uid)
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (160, 160))
+    assert (system.threads(processes(tree, uid_map, capabilities)) is not None) is holds
+
+
+def test_the_limit_of_a_container_holds_for_everybody(tree, monkeypatch):
+    monkeypatch.setattr(os, "getuid", lambda: 0)
+    files = v2("/a", pids__max=100, pids__current=30)
+    left = system.threads(processes(tree, capabilities=1 << 24, **files))
+    assert left == system.Allowance(70, "left of the 100 processes and threads of the control group /a")
+    assert system.threads(processes(tree, **v2("/a", pids__max="max", pids__current=30))) is None
+
+
+def test_a_run_that_may_not_start_its_threads_is_refused(monkeypatch):
+    need = thread_limit.threads_of_a_run(2)
+    assert 150 < need < 250 + os.cpu_count()
+    for left in (None, system.Allowance(need, "left")):
+        monkeypatch.setattr(system, "threads", lambda left=left: left)
+        thread_limit.check_threads(2)
+    why = "left of the 160 processes and threads of this user (ulimit -u)"
+    monkeypatch.setattr(system, "threads", lambda: system.Allowance(need - 1, why))
+    with pytest.raises(UserError) as caught:
+        thread_limit.check_threads(2)
+    assert str(caught.value).splitlines() == [
+        f"a search takes about {need} threads here, and {need - 1} are {why}",
+        "raise the limit, lower --cpus, or take --runner inline",
+    ]
+
+
+def test_ray_is_not_started_then(monkeypatch):
+    from avtune.runners.ray_local import local_ray
+
+    monkeypatch.setattr(system, "threads", lambda: system.Allowance(100, "left of the 120 of the container"))
+    with pytest.raises(UserError, match="100 are left of the 120 of the container"), local_ray(1, 0, 0):
+        pytest.fail("it was")
+    row = doctor._ray()
+    assert row["state"] == "bad"
+    assert row["found"].startswith("a search takes about ")
+    monkeypatch.setattr(doctor, "threads", system.threads)
+    assert "100 left of the 120 of the container; a search takes about " in doctor._threads()["found"]
+
+
+@pytest.mark.parametrize(
+    ("error", "is_said"),
+    [
+        (RuntimeError("can't start new thread"), True),
+        (BlockingIOError(11, "Resource temporarily unavailable"), True),
+        (RuntimeError("something else"), False),
+        (FileNotFoundError(2, "No such file"), False),
+    ],
+)
+def test_a_thread_that_cannot_be_started_is_a_sentence(error, is_said, monkeypatch, capsys):
+    from avtune import cli
+
+    def refused(given, log):
+        raise error
+
+    monkeypatch.setitem(cli._VERBS, "doctor", refused)
+    monkeypatch.setattr(system, "threads", lambda: system.Allowance(3, "left of the 120 of the container"))
+    assert (cli.main(["doctor"]) == 2) is is_said
+    err = capsys.readouterr().err
+    assert (
+        err.startswith("avtune: threads cannot be started: 3 are left of the 120 of the container\nraise the limit")
+    ) is is_said

@@ -16,6 +16,7 @@ from typing import Any
 from avtune.runners.memory import LACK, LOWER, Deaths
 from avtune.runners.ray_session import ray_session
 from avtune.runners.scratch import remove, scratch_folder
+from avtune.runners.thread_limit import check_threads
 
 # Every listener on 127.0.0.1 instead of all interfaces. An undocumented use of this flag: a test pins it.
 _LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
@@ -40,7 +41,11 @@ def local_ray(num_cpus: int, num_gpus: int, data_bytes: int) -> Iterator[Path]:
 
     Yields:
         A private scratch folder, removed afterwards.
+
+    Raises:
+        UserError: no folder for it can be used, or not enough threads may be started.
     """
+    check_threads(num_cpus)
     with (
         scratch_folder() as scratch,
         ray_session(
