@@ -117,19 +117,17 @@ def _our_mistake(error: Exception, log: list[Path]) -> int:
         return 2
     details = traceback.format_exc()
     first = str(error).splitlines()[0] if str(error) else ""
-    where = "" if not log else f"; details in {log[0]}"
     if isinstance(error, OSError) and error.strerror:
         first = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
-    console.error(f"{type(error).__name__}: {first}{where}")
-    if not log:
-        print(details, file=sys.stderr)
-        return 1
     stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     try:
         with private_files(), log[0].open("a", encoding="utf-8") as handle:
             handle.write(f"{stamp} {details}\n")
-    except OSError:
+    except (IndexError, OSError):  # there is none, or not yet
+        console.error(f"{type(error).__name__}: {first}")
         print(details, file=sys.stderr)
+    else:
+        console.error(f"{type(error).__name__}: {first}; details in {log[0]}")
     return 1
 
 

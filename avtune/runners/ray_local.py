@@ -13,10 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from avtune.runners.memory import LACK, LOWER, Deaths
+from avtune.errors import UserError
+from avtune.runners.memory import LACK, LOWER, Deaths, out_of_memory
 from avtune.runners.ray_session import ray_session
-from avtune.runners.scratch import remove, scratch_folder
-from avtune.runners.thread_limit import check_threads
+from avtune.runners.ray_words import last_words
+from avtune.runners.scratch import check_not_full, remove, scratch_folder
+from avtune.runners.thread_limit import check_threads, no_threads
 
 # Every listener on 127.0.0.1 instead of all interfaces. An undocumented use of this flag: a test pins it.
 _LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
@@ -43,14 +45,20 @@ def local_ray(num_cpus: int, num_gpus: int, data_bytes: int) -> Iterator[Path]:
         A private scratch folder, removed afterwards.
 
     Raises:
-        UserError: no folder for it can be used, or not enough threads may be started.
+        UserError: it does not start: there is no folder, memory or number of threads for it, Python runs without what
+            Ray needs, or for a reason of Ray's.
     """
     check_threads(num_cpus)
+    if sys.flags.optimize > 1:
+        raise UserError(
+            "Python runs with -OO (PYTHONOPTIMIZE=2), without the texts that Ray reads from its own code\n"
+            "unset PYTHONOPTIMIZE, or take --runner inline"
+        )
     with (
         scratch_folder() as scratch,
         ray_session(
             {**_LOOPBACK, **_PRIORITY, "RAY_AUTH_TOKEN": _TOKEN},
-            _few_processes,
+            lambda: _start(scratch / "ray"),
             address="local",
             num_cpus=num_cpus,
             num_gpus=num_gpus,
@@ -62,6 +70,31 @@ def local_ray(num_cpus: int, num_gpus: int, data_bytes: int) -> Iterator[Path]:
         _any_worker(),
     ):
         yield scratch
+
+
+@contextlib.contextmanager
+def _start(folder: Path) -> Iterator[None]:
+    """Around the start of Ray in a folder.
+
+    Raises:
+        UserError: it has failed; says why in Ray's last words.
+    """
+    causes = Deaths()
+    with _few_processes():
+        try:
+            yield
+        except UserError:
+            raise
+        except Exception as error:
+            check_not_full(folder.parent)
+            words = last_words(folder)
+            if causes.for_lack_of_memory(words):
+                raise UserError(out_of_memory("a process of Ray's was ended while it started")) from error
+            if (said := no_threads(error, words)) is not None:
+                raise UserError(said) from error
+            lines = [*(line for line in str(error).splitlines() if line.strip()), type(error).__name__]
+            said = f"Ray does not start: {lines[0][:200]}"
+            raise UserError(f"{said}\nits last words: {words}" if words else said) from error
 
 
 @contextlib.contextmanager

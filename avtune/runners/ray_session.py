@@ -85,13 +85,15 @@ def ray_session(
             for name in ("ray", "ray.tune", "ray.train"):
                 logging.getLogger(name).setLevel(logging.CRITICAL)
             # Tune takes more than a second to import, most of which Ray's start spends waiting for its processes.
-            tune = threading.Thread(target=importlib.import_module, args=("ray.tune",), name="import ray.tune")
+            tune = _Import("ray.tune")
             tune.start()
             try:
                 with _signals_wait(), private_files(), _quiet(), start():
                     quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL, "configure_logging": True}
                     ray.init(job_config=_job_config(), **quiet, **init)
                 tune.join()
+                if tune.error is not None:
+                    raise UserError(f"Ray Tune cannot be imported: {tune.error!r}"[:200]) from tune.error
                 import ray.tune.tune
 
                 ray.tune.tune._ray_auto_init = _no_other_ray
@@ -133,6 +135,21 @@ def _job_config() -> Any:
             return super()._get_proto_job_config()
 
     return Installed()
+
+
+class _Import(threading.Thread):
+    """Imports a module. `error` is what came of it, after its end."""
+
+    def __init__(self, module: str) -> None:
+        super().__init__(name=f"import {module}")
+        self._module = module
+        self.error: Exception | None = None
+
+    def run(self) -> None:
+        try:
+            importlib.import_module(self._module)
+        except Exception as error:
+            self.error = error
 
 
 def _no_other_ray(*arguments: object, **more: object) -> None:

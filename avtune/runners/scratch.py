@@ -55,7 +55,7 @@ def scratch_folder(root: Path | None = None) -> Iterator[Path]:
     except UserError:
         raise
     except Exception:
-        _check_space(root, _FULL)  # nearly everything in Ray fails in its own words then
+        check_not_full(folder)  # nearly everything in Ray fails in its own words then
         raise
     finally:
         _remove(folder)
@@ -85,6 +85,13 @@ def _said(root: Path) -> Iterator[None]:
     except OSError as error:
         named = " (TMPDIR)" if os.environ.get("TMPDIR") else ""
         raise StorageError(f"{root}{named} cannot be written: {error.strerror or error}; {_WAY_OUT}") from None
+
+
+def check_not_full(folder: Path) -> None:
+    """Raises:
+    StorageError: there is no space left where a scratch folder is.
+    """
+    _check_space(folder.resolve().parent, _FULL)
 
 
 def _check_space(root: Path, least: int) -> None:
