@@ -50,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise KeyboardInterrupt  # of all exceptions a handler can raise, Ray's core lets only this one through
 
     before = signal.signal(signal.SIGTERM, terminate)
+    console.show_everything()
     log: list[Path] = []
     try:
         given = parser().parse_args(argv)

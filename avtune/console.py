@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,14 @@ from avtune.study.study import Record, Study
 
 RETRY = "once the cause is mended, the same command with --retry-failed trains what failed again"
 _STATES = {"COMPLETE": "complete", "PRUNED": "stopped", "FAIL": "failed", "RUNNING": "running"}
+
+
+def show_everything() -> None:
+    """What a stream's encoding cannot show is printed as an escape from now on, by whatever prints there: an encoding
+    is no reason to end a search."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def say(*lines: str) -> None:
