@@ -1,4 +1,4 @@
-"""The verbs: parse, call, print. Exit codes: 0 done, 1 our mistake, 2 the user's, 130 and 143 interrupted.
+"""The verbs: parse, call, print. Exit codes: 0 done, 1 our mistake, 2 the user's, 128 + the signal that ended it.
 
 Long: a short function for each verb that works on a study, and what they share; those that only look up are in
 `cli_lookups`.
@@ -11,16 +11,14 @@ import errno
 import json
 import os
 import re
-import signal
 import sys
 import traceback
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
-from avtune import console
+from avtune import console, signals
 from avtune.arguments import parser
 from avtune.cli_lookups import LOOKUPS, list_studies
 from avtune.errors import StorageError, UserError, did_you_mean, is_out_of_memory, shown
@@ -43,43 +41,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    terminated: list[int] = []
-
-    def terminate(number: int, frame: FrameType | None) -> None:
-        terminated.append(number)
-        raise KeyboardInterrupt  # of all exceptions a handler can raise, Ray's core lets only this one through
-
-    before = signal.signal(signal.SIGTERM, terminate)
     console.show_everything()
     log: list[Path] = []
-    try:
-        given = parser().parse_args(argv)
-        _name_own_code(given)
+    with signals.taken() as came:
         try:
-            return _VERBS[given.verb](given, log)
-        except SystemExit as error:  # no code of ours: it would end the command without a word
-            raise UserError(f"code that the command line names ended this command (SystemExit: {error})") from error
-    except UserError as error:
-        console.error(str(error))
-        return 2
-    except KeyboardInterrupt:
-        return _interrupted(bool(terminated))
-    except BrokenPipeError:
-        if terminated:  # of a process that has been ended too
-            return _interrupted(terminated=True)
-        # The reader of our output has gone (`| head`); nothing more can be said.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except Exception as error:
-        # After a SIGTERM to all processes of a job, what Ray says of its own end may come before the interrupt.
-        return _interrupted(terminated=True) if terminated else _our_mistake(error, log)
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _interrupted(terminated: bool) -> int:
-    console.error(f"{'terminated' if terminated else 'interrupted'}; the same command continues")
-    return 143 if terminated else 130
+            given = parser().parse_args(argv)
+            _name_own_code(given)
+            try:
+                return _VERBS[given.verb](given, log)
+            except SystemExit as error:  # no code of ours: it would end the command without a word
+                raise UserError(f"code that the command line names ended this command (SystemExit: {error})") from error
+        except UserError as error:
+            console.error(str(error))
+            return 2
+        except KeyboardInterrupt:
+            return signals.part(signals.first(came))
+        except BrokenPipeError:
+            if came:  # of a process that has been ended too
+                return signals.part(signals.first(came))
+            # The reader of our output has gone (`| head`); nothing more can be said.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
+        except Exception as error:
+            # After a signal to all processes of a job, what Ray says of its own end may come before the interrupt.
+            return signals.part(signals.first(came)) if came else _our_mistake(error, log)
 
 
 def _name_own_code(given: argparse.Namespace) -> None:

@@ -409,6 +409,65 @@ def test_after_a_sigterm_what_fails_meanwhile_is_no_mistake_of_ours(capsys, monk
     assert capsys.readouterr().err == "avtune: terminated; the same command continues\n"
 
 
+SIGNALS = {signal.SIGTERM: "terminated", signal.SIGHUP: "the terminal has gone (SIGHUP)"}
+SIGNALS |= {signal.SIGUSR1: "ended by SIGUSR1", signal.SIGINT: "interrupted"}
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_ends_a_command_in_order(number, capsys, monkeypatch):
+    ended = []
+
+    def working(given, log):
+        try:
+            signal.raise_signal(number)
+        finally:
+            ended.append(True)
+
+    monkeypatch.setitem(cli._VERBS, "doctor", working)
+    before = [
+        signal.signal(one, signal.default_int_handler if one == signal.SIGINT else signal.SIG_DFL) for one in SIGNALS
+    ]
+    try:
+        assert main(["doctor"]) == 128 + number
+        assert [signal.getsignal(one) for one in SIGNALS] == [signal.SIG_DFL] * 3 + [signal.default_int_handler]
+    finally:
+        for one, handler in zip(SIGNALS, before, strict=True):
+            signal.signal(one, handler)
+    assert ended
+    assert capsys.readouterr().err == f"avtune: {SIGNALS[number]}; the same command continues\n"
+
+
+def test_a_signal_that_is_ignored_stays_ignored(monkeypatch):
+    """As `nohup` has it."""
+
+    def working(given, log):
+        signal.raise_signal(signal.SIGHUP)
+        return 0
+
+    monkeypatch.setitem(cli._VERBS, "doctor", working)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert main(["doctor"]) == 0
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_terminal_that_has_gone_changes_no_exit_code(monkeypatch, tmp_path):
+    def gone(*words, **more):
+        raise OSError(5, "Input/output error")
+
+    moved = []
+    monkeypatch.setattr("avtune.console.error", gone)
+    monkeypatch.setattr(cli.os, "dup2", lambda *handles: moved.append(handles))
+    with (tmp_path / "out").open("w") as out:
+        monkeypatch.setattr(cli.sys, "stdout", out)
+        monkeypatch.setattr(cli.sys, "stderr", out)
+        monkeypatch.setitem(cli._VERBS, "doctor", lambda given, log: signal.raise_signal(signal.SIGHUP))
+        assert main(["doctor"]) == 129
+    assert len(moved) == 2
+
+
 def test_our_own_mistakes_exit_with_1_and_a_traceback_in_the_log(tmp_path, capsys, monkeypatch):
     import avtune.search
 

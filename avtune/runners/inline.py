@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from avtune import signals
 from avtune.data.prepare import Prepared
 from avtune.runners._base import Run, Slots, Source
 from avtune.runners.work import Failure, work
@@ -83,7 +84,7 @@ def _signals() -> Iterator[list[int]]:
     if threading.current_thread() is not threading.main_thread():
         yield came
         return
-    before: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, *signals.ending())}
 
     def noted(number: int, frame: FrameType | None) -> None:
         came.append(number)

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from avtune import signals
 from avtune.errors import UserError
 from avtune.runners.memory import LACK, LOWER, Deaths, out_of_memory
 from avtune.runners.ray_session import ray_session
@@ -147,7 +148,7 @@ def _node_watched(scratch: Path) -> Iterator[None]:
     """Ends this process when one that all of Ray needs has died: Ray would end it too, but after a minute of waiting
     and with a page of its log. The study's files are whole at any moment, so nothing needs an orderly end.
 
-    A job scheduler ends all processes of a job at once with SIGTERM: then that is why Ray's have gone.
+    A job scheduler signals all processes of a job at once: then that is why Ray's have gone.
     """
     from ray._private import worker
 
@@ -164,16 +165,18 @@ def _node_watched(scratch: Path) -> Iterator[None]:
     def watch() -> None:
         while not over.wait(_LOOK_EVERY):
             if any(process.poll() is not None for process in vital):
-                terminated = select.select([came], [], [], _LOOK_EVERY)[0] and signal.SIGTERM in os.read(came, 1 << 16)
-                why = "terminated" if terminated else "a process of Ray's has died, or was killed"
-                if not terminated and causes.for_lack_of_memory():
+                heard = os.read(came, 1 << 16) if select.select([came], [], [], _LOOK_EVERY)[0] else b""
+                why = "a process of Ray's has died, or was killed"
+                if causes.for_lack_of_memory():
                     why = f"a process of Ray's {LACK}; {LOWER}"
-                sys.stdout.flush()
-                print(f"avtune: {why}; the same command continues", file=sys.stderr, flush=True)
+                with contextlib.suppress(OSError):
+                    sys.stdout.flush()
+                number = signals.first(heard)
+                code = signals.part(number) if number is not None else signals.say(why, 1)
                 with contextlib.suppress(Exception):
                     node.kill_all_processes(check_alive=False, allow_graceful=False, wait=True)
                 remove(scratch)
-                os._exit(143 if terminated else 1)
+                os._exit(code)
 
     thread = threading.Thread(target=watch, name="avtune watches Ray", daemon=True)
     thread.start()

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
+from avtune import signals
 from avtune.errors import UserError
 from avtune.own import SAFE_PATH
 from avtune.study.files import private_files
@@ -97,6 +98,8 @@ def ray_session(
                 import ray.tune.tune
 
                 ray.tune.tune._ray_auto_init = _no_other_ray
+                # Tune takes SIGUSR1 for itself, and would end a run as if all had been trained.
+                ray.tune.tune._setup_signal_catching = threading.Event
                 yield
             finally:
                 tune.join()
@@ -162,7 +165,8 @@ def _no_other_ray(*arguments: object, **more: object) -> None:
 
 @contextlib.contextmanager
 def _signals_wait() -> Iterator[None]:
-    """Ctrl-C and SIGTERM wait for the end of the block: half a start or half an end of Ray leaves processes behind.
+    """Ctrl-C and the signals that end a command wait for the end of the block: half a start or half an end of Ray
+    leaves processes behind.
 
     They then reach the handlers of before. Ray has two handlers of its own for SIGTERM: one in Python, which would exit
     in the middle of the start and is kept out, and one in its core, which writes to stderr and is replaced afterwards.
@@ -173,7 +177,7 @@ def _signals_wait() -> Iterator[None]:
         yield
         return
     came: list[int] = []
-    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    before = {each: signal.getsignal(each) for each in (signal.SIGINT, *signals.ending())}
     for each in before:
         signal.signal(each, lambda number, frame: came.append(number))
     set_sigterm_handler = ray_utils.set_sigterm_handler

@@ -48,7 +48,7 @@ def work(
     whatever the code does with it.
 
     Args:
-        interrupted: whether this process was told to end (Ctrl-C, SIGTERM), which code of the user's own may have
+        interrupted: whether this process was told to end (Ctrl-C or a signal), which code of the user's own may have
             caught. A `KeyboardInterrupt` that such code raises by itself is a failure like any other.
     """
     passed: list[BaseException] = []

@@ -1,5 +1,6 @@
 """A whole search with one process a trial: interrupted thrice, continued to its end, and quiet all the while."""
 
+import contextlib
 import itertools
 import os
 import re
@@ -7,14 +8,26 @@ import signal
 import sys
 
 import pytest
-from live_search import FAILS, HELD, Live
+from live_search import FAILS, HELD, Live, processes
 
 pytestmark = [pytest.mark.ray, pytest.mark.skipif(sys.platform != "linux", reason="looks at processes through /proc")]
+
+
+def kill_all(pid, number):
+    """Signals every process of a search, its driver last."""
+    home = next(one.environment["HOME"] for one in processes("HOME=") if one.pid == pid)
+    for one in processes(f"HOME={home}\0"):
+        if one.pid != pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(one.pid, number)
+    os.kill(pid, number)
+
 
 INTERRUPTS = {
     "to the driver": (os.kill, signal.SIGINT, 130, "interrupted"),
     "to the process group, as a terminal does": (os.killpg, signal.SIGINT, 130, "interrupted"),
     "to the process group, as a job scheduler does": (os.killpg, signal.SIGTERM, 143, "terminated"),
+    "to every process of the run, before a job's time is over": (kill_all, signal.SIGUSR1, 138, "ended by SIGUSR1"),
 }
 
 
