@@ -26,7 +26,7 @@ from avtune.study.files import append_line, using
 from avtune.study.shape import is_number, is_whole
 from avtune.study.window import BEST, Window
 
-_NAME = "avtune"
+_NAME = "avtune"  # in memory
 _NUMBER = "trial"
 _STATES = {"COMPLETE": TrialState.COMPLETE, "PRUNED": TrialState.PRUNED, "FAIL": TrialState.FAIL}
 # What Optuna raises on a journal that it did not write.
@@ -85,6 +85,22 @@ class _Tpe(optuna.samplers.TPESampler):
         return self._axes
 
 
+def _only_study(journal: JournalStorage, name: str) -> int:
+    """The id of the journal's study. A new one has the name of its folder, for those who open the journal with Optuna;
+    a folder that was moved keeps the one it had, and older journals say `avtune`.
+
+    Raises:
+        ValueError: there are several.
+    """
+    studies = journal.get_all_studies()
+    if not studies:
+        optuna.create_study(storage=journal, study_name=name, direction="maximize")
+        studies = journal.get_all_studies()
+    if len(studies) > 1:
+        raise ValueError(f"it holds {len(studies)} studies")
+    return studies[0]._study_id
+
+
 class Proposals:
     """The configurations of one study, kept in Optuna's journal.
 
@@ -115,8 +131,7 @@ class Proposals:
         self._params: dict[int, dict[str, Value]] = {}
         with _readable(journal):
             self._journal = JournalStorage(self._file)
-            optuna.create_study(storage=self._journal, study_name=_NAME, direction="maximize", load_if_exists=True)
-            self._journal_id = self._journal.get_study_id_from_name(_NAME)
+            self._journal_id = _only_study(self._journal, journal.absolute().parent.name)
             for trial in self._journal.get_all_trials(self._journal_id, deepcopy=False):
                 number = trial.user_attrs.get(_NUMBER)
                 if number is None:  # of a journal written in smaller steps: a proposal that never became a trial

@@ -151,7 +151,7 @@ def test_optunas_journal_has_the_failed_trial_and_the_one_in_its_place(make_fold
     drive(study)
     assert len(study._proposals._window.get_all_trials(0)) == len(shown) + len(BROKEN)
     theirs = optuna.load_study(
-        study_name="avtune", storage=JournalStorage(JournalFileBackend(str(study.folder.journal)))
+        study_name=study.folder.root.name, storage=JournalStorage(JournalFileBackend(str(study.folder.journal)))
     )
     assert len(theirs.trials) == len(study.records) + len(BROKEN)
     last = {trial.user_attrs["trial"]: trial for trial in theirs.trials}

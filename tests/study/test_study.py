@@ -316,10 +316,38 @@ def test_the_journal_is_an_ordinary_optuna_study(make_folder):
     study = Study(make_folder(), make_space())
     drive(study)
     storage = optuna.storages.JournalStorage(JournalFileBackend(str(study.folder.journal)))
-    loaded = optuna.load_study(study_name="avtune", storage=storage)
+    loaded = optuna.load_study(study_name=study.folder.root.name, storage=storage)
     assert [trial.state.name for trial in loaded.trials] == [record.state for record in study.records]
     complete = [record.best_value for record in study.records if record.state == "COMPLETE"]
     assert loaded.best_value == max(complete)
+
+
+@pytest.mark.parametrize("name", ["avtune", "some other name"])
+def test_a_study_that_was_renamed_goes_on(make_folder, tmp_path, name):
+    """Its journal keeps the name that it had; those of before say `avtune`."""
+    whole = Study(make_folder("whole"), make_space())
+    drive(whole)
+    study = Study(make_folder(), make_space())
+    drive(study, most=7)
+    moved = StudyFolder(tmp_path / "moved")
+    study.folder.root.rename(moved.root)
+    journal = moved.journal.read_text()
+    assert journal.count(f'"study_name":"{study.folder.root.name}"') == 1
+    moved.journal.write_text(journal.replace(f'"study_name":"{study.folder.root.name}"', f'"study_name":"{name}"'))
+    again = Study(moved, make_space())
+    drive(again)
+    assert outcome(again) == outcome(whole)
+    assert moved.journal.read_text().count("study_name") == 1
+
+
+def test_a_journal_of_two_studies_is_damaged(make_folder):
+    study = Study(make_folder(), make_space())
+    drive(study, most=2)
+    first = study.folder.journal.read_text().splitlines()[0]
+    with study.folder.journal.open("a") as file:
+        file.write(first.replace(study.folder.root.name, "two") + "\n")
+    with pytest.raises(UserError, match="it holds 2 studies"):
+        Study(study.folder, make_space())
 
 
 def test_listeners_hear_everything_once(make_folder):
