@@ -12,8 +12,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from avtune.errors import StorageError, UserError
 from avtune.study.locks import lock
 
@@ -53,6 +51,8 @@ def using(path: Path, what: str = "written") -> Iterator[None]:
 
 def to_yaml(value: Any) -> str:
     """YAML in the order of the dict, as people read it."""
+    import yaml  # here: who only writes files, as an engine does, needs none
+
     return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, default_flow_style=False, width=120)
 
 
@@ -65,6 +65,8 @@ def read_yaml(path: Path, *, most: int | None = None) -> Any:
     Raises:
         UserError: it cannot be read.
     """
+    import yaml
+
     try:
         if most is not None and path.stat().st_size > most:
             raise UserError(f"{path} is larger than {most:,} bytes; it is no file of ours")
