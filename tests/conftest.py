@@ -13,6 +13,9 @@ import torch
 
 from avtune.system import usable_cores
 
+# What tests and benchmarks share is in benchmarks/, which is not installed.
+sys.path.append(str(Path(__file__).parents[1]))
+
 # Small tensors: more threads only wait for each other, for seconds on a busy machine.
 torch.set_num_threads(1)
 

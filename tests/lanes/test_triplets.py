@@ -8,68 +8,13 @@ from torch import Tensor
 
 from avtune.lanes import triplets
 from avtune.lanes.triplets import hard_triplets, semihard_triplets, weighted_triplets
+from benchmarks._oracles import dense_weighted, example, loop_hard, loop_semihard, soft_weights, with_gradients
 
 
-def dense_costs(dist: Tensor, margin: Tensor) -> Tensor:
-    """relu(dist[i, p] - dist[i, n] + margin) as [L, i, p, n]."""
-    return torch.relu(dist[:, :, :, None] - dist[:, :, None, :] + margin[:, None, None, None])
-
-
-def dense_weighted(dist, pos, neg, margin):
-    return (dense_costs(dist, margin) * pos[:, :, :, None] * neg[:, :, None, :]).sum((2, 3))
-
-
-def loop_hard(dist, pos, neg, margin):
-    values, valid = torch.zeros(dist.shape[:2], dtype=dist.dtype), torch.zeros(dist.shape[:2], dtype=dist.dtype)
-    for lane, anchor in torch.cartesian_prod(*(torch.arange(n) for n in dist.shape[:2])).tolist():
-        row = dist[lane, anchor]
-        far, near = row[pos[lane, anchor]], row[neg[lane, anchor]]
-        if len(far) and len(near):
-            values[lane, anchor] = torch.relu(far.max() - near.min() + margin[lane])
-            valid[lane, anchor] = 1
-    return values, valid
-
-
-def loop_semihard(dist, pos, neg, margin):
-    values, counts = torch.zeros(dist.shape[:2], dtype=dist.dtype), torch.zeros(dist.shape[:2], dtype=dist.dtype)
-    for lane, anchor in torch.cartesian_prod(*(torch.arange(n) for n in dist.shape[:2])).tolist():
-        negatives = dist[lane, anchor][neg[lane, anchor]]
-        for positive in dist[lane, anchor][pos[lane, anchor]]:
-            if len(negatives):
-                farther = negatives[negatives > positive]
-                chosen = farther.min() if len(farther) else negatives.max()
-                values[lane, anchor] = values[lane, anchor] + torch.relu(positive - chosen + margin[lane])
-                counts[lane, anchor] += 1
-    return values, counts
-
-
-def example(seed: int, lanes: int = 3, batch: int = 12, dtype=torch.float64, grid: int = 0):
-    """Distances in [0, 2] (on a grid of that many steps per unit, hence tied, when given), labels, margins."""
-    draw = torch.Generator().manual_seed(seed)
-    dist = 2 * torch.rand(lanes, batch, batch, generator=draw, dtype=torch.float64)
-    margin = torch.rand(lanes, generator=draw, dtype=torch.float64)
-    if grid:
-        dist, margin = (torch.round(x * grid) / grid for x in (dist, margin))
-    labels = torch.randint(0, 3, (lanes, batch), generator=draw)
-    same = labels[:, :, None] == labels[:, None, :]
-    return dist.to(dtype).requires_grad_(), same, margin.to(dtype), draw
-
-
-def soft_weights(same: Tensor, draw: torch.Generator, dtype=torch.float64) -> tuple[Tensor, Tensor]:
-    """Weights of any size, some zero, whole rows and columns without positives or negatives among them."""
-    pos, neg = (torch.rand(same.shape, generator=draw, dtype=torch.float64) for _ in range(2))
-    pos, neg = pos * (pos > 0.3), neg * (neg > 0.3)
-    pos[:, 0], neg[:, 1], pos[:, :, 2], neg[:, :, 3] = 0, 0, 0, 0
-    return pos.to(dtype), neg.to(dtype)
-
-
-def check(fast, slow, dist: Tensor, *arguments: Tensor, tolerance: float = 1e-9) -> None:
-    """Equal values, and equal gradients for uneven upstream gradients."""
-    upstream = (torch.arange(dist[..., 0].numel(), dtype=dist.dtype) % 5 - 1).view(dist.shape[:2])
-    found, wanted = fast(dist, *arguments), slow(dist, *arguments)
-    torch.testing.assert_close(found, wanted, rtol=tolerance, atol=tolerance)
-    gradients = [torch.autograd.grad((value * upstream).sum(), dist)[0] for value in (found, wanted)]
-    torch.testing.assert_close(*gradients, rtol=tolerance, atol=tolerance)
+def check(fast, slow, *arguments: Tensor, tolerance: float = 1e-9) -> None:
+    """Equal values, and equal gradients."""
+    for found, wanted in zip(*(with_gradients(form, *arguments) for form in (fast, slow)), strict=True):
+        torch.testing.assert_close(found, wanted, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("grid", [0, 2, 8])

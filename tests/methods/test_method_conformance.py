@@ -1,7 +1,6 @@
 """What every registered method must do. A new method is tested by being registered."""
 
 import dataclasses
-import itertools
 
 import numpy as np
 import pytest
@@ -10,30 +9,22 @@ from toy import toy_prepared
 
 from avtune.lanes.engine import Lanes
 from avtune.lanes.noise import init_generator
-from avtune.methods import METHODS, Batch, Progress, check_config, defaults, static_values
+from avtune.methods import METHODS, Batch, Progress, static_values
 from avtune.methods._closed_form import ClosedForm
 from avtune.methods._contract import Sample, broken
 from avtune.metrics import retrieval_scores
 from avtune.trial import Trial
+from benchmarks import _agreement
+from benchmarks._agreement import changes, run, run_alone, some_trials
 
 SMALL = {"hidden_dim": 12, "embedding_dim": 5, "batch_size": 12}
 DIMS = (6, 9, 3)
 
 
-def configs(method):
-    """The default configuration and one with each other word of each choice."""
-    yield "default", {}
-    for hyper in method.hypers:
-        values = hyper.values if hyper.kind == "choice" else (False, True) if hyper.kind == "bool" else ()
-        for value in values:
-            if value != hyper.default:
-                yield f"{hyper.name}={value}", {hyper.name: value}
-
-
 CASES = [
     pytest.param(name, change, id=f"{name}-{label}")
     for name, method in METHODS.items()
-    for label, change in configs(method)
+    for label, change in changes(method)
     if not issubclass(method, ClosedForm)
 ]
 BY_NAME = [pytest.param(name, id=name) for name in METHODS]
@@ -43,8 +34,7 @@ SOLVED = [pytest.param(name, id=name) for name, method in METHODS.items() if iss
 
 def full_config(name, change=None, **more):
     """The method's defaults with `change`, and with those of the small sizes and `more` that the method knows."""
-    known = {key: value for key, value in (SMALL | more).items() if key in defaults(METHODS[name])}
-    return check_config(METHODS[name], known | (change or {}))
+    return _agreement.full_config(name, SMALL | more, change)
 
 
 class Setting(Sample):
@@ -160,62 +150,26 @@ def test_hyper_parameters_are_documented_and_their_defaults_legal(name):
     assert method.name == name
 
 
-def run(name, trials, data, *, lanes, dtype=torch.float64, late=0, block=None):
-    """Trains the trials in `lanes` lanes, `block` at a time; `late` of them join after the first epoch. Validation MAP
-    and loss by trial."""
-    static = static_values(METHODS[name], trials[0].config)
-    group = Lanes(name, static, data, capacity=lanes, dtype=dtype, block=block)
-    waiting = list(trials)
-    curves = {trial.number: [] for trial in trials}
-    running = {}
-    for turn in itertools.count():
-        while waiting and group.num_active < lanes - (late if turn == 0 else 0):
-            trial = waiting.pop(0)
-            group.admit(trial)
-            running[trial.number] = trial
-        if not running:
-            return curves, group
-        for result in group.train_epoch():
-            assert result.failed is None
-            curves[result.trial.number].append((result.metrics["val_map"], result.metrics.get("loss", 0.0)))
-            if result.epoch == result.trial.epochs:
-                group.release(result.trial)
-                del running[result.trial.number]
-    return None
-
-
-def toy_trials(name, count, epochs=(4, 3, 5, 2, 4)):
-    return [
-        Trial(
-            i, name, full_config(name, lr=1e-3 * (i + 1), dropout=0.1 * i), seed=100 + i, epochs=epochs[i % len(epochs)]
-        )
-        for i in range(count)
-    ]
-
-
 @pytest.mark.parametrize("name", BY_NAME)
 def test_a_whole_run_in_any_lane_is_the_run_alone(name):
     data = toy_prepared()
-    trials = toy_trials(name, 5)
-    alone = {}
-    for trial in trials:
-        alone |= run(name, [trial], data, lanes=1)[0]
+    trials = some_trials(name, 5, SMALL)
+    alone = run_alone(trials, data)
     for block in (None, 3):  # on a CPU: two and one, and all three
-        together, _ = run(name, trials, data, lanes=3, late=1, block=block)
-        for number, curve in alone.items():
-            np.testing.assert_allclose(together[number], curve, rtol=1e-10, atol=1e-10)
+        together = run(trials, data, lanes=3, late=1, block=block)
+        for number, curve in alone.curves.items():
+            np.testing.assert_allclose(together.curves[number], curve, rtol=1e-10, atol=1e-10)
+            for key, value in alone.weights[number].items():
+                torch.testing.assert_close(together.weights[number][key], value, rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize("name", BY_NAME)
 def test_in_float32_lanes_agree_within_1e_4_map(name):
     data = toy_prepared(clips=240)  # two clips that change ranks are worth less than 1e-4
-    trials = toy_trials(name, 3)
-    together, _ = run(name, trials, data, lanes=3, dtype=torch.float32)
-    for trial in trials:
-        alone, _ = run(name, [trial], data, lanes=1, dtype=torch.float32)
-        np.testing.assert_allclose(
-            np.array(together[trial.number])[:, 0], np.array(alone[trial.number])[:, 0], atol=1e-4
-        )
+    trials = some_trials(name, 3, SMALL)
+    together, alone = run(trials, data, lanes=3, dtype=torch.float32), run_alone(trials, data, dtype=torch.float32)
+    for number, curve in alone.curves.items():
+        np.testing.assert_allclose(np.array(together.curves[number])[:, 0], np.array(curve)[:, 0], atol=1e-4)
 
 
 @pytest.mark.parametrize(("name", "change"), CASES)
@@ -238,7 +192,7 @@ def test_an_epoch_reads_nothing_back_from_the_device(name, change):
 def test_learns_separable_classes(name):
     data = toy_prepared()
     trial = Trial(0, name, full_config(name, batch_size=24, lr=5e-3, hidden_dim=32), seed=1, epochs=32)
-    curve = run(name, [trial], data, lanes=1, dtype=torch.float32)[0][0]
+    curve = run([trial], data, lanes=1, dtype=torch.float32).curves[0]
     assert max(value for value, _ in curve) > 0.9
 
 
@@ -246,7 +200,7 @@ def test_learns_separable_classes(name):
 def test_the_same_seed_gives_the_same_run_and_another_seed_another(name):
     data = toy_prepared()
     config = full_config(name)
-    curves = [run(name, [Trial(0, name, config, seed, 3)], data, lanes=1)[0][0] for seed in (1, 1, 2)]
+    curves = [run([Trial(0, name, config, seed, 3)], data, lanes=1).curves[0] for seed in (1, 1, 2)]
     assert curves[0] == curves[1]
     assert curves[0] != curves[2]
 
@@ -257,7 +211,7 @@ def test_a_run_that_ends_early_is_the_beginning_of_one_of_its_horizon(name, chan
     data = toy_prepared()
     config = full_config(name, change, lr=1e-2)
     curves = [
-        run(name, [trial], data, lanes=1)[0][0]
+        run([trial], data, lanes=1).curves[0]
         for trial in (Trial(0, name, config, 1, 3, horizon=5), Trial(0, name, config, 1, 5))
     ]
     assert curves[0] == curves[1][:3]

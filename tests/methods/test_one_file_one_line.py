@@ -85,7 +85,7 @@ def checks():
 @pytest.mark.parametrize("check", list(checks()))
 def test_the_conformance_suite_runs_on_it(check, toy, monkeypatch):
     wanted = inspect.signature(check).parameters
-    changes = [change for _, change in conformance.configs(toy)] if "change" in wanted else [None]
+    changes = [change for _, change in conformance.changes(toy)] if "change" in wanted else [None]
     assert changes in ([None], [{}, {"squared": True}])
     for change in changes:
         given = {"name": "toy", "change": change, "monkeypatch": monkeypatch}
@@ -95,7 +95,7 @@ def test_the_conformance_suite_runs_on_it(check, toy, monkeypatch):
 def test_the_suite_collects_whatever_is_registered():
     """So the line in the registry is all that a method of ours needs: what runs above runs on it by itself."""
     code = (
-        "import sys; sys.path[:0] = ['tests', 'tests/methods']\n"
+        "import sys; sys.path[:0] = ['.', 'tests', 'tests/methods']\n"
         "from avtune.methods import METHODS\nMETHODS['toy'] = type('Toy', (METHODS['triplet'],), {'name': 'toy'})\n"
         "import test_method_conformance as suite\n"
         "print(sum('toy' in p.values for p in (*suite.CASES, *suite.BY_NAME, *suite.TRAINED)))"
