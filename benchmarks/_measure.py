@@ -176,12 +176,12 @@ def _try(sender: Connection, prepare: Callable[[int], Call], size: int, warm_siz
     try:
         prepare(warm_size)()
         call = prepare(size)
-        before = _start_of_peak()
+        before = start_of_peak()
         sender.send(None)
         start = time.perf_counter()
         values = call()
         seconds = time.perf_counter() - start
-        sender.send(Probe(seconds, max(0, _peak() - before), values))
+        sender.send(Probe(seconds, max(0, peak() - before), values))
     except Exception as error:
         sender.send(_why(error))
 
@@ -194,19 +194,19 @@ def _why(error: Exception) -> str:
     return f"failed: {type(error).__name__}: {said}"
 
 
-def _start_of_peak() -> int:
-    """Resident bytes now, from which `_peak` counts."""
+def start_of_peak() -> int:
+    """Resident bytes now, from which `peak` counts."""
     gc.collect()
     # Memory that was freed but not given back would hide as much of what the call takes.
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
-    return _memory(os.getpid(), "VmRSS") or _peak()
+    return _memory(os.getpid(), "VmRSS") or peak()
 
 
-def _peak() -> int:
-    """Largest number of resident bytes since `_start_of_peak` (of this process's life where there is no /proc)."""
+def peak() -> int:
+    """Largest number of resident bytes since `start_of_peak` (of this process's life where there is no /proc)."""
     in_kilobytes = sys.platform != "darwin"
     usage = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1024 if in_kilobytes else 1)
     return _memory(os.getpid(), "VmHWM") or usage

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from types import TracebackType
+from typing import Any
 
 import torch
 
@@ -32,13 +34,28 @@ class Engines:
             theirs.close()
             self._children.append((ours, child))
 
-    def epochs_per_second(self, seconds: float) -> float:
-        """Epochs of all lanes of all engines, trained at the same time for at least so many seconds."""
-        for pipe, _ in self._children:
-            pipe.recv()  # ready
-        for pipe, _ in self._children:
+    def epochs_per_second(self, seconds: float, *, engines: int | None = None, patience: float | None = None) -> float:
+        """Epochs of all lanes of the first so many engines (all), trained at the same time for at least so many
+        seconds.
+
+        Raises:
+            RuntimeError: an engine has died, or has not answered for `patience` seconds.
+        """
+        children = self._children[:engines]
+        for child in children:
+            self._answer(*child, patience)  # ready
+        for pipe, _ in children:
             pipe.send(seconds)
-        return sum(float(pipe.recv()) for pipe, _ in self._children)
+        return sum(float(self._answer(*child, patience)) for child in children)
+
+    def _answer(self, pipe: Connection, child: BaseProcess, patience: float | None) -> Any:
+        if not pipe.poll(patience):
+            raise RuntimeError(f"an engine has not answered for {patience:.0f} s")
+        try:
+            return pipe.recv()
+        except (EOFError, ConnectionError):
+            child.join(timeout=10)
+            raise RuntimeError(f"an engine's process ended with exit code {child.exitcode}") from None
 
     def __enter__(self) -> Engines:
         return self
@@ -46,10 +63,11 @@ class Engines:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for pipe, child in self._children:
+        for pipe, _ in self._children:
             with contextlib.suppress(OSError):  # it may have died
                 pipe.send(None)
-            child.join(timeout=10)
+        for pipe, child in self._children:
+            child.join(timeout=0 if kind else 10)
             child.kill()
             pipe.close()
 

@@ -59,8 +59,17 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return func(*args, **(kwargs or {}))
 
 
-def replay(products: Sequence[Product], device: torch.device) -> Callable[[], None]:
-    """A call that computes these products one after the other, into memory that is there already, and waits for them.
+def traffic(products: Sequence[Product]) -> int:
+    """Bytes of the operands, each read once, and of the results, each written once."""
+    return sum(
+        (math.prod(a.shape) + math.prod(b.shape) + a.shape[0] * a.shape[1] * b.shape[2]) * a.dtype.itemsize
+        for a, b in products
+    )
+
+
+def replay(products: Sequence[Product], device: torch.device, *, wait: bool = True) -> Callable[[], None]:
+    """A call that computes these products one after the other, into memory that is there already, and waits for them
+    unless told not to.
 
     The operands hold random numbers and share memory between products, so that all fits beside the training itself.
     """
@@ -84,7 +93,7 @@ def replay(products: Sequence[Product], device: torch.device) -> Callable[[], No
     def call() -> None:
         for first, second, out in jobs:
             torch.bmm(first, second, out=out)
-        if device.type == "cuda":
+        if wait and device.type == "cuda":
             torch.cuda.synchronize(device)
 
     return call

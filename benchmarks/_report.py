@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from avtune import __version__
 from avtune.metrics.significance import mean_interval
 from avtune.system import available_memory, usable_cores
 from benchmarks._measure import Limits, Outcome, installed, spread
@@ -121,17 +122,31 @@ def write(claim: str, title: str, sections: Sequence[str], packages: Sequence[st
         packages: distributions whose versions matter, besides Python and avtune.
     """
     now = datetime.now(UTC)
-    facts = [
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{now:%Y-%m-%d}-{claim}.md"
+    path.write_text(page(title, facts(now, packages), sections))
+    return path
+
+
+def facts(now: datetime, packages: Sequence[str], commit: str | None = None) -> list[list[str]]:
+    """What was measured with: (name, value).
+
+    Args:
+        packages: as `write` takes them.
+        commit: of the code, where git cannot tell.
+    """
+    return [
         ["command", f"`python {shlex.join(sys.orig_argv[1:])}`"],
         ["date", f"{now:%Y-%m-%d %H:%M} UTC"],
         *_machine(),
-        ["versions", _versions(packages)],
+        ["versions", _versions(packages, commit)],
     ]
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{now:%Y-%m-%d}-{claim}.md"
+
+
+def page(title: str, facts: Sequence[Sequence[str]], sections: Sequence[str]) -> str:
+    """The report's Markdown."""
     measured_with = table(["", "measured with"], facts).replace("---:", "---")
-    path.write_text("\n\n".join([f"# {title}", measured_with, *sections]) + "\n")
-    return path
+    return "\n\n".join([f"# {title}", measured_with, *sections]) + "\n"
 
 
 def _machine() -> list[list[str]]:
@@ -174,8 +189,9 @@ def _cpu_facts() -> tuple[str, list[str]]:
     return f"{model}{family}", said.get("flags", said.get("Features", "")).split()
 
 
-def _versions(packages: Sequence[str]) -> str:
-    found = [f"python {platform.python_version()}", f"avtune {installed('avtune')} ({_commit()})"]
+def _versions(packages: Sequence[str], commit: str | None = None) -> str:
+    known = f"commit {commit}" if commit else _commit()
+    found = [f"python {platform.python_version()}", f"avtune {installed('avtune') or __version__} ({known})"]
     for name in packages:
         given = torch.__version__ if name == "torch" else installed(name)
         found.append(f"{name} {given or 'not installed'}")

@@ -22,24 +22,23 @@ from functools import partial
 import torch
 
 from avtune.lanes.engine import Lanes
-from avtune.lanes.modules import matrix_precision
-from avtune.methods import Batch, Progress, get, static_values
 from benchmarks import _report
 from benchmarks._measure import Call, Limits, Values, probe, spread, take_turns
 from benchmarks._processes import Engines
-from benchmarks._products import Product, Recorder, flops, replay
+from benchmarks._products import flops, replay
 from benchmarks._training import (
+    EPOCHS,
     FIXED,
     METHOD,
     Setup,
     clips_per_epoch,
     engine,
     prepared,
+    step_products,
     trial,
 )
 
 LANES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-EPOCHS = 27
 MEMORY_CLAIM, GPU_CLAIM = 6, 15
 NOTES = """\
 How to read part one: clips/s are clips trained, of all lanes together, without validation. The ceiling is what the
@@ -61,42 +60,9 @@ class Scaling:
     memory: float | None
 
 
-def step_products(setup: Setup, num_lanes: int) -> list[Product]:
-    """The matrix products of one training step, forward and backward."""
-    data, device = prepared(setup.data), torch.device(setup.device)
-    config = trial(setup, 0).config
-    method = get(METHOD)(static_values(get(METHOD), config), data.audio_dim, data.visual_dim, data.num_classes)
-    params, buffers = (
-        {name: value.to(device).expand(num_lanes, *value.shape).contiguous() for name, value in one.items()}
-        for one in method.init(torch.Generator().manual_seed(0))
-    )
-    leaves = {name: value.requires_grad_() for name, value in params.items()}
-    rows = slice(0, int(FIXED["batch_size"]))
-    audio, visual, labels = (
-        torch.from_numpy(array[rows]).to(device).expand(num_lanes, *array[rows].shape).contiguous()
-        for array in (data.train.audio, data.train.visual, data.train.labels)
-    )
-    batch = Batch(audio, visual, labels, torch.zeros(num_lanes, dtype=torch.int32, device=device))
-    hyper = {
-        one.name: torch.full((num_lanes,), float(config[one.name]), device=device)
-        for one in method.hypers
-        if not one.static
-    }
-    first = torch.zeros(num_lanes, device=device)
-    recorder = Recorder()
-    with recorder:
-        with matrix_precision(setup.precision):
-            losses = method.loss(leaves, buffers, batch, hyper, Progress(first, first + EPOCHS))
-        forward = len(recorder.products)
-        torch.autograd.grad(losses["loss"].sum(), list(leaves.values()), materialize_grads=True)
-    # Two products backwards for each forwards, but one for the first layers, whose inputs have no gradient.
-    assert len(recorder.products) > 2 * forward, "the products of the backward pass were not seen"
-    return recorder.products
-
-
 def memory_call(setup: Setup, num_lanes: int) -> Call:
     """Two epochs of a new engine with validation, for its peak memory."""
-    prepared(setup.data)
+    prepared(setup)
     torch.set_num_threads(setup.threads)
 
     def call() -> Values:
@@ -122,8 +88,8 @@ def timed(setup: Setup, alone: Lanes, num_lanes: int, rounds: int) -> tuple[dict
     floating-point operations of these products)."""
     fused = engine(setup, num_lanes, validate=False) if num_lanes > 1 else alone
     sizes = [block.stop - block.start for block in fused.blocks()]
-    products_of = {size: step_products(setup, size) for size in set(sizes)}
-    products = [product for size in sizes for product in products_of[size]]
+    passes_of = {size: step_products(setup, size) for size in set(sizes)}
+    products = [product for size in sizes for one_pass in passes_of[size] for product in one_pass]
     calls: dict[str, tuple[Callable[[], object], int]] = {"alone": (alone.train_epoch, rounds)}
     if num_lanes > 1:
         calls["fused"] = (fused.train_epoch, rounds)

@@ -51,8 +51,14 @@ def embeddings(rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return audio, visual, labels
 
 
+def tensors(rows: int, device: str = "cpu") -> tuple[Tensor, Tensor, Tensor]:
+    """`embeddings` on a device."""
+    audio, visual, labels = (torch.from_numpy(array).to(device) for array in embeddings(rows))
+    return audio, visual, labels
+
+
 def _unit(rows: int) -> tuple[Tensor, Tensor, Tensor]:
-    audio, visual, labels = (torch.from_numpy(array) for array in embeddings(rows))
+    audio, visual, labels = tensors(rows)
     return F.normalize(audio), F.normalize(visual), labels
 
 
@@ -75,22 +81,29 @@ def torch_argsort_blocks(rows: int) -> Call:
 
 
 def _torch_argsort(rows: int, block: int) -> Call:
-    ranks = torch.arange(1, rows + 1)
+    def call() -> Values:
+        a2v, v2a = argsort_map(*tensors(rows), block)
+        return {"map_a2v": a2v.item(), "map_v2a": v2a.item()}
 
-    def direction(queries: Tensor, gallery: Tensor, labels: Tensor) -> float:
-        total = 0.0
+    return call
+
+
+def argsort_map(audio: Tensor, visual: Tensor, labels: Tensor, block: int) -> tuple[Tensor, Tensor]:
+    """MAP of both directions, on the device of the embeddings, so many queries at a time."""
+    rows = len(labels)
+    ranks = torch.arange(1, rows + 1, device=labels.device)
+
+    def direction(queries: Tensor, gallery: Tensor) -> Tensor:
+        total = torch.zeros((), device=labels.device)
         for some, wanted in zip(torch.split(queries, block), torch.split(labels, block), strict=True):
             order = (some @ gallery.T).argsort(dim=1, descending=True, stable=True)
             relevant = labels[order] == wanted[:, None]
             precision = relevant.cumsum(1) / ranks
-            total += ((precision * relevant).sum(1) / relevant.sum(1)).sum().item()
+            total = total + ((precision * relevant).sum(1) / relevant.sum(1)).sum()
         return total / rows
 
-    def call() -> Values:
-        audio, visual, labels = _unit(rows)
-        return {"map_a2v": direction(audio, visual, labels), "map_v2a": direction(visual, audio, labels)}
-
-    return call
+    unit_audio, unit_visual = F.normalize(audio), F.normalize(visual)
+    return direction(unit_audio, unit_visual), direction(unit_visual, unit_audio)
 
 
 def numpy_argsort_blocks(rows: int) -> Call:

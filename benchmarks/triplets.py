@@ -40,13 +40,13 @@ What differs between the sides:
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
-def batch(size: int) -> tuple[Tensor, Tensor, Tensor]:
+def batch(size: int, device: str = "cpu") -> tuple[Tensor, Tensor, Tensor]:
     """(audio, visual) float32 [size, WIDTH] around class centres, and labels [size]."""
     draw = torch.Generator().manual_seed(0)
     labels = torch.randperm(size, generator=draw) % CLASSES
     centres = torch.randn(CLASSES, WIDTH, generator=draw)[labels]
     audio, visual = (centres + 2 * torch.randn(size, WIDTH, generator=draw) for _ in range(2))
-    return audio, visual, labels
+    return audio.to(device), visual.to(device), labels.to(device)
 
 
 def _distance(audio: Tensor, visual: Tensor) -> Tensor:
@@ -64,13 +64,20 @@ def _measured(make: Callable[[int], Loss], size: int) -> Call:
     loss_of = make(size)
     audio, visual, _ = batch(size)
 
-    def call() -> Values:
-        leaves = audio.clone().requires_grad_(), visual.clone().requires_grad_()
-        loss = loss_of(*leaves)
-        grad_audio, grad_visual = torch.autograd.grad(loss, leaves)
-        return {"loss": loss.item(), "audio gradient": grad_audio.numpy(), "visual gradient": grad_visual.numpy()}
+    return lambda: values(*loss_and_gradients(loss_of, audio, visual))
 
-    return call
+
+def loss_and_gradients(loss_of: Loss, audio: Tensor, visual: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The loss, and its gradients in both embeddings."""
+    leaves = audio.clone().requires_grad_(), visual.clone().requires_grad_()
+    loss = loss_of(*leaves)
+    return loss, *torch.autograd.grad(loss, leaves)
+
+
+def values(loss: Tensor, grad_audio: Tensor, grad_visual: Tensor) -> Values:
+    """What sides are compared by."""
+    gradients = {"audio gradient": grad_audio.cpu().numpy(), "visual gradient": grad_visual.cpu().numpy()}
+    return {"loss": loss.item(), **gradients}
 
 
 def _masks(labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -78,16 +85,16 @@ def _masks(labels: Tensor) -> tuple[Tensor, Tensor]:
     return same, ~same
 
 
-def ours_weighted(soft: bool, size: int) -> Loss:
-    audio, visual, labels = batch(size)
+def ours_weighted(soft: bool, size: int, device: str = "cpu") -> Loss:
+    audio, visual, labels = batch(size, device)
     pos, neg = _soft_weights(audio, visual) if soft else (mask.float() for mask in _masks(labels))
     count = 1 if soft else (pos.sum(1) * neg.sum(1)).sum()
-    margin = torch.tensor([MARGIN])
+    margin = torch.tensor([MARGIN], device=device)
     return lambda a, v: weighted_triplets(_distance(a, v)[None], pos[None], neg[None], margin).sum() / count
 
 
-def dense_weighted(soft: bool, size: int) -> Loss:
-    audio, visual, labels = batch(size)
+def dense_weighted(soft: bool, size: int, device: str = "cpu") -> Loss:
+    audio, visual, labels = batch(size, device)
     pos, neg = _soft_weights(audio, visual) if soft else (mask.float() for mask in _masks(labels))
     count = 1 if soft else (pos.sum(1) * neg.sum(1)).sum()
 
@@ -99,25 +106,47 @@ def dense_weighted(soft: bool, size: int) -> Loss:
     return loss
 
 
-def ours_hard(size: int) -> Loss:
-    pos, neg = (mask[None] for mask in _masks(batch(size)[2]))
-    margin = torch.tensor([MARGIN])
+def ours_hard(size: int, device: str = "cpu") -> Loss:
+    return ours_mined(hard_triplets, size, device)
+
+
+def ours_mined(mine: Callable[..., tuple[Tensor, Tensor]], size: int, device: str = "cpu") -> Loss:
+    """The mean over the triplets that `hard_triplets` or `semihard_triplets` chooses."""
+    pos, neg = (mask[None] for mask in _masks(batch(size, device)[2]))
+    margin = torch.tensor([MARGIN], device=device)
 
     def loss(a: Tensor, v: Tensor) -> Tensor:
-        values, valid = hard_triplets(_distance(a, v)[None], pos, neg, margin)
-        return values.sum() / valid.sum()
+        sums, counts = mine(_distance(a, v)[None], pos, neg, margin)
+        return sums.sum() / counts.sum()
 
     return loss
 
 
-def dense_hard(size: int) -> Loss:
-    pos, neg = _masks(batch(size)[2])
+def dense_hard(size: int, device: str = "cpu") -> Loss:
+    pos, neg = _masks(batch(size, device)[2])
 
     def loss(a: Tensor, v: Tensor) -> Tensor:
         distance = _distance(a, v)
         costs = distance[:, :, None] - distance[:, None, :] + MARGIN
         costs = costs.masked_fill(~(pos[:, :, None] & neg[:, None, :]), -torch.inf)
         return torch.relu(costs.amax((1, 2))).mean()
+
+    return loss
+
+
+def dense_semihard(size: int, device: str = "cpu") -> Loss:
+    """Of each pair of an anchor and a positive the nearest negative that is farther, or the farthest one. For
+    `benchmarks.gpu`."""
+    pos, neg = _masks(batch(size, device)[2])
+
+    def loss(a: Tensor, v: Tensor) -> Tensor:
+        distance = _distance(a, v)
+        apart = distance[:, None, :].expand(-1, size, -1)
+        farther = neg[:, None, :] & (apart > distance[:, :, None])
+        nearest = apart.masked_fill(~farther, torch.inf).amin(2)
+        farthest = distance.masked_fill(~neg, -torch.inf).amax(1, keepdim=True)
+        chosen = torch.where(farther.any(2), nearest, farthest)
+        return torch.relu(distance - chosen + MARGIN)[pos].mean()
 
     return loss
 

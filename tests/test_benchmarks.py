@@ -15,9 +15,9 @@ import torch
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT))
 
-from benchmarks import _measure, _products, _report, driver, lanes, search_wall, triplets  # noqa: E402
+from benchmarks import _measure, _products, _report, driver, search_wall, triplets  # noqa: E402
 from benchmarks import map as map_benchmark  # noqa: E402
-from benchmarks._training import Setup, trial  # noqa: E402
+from benchmarks._training import Setup, step_products, trial  # noqa: E402
 
 SOME_SIDES = driver.SIDES[0], driver.SIDES[2]  # each starts Ray
 PLENTY = _measure.Limits(seconds=60, memory=4_000_000_000)
@@ -165,7 +165,8 @@ def test_triplet_sides_agree(loss, side) -> None:
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_products_of_a_step(precision) -> None:
     setup = Setup(None, hidden=16, device="cpu", precision=precision, threads=1)
-    products = lanes.step_products(setup, 2)
+    forwards, backwards = step_products(setup, 2)
+    products = forwards + backwards
     classes, batch, width = 15, 256, 64
     forward = sum(a * b for a, b in ((128, 16), (16, 16), (16, 64), (1024, 16), (16, 16), (16, 64)))
     first = (128 + 1024) * 16  # their inputs need no gradient
