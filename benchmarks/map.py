@@ -94,7 +94,7 @@ def argsort_map(audio: Tensor, visual: Tensor, labels: Tensor, block: int) -> tu
     ranks = torch.arange(1, rows + 1, device=labels.device)
 
     def direction(queries: Tensor, gallery: Tensor) -> Tensor:
-        total = torch.zeros((), device=labels.device)
+        total = torch.zeros((), device=labels.device, dtype=torch.float64)
         for some, wanted in zip(torch.split(queries, block), torch.split(labels, block), strict=True):
             order = (some @ gallery.T).argsort(dim=1, descending=True, stable=True)
             relevant = labels[order] == wanted[:, None]
