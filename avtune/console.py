@@ -112,8 +112,8 @@ def _open_plan(horizon: Horizon) -> list[str]:
     cells[-1][0] += " (end)"
     return [
         *table(["rung (epoch)", "steps", "trials at most"], cells),
-        f"a trial ends when nothing better has come for {patience} epochs, and for half as long as it took to get "
-        "there",
+        f"a trial ends when nothing better has come for {patience} epochs, and for a third of those that it "
+        "took to get there",
     ]
 
 

@@ -420,6 +420,8 @@ def _growth(before: Space, after: Space) -> dict[str, bool]:
     """The settings that a study may have more of, and whether it is asked for more."""
     old, new = before.early_stopping, after.early_stopping
     longer = isinstance(old.epochs, int) and isinstance(new.epochs, int) and new.epochs > old.epochs
+    if own.function(after.method) is not None:  # its schedule is its own: what is known would not stay true
+        longer = False
     return {
         "search.trials": after.search.trials > before.search.trials,
         "early_stopping.epochs": longer,

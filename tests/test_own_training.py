@@ -286,3 +286,8 @@ def test_a_metric_may_be_a_tensor_with_a_gradient(every_warning):
     loss = torch.ones((), requires_grad=True) * 2
     heard, _ = run(lambda config, data, report: loop(config, data, report, metrics={"loss": loss, "val_map": 0.5}))
     assert heard[0][1]["loss"] == 2.0
+
+
+def test_more_epochs_are_another_study_of_a_function_whose_schedule_is_its_own(toy, capsys):
+    call(capsys, *search())
+    assert "early_stopping.epochs: 4 -> 8" in call(capsys, *search("--epochs", "8"), code=2)

@@ -11,25 +11,32 @@ from avtune.study.folder import StudyFolder
 from avtune.study.horizon import Horizon
 
 
-def command_to_continue(folder: StudyFolder, *more: str) -> str:
+def command_to_continue(folder: StudyFolder, *more: str, name: str | None = None) -> str:
     """The command line that continues a study, from wherever it was given.
 
     Args:
         more: further words.
+        name: of another study, which it begins; None for this one.
     """
     settings = folder.settings()
     words = ["avtune", "search", str(settings["dataset"].get("spec", "DATASET"))]
-    words += ["--name", folder.root.name, "--results", str(folder.root.parent)]
+    words += ["--name", name or folder.root.name, "--results", str(folder.root.parent)]
     if code := settings.get("code"):
         words += [code["option"], settings["space"]["method"]]
     return shlex.join([*words, *more])
 
 
 def longer_command(folder: StudyFolder, horizon: Horizon) -> str:
-    """The command line that continues a study with three times the epochs, or the steps, that its trials had."""
+    """The command line that continues a study with three times the epochs, or the steps, that its trials had. A
+    training function, whose schedule is its own, is searched anew; FILE stands for its space."""
     stopping = horizon.space.early_stopping
     if isinstance(stopping.epochs, int):
-        return command_to_continue(folder, "--epochs", str(3 * stopping.epochs))
+        epochs = str(3 * stopping.epochs)
+        if folder.settings().get("code", {}).get("option") == "--train":
+            return command_to_continue(
+                folder, "--space", "FILE", "--epochs", epochs, name=f"{folder.root.name}-{epochs}"
+            )
+        return command_to_continue(folder, "--epochs", epochs)
     return command_to_continue(folder, "--set", f"early_stopping.steps={3 * stopping.steps}")
 
 
