@@ -84,7 +84,7 @@ def test_only_our_own_lines_are_printed(story):
 
 
 def test_a_failed_trial_is_one_line_with_its_traceback_in_the_log(story):
-    lines = [line for run in story for line in run.out.splitlines() if "fail" in line]
+    lines = [line for run in story for line in run.out.splitlines() if re.search(r"\btrial \d+ failed", line)]
     assert len(lines) == 1
     assert re.search(rf"\btrial {FAILS} failed: RuntimeError: planted failure", lines[0])
     log = (story[-1].study / "log.txt").read_text()
