@@ -460,7 +460,10 @@ def test_a_terminal_that_has_gone_changes_no_exit_code(monkeypatch, tmp_path):
     moved = []
     monkeypatch.setattr("avtune.console.error", gone)
     monkeypatch.setattr(cli.os, "dup2", lambda *handles: moved.append(handles))
-    with (tmp_path / "out").open("w") as out:
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored, where the tests run under nohup
+    with contextlib.ExitStack() as stack:
+        stack.callback(signal.signal, signal.SIGHUP, before)
+        out = stack.enter_context((tmp_path / "out").open("w"))
         monkeypatch.setattr(cli.sys, "stdout", out)
         monkeypatch.setattr(cli.sys, "stderr", out)
         monkeypatch.setitem(cli._VERBS, "doctor", lambda given, log: signal.raise_signal(signal.SIGHUP))

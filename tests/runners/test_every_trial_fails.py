@@ -31,7 +31,9 @@ def test_it_says_so_with_the_first_cause(runner, tmp_path, capsys, monkeypatch):
     words = ["search", data, "--space", space, "--results", tmp_path / "results", "--name", "one", "--runner", runner]
     assert main([str(word) for word in [*words, "--gpus", "0"]]) == 1
     printed = capsys.readouterr()
-    assert printed.err == "avtune: every trial failed; the first: RuntimeError: the sky fell\n"
+    first, retry = printed.err.splitlines()
+    assert first == "avtune: every trial failed; the first: RuntimeError: the sky fell"
+    assert "--retry-failed" in retry
     assert printed.out.count("failed: RuntimeError: the sky fell (details in log.txt)") == 5
     study = tmp_path / "results" / "one"
     assert "Traceback" in (study / "log.txt").read_text()
