@@ -109,7 +109,7 @@ def finish(
     results = _run(folder, _FINALISTS, trials, folds, shop, again=shop.again)
     further = longer(trials, results, space.final.seeds)
     if further != trials:
-        results = _run(folder, _FINALISTS, further, folds, shop)
+        results = _run(folder, _FINALISTS, further, folds, shop, shown="finalists whose curves still rise")
     if any(not result.curve and result.failure is None for result in results):
         raise UserError(f"{folder.repeats} is damaged: a finalist has no curve; restore it from a copy")
     rows = repeated(chosen, results)
@@ -157,12 +157,15 @@ def _run(
     shop: Workshop,
     *,
     again: bool = False,
+    shown: str | None = None,
 ) -> list[Any]:
+    """Does the runs that are not on record; `stage` keeps those of different purposes apart, and is what the progress
+    calls them unless `shown` does."""
     source = Repeats(
         folder.repeats,
         stage,
         trials,
-        on_done=lambda done, total: shop.progress(stage, done, total),
+        on_done=lambda done, total: shop.progress(shown or stage, done, total),
         note=folder.note,
         again=again,
     )
