@@ -1,4 +1,7 @@
-"""The whole search as the command line runs it: open or make the study, run it, name the winner, write the report."""
+"""The whole search as the command line runs it: open or make the study, run it, name the winner, write the report.
+
+Long: what may differ when a study is continued, and what is said of it, stands here too.
+"""
 
 from __future__ import annotations
 

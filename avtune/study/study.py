@@ -6,6 +6,8 @@ one line an epoch, one line an end). Continuing a search and opening it are ther
 In deterministic mode a decision never depends on which trial was quicker: at a rung a trial is compared with the
 trials of lower number only, and a suggestion sees the trials whose number is at least `search.lag` lower. A trial whose
 comparison is still open goes on meanwhile; epochs past the rung it is stopped at do not count.
+
+Long: records, rung decisions, replay and `trials.csv` share one state.
 """
 
 from __future__ import annotations
