@@ -2,7 +2,7 @@
 
 A value counts as better when it exceeds the best one before by more than the curve's noise, and by a thousandth. A
 curve is flat when nothing better has come for `patience` epochs, and for a share of the epochs that it took to get
-there: what rises slowly is given more time. `benchmarks/horizon.py` compares rules.
+there: what rises slowly is given more time. `benchmarks/patience.py` compares rules.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from avtune.study.asha import rung_epochs
 GRACE_STEPS = 15
 """Before the first rung of an open horizon a trial trains `grace` epochs, and at least so many steps."""
 PATIENCE_STEPS = 80
-"""A trial is given so many steps, or three epochs, to become better. See `benchmarks/horizon.py`."""
+"""A trial is given so many steps, or three epochs, to become better. See `benchmarks/patience.py`."""
 _PATIENCE_EPOCHS = 3
 SCHEDULE_STEPS = 135
 """Over so many steps, or 27 epochs, schedules of an open horizon are laid out; then they keep their last value."""
