@@ -1,4 +1,4 @@
-"""Claim: 80 steps of patience, and a third of the way there, lose next to nothing of what longer waiting finds.
+"""Claim: waiting 80 steps, and a third of the way there, finds the best configuration that longer waiting finds.
 
 Random configurations of a space are trained far beyond the point where their curves are flat, side by side as lanes.
 Every rule (`avtune.patience` with other numbers) then says where each curve would have ended: what it costs in epochs,
