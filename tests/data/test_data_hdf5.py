@@ -1,3 +1,5 @@
+"""HDF5 files as they are read and written. Long: every kind of file that is read or refused is here once."""
+
 from __future__ import annotations
 
 import errno

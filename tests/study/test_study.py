@@ -1,4 +1,4 @@
-"""The study against small functions of the epoch; no training."""
+"""The study against small functions of the epoch; no training. Long: its whole contract is here."""
 
 import csv
 import json
