@@ -173,7 +173,9 @@ def test_under_ray_too_and_what_is_printed_is_kept(runner, workplace, capsys):
     if runner == "processes":
         assert set(failures()) == low_trials()
     files = sorted(path.name for path in Path("results/one/output").iterdir())
-    assert ("trial_0.txt" if runner == "processes" else "engine_0.txt") in files
+    # The engine that starts first may take every trial, so which one has a file is chance.
+    assert files
+    assert all(name.startswith("trial_" if runner == "processes" else "engine_") for name in files)
     for path in Path("results/one/output").iterdir():
         assert "hello" in path.read_text()
         assert runner == "lanes" or "UserWarning: care" in path.read_text()
