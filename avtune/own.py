@@ -101,6 +101,11 @@ def facts(name: str) -> dict[str, str]:
     return {}
 
 
+def code_of(name: str) -> str:
+    """SHA-256 of the file of the user's own code; empty for a method of ours."""
+    return facts(name).get("sha256", "")
+
+
 def check_method(space: Space, dims: tuple[int, int, int], clips: int) -> None:
     """Asks a method of the user's own, with its default configuration, for all that training will ask; see
     `methods._contract`. Others are not asked.

@@ -32,6 +32,7 @@ from avtune.protocol import VALIDATION, checked
 from avtune.report.board import BoardListener
 from avtune.report.page import page
 from avtune.report.tensorboard import StudyBoard
+from avtune.run_key import search_basis
 from avtune.runners import inline, tune_lanes, tune_processes
 from avtune.runners._base import Run, Runner, Slots
 from avtune.space import Space, parse
@@ -154,6 +155,13 @@ def search(request: Request) -> dict[str, Any]:
             checkpoints=keep > 0,
             listeners=[progress, BoardListener(board, folder.tensorboard), checkpoints],
             horizon=horizon,
+            basis=search_basis(
+                request.dataset.digest,
+                validation.fraction,
+                validation.folds,
+                space.search.seed,
+                own.code_of(space.method),
+            ),
         )
         changes += _retried(study) if request.retry_failed else []
         checkpoints.known(study)

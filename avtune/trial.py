@@ -11,7 +11,7 @@ from avtune.patience import is_flat
 
 @dataclass(frozen=True)
 class Trial:
-    """What decides the result of a training run, together with the data.
+    """What decides the result of a training run.
 
     Attributes:
         number: of the trial in its study, from 0.
@@ -33,6 +33,8 @@ class Trial:
             `avtune.patience`; 0 for one that trains all its `epochs`.
         least: epochs before it may end so.
         output: file for what code of the user's own prints while this trial trains; None where nothing is kept.
+        basis: what else decides the result, the rows that are trained on and the user's own code, as `run_key` names
+            them; empty where no file of the run is read again.
     """
 
     number: int
@@ -50,6 +52,7 @@ class Trial:
     patience: int = 0
     least: int = 0
     output: str | None = None
+    basis: str = ""
 
     def ends(self, values: Sequence[float]) -> bool:
         """Whether training is over after these values of `val_map`, one an epoch from the first."""

@@ -133,7 +133,7 @@ def test_engines_and_the_core_trainer_keep_the_weights_of_the_same_epoch():
     assert best < 9, "a learning rate that spoils the end, so that there is something to keep"
 
     saved = {}
-    worker = Worker([data], capacity=1, device="cpu", save=lambda one, params, buffers: saved.update(params))
+    worker = Worker([data], capacity=1, device="cpu", save=lambda one, params, buffers, epochs: saved.update(params))
     orders = iter([Orders([], [trial], False), *[Orders([], [], False)] * 8])
     for order in orders:
         message = worker.step(order)

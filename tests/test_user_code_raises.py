@@ -134,7 +134,7 @@ def lanes_of(margins, capacity):
     config = {"hidden_dim": 8, "embedding_dim": 4, "batch_size": 16}
     trials = [Trial(n, "bad", config | {"margin": margin}, n, 3, save_to=str(n)) for n, margin in margins.items()]
     saved = {}
-    save = lambda trial, params, buffers: saved.update({trial.number: params})  # noqa: E731
+    save = lambda trial, params, buffers, epochs: saved.update({trial.number: params})  # noqa: E731
     worker = Worker([toy_prepared()], capacity=capacity, device="cpu", save=save)
     reports, ends, orders = {}, {}, Orders([], trials, False)
     while len(ends) < len(trials):

@@ -102,9 +102,7 @@ class Checkpoints:
                 "trained_on": "the training rows of the search" + (", first fold" if validation.folds else ""),
                 "precision": trial.precision,
             }
-            epochs = record.best_epoch if trial.keep_best else record.values.last
-            assert epochs is not None
-            trained = load_weights(raw, trial.method, trial.config, dims, epochs)
+            trained = load_weights(raw, trial, dims)
             with using(made):
                 made.mkdir(exist_ok=True)
             Model(trial.method, trial.config, trained, scalers, dataset.class_names, about).save(made)

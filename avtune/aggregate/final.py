@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from avtune.aggregate.repeats import Repeats, run_key, runs_that_ended_well
+from avtune.aggregate.repeats import Repeats, Result, runs_that_ended_well
 from avtune.aggregate.retraining import retraining
 from avtune.aggregate.scores import over_seeds, per_query
 from avtune.aggregate.select import (
@@ -22,9 +22,9 @@ from avtune.aggregate.select import (
     Repeated,
     candidates,
     longer,
-    repeat_seed,
     repeat_trials,
     repeated,
+    retraining_seed,
     winner,
 )
 from avtune.data.dataset import Dataset
@@ -35,6 +35,7 @@ from avtune.hyper import Value
 from avtune.patience import still_rises
 from avtune.protocol import PUBLISHED, SELECTED_ON_TEST, VALIDATION
 from avtune.report.card import model_card
+from avtune.run_key import run_key
 from avtune.runners._base import Run
 from avtune.study.files import append_line, read_lines, to_yaml, using, write_bytes, write_text
 from avtune.study.folder import StudyFolder
@@ -43,8 +44,6 @@ from avtune.study.shape import fitting
 from avtune.study.status import longer_command
 from avtune.study.study import Study
 from avtune.trial import Trial
-
-_FINALISTS = "finalists"
 
 
 class NoWinner(Exception):
@@ -101,15 +100,15 @@ def finish(
     known = runs_that_ended_well(folder.repeats)
 
     def repeated_before(one: Candidate) -> bool:
-        return all(run_key(_FINALISTS, run) in known for run in repeat_trials([one], horizon, study.precision))
+        return all(run_key(run) in known for run in repeat_trials([one], horizon, study.precision, study.basis))
 
     chosen = candidates(ranking, space, repeated_before)
     names = [f"finalist_{_called(one)}_seed_{index}" for one in chosen for index in range(space.final.seeds)]
-    trials = _kept(folder, names, repeat_trials(chosen, horizon, study.precision))
-    results = _run(folder, _FINALISTS, trials, folds, shop, again=shop.again)
+    trials = _kept(folder, names, repeat_trials(chosen, horizon, study.precision, study.basis))
+    results = _run(folder, "finalists", trials, folds, shop, again=shop.again)
     further = longer(trials, results, space.final.seeds)
     if further != trials:
-        results = _run(folder, _FINALISTS, further, folds, shop, shown="finalists whose curves still rise")
+        results = _run(folder, "finalists whose curves still rise", further, folds, shop)
     if any(not result.curve and result.failure is None for result in results):
         raise UserError(f"{folder.repeats} is damaged: a finalist has no curve; restore it from a copy")
     rows = repeated(chosen, results)
@@ -157,15 +156,12 @@ def _run(
     shop: Workshop,
     *,
     again: bool = False,
-    shown: str | None = None,
-) -> list[Any]:
-    """Does the runs that are not on record; `stage` keeps those of different purposes apart, and is what the progress
-    calls them unless `shown` does."""
+) -> list[Result]:
+    """Does the runs that are not on record; `stage` is what the progress calls them."""
     source = Repeats(
         folder.repeats,
-        stage,
         trials,
-        on_done=lambda done, total: shop.progress(shown or stage, done, total),
+        on_done=lambda done, total: shop.progress(stage, done, total),
         note=folder.note,
         again=again,
     )
@@ -229,17 +225,17 @@ def _retrain(
 ) -> dict[str, Any]:
     space = horizon.space
     way = retraining(horizon, dataset, protocol)
-    seeds = [repeat_seed(space, index) for index in range(space.final.seeds)]
+    seeds = [retraining_seed(space, index) for index in range(space.final.seeds)]
     default = next((row for row in rows if dict(row.candidate.config) == space.defaults() and not row.failure), None)
     entries = {"test": best} | ({"default": default} if default is not None and default is not best else {})
     with using(folder.seeds):
         folder.final.mkdir(exist_ok=True)
         folder.seeds.mkdir(exist_ok=True)
-    trials = [
-        way.trial(row.candidate.config, seed, row.epoch, len(row.curve), folder.seeds / f"{name}-{index}")
-        for name, row in entries.items()
-        for index, seed in enumerate(seeds)
+    runs = [
+        way.trial(row.candidate.config, seed, row.epoch, len(row.curve)) for row in entries.values() for seed in seeds
     ]
+    # Named by the run: no file of another one is taken for its.
+    trials = [replace(run, save_to=str((folder.seeds / f"{run_key(run)}.safetensors").absolute())) for run in runs]
     trials = _kept(
         count_in,
         [f"retrained_{_called(row.candidate)}_seed_{i}" for row in entries.values() for i in range(len(seeds))],
@@ -249,8 +245,8 @@ def _retrain(
     failure = next((result.failure for result in results if result.failure is not None), None)
     if failure is not None:
         raise NoWinner(f"retraining failed: {failure}")
-    runs = list(zip(trials, [result.curve for result in results], strict=True))
-    parts = {name: runs[place * len(seeds) : (place + 1) * len(seeds)] for place, name in enumerate(entries)}
+    done = list(zip(trials, [result.curve for result in results], strict=True))
+    parts = {name: done[place * len(seeds) : (place + 1) * len(seeds)] for place, name in enumerate(entries)}
     scores = {name: [way.scores(*run) for run in part] for name, part in parts.items()}
     fresh = [way.untrained(best.candidate.config, seed) for seed in seeds]
     if all(one is not None for one in fresh):
@@ -298,7 +294,7 @@ def _retrain(
         metrics["untrained"] = over_seeds(scores["untrained"], space.search.seed)
     metrics["retraining_seconds"] = sum(result.seconds for result in results[: len(seeds)])
     write_bytes(folder.query_ap, per_query(scores))
-    way.save(*runs[0], folder.final)
+    way.save(*done[0], folder.final)
     write_text(folder.model_card, model_card(dataset, space, best.candidate.config, metrics))
     # The last file: a study whose metrics are there is finished.
     write_text(folder.metrics, json.dumps(metrics, indent=2, allow_nan=False) + "\n")

@@ -24,9 +24,12 @@ from avtune.hyper import Value
 from avtune.lanes.modules import Tensors
 from avtune.lanes.noise import init_generator
 from avtune.methods import check_config, get, static_values
+from avtune.run_files import read_origin
+from avtune.run_key import training_key
 from avtune.study.files import read_yaml, to_yaml, write_bytes, write_text
 from avtune.study.shape import fitting
 from avtune.trainer import Trained, embed
+from avtune.trial import Trial
 
 WEIGHTS, CONFIG = "model.safetensors", "config.yaml"
 EMBEDDINGS = "test_embeddings.npz"
@@ -104,18 +107,20 @@ class Model:
         write_text(folder / CONFIG, to_yaml(config))
 
 
-def load_weights(
-    path: Path, method: str, config: Mapping[str, Value], dims: tuple[int, int, int], epochs: int
-) -> Trained:
-    """Reads weights that a training run saved.
+def load_weights(path: Path, trial: Trial, dims: tuple[int, int, int]) -> Trained:
+    """Reads the weights that a training run saved.
 
     Args:
+        trial: the run.
         dims: audio dimension, visual dimension, number of classes.
 
     Raises:
-        UserError: the file is damaged or fits another configuration.
+        UserError: the file is damaged, or another run left it.
     """
-    return _trained(_tensors(path), path, method, config, dims, epochs)
+    found = read_origin(path)
+    if found is None or found.run != training_key(trial):
+        raise UserError(f"{path} was not left by this training run; delete it, and the run is done again")
+    return _trained(_tensors(path), path, trial.method, trial.config, dims, found.epochs)
 
 
 def load_model(folder: Path) -> Model:

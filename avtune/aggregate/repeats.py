@@ -1,10 +1,8 @@
-"""A fixed list of training runs for a runner: finalists over seeds, and the retraining. Finished runs are kept on
-disk."""
+"""A fixed list of training runs for a runner: finalists over seeds, and the retraining. Finished runs are kept on disk,
+under the names that `run_key` gives them."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from avtune.errors import UserError
+from avtune.run_files import origin, read_origin
+from avtune.run_key import run_key
 from avtune.study.files import append_line, read_lines
 from avtune.study.shape import fitting
 from avtune.trial import Trial
@@ -32,15 +32,35 @@ class Result:
     failure: str | None = None
 
 
+def _result(line: Mapping[str, Any], trial: Trial, path: Path) -> Result:
+    """What a line says of a run.
+
+    Raises:
+        UserError: it is none of this run.
+    """
+    epochs = len(line["curve"])
+    whole = "failure" in line or epochs in (0, trial.epochs) or (trial.patience and epochs >= trial.least)
+    if not whole or list(line["curve"]) != [str(epoch) for epoch in range(1, epochs + 1)]:
+        raise UserError(f"{path} is damaged: a curve lacks epochs; restore it from a copy")
+    curve = {int(epoch): value for epoch, value in line["curve"].items()}
+    return Result(curve, line["seconds"], line.get("failure"))
+
+
+def _is_there(trial: Trial, curve: Curve) -> bool:
+    """Whether what the run leaves is on disk, and of this run."""
+    if trial.save_to is None:
+        return True
+    epochs = max(curve, key=lambda epoch: (curve[epoch], -epoch)) if trial.keep_best else trial.epochs
+    return read_origin(Path(trial.save_to)) == origin(trial, epochs)
+
+
 def failed_runs(path: Path) -> int:
     """How many of the runs on record failed when they were done last.
 
     Raises:
         UserError: the file is damaged.
     """
-    lines, _ = read_lines(path, repair=False)
-    last = {fitting(line, _LINE, path)["run"]: "failure" in line for line in lines}
-    return sum(last.values())
+    return sum("failure" in line for line in _known(path, repair=False).values())
 
 
 class Repeats:
@@ -48,7 +68,6 @@ class Repeats:
 
     Args:
         path: file of JSON lines with the runs that are done; a run found there is not done again.
-        stage: a word that keeps the runs of different purposes apart.
         trials: the runs. Their numbers are replaced by their places in this list.
         on_done: called after each run, with the number done and the number of all.
         note: takes the details of a failure.
@@ -58,7 +77,6 @@ class Repeats:
     def __init__(
         self,
         path: Path,
-        stage: str,
         trials: Sequence[Trial],
         *,
         on_done: Callable[[int, int], None],
@@ -67,22 +85,18 @@ class Repeats:
     ) -> None:
         self._path = path
         self._trials = [replace(trial, number=number) for number, trial in enumerate(trials)]
-        self._keys = [run_key(stage, trial) for trial in self._trials]
+        self._keys = [run_key(trial) for trial in self._trials]
         self._curves: list[Curve] = [{} for _ in trials]
-        self._seconds = [0.0 for _ in trials]
+        self._seconds: list[dict[int, float]] = [{} for _ in trials]  # by epoch
         self._results: dict[int, Result] = {}
         self._on_done = on_done
         self._note = note
         done = {key: line for key, line in _known(path).items() if not (again and "failure" in line)}
         for number, (trial, key) in enumerate(zip(self._trials, self._keys, strict=True)):
-            if key in done and (trial.save_to is None or Path(trial.save_to).is_file()):
-                line = done[key]
-                epochs = len(line["curve"])
-                whole = "failure" in line or epochs in (0, trial.epochs) or (trial.patience and epochs >= trial.least)
-                if not whole or list(line["curve"]) != [str(epoch) for epoch in range(1, epochs + 1)]:
-                    raise UserError(f"{path} is damaged: a curve lacks epochs; restore it from a copy")
-                curve = {int(epoch): value for epoch, value in line["curve"].items()}
-                self._results[number] = Result(curve, line["seconds"], line.get("failure"))
+            if key in done:
+                result = _result(done[key], trial, path)
+                if result.failure is not None or _is_there(trial, result.curve):
+                    self._results[number] = result
         self._queue = deque(trial for trial in self._trials if trial.number not in self._results)
         self.independent = len(self._queue)
 
@@ -90,7 +104,9 @@ class Repeats:
         return self._queue.popleft() if self._queue else None
 
     def report(self, number: int, epoch: int, metrics: Mapping[str, float]) -> bool:
-        self._seconds[number] += metrics["seconds"]
+        # A run that is started again, because its process died, reports its epochs again: the last time counts, since
+        # that is where its weights come from.
+        self._seconds[number][epoch] = metrics["seconds"]
         value = metrics.get("val_map")
         if value is not None:
             if not math.isfinite(value):
@@ -105,7 +121,7 @@ class Repeats:
     def tell(self, number: int, failure: str | None = None, details: str = "") -> None:
         if number in self._results:
             return
-        result = Result(self._curves[number], self._seconds[number], failure)
+        result = Result(self._curves[number], sum(self._seconds[number].values()), failure)
         line = {"run": self._keys[number], "curve": result.curve, "seconds": result.seconds}
         if failure is not None:
             line["failure"] = failure
@@ -133,17 +149,7 @@ def runs_that_ended_well(path: Path) -> set[str]:
     return {key for key, line in _known(path).items() if "failure" not in line}
 
 
-def _known(path: Path) -> dict[str, dict[str, Any]]:
+def _known(path: Path, *, repair: bool = True) -> dict[str, dict[str, Any]]:
     """The last line of each run."""
-    lines, _ = read_lines(path, repair=True)
+    lines, _ = read_lines(path, repair=repair)
     return {fitting(line, _LINE, path)["run"]: line for line in lines}
-
-
-def run_key(stage: str, trial: Trial) -> str:
-    """Names a run by what decides its result."""
-    facts = [stage, trial.method, sorted(trial.config.items()), trial.seed, trial.epochs, trial.precision]
-    if trial.horizon or trial.patience:
-        facts.append(trial.horizon)
-    if trial.patience:
-        facts += [trial.patience, trial.least]
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:24]

@@ -17,9 +17,12 @@ from avtune.aggregate.repeats import Curve
 from avtune.aggregate.scores import score
 from avtune.data.dataset import Dataset
 from avtune.data.prepare import Prepared, for_retraining
+from avtune.errors import UserError
 from avtune.hyper import Value
 from avtune.metrics import RetrievalScores, retrieval_scores
-from avtune.protocol import PUBLISHED, SELECTED_ON_TEST
+from avtune.protocol import PUBLISHED, SELECTED_ON_TEST, VALIDATION
+from avtune.run_files import read_origin
+from avtune.run_key import retraining_basis, training_key
 from avtune.study.files import write_bytes
 from avtune.study.horizon import Horizon
 from avtune.trial import Trial
@@ -37,7 +40,7 @@ class Retraining(Protocol):
     precision: str
     data: Prepared
 
-    def trial(self, config: Mapping[str, Value], seed: int, epochs: int, trained: int, save_to: Path) -> Trial:
+    def trial(self, config: Mapping[str, Value], seed: int, epochs: int, trained: int) -> Trial:
         """A run; `epochs` is what validation says, after which its curve ended at `trained`."""
 
     def best_epoch(self, trial: Trial, curve: Curve) -> int:
@@ -61,9 +64,12 @@ def retraining(horizon: Horizon, dataset: Dataset, protocol: str) -> Retraining:
     return (_Published if protocol == PUBLISHED else _OfMethod)(horizon, dataset)
 
 
-def _trial(horizon: Horizon, config: Mapping[str, Value], seed: int, epochs: int, save_to: Path) -> Trial:
-    schedule = horizon.schedule(config)
-    return Trial(0, horizon.space.method, config, seed, epochs, save_to=str(save_to.resolve()), horizon=schedule)
+def _basis(horizon: Horizon, dataset: Dataset, protocol: str) -> str:
+    return retraining_basis(dataset.digest, protocol, own.code_of(horizon.space.method))
+
+
+def _trial(horizon: Horizon, basis: str, config: Mapping[str, Value], seed: int, epochs: int) -> Trial:
+    return Trial(0, horizon.space.method, config, seed, epochs, horizon=horizon.schedule(config), basis=basis)
 
 
 class _OfMethod:
@@ -72,16 +78,18 @@ class _OfMethod:
     stage = "retraining"
     precision = "fp32"
     about: Mapping[str, str] = {}
+    _protocol = VALIDATION
 
     def __init__(self, horizon: Horizon, dataset: Dataset) -> None:
         self._horizon = horizon
         self._method = horizon.space.method
         self._dataset = dataset
+        self._basis = _basis(horizon, dataset, self._protocol)
         self.data, self._scalers = for_retraining(dataset)
         self._dims = (dataset.audio_dim, dataset.visual_dim, dataset.num_classes)
 
-    def trial(self, config: Mapping[str, Value], seed: int, epochs: int, trained: int, save_to: Path) -> Trial:
-        return _trial(self._horizon, config, seed, epochs, save_to)
+    def trial(self, config: Mapping[str, Value], seed: int, epochs: int, trained: int) -> Trial:
+        return _trial(self._horizon, self._basis, config, seed, epochs)
 
     def best_epoch(self, trial: Trial, curve: Curve) -> int:
         return trial.epochs
@@ -99,9 +107,8 @@ class _OfMethod:
 
     def _model(self, trial: Trial, curve: Curve) -> Model:
         assert trial.save_to is not None
-        epochs = self.best_epoch(trial, curve)
-        trained = load_weights(Path(trial.save_to), trial.method, trial.config, self._dims, epochs)
-        about = {"dataset": self._dataset.name, "seed": trial.seed, **self.about}
+        trained = load_weights(Path(trial.save_to), trial, self._dims)
+        about = {"dataset": self._dataset.name, "seed": trial.seed, "run": training_key(trial), **self.about}
         return Model(trial.method, trial.config, trained, self._scalers, self._dataset.class_names, about)
 
 
@@ -110,14 +117,14 @@ class _Published(_OfMethod):
 
     stage = f"retraining, {SELECTED_ON_TEST}"
     about: Mapping[str, str] = {"epoch": SELECTED_ON_TEST}
+    _protocol = PUBLISHED
 
     def __init__(self, horizon: Horizon, dataset: Dataset) -> None:
         super().__init__(horizon, dataset)
         self.data = replace(self.data, validation=self._scalers.apply(dataset.test))
 
-    def trial(self, config: Mapping[str, Value], seed: int, epochs: int, trained: int, save_to: Path) -> Trial:
-        trial = super().trial(config, seed, trained, trained, save_to)
-        return replace(trial, keep_best=True)
+    def trial(self, config: Mapping[str, Value], seed: int, epochs: int, trained: int) -> Trial:
+        return replace(super().trial(config, seed, trained, trained), keep_best=True)
 
     def best_epoch(self, trial: Trial, curve: Curve) -> int:
         return max(curve, key=lambda epoch: (curve[epoch], -epoch))
@@ -133,12 +140,13 @@ class _OfFunction:
     def __init__(self, horizon: Horizon, dataset: Dataset) -> None:
         self._horizon = horizon
         self._labels = dataset.test.labels
+        self._basis = _basis(horizon, dataset, VALIDATION)
         data, scalers = for_retraining(dataset)
         test = scalers.apply(dataset.test)
         self.data = replace(data, unlabelled=(test.audio, test.visual))
 
-    def trial(self, config: Mapping[str, Value], seed: int, epochs: int, trained: int, save_to: Path) -> Trial:
-        return _trial(self._horizon, config, seed, epochs, save_to)
+    def trial(self, config: Mapping[str, Value], seed: int, epochs: int, trained: int) -> Trial:
+        return _trial(self._horizon, self._basis, config, seed, epochs)
 
     def best_epoch(self, trial: Trial, curve: Curve) -> int:
         return trial.epochs
@@ -158,5 +166,9 @@ class _OfFunction:
 
 def _embeddings(trial: Trial) -> tuple[np.ndarray, np.ndarray]:
     assert trial.save_to is not None
-    tensors = load(Path(trial.save_to).read_bytes())
+    path = Path(trial.save_to)
+    found = read_origin(path)
+    if found is None or found.run != training_key(trial):
+        raise UserError(f"{path} was not left by this training run; delete it, and the run is done again")
+    tensors = load(path.read_bytes())
     return tensors["audio"], tensors["visual"]

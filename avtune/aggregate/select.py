@@ -71,30 +71,17 @@ def candidates(
     return chosen
 
 
-def repeat_trials(chosen: Sequence[Candidate], horizon: Horizon, precision: str = "fp32") -> list[Trial]:
+def repeat_trials(
+    chosen: Sequence[Candidate], horizon: Horizon, precision: str = "fp32", basis: str = ""
+) -> list[Trial]:
     """The runs of every candidate over `final.seeds` seeds: candidate by candidate, the same fresh seeds for all, in
     the search's precision. With an open horizon each ends by its own curve."""
     space = horizon.space
     return [
-        _repeat(candidate.config, repeat_seed(space, index), horizon, precision)
+        horizon.trial(0, candidate.config, repeat_seed(space, index), precision, basis)
         for candidate in chosen
         for index in range(space.final.seeds)
     ]
-
-
-def _repeat(config: Mapping[str, Value], seed: int, horizon: Horizon, precision: str) -> Trial:
-    epochs, schedule = horizon.epochs(config), horizon.schedule(config)
-    return Trial(
-        0,
-        horizon.space.method,
-        config,
-        seed,
-        epochs,
-        precision,
-        horizon=schedule if schedule != epochs else 0,
-        patience=horizon.patience(config),
-        least=horizon.least(config),
-    )
 
 
 def longer(trials: Sequence[Trial], results: Sequence[Result], seeds: int) -> list[Trial]:
@@ -128,6 +115,12 @@ def _mean_curve(runs: Sequence[Result]) -> dict[int, float]:
 def repeat_seed(space: Space, index: int) -> int:
     """The seed of the repetition with that index; no trial of the search used it."""
     return mix(space.search.seed, "repeat", index)
+
+
+def retraining_seed(space: Space, index: int) -> int:
+    """The seed of the retraining with that index; neither a trial nor a repetition used it, so nothing that was chosen
+    for how it did with a seed is scored with that seed."""
+    return mix(space.search.seed, "retraining", index)
 
 
 def repeated(chosen: Sequence[Candidate], results: Sequence[Result]) -> list[Repeated]:

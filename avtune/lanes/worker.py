@@ -28,7 +28,8 @@ from avtune.output import Output
 from avtune.seeds import mix
 from avtune.trial import Trial
 
-Save = Callable[[Trial, Tensors, Tensors], None]
+Save = Callable[[Trial, Tensors, Tensors, int], None]
+"""Takes a trial, the weights and buffers that it leaves, and the epoch they are of."""
 
 
 class LaneFiles(Protocol):
@@ -328,7 +329,9 @@ class Worker:
         group, trial, lane_trials = self._find(number)
         if trial.save_to is not None:
             _, params, buffers = group.best.get(number) or (0.0, *group.folds[0].weights(lane_trials[0]))
-            self._save(trial, params, buffers)
+            values = group.values[number]
+            epochs = 1 + values.index(max(values)) if number in group.best else len(values)
+            self._save(trial, params, buffers, epochs)
         message.ends.append((number, None, ""))
         self._leave(number)
 

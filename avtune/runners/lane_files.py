@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialise
 
 from avtune.lanes.modules import Tensors
+from avtune.run_key import training_key
 from avtune.study.files import using, write_bytes
 from avtune.study.shape import misfit
 from avtune.trial import Trial
 
-_FORMAT = "avtune lane 2"
+_FORMAT = "avtune lane 3"
 
 
 class LaneFiles:
@@ -27,7 +27,7 @@ class LaneFiles:
         tensors = {f"{fold}.{name}": value for fold, state in enumerate(folds) for name, value in state.items()}
         about = {
             "format": _FORMAT,
-            "trial": _identity(trial),
+            "run": training_key(trial),
             "values": json.dumps(list(values)),
             "folds": str(len(folds)),
         }
@@ -43,7 +43,7 @@ class LaneFiles:
         try:
             with safe_open(trial.lane_file, framework="pt") as file:
                 about = file.metadata() or {}
-                if about.get("format") != _FORMAT or about.get("trial") != _identity(trial):
+                if about.get("format") != _FORMAT or about.get("run") != training_key(trial):
                     return None
                 names = list(file.keys())
                 count, values = int(about["folds"]), json.loads(about["values"])
@@ -56,10 +56,3 @@ class LaneFiles:
                 return values, folds
         except (RecursionError, OSError, SafetensorError, LookupError, ValueError, TypeError, RuntimeError):
             return None
-
-
-def _identity(trial: Trial) -> str:
-    """What decides a trial's weights after so many epochs, besides the data, which a study holds fixed."""
-    facts = asdict(trial)
-    names = ("method", "config", "seed", "precision")
-    return json.dumps({name: facts[name] for name in names} | {"horizon": trial.horizon or trial.epochs})

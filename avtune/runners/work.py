@@ -17,6 +17,7 @@ from avtune.function_trainer import train_function
 from avtune.lanes.modules import Tensors
 from avtune.lanes.worker import one_line
 from avtune.output import Output
+from avtune.run_files import origin
 from avtune.study.files import write_bytes
 from avtune.trainer import Report, train
 from avtune.trial import Trial, TrialFailed
@@ -93,7 +94,9 @@ def _train(trial: Trial, data: Sequence[Prepared], report: Report, device: str) 
     function = own.function(trial.method)
     if function is None:
         trained = train(trial, data, report, device=device)
-        return lambda: None if trial.save_to is None else save_weights(trial, trained.params, trained.buffers)
+        return lambda: (
+            None if trial.save_to is None else save_weights(trial, trained.params, trained.buffers, trained.epochs)
+        )
     assert len(data) == 1, "a training function sees one fold"
     embedded = train_function(function, trial, data[0], report, device=device)
     return lambda: None if embedded is None else _save_embeddings(trial, embedded)
@@ -102,12 +105,12 @@ def _train(trial: Trial, data: Sequence[Prepared], report: Report, device: str) 
 def _save_embeddings(trial: Trial, embedded: tuple[np.ndarray, np.ndarray]) -> None:
     if trial.save_to is not None:
         tensors = dict(zip(("audio", "visual"), map(torch.from_numpy, embedded), strict=True))
-        write_bytes(Path(trial.save_to), save(tensors, {"format": "avtune embeddings 1"}))
+        write_bytes(Path(trial.save_to), save(tensors, origin(trial, trial.epochs).metadata("avtune embeddings 2")))
 
 
-def save_weights(trial: Trial, params: Tensors, buffers: Tensors) -> None:
-    """Writes a trial's weights to the file that it names."""
+def save_weights(trial: Trial, params: Tensors, buffers: Tensors, epochs: int) -> None:
+    """Writes a trial's weights after so many epochs to the file that it names."""
     assert trial.save_to is not None
     tensors = {f"params.{name}": value for name, value in params.items()}
     tensors |= {f"buffers.{name}": value for name, value in buffers.items()}
-    write_bytes(Path(trial.save_to), save(tensors, {"format": "avtune weights 1"}))
+    write_bytes(Path(trial.save_to), save(tensors, origin(trial, epochs).metadata("avtune weights 2")))

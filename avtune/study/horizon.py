@@ -16,6 +16,7 @@ from itertools import takewhile
 from avtune.hyper import Value
 from avtune.space import Space
 from avtune.study.asha import rung_epochs
+from avtune.trial import Trial
 
 GRACE_STEPS = 15
 """Before the first rung of an open horizon a trial trains `grace` epochs, and at least so many steps."""
@@ -85,6 +86,26 @@ class Horizon:
         if isinstance(stopping.epochs, int):
             return stopping.schedule or stopping.epochs
         return max(_EPOCHS, self._epochs_of(SCHEDULE_STEPS, config)) if _trains(config) else 1
+
+    def trial(self, number: int, config: Mapping[str, Value], seed: int, precision: str, basis: str) -> Trial:
+        """A run of the search: it trains until its own end, and keeps nothing.
+
+        Args:
+            number, config, seed, precision, basis: as in `Trial`.
+        """
+        epochs, schedule = self.epochs(config), self.schedule(config)
+        return Trial(
+            number,
+            self.space.method,
+            config,
+            seed,
+            epochs,
+            precision,
+            horizon=schedule if schedule != epochs else 0,
+            patience=self.patience(config),
+            least=self.least(config),
+            basis=basis,
+        )
 
     def rungs(self, config: Mapping[str, Value]) -> tuple[int, ...]:
         """The epochs at which a trial is compared, ascending. The k-th ones of all trials belong together: with an open

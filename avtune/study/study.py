@@ -112,6 +112,7 @@ class Study:
         checkpoints: trials leave their weights, see `aggregate.checkpoints`.
         listeners: e.g. the progress table and TensorBoard.
         horizon: how long trials train; None where `early_stopping.epochs` is a number, which says it all.
+        basis: of its trials, see `Trial`; may be left out where none is trained.
     """
 
     def __init__(
@@ -124,11 +125,13 @@ class Study:
         checkpoints: bool = False,
         listeners: Iterable[Listener] = (),
         horizon: Horizon | None = None,
+        basis: str = "",
     ) -> None:
         self.folder = folder
         self.space = space
         self.deterministic = deterministic
         self.precision = precision
+        self.basis = basis
         self._checkpoints = checkpoints
         self.records: list[Record] = []
         self.repaired = False
@@ -284,25 +287,16 @@ class Study:
         return record
 
     def _trial(self, number: int, config: Mapping[str, Value]) -> Trial:
-        horizon, epochs = self.horizon, self.horizon.epochs(config)
-        schedule = horizon.schedule(config)
+        seed = mix(self.space.search.seed, "trial", number)
         # What a trial ends with may be worse than its best: that is kept. A lane file does not hold it.
-        keep_best = self._checkpoints and horizon.open
-        return Trial(
-            number,
-            self.space.method,
-            config,
-            mix(self.space.search.seed, "trial", number),
-            epochs,
-            self.precision,
+        keep_best = self._checkpoints and self.horizon.open
+        return replace(
+            self.horizon.trial(number, config, seed, self.precision, self.basis),
             save_to=str(self.folder.checkpoint(number).absolute()) if self._checkpoints else None,
             # for processes whose current folder is another
             lane_file=None if keep_best else str(self.folder.lane(number).absolute()),
-            save_at=horizon.rungs(config),
+            save_at=self.horizon.rungs(config),
             keep_best=keep_best,
-            horizon=schedule if schedule != epochs else 0,
-            patience=horizon.patience(config),
-            least=horizon.least(config),
             output=self.folder.output_of(self.space.method, f"trial_{number}"),
         )
 

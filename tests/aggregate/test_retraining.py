@@ -31,7 +31,7 @@ def early(tmp_path):
     space = parse(TEXT, file="s.yaml", hypers_of=hypers_of, method_names=METHODS)
     config = check_config(get("two_stage"), space.defaults() | space.fixed)
     how = retraining(Horizon(space), toy_dataset(), VALIDATION)
-    return how.data, how.trial(config, 1, 3, 6, tmp_path / "weights")
+    return how.data, replace(how.trial(config, 1, 3, 6), save_to=str(tmp_path / "weights"))
 
 
 def test_the_trainer_and_a_lane_keep_to_it(early):
@@ -40,7 +40,7 @@ def test_the_trainer_and_a_lane_keep_to_it(early):
     trained = train(trial, data, lambda epoch, metrics: stages.append(metrics["stage"]) or True)
     assert stages == [1, 1, 1]
     saved = {}
-    worker = Worker([data], capacity=1, device="cpu", save=lambda one, params, buffers: saved.update(params))
+    worker = Worker([data], capacity=1, device="cpu", save=lambda one, params, buffers, epochs: saved.update(params))
     message = worker.step(Orders([], [trial], False))
     while not message.ends:
         message = worker.step(Orders([], [], False))
@@ -66,7 +66,7 @@ def test_a_training_function_may_count_on_all_epochs_and_is_told_to_stop(tmp_pat
     space = parse(TEXT, file="s.yaml", hypers_of=hypers_of, method_names=METHODS)
     monkeypatch.setattr(own, "function", lambda name: function)
     how = retraining(Horizon(space), toy_dataset(), VALIDATION)
-    trial = how.trial({}, 1, 3, 6, tmp_path / "embeddings")
+    trial = how.trial({}, 1, 3, 6)
     left = train_function(function, trial, how.data, lambda epoch, metrics: True, device="cpu")
     assert seen == [6, 1, 2, 3]
     assert left is not None
@@ -75,9 +75,7 @@ def test_a_training_function_may_count_on_all_epochs_and_is_told_to_stop(tmp_pat
 
 def test_a_run_on_record_of_another_horizon_is_another_run(early, tmp_path):
     def runs(one):
-        return Repeats(
-            tmp_path / "repeats.jsonl", "retraining", [one], on_done=lambda done, of: None, note=lambda text: None
-        )
+        return Repeats(tmp_path / "repeats.jsonl", [one], on_done=lambda done, of: None, note=lambda text: None)
 
     trial = replace(early[1], save_to=None)
     runs(trial).tell(0, "failed")

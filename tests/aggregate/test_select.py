@@ -1,8 +1,22 @@
+from dataclasses import replace
+
 import pytest
+import torch
 
 from avtune.aggregate.repeats import Repeats, Result
-from avtune.aggregate.select import Candidate, candidates, longer, repeat_seed, repeat_trials, repeated, winner
+from avtune.aggregate.select import (
+    Candidate,
+    candidates,
+    longer,
+    repeat_seed,
+    repeat_trials,
+    repeated,
+    retraining_seed,
+    winner,
+)
 from avtune.methods import METHODS, hypers_of
+from avtune.runners.work import save_weights
+from avtune.seeds import mix
 from avtune.space import parse
 from avtune.study.curve import Curve
 from avtune.study.horizon import Horizon
@@ -78,9 +92,9 @@ def test_a_finalist_with_a_failed_seed_cannot_win():
     assert winner(rows[:1]) is None
 
 
-def repeats(path, trials, stage="finalists"):
+def repeats(path, trials):
     notes = []
-    return Repeats(path, stage, trials, on_done=lambda done, total: None, note=notes.append), notes
+    return Repeats(path, trials, on_done=lambda done, total: None, note=notes.append), notes
 
 
 def drive(source, most=99):
@@ -116,7 +130,7 @@ def test_repeats_that_are_done_are_not_done_again(tmp_path):
         second.tell(trial.number)
     assert asked == [2, 3]
     assert second.results[0].curve == first._results[0].curve
-    third, _ = repeats(tmp_path / "r.jsonl", trials, stage="retraining")
+    third, _ = repeats(tmp_path / "r.jsonl", [replace(trial, basis="other rows") for trial in trials])
     assert len([third.ask() for _ in range(4)]) == 4
 
 
@@ -126,7 +140,50 @@ def test_a_run_whose_weights_are_gone_is_done_again(tmp_path):
     drive(first)
     assert repeats(tmp_path / "r.jsonl", trials)[0].ask() is not None
     (tmp_path / "weights").touch()
+    assert repeats(tmp_path / "r.jsonl", trials)[0].ask() is not None, "an empty file is nobody's"
+    save_weights(trials[0], {"w": torch.ones(2)}, {}, 2)
     assert repeats(tmp_path / "r.jsonl", trials)[0].ask() is None
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"seed": 2},
+        {"config": {"margin": 0.2}},
+        {"method": "psd"},
+        {"precision": "bf16"},
+        {"horizon": 9},
+        {"basis": "other rows, or another file of the user's own code"},
+    ],
+)
+def test_weights_of_another_run_are_no_weights_of_this_one(tmp_path, other):
+    trials = [Trial(0, "triplet", {"margin": 0.1}, 1, 2, save_to=str(tmp_path / "weights"))]
+    first, _ = repeats(tmp_path / "r.jsonl", trials)
+    drive(first)
+    save_weights(replace(trials[0], **other), {"w": torch.ones(2)}, {}, 2)
+    assert repeats(tmp_path / "r.jsonl", trials)[0].ask() is not None
+    save_weights(trials[0], {"w": torch.ones(2)}, {}, 1)
+    assert repeats(tmp_path / "r.jsonl", trials)[0].ask() is not None, "it is of an earlier epoch"
+    save_weights(trials[0], {"w": torch.ones(2)}, {}, 2)
+    assert repeats(tmp_path / "r.jsonl", trials)[0].ask() is None
+
+
+def test_the_seconds_of_a_run_that_its_engines_death_started_again_count_once(tmp_path):
+    source, _ = repeats(tmp_path / "r.jsonl", [Trial(0, "triplet", {}, 1, 2)])
+    number = source.ask().number
+    source.report(number, 1, {"val_map": 0.1, "seconds": 2.0})
+    for epoch in (1, 2):
+        source.report(number, epoch, {"val_map": 0.1 + epoch, "seconds": 3.0})
+    source.tell(number)
+    assert source.results[0].seconds == 6.0
+    assert source.results[0].curve == {1: 1.1, 2: 2.1}, "the last training is the one whose weights are there"
+
+
+def test_the_seeds_of_the_retraining_chose_nothing():
+    seeds = [mix(SPACE.search.seed, "trial", number) for number in range(100)]
+    seeds += [repeat_seed(SPACE, index) for index in range(10)]
+    retrained = [retraining_seed(SPACE, index) for index in range(10)]
+    assert len({*seeds, *retrained}) == len(seeds) + len(retrained)
 
 
 def test_a_failed_repeat_is_kept_with_its_reason(tmp_path):

@@ -96,7 +96,7 @@ def test_a_file_that_is_not_this_trials_state_is_none(tmp_path, damage):
         assert work(trial, [toy_prepared()], 1)[0][0] == 1
         return
     else:
-        path.write_bytes(data.replace(b"avtune lane 2", b"avtune lane 9"))
+        path.write_bytes(data.replace(b"avtune lane 3", b"avtune lane 9"))
     assert LaneFiles().load(trial) is None
     assert work(trial, [toy_prepared()], 3) == undisturbed
 

@@ -55,7 +55,7 @@ class Fleet:
         self.workers = {f"engine {index}": self.new() for index in range(engines)}
 
     def new(self):
-        save = lambda trial, params, buffers: self.saved.append((trial, params))  # noqa: E731
+        save = lambda trial, params, buffers, epochs: self.saved.append((trial, params))  # noqa: E731
         worker = Worker(self.data, capacity=self.capacity, device="cpu", save=save, lane_files=LaneFiles())
         return worker, worker.start()
 

@@ -223,20 +223,30 @@ def test_where_every_trial_failed(workplace, capsys, forget):
     assert "retrained winner" in call(capsys, *words, "--retry-failed")
 
 
+NOT_OF_THE_SEARCH = "data.seed not in (7396195398841668208, 608502472262218981, 964133096545002028)"
+
+
 def test_failed_finalists_are_run_again(workplace, capsys, forget):
-    bug = (
-        "if data.seed not in (7396195398841668208, 608502472262218981, 964133096545002028): raise RuntimeError('a bug')"
-    )
+    bug = f"if {NOT_OF_THE_SEARCH} and not __import__('os').path.exists('mended'): raise RuntimeError('a bug')"
     words = function_search(bug, "--trials", "3")
     printed = call(capsys, *words, code=1)
     assert "every finalist failed; the first: RuntimeError: a bug" in printed
     assert "with --retry-failed" in printed
+    Path("mended").touch()
+    assert "every finalist failed" in call(capsys, *words, code=1), "without it they stay failed"
+    printed = call(capsys, *words, "--retry-failed")
+    assert "changed: trained again after failing: 1 run of finalists or retrainings" in printed
+    assert "retrained winner" in printed
+
+
+def test_runs_of_finalists_by_other_code_are_other_runs(workplace, capsys, forget):
+    words = function_search(f"if {NOT_OF_THE_SEARCH}: raise RuntimeError('a bug')", "--trials", "3")
+    assert "every finalist failed" in call(capsys, *words, code=1)
     forget()
     sys.modules.pop("mine")
     function_search("pass")
-    assert "every finalist failed" in call(capsys, *words, code=1)
-    printed = call(capsys, *words, "--retry-failed")
-    assert "changed: trained again after failing: 1 run of finalists or retrainings" in printed
+    printed = call(capsys, *words)
+    assert "its earlier trials ran the old code" in printed
     assert "retrained winner" in printed
 
 

@@ -1,0 +1,43 @@
+"""The files that training runs leave, safetensors that carry the name of their run and the epoch they are of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from avtune.run_key import training_key
+from avtune.trial import Trial
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a file says of where it comes from.
+
+    Attributes:
+        run: `training_key` of the run.
+        epochs: after how many epochs of it, from 1.
+    """
+
+    run: str
+    epochs: int
+
+    def metadata(self, kind: str) -> dict[str, str]:
+        """For the header of a file of that kind, e.g. `avtune weights 2`."""
+        return {"format": kind, "run": self.run, "epochs": str(self.epochs)}
+
+
+def origin(trial: Trial, epochs: int) -> Origin:
+    """Of what a trial leaves after so many epochs."""
+    return Origin(training_key(trial), epochs)
+
+
+def read_origin(path: Path) -> Origin | None:
+    """What a file says of itself; None where there is no file, or none that says it."""
+    try:
+        with safe_open(path, framework="np") as file:
+            about = file.metadata() or {}
+        return Origin(about["run"], int(about["epochs"]))
+    except (OSError, SafetensorError, LookupError, ValueError, TypeError):
+        return None
