@@ -6,8 +6,10 @@ import contextlib
 import errno
 import json
 import os
+import re
 import shutil
 import tempfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -179,16 +181,19 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def append_line(path: Path, record: dict[str, Any], *, sync: bool = False) -> None:
+def append_line(path: Path, record: dict[str, Any], *, sync: bool = False, checksum: bool = True) -> None:
     """Adds one JSON line at the end of the file, whole or not at all.
 
     Args:
         sync: also survive a power loss.
+        checksum: the line ends with `"crc"`, the CRC-32 of what stands before, which its readers check; for files whose
+            lines are ours alone.
 
     Raises:
         StorageError: it cannot be written; the file is as it was.
     """
-    data = (json.dumps(record, separators=(",", ":"), allow_nan=False) + "\n").encode()
+    data = json.dumps(record, separators=(",", ":"), allow_nan=False).encode()
+    data = (_with_checksum(data) if checksum else data) + b"\n"
     with using(path):
         handle = private_opener(str(path), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         done = 0
@@ -205,6 +210,38 @@ def append_line(path: Path, record: dict[str, Any], *, sync: bool = False) -> No
             raise
         finally:
             os.close(handle)
+
+
+def num_unchecked(path: Path) -> int:
+    """How many of the lines have no checksum: avtune 0.1.0 wrote none."""
+    if not path.is_file():
+        return 0
+    with using(path, "read"), path.open("rb") as file:
+        return sum(_CHECKSUM.search(line) is None for line in file)
+
+
+_CHECKSUM = re.compile(rb',?"crc":"([0-9a-f]{8})"}\s*$')
+
+
+def _with_checksum(line: bytes) -> bytes:
+    """A JSON mapping with the CRC-32 of its bytes up to there as its last entry."""
+    before = line.removesuffix(b"}")
+    return before + (b"," if len(before) > 1 else b"") + b'"crc":"%08x"}' % zlib.crc32(before)
+
+
+def _checked(line: bytes) -> tuple[bytes, bool]:
+    """A line without its checksum, and whether it had one.
+
+    Raises:
+        ValueError: the line has changed since it was written.
+    """
+    found = _CHECKSUM.search(line)
+    if found is None:
+        return line, False
+    before = line[: found.start()]
+    if b"%08x" % zlib.crc32(before) != found[1]:
+        raise ValueError("it has changed since it was written")
+    return before + b"}", True
 
 
 def read_lines(path: Path, *, repair: bool) -> tuple[list[dict[str, Any]], bool]:
@@ -257,7 +294,7 @@ def _records(path: Path, end: int) -> Iterator[dict[str, Any]]:
             if seen > end:  # the torn one, or one that was added since
                 return
             try:
-                record = json.loads(line, parse_constant=_refused)
+                record = json.loads(_checked(line)[0], parse_constant=_refused)
                 if not isinstance(record, dict):
                     raise ValueError("not a mapping")
             except (ValueError, RecursionError) as error:

@@ -52,7 +52,7 @@ class _Journal(JournalFileBackend):
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         for log in logs:
-            append_line(self._path, log)
+            append_line(self._path, log, checksum=False)  # lines that Optuna reads
 
     def sync(self) -> None:
         """What has been written survives a power loss."""

@@ -8,12 +8,14 @@ import re
 import stat
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from test_study import drive, make_space, outcome
 from toy import toy_dataset
 
 from avtune.data.formats import write_hdf5
 from avtune.errors import StorageError, UserError
-from avtune.study.files import append_line, read_lines, stream_lines, write_bytes, write_text
+from avtune.study.files import append_line, num_unchecked, read_lines, stream_lines, write_bytes, write_text
 from avtune.study.folder import StudyFolder
 from avtune.study.study import Study
 
@@ -52,17 +54,19 @@ class Broken:
 def test_a_line_is_added_whole_or_not_at_all(tmp_path, monkeypatch, call, number):
     path = tmp_path / "lines"
     append_line(path, {"a": 1})
+    before = path.read_bytes()
     with monkeypatch.context() as patch:
         Broken(patch, call, number)
         with pytest.raises(StorageError, match=SAYS[number]) as caught:
             append_line(path, {"b": 2}, sync=True)
     assert str(path) in str(caught.value)
-    assert path.read_text() == '{"a":1}\n'
+    assert path.read_bytes() == before
 
 
 def test_half_a_line_is_taken_back(tmp_path, monkeypatch):
     path, write = tmp_path / "lines", os.write
     append_line(path, {"a": 1})
+    before = path.read_bytes()
     calls = []
 
     def half(handle, data):
@@ -75,7 +79,7 @@ def test_half_a_line_is_taken_back(tmp_path, monkeypatch):
         patch.setattr(os, "write", half)
         with pytest.raises(StorageError):
             append_line(path, {"b": 2})
-    assert path.read_text() == '{"a":1}\n'
+    assert path.read_bytes() == before
 
 
 def test_a_slow_disk_that_takes_a_line_in_pieces_gets_it_whole(tmp_path, monkeypatch):
@@ -175,6 +179,37 @@ def test_a_torn_line_of_any_length_is_cut_off(tmp_path, length):
     path.write_bytes(b"x" * length)
     assert read_lines(path, repair=True) == ([], True)
     assert path.read_bytes() == b""
+
+
+@given(data=st.data())
+def test_a_line_that_has_changed_since_it_was_written_is_named(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("lines") / "lines"
+    written = [{"trial": 3, "epoch": 1, "val_map": 0.25}, {"run": "a1", "curve": {"1": 0.5}, "seconds": 1.5}]
+    for record in written:
+        append_line(path, record)
+    content = bytearray(path.read_bytes())
+    at = data.draw(st.integers(0, len(content) - 2))
+    content[at] = data.draw(st.integers(32, 126).filter(lambda byte: byte != content[at]))
+    path.write_bytes(content)
+    said, found = "", []
+    try:
+        found, _ = read_lines(path, repair=False)
+    except UserError as error:
+        said = str(error)
+    if said:
+        assert f"{path}, line {1 + (at > content.index(bytes([10])))} is damaged" in said
+    else:  # the checksum's own name was hit: every value is as it was
+        assert [{key: line[key] for key in old} for line, old in zip(found, written, strict=True)] == written
+        assert num_unchecked(path) == 1
+
+
+def test_lines_of_before_have_no_checksum_and_are_read(tmp_path):
+    path = tmp_path / "lines"
+    path.write_text('{"a":1}\n')
+    append_line(path, {"a": 2})
+    append_line(path, {})
+    assert read_lines(path, repair=False) == ([{"a": 1}, {"a": 2}, {}], False)
+    assert num_unchecked(path) == 1
 
 
 def test_lines_added_after_the_reading_began_are_not_read(tmp_path):
