@@ -21,6 +21,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 demo: setup
 	$(BIN)/avtune search demo
+	$(BIN)/avtune verify demo
 
 # The files of tests are spread over the cores, those that take longest first (tests/conftest.py puts them there).
 SPREAD := -n auto --dist loadfile --no-loadscope-reorder

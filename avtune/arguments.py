@@ -146,6 +146,15 @@ def parser() -> Parser:
     _own(retrain, train=True)
     _devices(retrain)
 
+    verify = verb("verify", "make the numbers of a study, a bench or a model again and compare them")
+    verify.add_argument("target", metavar="STUDY", help="name or folder of a study or a bench, or a model's folder")
+    verify.add_argument("dataset", nargs="?", help="where the dataset is now (default: where it was)")
+    verify.add_argument("--classes", metavar="FILE", help="class file of a folder of tfrecord shards")
+    verify.add_argument("--retrain", action="store_true", help="also train the winner's first seed once more")
+    _own(verify, train=True)
+    _results(verify)
+    _json(verify)
+
     curves = verb("curves", "draw loss and validation MAP against epochs, method against method")
     _dataset(curves)
     curves.add_argument("--methods", default="psd,aadml", metavar="A,B", help="which methods (psd,aadml)")

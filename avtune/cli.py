@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from avtune import console, signals
 from avtune.arguments import parser
 from avtune.cli_lookups import LOOKUPS, list_studies
+from avtune.cli_verify import verify
 from avtune.errors import StorageError, UserError, did_you_mean, is_out_of_memory, shown
 from avtune.names import MOST_LETTERS, is_legal_name, legal_name
 from avtune.report.text import table, ties_text
@@ -71,7 +72,7 @@ def _name_own_code(given: argparse.Namespace) -> None:
     """Imports the user's own method or training function. Only what is typed is: no file can name code to run."""
     methods, method, train = (getattr(given, name, None) for name in ("methods", "method", "train"))
     named = [("--method", name.strip()) for name in (methods or "").split(",") if ":" in name]
-    if method is not None and (":" in method or given.verb in ("evaluate", "embed", "retrain")):
+    if method is not None and (":" in method or given.verb in ("evaluate", "embed", "retrain", "verify")):
         named.append(("--method", method))
     if train is not None:
         named.append(("--train", train))
@@ -423,6 +424,7 @@ _VERBS = {
     "evaluate": _evaluate,
     "embed": _embed,
     "retrain": _retrain,
+    "verify": verify,
     "curves": _curves,
     "tensorboard": _tensorboard,
 }

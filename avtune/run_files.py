@@ -35,9 +35,21 @@ def origin(trial: Trial, epochs: int) -> Origin:
 
 def read_origin(path: Path) -> Origin | None:
     """What a file says of itself; None where there is no file, or none that says it."""
+    about = _metadata(path)
+    try:
+        return Origin(about["run"], int(about["epochs"]))
+    except (LookupError, ValueError):
+        return None
+
+
+def read_run(path: Path) -> str | None:
+    """The run that a file names, see `read_origin`."""
+    return _metadata(path).get("run")
+
+
+def _metadata(path: Path) -> dict[str, str]:
     try:
         with safe_open(path, framework="np") as file:
-            about = file.metadata() or {}
-        return Origin(about["run"], int(about["epochs"]))
-    except (OSError, SafetensorError, LookupError, ValueError, TypeError):
-        return None
+            return file.metadata() or {}
+    except (OSError, SafetensorError, ValueError, TypeError):
+        return {}

@@ -155,13 +155,7 @@ def search(request: Request) -> dict[str, Any]:
             checkpoints=keep > 0,
             listeners=[progress, BoardListener(board, folder.tensorboard), checkpoints],
             horizon=horizon,
-            basis=search_basis(
-                request.dataset.digest,
-                validation.fraction,
-                validation.folds,
-                space.search.seed,
-                own.code_of(space.method),
-            ),
+            basis=basis_of(space, request.dataset),
         )
         changes += _retried(study) if request.retry_failed else []
         checkpoints.known(study)
@@ -227,6 +221,12 @@ def horizon_of(space: Space, rows: int) -> Horizon:
     if own.function(space.method) is not None:
         return Horizon(space, rows)
     return Horizon(space, rows, get(space.method).lays_out)
+
+
+def basis_of(space: Space, dataset: Dataset) -> str:
+    """The `Trial.basis` of a search's trials and finalists."""
+    fraction, folds = space.validation.fraction, space.validation.folds
+    return search_basis(dataset.digest, fraction, folds, space.search.seed, own.code_of(space.method))
 
 
 def _is_wide(request: Request) -> bool:

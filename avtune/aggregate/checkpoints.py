@@ -14,6 +14,7 @@ from avtune.aggregate.model import CONFIG, Model, load_weights
 from avtune.data.dataset import Dataset
 from avtune.data.prepare import search_scalers
 from avtune.errors import UserError
+from avtune.run_key import training_key
 from avtune.study.files import using
 from avtune.study.folder import StudyFolder
 from avtune.study.study import Record, Study
@@ -99,6 +100,7 @@ class Checkpoints:
                 "dataset": dataset.name,
                 "seed": trial.seed,
                 "trial": record.number,
+                "run": training_key(trial),
                 "trained_on": "the training rows of the search" + (", first fold" if validation.folds else ""),
                 "precision": trial.precision,
             }

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from avtune.errors import UserError
-from avtune.study.files import read_yaml
+from avtune.study.files import read_yaml, write_text
 from avtune.study.folder import StudyFolder
 from avtune.study.shape import fitting
 
@@ -33,6 +36,8 @@ _METRICS = {
     "label?": str,
     "still_rises?": {"trial": int, "epochs": int, "command": str},
     "best_epochs?": [int],
+    "files?": {str: str},
+    "sha256?": str,
     "validation?": {"map": {"mean": float, "sd": float, "seeds": [float]}},
 }
 _BEST = {
@@ -54,15 +59,39 @@ _BEST = {
 }
 
 
+def write_metrics(folder: StudyFolder, facts: Mapping[str, Any]) -> None:
+    """Writes `final/metrics.json`, with a digest of all that it says."""
+    text = json.dumps({**facts, "sha256": digest_of(facts)}, indent=2, allow_nan=False)
+    write_text(folder.metrics, text + "\n")
+
+
+def digest_of(facts: Mapping[str, Any]) -> str:
+    """SHA-256 of what `metrics.json` says but for its own `sha256`, in one order and spelling."""
+    told = {key: value for key, value in facts.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(told, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def file_digests(folder: StudyFolder) -> dict[str, str]:
+    """SHA-256 of the files beside `final/metrics.json` that its scores come from, by name."""
+    files = (folder.model, folder.model_config, folder.query_ap, folder.embeddings)
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.is_file()}
+
+
 def read_metrics(folder: StudyFolder) -> dict[str, Any] | None:
     """`final/metrics.json`, None before the end.
 
     Raises:
         UserError: it cannot be read, or is damaged.
     """
-    path = folder.metrics
-    if not path.is_file():
-        return None
+    return checked_metrics(folder.metrics) if folder.metrics.is_file() else None
+
+
+def checked_metrics(path: Path) -> dict[str, Any]:
+    """A `metrics.json` of a model's folder.
+
+    Raises:
+        UserError: it cannot be read, or is damaged.
+    """
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:

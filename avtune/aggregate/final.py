@@ -14,23 +14,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from avtune.aggregate.facts import file_digests, write_metrics
 from avtune.aggregate.repeats import Repeats, Result, runs_that_ended_well
 from avtune.aggregate.retraining import retraining
 from avtune.aggregate.scores import over_seeds, per_query
 from avtune.aggregate.select import (
     Candidate,
     Repeated,
-    candidates,
-    longer,
-    repeat_trials,
-    repeated,
+    finalists,
     retraining_seed,
     winner,
 )
 from avtune.data.dataset import Dataset
 from avtune.data.findings import examine
 from avtune.data.prepare import Prepared
-from avtune.errors import UserError
 from avtune.hyper import Value
 from avtune.patience import still_rises
 from avtune.protocol import PUBLISHED, SELECTED_ON_TEST, VALIDATION
@@ -92,31 +89,24 @@ def finish(
     Raises:
         NoWinner: nothing can be retrained.
     """
-    folder, space, horizon = study.folder, study.space, study.horizon
-    ranking = study.ranking()
-    if not ranking:
+    folder = study.folder
+    if not study.ranking():
         first = next((record.reason for record in study.records if record.reason), "no trial ran")
         raise NoWinner(f"every trial failed; the first: {first}", retry=True)
-    known = runs_that_ended_well(folder.repeats)
+    again = shop.again
 
-    def repeated_before(one: Candidate) -> bool:
-        return all(run_key(run) in known for run in repeat_trials([one], horizon, study.precision, study.basis))
+    def do(stage: str, names: Sequence[str], trials: Sequence[Trial]) -> list[Result]:
+        nonlocal again
+        results = _run(folder, stage, _kept(folder, names, trials), folds, shop, again=again)
+        again = False  # those that fail once more have had their chance
+        return results
 
-    chosen = candidates(ranking, space, repeated_before)
-    names = [f"finalist_{_called(one)}_seed_{index}" for one in chosen for index in range(space.final.seeds)]
-    trials = _kept(folder, names, repeat_trials(chosen, horizon, study.precision, study.basis))
-    results = _run(folder, "finalists", trials, folds, shop, again=shop.again)
-    further = longer(trials, results, space.final.seeds)
-    if further != trials:
-        results = _run(folder, "finalists whose curves still rise", further, folds, shop)
-    if any(not result.curve and result.failure is None for result in results):
-        raise UserError(f"{folder.repeats} is damaged: a finalist has no curve; restore it from a copy")
-    rows = repeated(chosen, results)
+    rows = finalists(study, runs_that_ended_well(folder.repeats), do)
     best = winner(rows)
     if best is None:
         raise NoWinner(f"every finalist failed; the first: {rows[0].failure}", retry=True)
-    _write_best(folder, study, best, rows)
-    return _retrain(folder, horizon, dataset, best, rows, shop, count_in=folder, protocol=protocol)
+    write_text(folder.best_yaml, to_yaml(best_facts(study, best, rows)))
+    return _retrain(folder, study.horizon, dataset, best, rows, shop, count_in=folder, protocol=protocol)
 
 
 def retrain(
@@ -137,10 +127,6 @@ def retrain(
     """
     row = Repeated(Candidate(number, config), epochs, (), {})
     return _retrain(folder, horizon, dataset, row, [], shop, count_in=count_in, protocol=VALIDATION)
-
-
-def _called(candidate: Candidate) -> str:
-    return "default" if candidate.number is None else str(candidate.number)
 
 
 def _kept(folder: StudyFolder, names: Sequence[str], trials: Sequence[Trial]) -> list[Trial]:
@@ -170,10 +156,16 @@ def _run(
     return source.results
 
 
-def _write_best(folder: StudyFolder, study: Study, best: Repeated, rows: Sequence[Repeated]) -> None:
+def best_facts(study: Study, best: Repeated, rows: Sequence[Repeated]) -> dict[str, Any]:
+    """What `best.yaml` holds.
+
+    Args:
+        best: the winner.
+        rows: all finalists.
+    """
     assert best.candidate.number is not None
     record = study.records[best.candidate.number]
-    facts = {
+    return {
         "trial": record.number,
         "epoch": record.best_epoch,
         "val_map": record.best_value,
@@ -192,7 +184,6 @@ def _write_best(folder: StudyFolder, study: Study, best: Repeated, rows: Sequenc
             for row in sorted(rows, key=lambda row: -row.mean if row.failure is None else 1.0)
         ],
     }
-    write_text(folder.best_yaml, to_yaml(facts))
 
 
 def ended_by_horizon(horizon: Horizon, row: Repeated) -> bool:
@@ -238,7 +229,7 @@ def _retrain(
     trials = [replace(run, save_to=str((folder.seeds / f"{run_key(run)}.safetensors").absolute())) for run in runs]
     trials = _kept(
         count_in,
-        [f"retrained_{_called(row.candidate)}_seed_{i}" for row in entries.values() for i in range(len(seeds))],
+        [f"retrained_{row.candidate.called}_seed_{i}" for row in entries.values() for i in range(len(seeds))],
         trials,
     )
     results = _run(folder, way.stage, trials, [way.data], shop, again=True)  # one that failed ends the search
@@ -297,6 +288,6 @@ def _retrain(
     way.save(*done[0], folder.final)
     write_text(folder.model_card, model_card(dataset, space, best.candidate.config, metrics))
     # The last file: a study whose metrics are there is finished.
-    write_text(folder.metrics, json.dumps(metrics, indent=2, allow_nan=False) + "\n")
+    write_metrics(folder, metrics | {"files": file_digests(folder)})
     shutil.rmtree(folder.seeds, ignore_errors=True)
     return metrics

@@ -24,7 +24,7 @@ from avtune.hyper import Value
 from avtune.lanes.modules import Tensors
 from avtune.lanes.noise import init_generator
 from avtune.methods import check_config, get, static_values
-from avtune.run_files import read_origin
+from avtune.run_files import read_origin, read_run
 from avtune.run_key import training_key
 from avtune.study.files import read_yaml, to_yaml, write_bytes, write_text
 from avtune.study.shape import fitting
@@ -103,7 +103,8 @@ class Model:
             "class_names": list(self.class_names),
             "about": dict(self.about),
         }
-        write_bytes(folder / WEIGHTS, save(tensors, {"format": "avtune model 1"}))
+        run = {"run": str(self.about["run"])} if "run" in self.about else {}
+        write_bytes(folder / WEIGHTS, save(tensors, {"format": "avtune model 1", **run}))
         write_text(folder / CONFIG, to_yaml(config))
 
 
@@ -151,6 +152,9 @@ def load_model(folder: Path) -> Model:
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     tensors = _tensors(folder / WEIGHTS)
+    runs = {read_run(folder / WEIGHTS), facts["about"].get("run")}
+    if len(runs) > 1:
+        raise UserError(f"{folder / WEIGHTS} and {path} are of two training runs; restore both from one copy")
     scalers = []
     for view, size in (("audio", dims[0]), ("visual", dims[1])):
         parts = [tensors.pop(f"scaler.{view}.{part}", None) for part in ("mean", "std")]

@@ -144,6 +144,22 @@ class Repeats:
         return [self._results[number] for number in range(len(self._trials))]
 
 
+def on_record(path: Path, trials: Sequence[Trial]) -> list[Result]:
+    """The results of runs that are done, in their order.
+
+    Raises:
+        UserError: one of them is not on record, or the file is damaged.
+    """
+    known = _known(path)
+    results = []
+    for trial in trials:
+        key = run_key(trial)
+        if key not in known:
+            raise UserError(f"{path} lacks the run {key} of the finals; restore it from a copy")
+        results.append(_result(known[key], trial, path))
+    return results
+
+
 def runs_that_ended_well(path: Path) -> set[str]:
     """The keys, see `run_key`, of the runs on record that did not fail."""
     return {key for key, line in _known(path).items() if "failure" not in line}

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from avtune.aggregate.repeats import Result
+from avtune.errors import UserError
 from avtune.hyper import Value
 from avtune.patience import still_rises
+from avtune.run_key import run_key
 from avtune.seeds import mix
 from avtune.space import Space
 from avtune.study.horizon import Horizon
-from avtune.study.study import Record
+from avtune.study.study import Record, Study
 from avtune.trial import Trial
+
+Do = Callable[[str, Sequence[str], Sequence[Trial]], list[Result]]
+"""Takes what the runs are called, a name for each, and the runs; gives their results in the same order."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +28,11 @@ class Candidate:
 
     number: int | None
     config: Mapping[str, Value]
+
+    @property
+    def called(self) -> str:
+        """Its trial's number, or `default`."""
+        return "default" if self.number is None else str(self.number)
 
 
 @dataclass(frozen=True)
@@ -82,6 +92,35 @@ def repeat_trials(
         for candidate in chosen
         for index in range(space.final.seeds)
     ]
+
+
+def finalists(study: Study, known: Collection[str], do: Do) -> list[Repeated]:
+    """The best configurations of a search over seeds, as `candidates` names them.
+
+    Args:
+        study: with a trial that did not fail.
+        known: the keys of the runs on record that did not fail.
+        do: does the runs that are not on record.
+
+    Raises:
+        UserError: the record is damaged.
+    """
+    horizon = study.horizon
+
+    def runs(of: Sequence[Candidate]) -> list[Trial]:
+        return repeat_trials(of, horizon, study.precision, study.basis)
+
+    chosen = candidates(study.ranking(), study.space, lambda one: all(run_key(run) in known for run in runs([one])))
+    seeds = study.space.final.seeds
+    names = [f"finalist_{one.called}_seed_{index}" for one in chosen for index in range(seeds)]
+    trials = runs(chosen)
+    results = do("finalists", names, trials)
+    further = longer(trials, results, seeds)
+    if further != trials:
+        results = do("finalists whose curves still rise", names, further)
+    if any(not result.curve and result.failure is None for result in results):
+        raise UserError(f"{study.folder.repeats} is damaged: a finalist has no curve; restore it from a copy")
+    return repeated(chosen, results)
 
 
 def longer(trials: Sequence[Trial], results: Sequence[Result], seeds: int) -> list[Trial]:

@@ -212,12 +212,15 @@ def append_line(path: Path, record: dict[str, Any], *, sync: bool = False, check
             os.close(handle)
 
 
-def num_unchecked(path: Path) -> int:
-    """How many of the lines have no checksum: avtune 0.1.0 wrote none."""
+def unchecked(path: Path) -> tuple[int, int]:
+    """How many lines have no checksum: of those before the first line that has one, as avtune 0.1.0 wrote them, and of
+    those after it, which something else wrote."""
     if not path.is_file():
-        return 0
+        return 0, 0
     with using(path, "read"), path.open("rb") as file:
-        return sum(_CHECKSUM.search(line) is None for line in file)
+        has = [_CHECKSUM.search(line) is not None for line in file if line.endswith(b"\n")]
+    first = has.index(True) if True in has else len(has)
+    return first, has[first:].count(False)
 
 
 _CHECKSUM = re.compile(rb',?"crc":"([0-9a-f]{8})"}\s*$')

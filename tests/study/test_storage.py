@@ -15,7 +15,7 @@ from toy import toy_dataset
 
 from avtune.data.formats import write_hdf5
 from avtune.errors import StorageError, UserError
-from avtune.study.files import append_line, num_unchecked, read_lines, stream_lines, write_bytes, write_text
+from avtune.study.files import append_line, read_lines, stream_lines, unchecked, write_bytes, write_text
 from avtune.study.folder import StudyFolder
 from avtune.study.study import Study
 
@@ -200,7 +200,7 @@ def test_a_line_that_has_changed_since_it_was_written_is_named(tmp_path_factory,
         assert f"{path}, line {1 + (at > content.index(bytes([10])))} is damaged" in said
     else:  # the checksum's own name was hit: every value is as it was
         assert [{key: line[key] for key in old} for line, old in zip(found, written, strict=True)] == written
-        assert num_unchecked(path) == 1
+        assert sum(unchecked(path)) == 1
 
 
 def test_lines_of_before_have_no_checksum_and_are_read(tmp_path):
@@ -209,7 +209,10 @@ def test_lines_of_before_have_no_checksum_and_are_read(tmp_path):
     append_line(path, {"a": 2})
     append_line(path, {})
     assert read_lines(path, repair=False) == ([{"a": 1}, {"a": 2}, {}], False)
-    assert num_unchecked(path) == 1
+    assert unchecked(path) == (1, 0)
+    with path.open("a") as file:
+        file.write('{"a":3}\n')
+    assert unchecked(path) == (1, 1)
 
 
 def test_lines_added_after_the_reading_began_are_not_read(tmp_path):
