@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from avtune.aggregate.model import EMBEDDINGS, WEIGHTS
 from avtune.aggregate.repeats import Curve
@@ -35,13 +38,17 @@ def check_retraining(
     embeddings = folder.embeddings.is_file()
     file = "final/" + (EMBEDDINGS if embeddings else WEIGHTS)
     checks = []
-    if not embeddings:  # which carry no name: the digest in metrics.json says whose they are
-        found, wanted = read_run(folder.model), training_key(trial)
-        problem = "" if found == wanted else f"it is of the run {found}; the winner's first seed is the run {wanted}"
-        checks.append(Check(file, "it is of the winner's first seed", problem))
+    found, wanted = (_run_of(folder.embeddings) if embeddings else read_run(folder.model)), training_key(trial)
+    problem = "" if found == wanted else f"it is of the run {found}; the winner's first seed is the run {wanted}"
+    checks.append(Check(file, "it is of the winner's first seed", problem))
     if train:
         checks.append(check(file, "trained once more", lambda: _again(way, trial, metrics)))
     return checks
+
+
+def _run_of(embeddings: Path) -> str | None:
+    with np.load(io.BytesIO(embeddings.read_bytes()), allow_pickle=False) as file:
+        return str(file["run"]) if "run" in file.files else None
 
 
 def _again(way: Retraining, trial: Trial, metrics: dict[str, Any]) -> str:

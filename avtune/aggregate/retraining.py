@@ -160,7 +160,8 @@ class _OfFunction:
     def save(self, trial: Trial, curve: Curve, folder: Path) -> None:
         audio, visual = _embeddings(trial)
         out = io.BytesIO()
-        np.savez(out, allow_pickle=False, audio=audio, visual=visual, labels=self._labels)
+        run = np.array(training_key(trial))
+        np.savez(out, allow_pickle=False, audio=audio, visual=visual, labels=self._labels, run=run)
         write_bytes(folder / EMBEDDINGS, out.getvalue())
 
 
