@@ -42,6 +42,11 @@ def read_origin(path: Path) -> Origin | None:
         return None
 
 
+def is_left_by(path: Path, trial: Trial) -> bool:
+    """Whether there is a file that this run left."""
+    return read_run(path) == training_key(trial)
+
+
 def read_run(path: Path) -> str | None:
     """The run that a file names, see `read_origin`."""
     return _metadata(path).get("run")

@@ -11,6 +11,7 @@ from toy import toy_dataset, write_toy
 from avtune.aggregate.checkpoints import Checkpoints
 from avtune.aggregate.model import load_model
 from avtune.data.prepare import for_search
+from avtune.runners.work import save_weights
 from avtune.search import horizon_of, open_space
 from avtune.study.curve import Curve
 from avtune.study.folder import StudyFolder
@@ -81,9 +82,10 @@ def test_the_disk_holds_as_many_as_asked_for(tmp_path):
     checkpoints = Checkpoints(folder, 3)
     values = [0.5, 0.9, 0.1, 0.7, 0.7, 0.2, 0.8]
     for number, value in enumerate(values):
-        folder.checkpoint(number).write_bytes(b"weights")
+        trial = Trial(number, "triplet", {}, 0, 1, save_to=str(folder.checkpoint(number)))
+        save_weights(trial, {"w": torch.ones(1)}, {}, 1)
         state = "PRUNED" if number == 1 else "COMPLETE"
-        checkpoints.ended(Record(Trial(number, "triplet", {}, 0, 1), state=state, values=Curve([value])))
+        checkpoints.ended(Record(trial, state=state, values=Curve([value])))
         assert len(list(folder.checkpoints.iterdir())) <= 3
     assert sorted(path.name for path in folder.checkpoints.iterdir()) == [f"{n}.safetensors" for n in (3, 4, 6)]
 

@@ -14,6 +14,7 @@ from avtune.aggregate.model import CONFIG, Model, load_weights
 from avtune.data.dataset import Dataset
 from avtune.data.prepare import search_scalers
 from avtune.errors import UserError
+from avtune.run_files import is_left_by
 from avtune.run_key import training_key
 from avtune.study.files import using
 from avtune.study.folder import StudyFolder
@@ -56,7 +57,7 @@ class Checkpoints:
             with using(self._folder.checkpoints):
                 self._folder.checkpoints.mkdir(exist_ok=True)
         for record in study.records:
-            if record.state == "COMPLETE" and self._is_there(record.number):
+            if record.state == "COMPLETE" and self._is_there(record):
                 self._take(record)
         if not self._folder.checkpoints.is_dir():
             return
@@ -75,7 +76,7 @@ class Checkpoints:
         pass
 
     def ended(self, record: Record) -> None:
-        if record.state == "COMPLETE" and self._is_there(record.number):
+        if record.state == "COMPLETE" and self._is_there(record):
             self._take(record)
         else:
             self._drop(record)
@@ -115,9 +116,9 @@ class Checkpoints:
     def _paths(self, number: int) -> tuple[Path, Path]:
         return self._folder.checkpoint(number), self._folder.checkpoints / f"trial_{number}"
 
-    def _is_there(self, number: int) -> bool:
-        raw, made = self._paths(number)
-        return raw.is_file() or (made / CONFIG).is_file()
+    def _is_there(self, record: Record) -> bool:
+        raw, made = self._paths(record.number)
+        return is_left_by(raw, record.trial) or (made / CONFIG).is_file()
 
     def _take(self, record: Record) -> None:
         self._best.append(record)

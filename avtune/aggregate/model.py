@@ -24,8 +24,7 @@ from avtune.hyper import Value
 from avtune.lanes.modules import Tensors
 from avtune.lanes.noise import init_generator
 from avtune.methods import check_config, get, static_values
-from avtune.run_files import read_origin, read_run
-from avtune.run_key import training_key
+from avtune.run_files import is_left_by, read_origin, read_run
 from avtune.study.files import read_yaml, to_yaml, write_bytes, write_text
 from avtune.study.shape import fitting
 from avtune.trainer import Trained, embed
@@ -119,7 +118,7 @@ def load_weights(path: Path, trial: Trial, dims: tuple[int, int, int]) -> Traine
         UserError: the file is damaged, or another run left it.
     """
     found = read_origin(path)
-    if found is None or found.run != training_key(trial):
+    if found is None or not is_left_by(path, trial):
         raise UserError(f"{path} was not left by this training run; delete it, and the run is done again")
     return _trained(_tensors(path), path, trial.method, trial.config, dims, found.epochs)
 

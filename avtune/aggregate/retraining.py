@@ -21,7 +21,7 @@ from avtune.errors import UserError
 from avtune.hyper import Value
 from avtune.metrics import RetrievalScores, retrieval_scores
 from avtune.protocol import PUBLISHED, SELECTED_ON_TEST, VALIDATION
-from avtune.run_files import read_origin
+from avtune.run_files import is_left_by
 from avtune.run_key import retraining_basis, training_key
 from avtune.study.files import write_bytes
 from avtune.study.horizon import Horizon
@@ -168,8 +168,7 @@ class _OfFunction:
 def _embeddings(trial: Trial) -> tuple[np.ndarray, np.ndarray]:
     assert trial.save_to is not None
     path = Path(trial.save_to)
-    found = read_origin(path)
-    if found is None or found.run != training_key(trial):
+    if not is_left_by(path, trial):
         raise UserError(f"{path} was not left by this training run; delete it, and the run is done again")
     tensors = load(path.read_bytes())
     return tensors["audio"], tensors["visual"]

@@ -24,6 +24,7 @@ from typing import Any, Literal, Protocol
 
 from avtune.errors import UserError
 from avtune.hyper import Value
+from avtune.run_files import is_left_by
 from avtune.seeds import mix
 from avtune.space import Space
 from avtune.study.asha import Asha
@@ -454,7 +455,8 @@ class Study:
                 del record._seconds[:]
 
     def _lost_weights(self, record: Record) -> bool:
-        return record.trial.save_to is not None and not self.folder.checkpoint(record.number).is_file()
+        trial = record.trial
+        return trial.save_to is not None and not is_left_by(self.folder.checkpoint(record.number), trial)
 
     def _write_csv(self) -> None:
         start = time.monotonic()
