@@ -51,36 +51,34 @@ def matrix_precision(name: str) -> Iterator[None]:
 
 
 class _LinearBF16(torch.autograd.Function):
-    """x @ weight + bias with the products of forward and backward in bfloat16; the result has the dtype of x, the
-    gradients of weight and bias have theirs."""
+    """x @ weight + bias of bfloat16 x, with the products of forward and backward in bfloat16; the gradients of weight
+    and bias have their dtype. Only inputs are kept for the backward pass, so it can be differentiated again."""
 
     @staticmethod
     def forward(ctx: Any, x_LBI: Tensor, weight_LIO: Tensor, bias_LO: Tensor | None) -> Tensor:
-        x = x_LBI.bfloat16()
         # The weights themselves, to be rounded again: their rounded copies would be half a byte for each of theirs.
-        ctx.save_for_backward(x, weight_LIO)
-        ctx.of_x = x_LBI.dtype
-        product = torch.bmm(x, weight_LIO.bfloat16())
+        ctx.save_for_backward(x_LBI, weight_LIO)
+        product = torch.bmm(x_LBI, weight_LIO.bfloat16())
         if bias_LO is not None:
             product += bias_LO[:, None].bfloat16()
-        return product.to(x_LBI.dtype)
+        return product
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor, Tensor | None]:
-        x, weight_LIO = ctx.saved_tensors
-        grad_LBO = grads[0].bfloat16()
+        x_LBI, weight_LIO = ctx.saved_tensors
+        grad_LBO = grads[0]
         grad_x = None
         if ctx.needs_input_grad[0]:
-            grad_x = torch.bmm(grad_LBO, weight_LIO.bfloat16().transpose(1, 2)).to(ctx.of_x)
+            grad_x = torch.bmm(grad_LBO, weight_LIO.bfloat16().transpose(1, 2))
         grad_bias = grad_LBO.sum(1, dtype=weight_LIO.dtype) if ctx.needs_input_grad[2] else None
-        return grad_x, torch.bmm(x.transpose(1, 2), grad_LBO).to(weight_LIO.dtype), grad_bias
+        return grad_x, torch.bmm(x_LBI.transpose(1, 2), grad_LBO).to(weight_LIO.dtype), grad_bias
 
 
 def linear(x_LBI: Tensor, weight_LIO: Tensor, bias_LO: Tensor | None) -> Tensor:
     """`x @ weight + bias` for each lane: [L, B, O], in the dtype of x; see `matrix_precision`."""
     if _precision == "bf16":
-        product: Tensor = _LinearBF16.apply(x_LBI, weight_LIO, bias_LO)  # type: ignore[no-untyped-call]
-        return product
+        product: Tensor = _LinearBF16.apply(x_LBI.bfloat16(), weight_LIO, bias_LO)  # type: ignore[no-untyped-call]
+        return product.to(x_LBI.dtype)
     if bias_LO is None:
         return torch.bmm(x_LBI, weight_LIO)
     return torch.baddbmm(bias_LO[:, None], x_LBI, weight_LIO)
@@ -88,31 +86,75 @@ def linear(x_LBI: Tensor, weight_LIO: Tensor, bias_LO: Tensor | None) -> Tensor:
 
 def layer_norm(x_LBH: Tensor, gain_LH: Tensor, bias_LH: Tensor, eps: float = 1e-5) -> Tensor:
     """Layer normalisation over the last axis with each lane's own gain and bias (Ba, Kiros, Hinton 2016)."""
-    normalised: Tensor = _LayerNorm.apply(x_LBH, gain_LH, bias_LH, eps)  # type: ignore[no-untyped-call]
-    return normalised
+    # For the backward pass both steps keep the normalised rows, one tensor; torch's layer norm, followed by each lane's
+    # gain and bias, would keep its input as well.
+    normal, _ = _Normalise.apply(x_LBH, eps)  # type: ignore[no-untyped-call]
+    scaled: Tensor = _Scale.apply(normal, gain_LH, bias_LH)  # type: ignore[no-untyped-call]
+    return scaled
 
 
-class _LayerNorm(torch.autograd.Function):
-    """Keeps the normalised rows only; torch's, followed by each lane's gain and bias, would keep its input as well."""
+class _Normalise(torch.autograd.Function):
+    """Rows with mean 0 and deviation 1, and the inverse of the deviation that each had (with eps).
+
+    The second is a result too so that both may be kept: what a backward pass takes from results can be differentiated
+    again, what it takes from anything between inputs and results cannot.
+    """
 
     @staticmethod
-    def forward(ctx: Any, x_LBH: Tensor, gain_LH: Tensor, bias_LH: Tensor, eps: float) -> Tensor:
+    def forward(ctx: Any, x_LBH: Tensor, eps: float) -> tuple[Tensor, Tensor]:
         normal, _, rstd_LB1 = torch.native_layer_norm(x_LBH, x_LBH.shape[-1:], None, None, eps)
-        ctx.save_for_backward(normal, rstd_LB1, gain_LH)
-        return torch.addcmul(bias_LH[:, None].to(normal.dtype), normal, gain_LH[:, None].to(normal.dtype))
+        ctx.save_for_backward(normal, rstd_LB1)
+        ctx.set_materialize_grads(False)
+        return normal, rstd_LB1
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        normal, rstd_LB1, gain_LH = ctx.saved_tensors
-        grad_bias = grads[0].sum(1, dtype=gain_LH.dtype)
-        grad_gain = (grads[0] * normal).sum(1, dtype=gain_LH.dtype)
-        grad = grads[0] * gain_LH[:, None].to(normal.dtype)
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, None]:
+        normal, rstd_LB1 = ctx.saved_tensors
+        grad, grad_rstd = grads
+        if torch.is_grad_enabled() or grad is None or grad_rstd is not None:
+            return _normalise_backward(normal, rstd_LB1, grad, grad_rstd), None
         # Of the rows as if they were their own input, with mean 0 and deviation 1, and then of the true deviation.
         still, one = torch.zeros_like(rstd_LB1), torch.ones_like(rstd_LB1)
         grad_x, _, _ = torch.ops.aten.native_layer_norm_backward(
             grad, normal, normal.shape[-1:], still, one, None, None, [True, False, False]
         )
-        return grad_x.mul_(rstd_LB1), grad_gain, grad_bias, None
+        return grad_x.mul_(rstd_LB1), None
+
+
+def _normalise_backward(
+    normal_LBH: Tensor, rstd_LB1: Tensor, grad_LBH: Tensor | None, grad_rstd_LB1: Tensor | None
+) -> Tensor | None:
+    """The gradient of `_Normalise` in its input, in operations that can be differentiated again.
+
+    With n = (x - mean) r and r = (var + eps)^-1/2 over H values: dn_j/dx_i = r ((i = j) - 1/H - n_i n_j / H) and
+    dr/dx_i = -r^2 n_i / H.
+    """
+    wide = torch.promote_types(normal_LBH.dtype, torch.float32)
+    normal, rstd = normal_LBH.to(wide), rstd_LB1.to(wide)
+    total = None
+    if grad_LBH is not None:
+        grad = grad_LBH.to(wide)
+        total = rstd * (grad - grad.mean(-1, keepdim=True) - normal * (grad * normal).mean(-1, keepdim=True))
+    if grad_rstd_LB1 is not None:
+        of_rstd = -grad_rstd_LB1.to(wide) * rstd.square() * normal / normal.shape[-1]
+        total = of_rstd if total is None else total + of_rstd
+    return None if total is None else total.to(normal_LBH.dtype)
+
+
+class _Scale(torch.autograd.Function):
+    """Rows times each lane's gain plus its bias, in the dtype of the rows; sums of gradients in that of the gain."""
+
+    @staticmethod
+    def forward(ctx: Any, normal_LBH: Tensor, gain_LH: Tensor, bias_LH: Tensor) -> Tensor:
+        ctx.save_for_backward(normal_LBH, gain_LH)
+        return torch.addcmul(bias_LH[:, None].to(normal_LBH.dtype), normal_LBH, gain_LH[:, None].to(normal_LBH.dtype))
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        normal_LBH, gain_LH = ctx.saved_tensors
+        grad_bias = grads[0].sum(1, dtype=gain_LH.dtype)
+        grad_gain = (grads[0] * normal_LBH).sum(1, dtype=gain_LH.dtype)
+        return grads[0] * gain_LH[:, None].to(normal_LBH.dtype), grad_gain, grad_bias
 
 
 def batch_norm(x_LBI: Tensor, mean_LI: Tensor, var_LI: Tensor, *, training: bool) -> Tensor:

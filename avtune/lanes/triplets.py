@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from avtune.metrics.row_sort import sort_rows, sorted_width
 
@@ -94,8 +93,8 @@ class _WeightedTriplets(torch.autograd.Function):
         return value_R.view(num_lanes, batch)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None, None]:
+        # Constant between the kinks of the loss, so this can be differentiated again as it stands.
         (grad_LBB,) = ctx.saved_tensors
         return grad_LBB * grad_outputs[0][..., None], None, None, None
 
