@@ -275,6 +275,8 @@ def _evaluate(given: argparse.Namespace, log: list[Path]) -> int:
             [[str(row["k"]), *(f"{row[key]:.4f}" for key in list(row)[1:])] for row in facts["at"]],
         )
     )
+    if beyond := [str(k) for k in ranks if k > facts["clips"]]:
+        console.say(f"note: no precision and recall at {', '.join(beyond)}: there are {facts['clips']} clips")
     if given.curve:
         curve = facts["curve"]
         rows = [[f"{r:.2f}", f"{a:.4f}", f"{v:.4f}"] for r, a, v in zip(*curve.values(), strict=True)]
@@ -302,6 +304,7 @@ def _retrain(given: argparse.Namespace, log: list[Path]) -> int:
     from avtune.machine import slots
     from avtune.retrain import choose, retrain_trial
     from avtune.search import data_bytes, horizon_of, open_space, runner_named
+    from avtune.study.limits import batch_note
     from avtune.study.study import Study
 
     folder = _existing(given)
@@ -329,6 +332,8 @@ def _retrain(given: argparse.Namespace, log: list[Path]) -> int:
         console.say(*console.problem_lines(examine(dataset).problems))
         if given.epochs is None and record.state == "PRUNED":
             console.say(f"note: trial {record.number} was stopped early; --epochs N trains it longer")
+        if given.train is None:
+            console.say(*(f"note: {line}" for line in batch_note(record.trial.config, len(dataset.train))))
         out = given.out or folder.root / f"retrained_trial_{record.number}"
         if out.exists():
             raise UserError(f"{out} exists; give another --out")

@@ -45,13 +45,21 @@ def error(message: str) -> None:
 
 
 def plan_lines(
-    horizon: Horizon, dataset: str, where: str, study: Path, *, done: int, protocol: str = VALIDATION
+    horizon: Horizon,
+    dataset: str,
+    where: str,
+    study: Path,
+    *,
+    done: int,
+    protocol: str = VALIDATION,
+    limited: Sequence[str] = (),
 ) -> list[str]:
     """What is about to happen, with the rung table.
 
     Args:
         done: trials known from before.
         protocol: of the retraining.
+        limited: what cannot be taken as it was given, see `study.limits`.
     """
     space, trials = horizon.space, horizon.space.search.trials
     axes = ", ".join(axis.name for axis in space.axes) or "nothing"
@@ -65,6 +73,7 @@ def plan_lines(
             [f"protocol   published: the epoch of every retrained model is {SELECTED_ON_TEST}"]
             * (protocol == PUBLISHED)
         ),
+        *(f"note       {line}" for line in limited),
         *_few_steps(horizon),
         "",
         *(_open_plan(horizon) if horizon.open else _fixed_plan(horizon)),
@@ -77,7 +86,7 @@ def _few_steps(horizon: Horizon) -> list[str]:
     if not horizon.rows or "batch_size" not in config:
         return []
     steps = horizon.steps(config)
-    if steps >= FEW_STEPS:
+    if steps >= FEW_STEPS or int(config["batch_size"]) > horizon.rows:  # which is said by itself
         return []
     return [
         f"note       {horizon.rows} training rows in batches of {config['batch_size']} are {steps} "

@@ -30,6 +30,7 @@ from avtune.runners._base import Run
 from avtune.seeds import mix
 from avtune.space_checks import legal
 from avtune.study.files import write_bytes, write_text
+from avtune.study.limits import batch_note
 from avtune.trial import Trial
 from avtune.yaml_lines import read
 
@@ -112,6 +113,8 @@ def check(folder: Path, *, epochs: int, seeds: int) -> None:
 def train(lines: Sequence[Line], dataset: Dataset, run: Run, *, epochs: int, seeds: int, seed: int = 0) -> None:
     """Trains every line over seeds, the same for all, and fills its `runs` and `failures`."""
     folds = for_search(dataset, fraction=_FRACTION, folds=None, seed=seed)
+    for line in lines:
+        console.say(*(f"note: {line.label}: {note}" for note in batch_note(line.config, len(folds[0].train))))
     trials = [
         Trial(number, line.method, line.config, mix(seed, "curves", index), epochs)
         for number, (line, index) in enumerate((line, index) for line in lines for index in range(seeds))

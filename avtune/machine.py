@@ -85,6 +85,13 @@ def _places(wish: Wish, runner: str, at_a_time: int, gpus: int) -> Slots:
     assert wish.cluster is None or runner != "inline"
     cpus = _cpus(wish, runner)
     if runner == "inline":
+        if (wish.gpus or 0) > 1:
+            raise UserError(f"--gpus is {wish.gpus}, and the runner inline uses one GPU; allowed: 0 or 1")
+        if wish.trials_per_gpu > 1:
+            raise UserError(
+                f"--trials-per-gpu is {wish.trials_per_gpu}, and the runner inline trains one trial at a time; "
+                "leave it out"
+            )
         # One thread: with small matrices more of them mostly wait for each other.
         return Slots(1, min(gpus, 1), 1)
     if gpus:

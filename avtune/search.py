@@ -39,6 +39,7 @@ from avtune.space import Space, parse
 from avtune.study.files import to_yaml, using, write_text
 from avtune.study.folder import StudyFolder
 from avtune.study.horizon import Horizon
+from avtune.study.limits import limits
 from avtune.study.study import Study
 
 RUNNERS: dict[str, Runner] = {"lanes": tune_lanes.opened, "processes": tune_processes.opened, "inline": inline.opened}
@@ -172,9 +173,16 @@ def search(request: Request) -> dict[str, Any]:
                 console.say("the last line of a study file was cut off by a kill; it was repaired")
             for change in changes:
                 console.say(f"changed: {change}")
-            if not request.brief:
+            limited = [] if function else limits(horizon)
+            if request.brief:
+                console.say(*(f"note: {line}" for line in limited))
+            else:
                 console.say(*console.problem_lines(examine(request.dataset).problems))
-                for note in (*space.notes(), *_code_notes(before, space), *([keep_note] if keep_note else [])):
+                for note in (
+                    *space.notes(deterministic=deterministic),
+                    *_code_notes(before, space),
+                    *([keep_note] if keep_note else []),
+                ):
                     console.say(f"note: {note}")
                 console.say(
                     *console.plan_lines(
@@ -184,6 +192,7 @@ def search(request: Request) -> dict[str, Any]:
                         folder.root,
                         done=len(study.records),
                         protocol=protocol,
+                        limited=limited,
                     )
                 )
             progress.known(study)

@@ -97,8 +97,12 @@ class Space:
             mine["space"] = theirs["space"] = {}
         return list(_changes("", mine, theirs))
 
-    def notes(self) -> list[str]:
-        """What a user should know of a legal space before it runs: settings that have no effect, and the like."""
+    def notes(self, *, deterministic: bool = False) -> list[str]:
+        """What a user should know of a legal space before it runs: settings that have no effect, and the like.
+
+        Args:
+            deterministic: of a search in deterministic mode.
+        """
         lines = []
         if not self.axes and self.search.trials > 1:
             lines.append(f"nothing is searched: there is one configuration for {self.search.trials} trials")
@@ -107,7 +111,18 @@ class Space:
                 lines.append(
                     f"the method's default {axis.name} {_inline(axis.default)} lies outside the searched values"
                 )
-        stop = self.early_stopping
+        search, stop = self.search, self.early_stopping
+        if self.axes and search.sampler == "tpe" and search.startup_trials >= search.trials:
+            lines.append(
+                f"every trial is drawn at random: search.startup_trials {search.startup_trials} is not below trials "
+                f"{search.trials}"
+            )
+        elif self.axes and search.sampler == "tpe" and deterministic and search.lag >= search.trials:
+            lines.append(f"no suggestion sees a result: search.lag {search.lag} is not below trials {search.trials}")
+        if self.final.finalists > search.trials:
+            lines.append(
+                f"every trial is a finalist: final.finalists {self.final.finalists} is more than trials {search.trials}"
+            )
         if isinstance(stop.epochs, int) and stop.grace >= stop.epochs:
             lines.append(
                 f"no trial is stopped early: early_stopping.grace {stop.grace} is not below epochs {stop.epochs}"

@@ -81,7 +81,7 @@ def test_a_minimal_file_is_one_configuration_and_says_so() -> None:
     assert got.axes == ()
     assert got.fixed == {hyper.name: hyper.default for hyper in PSD}
     assert got.notes() == ["nothing is searched: there is one configuration for 200 trials"]
-    assert parse("method: psd", "search.trials=1").notes() == []
+    assert parse("method: psd", "search.trials=1", "final.finalists=1").notes() == []
 
 
 def test_notes_name_settings_without_effect() -> None:
@@ -90,6 +90,21 @@ def test_notes_name_settings_without_effect() -> None:
         "the method's default margin 0.2 lies outside the searched values",
         "no trial is stopped early: early_stopping.grace 9 is not below epochs 9",
     ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "note"),
+    [
+        ("{trials: 5}", "every trial is drawn at random: search.startup_trials 10 is not below trials 5"),
+        ("{trials: 12, sampler: random}", None),
+        ("{trials: 12}", "no suggestion sees a result: search.lag 16 is not below trials 12"),
+        ("{trials: 12, lag: 4}", None),
+        ("{trials: 2, sampler: random}", "every trial is a finalist: final.finalists 3 is more than trials 2"),
+    ],
+)
+def test_notes_name_numbers_that_exclude_each_other(settings: str, note: str | None) -> None:
+    made = parse(f"method: psd\nspace: {{margin: {{type: float, low: 0, high: 1}}}}\nsearch: {settings}")
+    assert made.notes(deterministic=True) == ([note] if note else [])
 
 
 def test_an_axis_may_lack_what_is_optional() -> None:

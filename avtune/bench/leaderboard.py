@@ -71,8 +71,8 @@ def notes(board: Board) -> list[str]:
     lines = [
         f"Same for every method: {trials} configurations of its space, {_length(about)}"
         f"; a closed-form method is solved at once), the same {about['fraction']:.0%} of the training rows "
-        f"for validation. The {about['finalists']} best are repeated over {seeds} seed{'s' * (seeds > 1)} on "
-        "these rows, and the best mean wins.",
+        f"for validation. The {min(about['finalists'], trials)} best are repeated over {seeds} "
+        f"seed{'s' * (seeds > 1)} on these rows, and the best mean wins.",
         f"The winner is retrained on the whole training set over {seeds} seed{'s' * (seeds > 1)}, and each is scored "
         "once on the test split. Configurations are compared on validation rows only.",
         "map is exact over all ranks, cosine, gallery = all test clips of the other modality: mean over the seeds with "

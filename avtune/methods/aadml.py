@@ -38,7 +38,14 @@ class AADML(Triplet):
     source: ClassVar[str] = "Zeng et al. 2024; proxies stated, their attention a reading"
     hypers: ClassVar[tuple[Hyper, ...]] = (
         *TRIPLET_HYPERS,
-        Hyper("k", "int", 10, 1, _MAX_NEIGHBOURS, doc="neighbours that make a proxy, the anchor among them (5 to 10)"),
+        Hyper(
+            "k",
+            "int",
+            10,
+            1,
+            _MAX_NEIGHBOURS,
+            doc="neighbours that make a proxy, the anchor among them (5 to 10); at most the clips of a step",
+        ),
         Hyper("tau", "float", 0.5, 0.001, 100.0, doc="temperature of the attention over the neighbours"),
         Hyper(
             "attention",

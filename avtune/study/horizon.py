@@ -25,7 +25,7 @@ PATIENCE_STEPS = 80
 _PATIENCE_EPOCHS = 3
 SCHEDULE_STEPS = 135
 """Over so many steps, or 27 epochs, schedules of an open horizon are laid out; then they keep their last value."""
-_EPOCHS = 27
+LEAST_EPOCHS = 27
 """Epochs that a trial with an open horizon may train however many steps they take."""
 FEW_STEPS = 10
 """An epoch of fewer steps is one that the plan points out."""
@@ -68,7 +68,7 @@ class Horizon:
         stopping = self.space.early_stopping
         if isinstance(stopping.epochs, int):
             return stopping.epochs
-        return max(_EPOCHS, self._epochs_of(stopping.steps, config)) if _trains(config) else 1
+        return max(LEAST_EPOCHS, self._epochs_of(stopping.steps, config)) if _trains(config) else 1
 
     def patience(self, config: Mapping[str, Value]) -> int:
         """Epochs that a trial waits for a better value before it ends; 0 for one that trains to its horizon."""
@@ -85,7 +85,7 @@ class Horizon:
         stopping = self.space.early_stopping
         if isinstance(stopping.epochs, int):
             return stopping.schedule or stopping.epochs
-        return max(_EPOCHS, self._epochs_of(SCHEDULE_STEPS, config)) if _trains(config) else 1
+        return max(LEAST_EPOCHS, self._epochs_of(SCHEDULE_STEPS, config)) if _trains(config) else 1
 
     def trial(self, number: int, config: Mapping[str, Value], seed: int, precision: str, basis: str) -> Trial:
         """A run of the search: it trains until its own end, and keeps nothing.

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 import pytest
 
 from avtune import machine
+from avtune.errors import UserError
 from avtune.machine import Wish, slots
 from avtune.methods import METHODS, check_config
 from avtune.runners._base import Slots
@@ -16,6 +17,20 @@ def test_what_all_processes_ask_for_fits_on_the_gpus(count, gpus):
     slots = Slots(count, gpus, 1)
     assert slots.resources == {"cpu": 1, "gpu": slots.gpu_share}
     assert 0.999 * gpus <= slots.gpu_share * count <= gpus
+
+
+@pytest.mark.parametrize(
+    ("wish", "said"),
+    [
+        (Wish(gpus=2), "--gpus is 2, and the runner inline uses one GPU; allowed: 0 or 1"),
+        (Wish(trials_per_gpu=2), "--trials-per-gpu is 2, and the runner inline trains one trial at a time"),
+    ],
+)
+def test_more_than_the_runner_inline_can_use_is_refused(monkeypatch, wish, said):
+    monkeypatch.setattr(machine.torch.cuda, "device_count", lambda: 4)
+    assert slots(Wish(), "inline", 24).gpus == 1  # where nobody says a number
+    with pytest.raises(UserError, match=said):
+        slots(wish, "inline", 24)
 
 
 def test_without_gpus_a_process_asks_for_a_core():
