@@ -1,9 +1,10 @@
 """What a bench found: its rows by mean test MAP, and which of them differ significantly.
 
 The test is paired over the test clips. A clip's value is the mean, over the seeds and both directions, of its average
-precision; the mean of these values is the row's MAP. Two rows differ when the randomisation test says so at `LEVEL`
-after Holm's correction over all pairs of rows. Whether a row's tuned configuration differs from its default one is a
-family of tests of its own.
+precision; the mean of these values is the row's MAP. A difference between two rows is found when the randomisation
+test says so at `LEVEL` after Holm's correction over all pairs of rows. Whether one is found between a row's tuned
+configuration and its default one is a family of tests of its own. A difference that is not found may be there all the
+same: how large it would have had to be is told with it.
 """
 
 from __future__ import annotations
@@ -18,14 +19,16 @@ import numpy as np
 import numpy.typing as npt
 
 from avtune.data.npz import NPZ_ERRORS
-from avtune.metrics import holm, randomisation_test
+from avtune.metrics import detectable_difference, holm, randomisation_tests, rounds_for
 from avtune.metrics.letters import letters
 from avtune.seeds import mix
 
 Floats = npt.NDArray[np.float64]
 
+_SEED = mix("leaderboard")
 LEVEL = 0.05
-ROUNDS = 10_000
+POWER = 0.8
+"""Share of benches in which the smallest difference that could be found would have been."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,8 +70,11 @@ class Board:
     Attributes:
         about: what `bench.yaml` holds.
         rows: best mean test MAP first.
-        letters: of each row: two rows that share one do not differ.
+        letters: of each row: between two rows that share one no difference was found.
         p_values: Holm-adjusted, of every pair of rows [n, n]; 1 on the diagonal.
+        detectable: the smallest true difference of every pair that would have been found with a probability of at least
+            `POWER`, see `metrics.detectable_difference` [n, n]; 0 on the diagonal.
+        rounds: random swaps of each test.
         gain_p: Holm-adjusted, of each row's tuned against its default configuration; None where they are one.
         failures: why a method has no row, by its name.
         pending: methods that have not finished.
@@ -78,9 +84,17 @@ class Board:
     rows: tuple[Row, ...]
     letters: tuple[str, ...]
     p_values: Floats
+    detectable: Floats
+    rounds: int
     gain_p: tuple[float | None, ...]
     failures: Mapping[str, str]
     pending: tuple[str, ...]
+
+    @property
+    def undecided(self) -> list[float]:
+        """`detectable` of the pairs of rows between which no difference was found, ascending."""
+        upper = np.triu_indices(len(self.rows), 1)
+        return sorted(float(one) for one in self.detectable[upper][self.p_values[upper] >= LEVEL])
 
 
 def clip_ap(data: bytes, name: str) -> Floats | None:
@@ -124,19 +138,26 @@ def board(
     """
     rows = sorted(rows, key=lambda row: (-row.map, row.method))
     count = len(rows)
+    planned = max(count, len(about.get("methods", ())))  # the same however many of them have finished
+    rounds = rounds_for(planned * (planned - 1) // 2, LEVEL)
     pairs = list(combinations(range(count), 2))
-    p_values = np.ones((count, count))
-    for (one, other), p in zip(pairs, _adjusted([_pair_p(rows[i], rows[j], known) for i, j in pairs]), strict=True):
-        p_values[one, other] = p_values[other, one] = p
-    gains: list[float | None] = [None] * count
     tuned = [place for place, row in enumerate(rows) if row.default_ap is not None]
-    for place, p in zip(tuned, _adjusted([_gain_p(rows[place], known) for place in tuned]), strict=True):
+    _compare([_pair(rows[i], rows[j]) for i, j in pairs] + [_gain(rows[place]) for place in tuned], rounds, known)
+    p_values, detectable = np.ones((count, count)), np.zeros((count, count))
+    for (one, other), p in zip(pairs, _adjusted([known[_pair(rows[i], rows[j])[0]] for i, j in pairs]), strict=True):
+        p_values[one, other] = p_values[other, one] = p
+        smallest = _detectable(rows[one], rows[other], LEVEL / len(pairs))
+        detectable[one, other] = detectable[other, one] = smallest
+    gains: list[float | None] = [None] * count
+    for place, p in zip(tuned, _adjusted([known[_gain(rows[place])[0]] for place in tuned]), strict=True):
         gains[place] = p
     return Board(
         about=about,
         rows=tuple(rows),
         letters=tuple(letters(p_values < LEVEL)),
         p_values=p_values,
+        detectable=detectable,
+        rounds=rounds,
         gain_p=tuple(gains),
         failures=dict(failures),
         pending=tuple(pending),
@@ -147,17 +168,31 @@ def _adjusted(p_values: Sequence[float]) -> list[float]:
     return [float(p) for p in holm(p_values)] if p_values else []
 
 
-def _pair_p(one: Row, other: Row, known: MutableMapping[tuple[str, str], float]) -> float:
+_Pair = tuple[tuple[str, str], Floats]
+"""The names of two configurations, and the difference of their average precision clip by clip [N]."""
+
+
+def _pair(one: Row, other: Row) -> _Pair:
     first, second = sorted((one, other), key=lambda row: row.method)
-    return _p((first.method, second.method), first.ap, second.ap, known)
+    return (first.method, second.method), first.ap - second.ap
 
 
-def _gain_p(row: Row, known: MutableMapping[tuple[str, str], float]) -> float:
+def _gain(row: Row) -> _Pair:
     assert row.default_ap is not None
-    return _p((row.method, f"{row.method} by default"), row.ap, row.default_ap, known)
+    return (row.method, f"{row.method} by default"), row.ap - row.default_ap
 
 
-def _p(names: tuple[str, str], first: Floats, second: Floats, known: MutableMapping[tuple[str, str], float]) -> float:
-    if names not in known:
-        known[names] = randomisation_test(first, second, seed=mix("leaderboard", *names), rounds=ROUNDS)
-    return known[names]
+def _compare(pairs: Sequence[_Pair], rounds: int, known: MutableMapping[tuple[str, str], float]) -> None:
+    """Adds to `known` the p-values of the pairs that it lacks."""
+    fresh = [(names, difference) for names, difference in pairs if names not in known]
+    if fresh:
+        found = randomisation_tests(np.stack([difference for _, difference in fresh]), _SEED, rounds)
+        known.update((names, float(p)) for (names, _), p in zip(fresh, found, strict=True))
+
+
+def _detectable(one: Row, other: Row, level: float) -> float:
+    variance = sum(
+        float(np.var(seeds, ddof=1)) / len(seeds) if len(seeds) > 1 else 0.0
+        for seeds in (row.metrics["test"]["map"]["seeds"] for row in (one, other))
+    )
+    return detectable_difference(one.ap - other.ap, variance, level, POWER)

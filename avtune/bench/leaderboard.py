@@ -7,7 +7,7 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from avtune.aggregate.leaderboard import LEVEL, ROUNDS, Board, Row
+from avtune.aggregate.leaderboard import LEVEL, POWER, Board, Row
 from avtune.report.text import duration, escaped, score_text, table
 from avtune.space_settings import AUTO, MOST_STEPS
 from avtune.study.asha import rung_epochs
@@ -81,15 +81,38 @@ def notes(board: Board) -> list[str]:
         "default: the method's default configuration, treated like a finalist (its own epoch, the same seeds). "
         "untrained: the winner's network before training. device s: what the search's epochs took, added over "
         "devices (a CPU core or a GPU each), without finalists and retraining.",
-        f"group: rows that share a letter do not differ at {LEVEL:g}, by the paired randomisation test over the "
-        f"average precision of every test clip (mean over seeds and both directions, {ROUNDS:,} rounds), "
-        f"Holm-corrected over {pairs} pair{'s' * (pairs != 1)}. The p-value of tuned against default is by the same "
-        "test, corrected over the methods.",
+        f"group: between rows that share a letter no difference was found at {LEVEL:g}, by the paired randomisation "
+        f"test over the average precision of every test clip (mean over seeds and both directions, {board.rounds:,} "
+        f"rounds), Holm-corrected over {pairs} pair{'s' * (pairs != 1)}; that is not to say that there is none. The "
+        "p-value of tuned against default is by the same test, corrected over the methods.",
+        *([f"{detectable}."] if (detectable := detectable_text(board)) else []),
     ]
     several = [row.method for row in board.rows if row.metrics["times_test_was_scored"] > 1]
     if several:
         lines.append(f"More than one configuration has been scored on the test split by: {_listed(several)}.")
     return lines
+
+
+def detectable_text(board: Board) -> str:
+    """How large a difference would have had to be, empty where one was found between all rows."""
+    sizes = board.undecided
+    if not sizes:
+        return ""
+    low, high = sizes[0], sizes[-1]
+    if low > 1:
+        return "so few test clips could not have shown any difference between them"
+    span = f"{low:.4f}" if f"{low:.4f}" == f"{high:.4f}" else f"{low:.4f} to {size_text(high)}"
+    several = ", by the pair" * (span != f"{low:.4f}")
+    seeds = "" if board.about["seeds"] > 1 else " (with the spread over seeds unknown)"
+    return (
+        f"between such rows these clips and seeds would have shown a difference of {span} MAP{several}, "
+        f"{POWER:.0%} of the time{seeds}"
+    )
+
+
+def size_text(value: float) -> str:
+    """A difference of MAP as a reader sees it."""
+    return "over 1" if value > 1 else f"{value:.4f}"
 
 
 def _length(about: Mapping[str, Any]) -> str:
@@ -149,7 +172,9 @@ def text(board: Board) -> list[str]:
     return [
         f"{title(board.about)}: test split, mean over {seeds} seed{'s' * (seeds > 1)}, 95 % interval over the seeds",
         *table(HEADER, cells(board)),
-        f"rows that share a letter do not differ at {LEVEL:g} (paired randomisation test over the test clips, Holm)",
+        f"between rows that share a letter no difference was found at {LEVEL:g} (paired randomisation test over the "
+        "test clips, Holm)",
+        *([detectable] if (detectable := detectable_text(board)) else []),
         *gaps(board),
     ]
 

@@ -11,8 +11,8 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from avtune import __version__
-from avtune.aggregate.leaderboard import LEVEL, Board
-from avtune.bench.leaderboard import HEADER, cells, facts, gaps, notes, title
+from avtune.aggregate.leaderboard import LEVEL, POWER, Board
+from avtune.bench.leaderboard import HEADER, cells, facts, gaps, notes, size_text, title
 from avtune.report.text import short
 
 _PAGE = """<!doctype html>
@@ -38,10 +38,13 @@ svg { max-width: 100%; height: auto }
 <h2>Test MAP</h2>
 {{ picture }}
 <h2>Pairs</h2>
-<p class="quiet">Holm-adjusted p-values of the paired randomisation test; in bold those below {{ level }}.</p>
+<p class="quiet">Holm-adjusted p-values of the paired randomisation test; in bold those below {{ level }}. Where no
+difference was found, the second number is the smallest one of MAP that {{ power }} of such benches would have
+found.</p>
 <div class="wide"><table><tr><th></th>{% for name in methods %}<th>{{ name }}</th>{% endfor %}</tr>
 {% for row in pairs %}<tr><th>{{ methods[loop.index0] }}</th>{% for p in row %}<td
-{%- if p is not none and p < level %} class="differ"{% endif %}>{{ "" if p is none else "%.3f"|format(p) }}</td>
+{%- if p is not none and p.p < level %} class="differ"{% endif %}>
+{%- if p is not none %}{{ "%.3f"|format(p.p) }}{% if p.p >= level %} ({{ p.detectable }}){% endif %}{% endif %}</td>
 {%- endfor %}</tr>
 {% endfor %}</table></div>
 <h2>Winning configurations</h2>
@@ -69,9 +72,14 @@ def leaderboard_page(board: Board) -> str:
         # Safe: drawn by us from numbers and the names of methods, which matplotlib escapes.
         picture=Markup(_intervals(board)) if board.rows else "",
         level=LEVEL,
+        power=f"{POWER:.0%}",
         methods=methods,
         pairs=[
-            [None if at == place else float(p) for at, p in enumerate(row)] for place, row in enumerate(board.p_values)
+            [
+                None if at == place else {"p": float(p), "detectable": size_text(board.detectable[place, at])}
+                for at, p in enumerate(row)
+            ]
+            for place, row in enumerate(board.p_values)
         ],
         configs=[
             (row.method, ", ".join(f"{name} {short(value)}" for name, value in row.config.items()))

@@ -2,16 +2,27 @@
 
 from avtune.metrics.average_precision import RetrievalScores, average_precision, retrieval_scores
 from avtune.metrics.precision_recall import PrecisionRecall, precision_recall
-from avtune.metrics.significance import bootstrap_interval, holm, mean_interval, randomisation_test
+from avtune.metrics.significance import (
+    bootstrap_interval,
+    detectable_difference,
+    holm,
+    mean_interval,
+    randomisation_test,
+    randomisation_tests,
+    rounds_for,
+)
 
 __all__ = [
     "PrecisionRecall",
     "RetrievalScores",
     "average_precision",
     "bootstrap_interval",
+    "detectable_difference",
     "holm",
     "mean_interval",
     "precision_recall",
     "randomisation_test",
+    "randomisation_tests",
     "retrieval_scores",
+    "rounds_for",
 ]

@@ -1,4 +1,4 @@
-"""The compact letter display: which systems do not differ, as letters behind their scores."""
+"""The compact letter display: between which systems no difference was found, as letters behind their scores."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import numpy.typing as npt
 
 
 def groups(differ: npt.ArrayLike) -> list[tuple[int, ...]]:
-    """Sets of systems, such that two systems are together in one of them exactly when they do not differ.
+    """Sets of systems, such that two systems are together in one of them exactly when no difference was found between
+    them.
 
-    Every set is as large as can be, and none is there in vain: without it two systems that do not differ would not meet
-    (the display of Piepho 2004; sets are grown greedily, so that their number is small but not always the smallest).
+    Every set is as large as can be, and none is there in vain: without it two such systems would not meet (the display
+    of Piepho 2004; sets are grown greedily, so that their number is small but not always the smallest).
 
     Args:
         differ: bool [n, n], symmetric, False on the diagonal. With the systems in the order of their scores, the first
@@ -46,7 +47,8 @@ def groups(differ: npt.ArrayLike) -> list[tuple[int, ...]]:
 
 
 def letters(differ: npt.ArrayLike) -> list[str]:
-    """The letters of each system, e.g. `["a", "ab", "b"]`: two share a letter exactly when they do not differ.
+    """The letters of each system, e.g. `["a", "ab", "b"]`: two share a letter exactly when no difference was found
+    between them.
 
     Args:
         differ: as `groups` takes it.

@@ -1,4 +1,4 @@
-"""Letters say exactly which systems do not differ."""
+"""Letters say exactly between which systems no difference was found."""
 
 import numpy as np
 import pytest

@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from avtune.metrics import bootstrap_interval, holm, mean_interval, randomisation_test, significance
+from avtune.metrics import (
+    bootstrap_interval,
+    detectable_difference,
+    holm,
+    mean_interval,
+    randomisation_test,
+    randomisation_tests,
+    rounds_for,
+    significance,
+)
 
 
 def test_mean_interval_is_student_t() -> None:
@@ -74,6 +83,56 @@ def test_randomisation_test_ends() -> None:
     values = np.random.default_rng(0).random(50)
     assert randomisation_test(values, values, seed=0, rounds=100) == 1
     assert randomisation_test(values + 1, values, seed=0, rounds=99) == 1 / 100
+
+
+def test_pairs_tested_together_have_the_p_values_that_each_has_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(significance, "CHUNK", 5000)
+    differences = np.random.default_rng(5).normal(0.1, 1, size=(50, 20))
+    together = randomisation_tests(differences, seed=4, rounds=3000)
+    assert together.tolist() == [randomisation_test(one, 0 * one, seed=4, rounds=3000) for one in differences]
+
+
+@pytest.mark.parametrize("comparisons", [1, 25, 26, 528, 780])
+def test_rounds_let_the_smallest_corrected_value_fall_below_the_level(comparisons: int) -> None:
+    rounds = rounds_for(comparisons)
+    assert rounds >= 10_000
+    assert comparisons / (1 + rounds) <= 0.05 / 20
+    assert rounds_for(comparisons, level=0.01) >= rounds
+
+
+@pytest.mark.parametrize(
+    ("clips", "level", "seed_sd", "most"),
+    [
+        (150, 0.05, 0.0, 0.85),
+        (150, 0.05, 0.01, 0.85),
+        (400, 0.001, 0.004, 0.85),
+        (60, 0.001, 0.004, 0.92),  # far out, the swaps of few queries have a lighter tail than the normal distribution
+    ],
+)
+def test_a_detectable_difference_is_detected_as_often_as_it_says(
+    clips: int, level: float, seed_sd: float, most: float
+) -> None:
+    """Systems that differ by it, with fresh clips and fresh seeds each time, compared by the test itself."""
+    draw, seeds, times = np.random.default_rng(0), 5, 400
+    variance = 2 * seed_sd**2 / seeds
+    typical = draw.normal(0, 0.1, size=clips)
+    typical *= 0.1 / typical.std(ddof=1)
+    size = detectable_difference(typical, variance, level)
+    shifts = draw.normal(size, variance**0.5, size=(times, 1))
+    found = randomisation_tests(shifts + draw.normal(0, 0.1, size=(times, clips)), seed=1, rounds=20_000) < level
+    assert 0.75 < found.mean() < most
+
+
+def test_a_detectable_difference_grows_with_power_and_falls_with_queries() -> None:
+    values = np.random.default_rng(0).normal(size=100)
+    base = detectable_difference(values, 0.0)
+    # z(0.975) + z(0.8) standard errors, and a little for its own square.
+    assert base == pytest.approx((1.960 + 0.8416) * values.std(ddof=1) / 10, rel=0.05)
+    assert base < detectable_difference(values, 0.0, power=0.9) < detectable_difference(values, 0.0, 0.001, power=0.9)
+    assert base < detectable_difference(values, 0.01)
+    assert detectable_difference(np.tile(values, 4), 0.0) < 0.55 * base
+    assert detectable_difference([0.1, 0.2, 0.3], 0.0) == np.inf  # of three queries the least p-value is 1/4
+    assert detectable_difference([0.1], 0.0) == np.inf
 
 
 def test_holm_by_hand() -> None:
