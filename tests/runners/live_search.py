@@ -80,8 +80,9 @@ def processes(mark):
 
 
 def scratch(seen):
-    """The private folder that processes of one run name in their command lines."""
-    found = {match[0] for one in seen for match in re.finditer(r"/tmp/avtune-\w+", one.command)}
+    """The private folder in which processes of one run are told to keep Ray's session. A path with its name is not
+    enough: avtune and Ray may lie in a folder called so themselves."""
+    found = {match[1] for one in seen for match in re.finditer(r"--log_dir=(\S+)/ray/session_", one.command)}
     assert len(found) == 1, found
     return Path(found.pop())
 
