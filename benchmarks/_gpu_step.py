@@ -185,8 +185,8 @@ class Step:
         return call
 
     def _validation(self) -> Part:
-        lanes, rows = self._lanes, len(self._lanes._val_audio)
-        params, buffers = self._params, self._buffers
+        lanes, views = self._lanes, self._val_views()
+        rows, params, buffers = len(views[0]), self._params, self._buffers
 
         def call() -> object:
             with matrix_precision("fp32"):
@@ -194,7 +194,7 @@ class Step:
 
         products = self._embed_products(rows)
         scores = 2 * self._count * rows * rows
-        features = self._count * (lanes._val_audio.nbytes + lanes._val_visual.nbytes)
+        features = self._count * sum(view.nbytes for view in views)
         width = int(FIXED["embedding_dim"])
         return Part(
             "validation, of an epoch",
@@ -205,12 +205,16 @@ class Step:
             in_fp32=True,
         )
 
+    def _val_views(self) -> tuple[Tensor, Tensor]:
+        rows = self._lanes._features.validation
+        assert rows is not None
+        return rows.audio, rows.visual
+
     @torch.no_grad()
     def _embed_products(self, rows: int) -> list[Product]:
         """Of the encoders in validation; on torch's `meta` device, which computes nothing."""
         with Recorder() as recorder, matrix_precision("fp32"):
             params, buffers = ({n: t.to("meta") for n, t in part.items()} for part in (self._params, self._buffers))
-            views = (self._lanes._val_audio, self._lanes._val_visual)
-            audio, visual = (view[:rows].to("meta").expand(self._count, -1, -1) for view in views)
+            audio, visual = (view[:rows].to("meta").expand(self._count, -1, -1) for view in self._val_views())
             self._method.embed(params, buffers, audio, visual)
         return recorder.products

@@ -21,6 +21,8 @@ from torch import Tensor
 
 from avtune.data.prepare import Prepared
 from avtune.hyper import Value
+from avtune.lanes.features import Features, Rows
+from avtune.lanes.in_place import named, read_by_a_step, unchanged
 from avtune.lanes.modules import Tensors, matrix_precision
 from avtune.lanes.noise import init_generator, row_order, step_keys
 from avtune.lanes.optimizer import AdamW
@@ -67,6 +69,7 @@ class Lanes:
             a GPU, and on a CPU for half of the active ones, or fewer where their weights exceed `BLOCK_BYTES`: a little
             slower than all when there are few, and much smaller, see `benchmarks/lanes.py`. Lanes of at most
             `WIDE_BYTES` are up to 16 in a block.
+        features: the data on the device, of this dtype, where several groups share it; None makes it.
     """
 
     def __init__(
@@ -80,20 +83,16 @@ class Lanes:
         dtype: torch.dtype = torch.float32,
         precision: str = "fp32",
         block: int | None = None,
+        features: Features | None = None,
     ) -> None:
         self._device = torch.device(device)
         self._dtype = dtype
         self._precision = precision
         self._type = get(method)
         self.method: Method = self._type(static, data.audio_dim, data.visual_dim, data.num_classes)
-        self._data = data
-        self._audio = self._put(data.train.audio)
-        self._visual = self._put(data.train.visual)
-        self._labels = torch.tensor(data.train.labels, device=self._device)
-        if data.validation is not None:
-            self._val_audio = self._put(data.validation.audio)
-            self._val_visual = self._put(data.validation.visual)
-            self._val_labels = torch.tensor(data.validation.labels, device=self._device)
+        self._features = features or Features.of(data, self._device, dtype)
+        rows = self._features.train
+        self._audio, self._visual, self._labels = rows.audio, rows.visual, rows.labels
         # A closed form takes all rows at once.
         self._batch_size = min(int(static.get("batch_size", len(data.train))), len(data.train))
         self._steps_per_epoch = len(data.train) // self._batch_size
@@ -241,7 +240,8 @@ class Lanes:
             blocks = [self._train(block) for block in self.blocks()]
             sums = {name: torch.cat([block[name] for block in blocks]) for name in blocks[0]}
         terms = {name: (value / self._steps_per_epoch).tolist() for name, value in sums.items()}
-        values = {name: value.tolist() for name, value in self.method.schedules(hyper, progress).items()}
+        with unchanged("schedules", named("hyper", hyper)):
+            values = {name: value.tolist() for name, value in self.method.schedules(hyper, progress).items()}
         self._epochs[:lanes] += 1
         scores = self._validate(params, buffers)
         seconds = (time.perf_counter() - start) / lanes
@@ -267,11 +267,13 @@ class Lanes:
     @torch.no_grad()
     def _solve(self, method: ClosedForm, params: Tensors, buffers: Tensors, hyper: Tensors) -> None:
         """Solves every lane that is in its first epoch; later ones change nothing."""
-        for lane, trial in enumerate(self._trials):
-            if self._epochs[lane]:
-                continue
+        new = [(lane, trial) for lane, trial in enumerate(self._trials) if not self._epochs[lane]]
+        rows = self._features.train
+        given = rows.copy() if new else rows
+        for lane, trial in new:
             values = {name: float(value_L[lane]) for name, value_L in hyper.items()}
-            solved = method.solve(self._audio, self._visual, self._labels, values, init_generator(trial.seed))
+            solved = method.solve(given.audio, given.visual, given.labels, values, init_generator(trial.seed))
+            rows.check_copy(given, "solve")
             for stacks, found in zip((params, buffers), solved, strict=True):
                 for name, value in found.items():
                     stacks[name][lane] = value.to(self._device, self._dtype)
@@ -300,11 +302,13 @@ class Lanes:
             audio, visual, labels = (_rows(x, rows) for x in (self._audio, self._visual, self._labels))
             batch = Batch(audio, visual, labels, keys_SL[step])
             leaves = {name: value.detach().requires_grad_() for name, value in params.items()}
-            with matrix_precision(self._precision):
-                losses = self.method.loss(leaves, buffers, batch, hyper, progress)
-                self._descend(losses["loss"], leaves, block, steps_SL[step])
+            with unchanged("loss or after_step", read_by_a_step(batch, hyper, progress)):
+                with matrix_precision(self._precision):
+                    losses = self.method.loss(leaves, buffers, batch, dict(hyper), progress)
+                    self._descend(losses["loss"], leaves, block, steps_SL[step])
+                with torch.no_grad():
+                    self.method.after_step(params, buffers, hyper)
             with torch.no_grad():
-                self.method.after_step(params, buffers, hyper)
                 for name, value in losses.items():
                     sums[name] = sums[name] + value.detach() if name in sums else value.detach()
         return sums
@@ -347,30 +351,33 @@ class Lanes:
     def _validate(self, params: Tensors, buffers: Tensors) -> list[dict[str, float] | None] | None:
         """MAP of each lane on the validation rows; None for a lane whose embeddings are not finite; None without
         validation rows."""
-        if self._data.validation is None:
+        rows = self._features.validation
+        if rows is None:
             return None
-        lanes, rows = self.num_active, len(self._val_audio)
-        chunk = max(1, _EMBED_ROWS // lanes)
-        parts = [
-            self.method.embed(
-                params,
-                buffers,
-                self._val_audio[at : at + chunk].expand(lanes, -1, -1),
-                self._val_visual[at : at + chunk].expand(lanes, -1, -1),
-            )
-            for at in range(0, rows, chunk)
-        ]
+        given = rows.copy()
+        with unchanged("embed", named("params", params) | named("buffers", buffers)):
+            parts = [self._embed(params, buffers, given, part) for part in self._parts(len(rows.audio))]
+        rows.check_copy(given, "embed")
         z_a, z_v = (torch.cat(views, 1) for views in zip(*parts, strict=True))
         finite_L = torch.isfinite(z_a).all(2).all(1) & torch.isfinite(z_v).all(2).all(1)
         z_a, z_v = (torch.where(finite_L[:, None, None], z, 0) for z in (z_a, z_v))
         if self._device.type == "cpu":
-            scores = lane_map_on_cpu(z_a, z_v, self._data.validation.labels, torch.get_num_threads())
+            scores = lane_map_on_cpu(z_a, z_v, rows.labels.numpy(), torch.get_num_threads())
         else:
-            scores = [(a2v, v2a) for a2v, v2a in lane_map(z_a, z_v, self._val_labels).tolist()]
+            scores = [(a2v, v2a) for a2v, v2a in lane_map(z_a, z_v, rows.labels).tolist()]
         return [
             {"val_map": (a2v + v2a) / 2, "val_map_a2v": a2v, "val_map_v2a": v2a} if finite else None
             for (a2v, v2a), finite in zip(scores, finite_L.tolist(), strict=True)
         ]
+
+    def _parts(self, rows: int) -> list[slice]:
+        """The rows that are embedded at a time."""
+        size = max(1, _EMBED_ROWS // self.num_active)
+        return [slice(start, start + size) for start in range(0, rows, size)]
+
+    def _embed(self, params: Tensors, buffers: Tensors, rows: Rows, part: slice) -> tuple[Tensor, Tensor]:
+        views = (view[part].expand(self.num_active, -1, -1) for view in (rows.audio, rows.visual))
+        return self.method.embed(params, buffers, *views)
 
     def _put(self, array: np.ndarray) -> Tensor:
         return torch.tensor(array, device=self._device, dtype=self._dtype)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from avtune.errors import UserError, shown
 from avtune.hyper import Value
+from avtune.lanes.in_place import named, read_by_a_step
 from avtune.lanes.modules import Tensors
 from avtune.lanes.noise import init_generator, step_keys
 from avtune.methods._base import Batch, Method, Progress, static_values
@@ -192,7 +193,7 @@ def _trained(sample: Sample, given: tuple[Tensors, Tensors, Batch, Tensors, Prog
         grads = torch.autograd.grad(losses["loss"].sum(), list(leaves.values()), allow_unused=True)
     if all(grad is None for grad in grads):
         raise Broken("the loss depends on none of the parameters that init gives")
-    with torch.no_grad(), _calling("after_step"):
+    with torch.no_grad(), _unchanged("after_step", lambda: named("hyper", hyper)), _calling("after_step"):
         sample.method.after_step({name: leaf.detach() for name, leaf in leaves.items()}, buffers, hyper)
     if {name: value.shape for name, value in buffers.items()} != shapes:
         raise Broken(
@@ -206,14 +207,9 @@ def _trained(sample: Sample, given: tuple[Tensors, Tensors, Batch, Tensors, Prog
 
 def _losses(sample: Sample, leaves: Tensors, others: tuple[Tensors, Batch, Tensors, Progress]) -> dict[str, Tensor]:
     lanes = len(others[1].audio)
-    before = _shared(*others[1:])
-    with _calling("loss"):
+    with _unchanged("loss", lambda: read_by_a_step(*others[1:])), _calling("loss"):
         torch.manual_seed(0)
         losses: Any = sample.method.loss(leaves, *others)
-    after = _shared(*others[1:])
-    for name, value in before.items():
-        if name not in after or not torch.equal(value, after[name]):
-            raise Broken(f"loss changes {name} in place, which other steps and terms read too; work on a copy")
     each = f"one value for each of the L = {lanes} lanes"
     if not isinstance(losses, dict):
         raise Broken(f"loss returns {_what(losses)}; it must return a dict with 'loss' of shape [{lanes}], {each}")
@@ -231,12 +227,15 @@ def _losses(sample: Sample, leaves: Tensors, others: tuple[Tensors, Batch, Tenso
     return losses
 
 
-def _shared(batch: Batch, hyper: Tensors, progress: Progress) -> Tensors:
-    """Copies of what a step reads and must leave as it is, by name."""
-    names = ("audio", "visual", "labels", "dropout_keys")
-    found = {f"batch.{name}": getattr(batch, name) for name in names} | {f"hyper[{n!r}]": x for n, x in hyper.items()}
-    found |= {"progress.epoch": progress.epoch, "progress.epochs": progress.epochs}
-    return {name: value.clone() for name, value in found.items()}
+@contextlib.contextmanager
+def _unchanged(part: str, read: Callable[[], Tensors]) -> Iterator[None]:
+    """Says which of the tensors a part of the method has changed, in whatever way."""
+    before = {name: value.detach().clone() for name, value in read().items()}
+    yield
+    after = read()
+    for name, value in before.items():
+        if name not in after or not torch.equal(value, after[name]):
+            raise Broken(f"{part} changes {name} in place, which other lanes or steps read too; work on a copy")
 
 
 def _draws(sample: Sample) -> bool:
@@ -256,8 +255,13 @@ def _embed(sample: Sample) -> None:
     lanes, rows = batch.labels.shape
 
     def embedded(params: Tensors, some: slice) -> tuple[Tensor, Tensor]:
-        views = (view[0, some].expand(lanes, -1, -1) for view in (batch.audio, batch.visual))  # as validation has it
-        with torch.no_grad(), _calling("embed"):
+        audio, visual = batch.audio[0, some].clone(), batch.visual[0, some].clone()
+        views = (view.expand(lanes, -1, -1) for view in (audio, visual))  # as validation has it
+
+        def read() -> Tensors:
+            return {"audio": audio, "visual": visual} | named("params", params) | named("buffers", buffers)
+
+        with torch.no_grad(), _unchanged("embed", read), _calling("embed"):
             made: Any = sample.method.embed(params, buffers, *views)
         if not (isinstance(made, tuple | list) and len(made) == 2 and all(isinstance(z, Tensor) for z in made)):
             raise Broken(f"embed returns {_what(made)}; it must return two tensors, one for each view")
@@ -282,7 +286,11 @@ def _embed(sample: Sample) -> None:
 def _schedules(sample: Sample) -> None:
     _, _, batch, hyper, progress = sample.all_lanes()
     lanes = len(batch.labels)
-    with torch.no_grad(), _calling("schedules"):
+    with (
+        torch.no_grad(),
+        _calling("schedules"),
+        _unchanged("schedules", lambda: read_by_a_step(batch, hyper, progress)),
+    ):
         made: Any = sample.method.schedules(hyper, progress)
     if not isinstance(made, dict):
         raise Broken(f"schedules returns {_what(made)}; it must return a dict of tensors [L]")
@@ -295,9 +303,11 @@ def _solve(sample: Sample) -> None:
     """A closed form's solution has the names and shapes of `init`."""
     assert isinstance(sample.method, ClosedForm)
     hyper = {name: float(values_L[0]) for name, values_L in sample.hyper.items()}
-    batch = sample.batch
-    with _calling("solve"):
-        made: Any = sample.method.solve(batch.audio[0], batch.visual[0], batch.labels[0], hyper, init_generator(0))
+    one = sample.batch
+    audio, visual, labels = (x[0].clone() for x in (one.audio, one.visual, one.labels))
+    unchanged = _unchanged("solve", lambda: {"audio": audio, "visual": visual, "labels": labels})
+    with unchanged, _calling("solve"):
+        made: Any = sample.method.solve(audio, visual, labels, hyper, init_generator(0))
     if not (isinstance(made, tuple) and len(made) == 2 and all(isinstance(part, dict) for part in made)):
         raise Broken(f"solve returns {_what(made)}; it must return two dicts of tensors, (params, buffers)")
     for solved, fresh in zip(made, (sample.params, sample.buffers), strict=True):

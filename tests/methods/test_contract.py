@@ -180,6 +180,61 @@ def test_a_wrong_solution_is_said_in_words():
     assert "it must return the names and shapes of init" in verdict(Solved)
 
 
+class Writer(Linear):
+    """Each part writes to what it is given, in the way of a subclass."""
+
+    def write(self, part, given):
+        raise NotImplementedError
+
+    def embed(self, params, buffers, audio, visual):
+        self.write("embed", {"audio": audio, "visual": visual, "params": params["audio"], "buffers": buffers["seen"]})
+        return super().embed(params, buffers, audio, visual)
+
+    def loss(self, params, buffers, batch, hyper, progress):
+        return Linear(self.static, *DIMS).loss(params, buffers, batch, hyper, progress)
+
+    def after_step(self, params, buffers, hyper):
+        self.write("after_step", hyper)
+
+    def schedules(self, hyper, progress):
+        self.write("schedules", hyper | {"epoch": progress.epoch})
+        return {}
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "said"),
+    [
+        ("embed", "audio", "embed changes audio in place"),
+        ("embed", "visual", "embed changes visual in place"),
+        ("embed", "params", "embed changes params['audio'] in place"),
+        ("embed", "buffers", "embed changes buffers['seen'] in place"),
+        ("after_step", "lr", "after_step changes hyper['lr'] in place"),
+        ("schedules", "tau", "schedules changes hyper['tau'] in place"),
+        ("schedules", "epoch", "schedules changes progress.epoch in place"),
+    ],
+)
+def test_no_part_may_write_to_what_others_read(part, name, said):
+    class Wrong(Writer):
+        def write(self, here, given):
+            if here == part:
+                given[name].data[:1] += 1  # torch does not count this one
+
+    assert f"{said}, which other lanes or steps read too; work on a copy" in verdict(Wrong)
+
+
+@pytest.mark.parametrize("at", range(3))
+def test_a_solution_may_not_write_to_the_features(at):
+    class Solved(ClosedForm):
+        name, summary, source, hypers = "solved", "nothing", "nobody", ()
+        init, embed = Linear.init, Linear.embed
+
+        def solve(self, *given):
+            given[at][:1] += 1
+            return self.init(given[-1])
+
+    assert f"solve changes {('audio', 'visual', 'labels')[at]} in place" in verdict(Solved)
+
+
 def test_a_right_method_may_draw_from_torch_and_may_need_many_clips():
     def noisy(right, self, params, *_):
         return {"loss": right + (torch.randn_like(params["audio"]) * params["audio"]).mean((1, 2))}
