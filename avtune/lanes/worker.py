@@ -13,17 +13,16 @@ import traceback
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from avtune.data.prepare import Prepared
 from avtune.errors import is_out_of_memory
-from avtune.hyper import Value
-from avtune.lanes.engine import Lanes, mean_metrics
+from avtune.lanes.checksum import verified, with_checksum
+from avtune.lanes.engine import mean_metrics
+from avtune.lanes.groups import Group, Groups, NoRoom
 from avtune.lanes.modules import Tensors
-from avtune.lanes.room import Need, free_bytes, need
-from avtune.methods import check_config, get, static_values
+from avtune.methods import check_config, get
 from avtune.output import Output
 from avtune.seeds import mix
 from avtune.trial import Trial
@@ -47,9 +46,8 @@ class LaneFiles(Protocol):
 
 
 _LONGEST_WAIT = 0.25
-_Key = tuple[Any, ...]
-"""What a group's trials agree on: method, precision and static hyper-parameters; before them the number of a trial that
-is to be alone."""
+_Into = Callable[[Sequence[Trial], str], Group]
+"""Gives the group for a trial, from its lane's trial in each fold and its precision."""
 
 
 @dataclass
@@ -86,19 +84,16 @@ class Orders:
     over: bool
 
 
-@dataclass
-class _Group:
-    """The lanes of one group, one set for each fold; a trial has the same place in all.
+@dataclass(frozen=True)
+class _Again:
+    """Trials that start again in a group of their own, from their lane files where they have them.
 
     Attributes:
-        values: the `val_map` of every epoch that each trial has done; 0 without validation rows.
-        best: the highest `val_map` so far and the weights it came with, of trials that keep those.
+        short: they ran out of memory when there were more of them.
     """
 
-    folds: list[Lanes]
-    trials: dict[int, tuple[Trial, list[Trial]]] = field(default_factory=dict)
-    values: dict[int, list[float]] = field(default_factory=dict)
-    best: dict[int, tuple[float, Tensors, Tensors]] = field(default_factory=dict)
+    trials: Sequence[Trial]
+    short: bool
 
 
 class Worker:
@@ -123,20 +118,18 @@ class Worker:
         lane_files: LaneFiles | None = None,
         name: str = "engine",
     ) -> None:
-        self._data = list(data)
+        self._folds = len(data)
         self._capacity = capacity
-        self._device = device
+        self._told = capacity  # what the notes have said
         self._save = save
         self._lane_files = lane_files
         self._name = name
         self._outputs: dict[Path, Output] = {}
-        self._alone: set[int] = set()  # trials of a group that raised: one of them may be the cause
-        self._groups: dict[_Key, _Group] = {}
-        self._needs: dict[_Key, Need] = {}
+        self._groups = Groups(data, lanes=capacity, device=device)
 
     @property
     def num_trials(self) -> int:
-        return sum(len(group.trials) for group in self._groups.values())
+        return self._groups.num_trials
 
     def run(self, exchange: Callable[[Message], Orders]) -> None:
         """Works until the orders say that it is over."""
@@ -167,13 +160,21 @@ class Worker:
         message = Message(0)
         for trial in orders.trials:
             self._admit(trial, message)
-        for group in list(self._groups.values()):
-            if group.trials:
-                self._train(group, message)
+        for again in self._train_all(message):
+            self._start_again(again, message)
         for output in self._outputs.values():
             output.check()
-        message.want = max(0, self._capacity - self.num_trials)
+        self._tell_capacity(message)
+        message.want = max(0, self._groups.capacity - self.num_trials)
         return message
+
+    def _tell_capacity(self, message: Message) -> None:
+        now = self._groups.capacity
+        if now < self._told:
+            message.notes.append(f"{now} trials at a time, not {self._capacity}: {self._groups.why}")
+        elif now > self._told:
+            message.notes.append(f"{now} trials at a time again")
+        self._told = now
 
     def _captured(self, trials: Sequence[Trial]) -> AbstractContextManager[None]:
         """Keeps what a user's own method prints in the block, where it trains these."""
@@ -184,101 +185,81 @@ class Worker:
         output = self._outputs.setdefault(path, Output(path))
         return output.titled(", ".join(one.stem for one in named)).captured()
 
-    def _admit(self, trial: Trial, message: Message) -> None:
+    def _admit(self, trial: Trial, message: Message, into: _Into | None = None) -> bool:
+        """Puts a trial into a lane; returns whether it is not to be tried again elsewhere.
+
+        Args:
+            into: gives the group; None for any that fits.
+        """
         with self._captured([trial]):
-            self._place(trial, message)
-
-    def _place(self, trial: Trial, message: Message) -> None:
-        try:
-            kind = get(trial.method)
-            config = check_config(kind, trial.config)
-            static = static_values(kind, config)
-            key: _Key = (trial.method, trial.precision, *sorted(static.items()))
-            lane_trials = [
-                Trial(
-                    trial.number,
-                    trial.method,
-                    config,
-                    trial.seed if index == 0 else mix(trial.seed, "fold", index),
-                    trial.epochs,
-                    horizon=trial.horizon,
-                )
-                for index in range(len(self._data))
-            ]
-            if trial.number in self._alone:
-                key = (trial.number, *key)
-            if key not in self._groups:
-                self._groups[key] = self._new_group(key, static, lane_trials, trial.precision, message)
-            group = self._groups[key]
-            if self.num_trials >= self._capacity or len(group.trials) >= group.folds[0].capacity:
-                message.returned.append(trial.number)
-                return
-            found = self._lane_files.load(trial) if self._lane_files and trial.lane_file else None
-            fresh: Sequence[None] = [None] * len(self._data)
-            values, states = found if found is not None and len(found[0]) <= trial.known else ([], fresh)
             try:
-                _enter(group, lane_trials, states, len(values))
-            except ValueError:  # a damaged file: the trial starts again, with the same result
-                if not values:
+                if into is None and self.num_trials >= self._groups.capacity:
+                    message.returned.append(trial.number)
+                    return False
+                lane_trials = self._lane_trials(trial)
+                self._enter((into or self._groups.for_trial)(lane_trials, trial.precision), trial, lane_trials)
+                return True
+            except BaseException as error:
+                if is_interrupt(error):
                     raise
-                values = []
-                _enter(group, lane_trials, fresh, 0)
-            group.trials[trial.number] = (trial, lane_trials)
-            group.values[trial.number] = list(values)
-        except BaseException as error:
-            if is_interrupt(error):
-                raise
-            if is_out_of_memory(error) and self._capacity > 1:
-                self._drop_empty()
-                self._narrow(self.num_trials or self._capacity // 2, "no memory for another", message)
-                message.returned.append(trial.number)
-            else:
+                if is_out_of_memory(error) and self._make_room(error, self._groups.capacity):
+                    message.returned.append(trial.number)
+                    return False
+                self._groups.drop_empty()
                 message.ends.append((trial.number, one_line(error), traceback.format_exc()))
+                return True
 
-    def _new_group(
-        self, key: _Key, static: dict[str, Value], trials: Sequence[Trial], precision: str, message: Message
-    ) -> _Group:
-        """A group with as many lanes as the device has memory for, `capacity` at most; `trials` are the lanes of its
-        first trial. Where there are fewer, this engine holds fewer trials from now on."""
+    def _make_room(self, error: BaseException, lanes: int) -> bool:
+        """There was no memory for a trial beside those that the engine holds, in a group of so many lanes. Returns
+        whether there is hope with fewer."""
+        fewer = self.num_trials or lanes // 2
+        self._groups.drop_empty()
+        if fewer:
+            self._groups.narrow(fewer, str(error) if isinstance(error, NoRoom) else "no memory for another")
+        return fewer > 0
 
-        def make(fold: Prepared, lanes: int) -> Lanes:
-            return Lanes(trials[0].method, static, fold, capacity=lanes, device=self._device, precision=precision)
+    def _lane_trials(self, trial: Trial) -> list[Trial]:
+        """The trial of its lane in each fold."""
+        config = check_config(get(trial.method), trial.config)
+        seeds = [trial.seed, *(mix(trial.seed, "fold", index) for index in range(1, self._folds))]
+        return [Trial(trial.number, trial.method, config, seed, trial.epochs, horizon=trial.horizon) for seed in seeds]
 
-        capacity = 1 if trials[0].number in self._alone else self._capacity
-        if capacity > 1:
-            if key not in self._needs:
-                self._needs[key] = need(partial(make, self._data[0]), trials, self._device)
-            if self._needs[key].lanes(free_bytes(self._device)) < capacity:
-                self._drop_empty()
-            free, one = free_bytes(self._device), self._needs[key]
-            capacity = max(1, min(capacity, one.lanes(free)))
-            why = f"{trials[0].method} takes {one.first >> 20} MiB and {one.further >> 20} for each further trial, "
-            self._narrow(self.num_trials + capacity, why + f"{max(free, 0) >> 20} MiB are free", message)
-        return _Group([make(fold, capacity) for fold in self._data])
+    def _enter(self, group: Group, trial: Trial, lane_trials: list[Trial]) -> None:
+        values, states = self._kept(trial)
+        try:
+            group.enter(trial, lane_trials, states, values)
+        except Exception as error:  # the states are of other lanes: the trial starts again, with the same result
+            if not values or is_out_of_memory(error):
+                raise
+            group.enter(trial, lane_trials, [None] * self._folds, [])
 
-    def _narrow(self, capacity: int, why: str, message: Message) -> None:
-        """From now on no more trials at a time than so many."""
-        if capacity < self._capacity:
-            message.notes.append(f"{capacity} trials at a time, not {self._capacity}: {why}")
-            self._capacity = capacity
-
-    def _drop_empty(self) -> None:
-        """Groups without trials give back their memory."""
-        self._groups = {key: group for key, group in self._groups.items() if group.trials}
+    def _kept(self, trial: Trial) -> tuple[Sequence[float], Sequence[Tensors | None]]:
+        """What a trial goes on from: its values and its lanes' states; none where its file is missing or damaged."""
+        if self._lane_files is not None and trial.lane_file is not None:
+            with contextlib.suppress(Exception):
+                found = self._lane_files.load(trial)
+                if found is not None and len(found[0]) <= trial.known:
+                    return found[0], verified(*found)
+        return [], [None] * self._folds
 
     def _save_lanes(self) -> None:
         """Saves the trials that have just passed an epoch at which they are saved. The orders that came in between have
         taken away those that were stopped there."""
         if self._lane_files is None:
             return
-        for group in self._groups.values():
+        for group in self._groups:
             for number, (trial, lane_trials) in group.trials.items():
                 values = group.values[number]
                 if trial.lane_file is not None and len(values) in trial.save_at:
                     states = [lanes.state(one) for lanes, one in zip(group.folds, lane_trials, strict=True)]
-                    self._lane_files.save(trial, values, states)
+                    self._lane_files.save(trial, values, with_checksum(values, states))
 
-    def _train(self, group: _Group, message: Message) -> None:
+    def _train_all(self, message: Message) -> list[_Again]:
+        """One epoch of every trial. Returns those that start again. The groups that they were in are gone by then, with
+        their memory."""
+        return [again for group in self._groups for again in self._train(group, message)]
+
+    def _train(self, group: Group, message: Message) -> list[_Again]:
         """One epoch of a group's trials."""
         try:
             with self._captured([trial for trial, _ in group.trials.values()]):
@@ -286,8 +267,7 @@ class Worker:
         except BaseException as error:
             if is_interrupt(error):
                 raise
-            self._give_up(group, error, message)
-            return
+            return self._give_up(group, error, message)
         for number, (trial, lane_trials) in list(group.trials.items()):
             results = [fold[number] for fold in by_fold]
             failed = next((result.failed for result in results if result.failed), None)
@@ -303,30 +283,47 @@ class Worker:
                 group.best[number] = (metrics["val_map"], *group.folds[0].weights(lane_trials[0]))
             message.reports.append((number, len(values), metrics))
             if trial.ends(values):
-                self._finish(number, message)
+                self._finish(group, number, message)
+        return []
 
-    def _give_up(self, group: _Group, error: BaseException, message: Message) -> None:
-        """The group's stacks are in the middle of an epoch and lost. Out of memory with several trials: they start
-        again, half as many at a time. Anything else is an error in the method, and fails its trial; of several, each
-        starts again by itself, so that only those fail which cause it."""
-        details = traceback.format_exc()
+    def _give_up(self, group: Group, error: BaseException, message: Message) -> list[_Again]:
+        """The group's stacks are in the middle of an epoch and lost. A trial that was alone in it fails, unless other
+        groups took the memory that it lacked. Of several, any may be the cause: they start again half by half, until
+        the one that causes it is alone. Out of memory, the second half waits for the first to end."""
+        line, details, short = one_line(error), traceback.format_exc(), is_out_of_memory(error)
         trials = [replace(trial, known=len(group.values[number])) for number, (trial, _) in group.trials.items()]
-        self._groups = {key: one for key, one in self._groups.items() if one is not group}
+        self._groups.drop(group)
         if len(trials) == 1:
-            message.ends.append((trials[0].number, one_line(error), details))
-            self._alone.discard(trials[0].number)
-        elif is_out_of_memory(error) and self._capacity > 1:
-            message.returned += [trial.number for trial in trials]
-            self._narrow(len(trials) // 2, "out of memory", message)
-        else:
-            numbers = [trial.number for trial in trials]
-            message.notes.append(f"trials {', '.join(map(str, numbers))} start again one by one: {one_line(error)}")
-            self._alone.update(numbers)
-            for trial in trials:
-                self._admit(trial, message)
+            if short and self._make_room(error, group.lanes):
+                message.returned.append(trials[0].number)
+            else:
+                message.ends.append((trials[0].number, line, details))
+            return []
+        numbers = ", ".join(str(trial.number) for trial in trials)
+        message.notes.append(f"trials {numbers} start again in two halves: {line}")
+        half = -(-len(trials) // 2)
+        if short:
+            message.returned += [trial.number for trial in trials[half:]]
+            return [_Again(trials[:half], short)]
+        return [_Again(trials[:half], short), _Again(trials[half:], short)]
 
-    def _finish(self, number: int, message: Message) -> None:
-        group, trial, lane_trials = self._find(number)
+    def _start_again(self, again: _Again, message: Message) -> None:
+        made: list[Group] = []
+
+        def into(lane_trials: Sequence[Trial], precision: str) -> Group:
+            if not made or made[-1] not in self._groups:
+                made.append(self._groups.add(lane_trials, precision, len(again.trials)))
+            return made[-1]
+
+        for done, trial in enumerate(again.trials, start=1):
+            if not self._admit(trial, message, into):
+                message.returned += [other.number for other in again.trials[done:]]
+                break
+        if again.short and made and made[-1].trials:
+            self._groups.narrow(self.num_trials, "out of memory", made[-1])
+
+    def _finish(self, group: Group, number: int, message: Message) -> None:
+        trial, lane_trials = group.trials[number]
         if trial.save_to is not None:
             _, params, buffers = group.best.get(number) or (0.0, *group.folds[0].weights(lane_trials[0]))
             values = group.values[number]
@@ -336,38 +333,12 @@ class Worker:
         self._leave(number)
 
     def _leave(self, number: int) -> None:
-        """Frees the trial's lanes; a trial that has left already is no news."""
-        for group in self._groups.values():
-            if number in group.trials:
-                _, lane_trials = group.trials.pop(number)
-                del group.values[number]
-                group.best.pop(number, None)
-                for lanes, one in zip(group.folds, lane_trials, strict=True):
-                    lanes.release(one)
-        if number in self._alone:
-            self._alone.remove(number)
-            self._groups = {key: group for key, group in self._groups.items() if key[0] != number}
-
-    def _find(self, number: int) -> tuple[_Group, Trial, list[Trial]]:
-        group = next(group for group in self._groups.values() if number in group.trials)
-        return group, *group.trials[number]
-
-
-def _enter(group: _Group, trials: Sequence[Trial], states: Sequence[Tensors | None], epoch: int) -> None:
-    """Puts a trial into a lane of every fold, or into none.
-
-    Raises:
-        ValueError: the states are not those of such lanes.
-    """
-    admitted: list[tuple[Lanes, Trial]] = []
-    try:
-        for lanes, one, state in zip(group.folds, trials, states, strict=True):
-            lanes.admit(one, state, epoch)
-            admitted.append((lanes, one))
-    except Exception:
-        for lanes, one in admitted:
-            lanes.release(one)
-        raise
+        """Frees the trial's lanes; a trial that has left already is no news. A group without trials goes."""
+        group = self._groups.find(number)
+        if group is not None:
+            group.leave(number)
+            if not group.trials:
+                self._groups.drop(group)
 
 
 def is_interrupt(error: BaseException) -> bool:

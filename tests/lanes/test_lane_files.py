@@ -1,5 +1,6 @@
 """The state of a trial's lanes on disk: another engine goes on from it as if nothing had happened."""
 
+import random
 from dataclasses import replace
 
 import pytest
@@ -143,3 +144,82 @@ def test_it_does_not_end_before_it_has_gone_through_its_schedule(tmp_path):
     trial = quick(make_trial(1, tmp_path), patience=2, lane_file=None)
     short = until_its_end(trial, [toy_prepared()])
     assert len(until_its_end(replace(trial, least=len(short) + 7), [toy_prepared()])) >= len(short) + 7
+
+
+def damaged(data, draw):
+    """A lane file with one change: a byte, a cut, bytes that are missing or twice."""
+    at, size = draw.randrange(len(data)), draw.randrange(1, 40)
+    kind = draw.choice(["byte", "bit", "cut", "missing", "twice"])
+    if kind == "cut":
+        return data[:at]
+    if kind == "missing":
+        return data[:at] + data[at + size :]
+    if kind == "twice":
+        return data[: at + size] + data[at:]
+    changed = bytearray(data)
+    changed[at] ^= draw.randrange(1, 256) if kind == "byte" else 1 << draw.randrange(8)
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_file_that_is_damaged_anywhere_is_no_state(tmp_path, seed):
+    """As the numbers too have a checksum, nothing of a damaged file is trained on."""
+    trial = make_trial(1, tmp_path, known=9)
+    undisturbed = work(trial, [toy_prepared()], 3)
+    path = tmp_path / "1.safetensors"
+    data, draw = path.read_bytes(), random.Random(seed)
+    resumed = work(trial, [toy_prepared()], 1)
+    assert resumed[0][0] == 3, "the file as it was saved is one"
+    header = int.from_bytes(data[:8], "little")
+    for turn in range(80):
+        # Every second change is in the header, which is small.
+        part = slice(None) if turn % 2 else slice(0, 8 + header)
+        bad = damaged(data[part], draw) + (b"" if turn % 2 else data[8 + header :])
+        path.write_bytes(bad)
+        epoch, loss = work(trial, [toy_prepared()], 1)[0]
+        # What the file says besides its states, e.g. a name of safetensors' own, may change without a loss.
+        assert (epoch, loss) in (undisturbed[0], resumed[0]), (seed, turn)
+
+
+@pytest.mark.parametrize(
+    "change", ["value", "nan", "dtype", "name", "shape", "fold", "values", "no checksum", "other epoch"]
+)
+def test_states_that_are_not_what_was_saved_are_none(tmp_path, change):
+    trial = make_trial(1, tmp_path, known=9)
+    undisturbed = work(trial, [toy_prepared()] * 2, 3)
+    files = LaneFiles()
+    values, folds = files.load(trial)
+    first = folds[0]
+    name = next(name for name, value in first.items() if value.ndim > 1)
+    if change == "value":
+        first[name].view(torch.int32).flatten()[0] ^= 1
+    elif change == "nan":
+        first[name].flatten()[0] = float("nan")
+    elif change == "dtype":
+        first[name] = first[name].bfloat16()
+    elif change == "name":
+        first[name + "x"] = first.pop(name)
+    elif change == "shape":
+        first[name] = first[name].flatten()
+    elif change == "fold":
+        folds = folds[:1]
+    elif change == "values":
+        values = [values[0] + 1e-9, *values[1:]]
+    elif change == "no checksum":
+        del first["checksum"]
+    else:
+        values = values[:1]
+    files.save(trial, values, folds)
+    assert work(trial, [toy_prepared()] * 2, 3) == undisturbed
+
+
+def test_a_damaged_file_of_one_trial_leaves_its_neighbours_alone(tmp_path):
+    trials = [make_trial(number, tmp_path) for number in range(3)]
+    for trial in trials:
+        work(trial, [toy_prepared()], 3)
+    path = tmp_path / "1.safetensors"
+    data = path.read_bytes()
+    path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    worker = Worker([toy_prepared()], capacity=4, device="cpu", save=None, lane_files=LaneFiles())
+    message = worker.step(Orders([], [replace(trial, known=3) for trial in trials], over=False))
+    assert [(number, epoch) for number, epoch, _ in message.reports] == [(0, 3), (1, 1), (2, 3)]

@@ -184,8 +184,8 @@ def test_as_many_trials_as_there_is_memory_for(reference, make_study, monkeypatc
         return train(self)
 
     monkeypatch.setattr(Lanes, "train_epoch", count)
-    monkeypatch.setattr("avtune.lanes.worker.need", lambda make, trials, device: Need(100, 50))
-    monkeypatch.setattr("avtune.lanes.worker.free_bytes", lambda device: 50 + 50 * lanes)
+    monkeypatch.setattr("avtune.lanes.groups.need", lambda make, trials, device: Need(100, 50))
+    monkeypatch.setattr("avtune.lanes.groups.free_bytes", lambda device: 50 + 50 * lanes)
     study = make_study("short")
     Fleet(study, [toy_prepared()], engines=1, capacity=8).run()
     assert max(crowds) == max(lanes, 1)
