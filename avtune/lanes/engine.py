@@ -21,7 +21,7 @@ from torch import Tensor
 
 from avtune.data.prepare import Prepared
 from avtune.hyper import Value
-from avtune.lanes.features import Features, Rows
+from avtune.lanes.features import Features
 from avtune.lanes.in_place import named, read_by_a_step, unchanged
 from avtune.lanes.modules import Tensors, matrix_precision
 from avtune.lanes.noise import init_generator, row_order, step_keys
@@ -117,6 +117,15 @@ class Lanes:
     def lane_bytes(self) -> int:
         """Of a lane's weights, buffers and moments; there has been a lane."""
         return sum(value[0].nbytes for stack in self._stacks.values() for value in stack.values())
+
+    @property
+    def copied_bytes(self) -> tuple[int, int]:
+        """Of the features that an epoch copies at a time: (for each lane, however many lanes there are)."""
+        train, validation = self._features.train, self._features.validation
+        held_out = validation.nbytes if validation else 0
+        if isinstance(self.method, ClosedForm):
+            return 0, max(train.nbytes, held_out)
+        return train.nbytes * self._batch_size // len(train.labels), held_out
 
     def blocks(self) -> list[slice]:
         """The active lanes in blocks of even sizes. What a step keeps for its backward pass is of one block only, so on
@@ -355,8 +364,11 @@ class Lanes:
         if rows is None:
             return None
         given = rows.copy()
+        lanes, size = self.num_active, max(1, _EMBED_ROWS // self.num_active)
         with unchanged("embed", named("params", params) | named("buffers", buffers)):
-            parts = [self._embed(params, buffers, given, part) for part in self._parts(len(rows.audio))]
+            views = zip(torch.split(given.audio, size), torch.split(given.visual, size), strict=True)
+            expanded = ((audio.expand(lanes, -1, -1), visual.expand(lanes, -1, -1)) for audio, visual in views)
+            parts = [self.method.embed(params, buffers, *pair) for pair in expanded]
         rows.check_copy(given, "embed")
         z_a, z_v = (torch.cat(views, 1) for views in zip(*parts, strict=True))
         finite_L = torch.isfinite(z_a).all(2).all(1) & torch.isfinite(z_v).all(2).all(1)
@@ -369,15 +381,6 @@ class Lanes:
             {"val_map": (a2v + v2a) / 2, "val_map_a2v": a2v, "val_map_v2a": v2a} if finite else None
             for (a2v, v2a), finite in zip(scores, finite_L.tolist(), strict=True)
         ]
-
-    def _parts(self, rows: int) -> list[slice]:
-        """The rows that are embedded at a time."""
-        size = max(1, _EMBED_ROWS // self.num_active)
-        return [slice(start, start + size) for start in range(0, rows, size)]
-
-    def _embed(self, params: Tensors, buffers: Tensors, rows: Rows, part: slice) -> tuple[Tensor, Tensor]:
-        views = (view[part].expand(self.num_active, -1, -1) for view in (rows.audio, rows.visual))
-        return self.method.embed(params, buffers, *views)
 
     def _put(self, array: np.ndarray) -> Tensor:
         return torch.tensor(array, device=self._device, dtype=self._dtype)

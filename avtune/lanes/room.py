@@ -57,9 +57,9 @@ def need(make: Callable[[int], Lanes], trials: Sequence[Trial], device: str) -> 
     """What lanes of a group take, with a lane for each fold.
 
     On a GPU the peak of an epoch of one lane and of two lanes is measured, on the first fold. On a CPU, where a
-    process cannot tell its memory from what it has kept of earlier work, weights and moments are counted; what a step
-    keeps for its backward pass is of one block only (`Lanes.blocks`), and put at twice as much, see
-    `benchmarks/lanes.py`.
+    process cannot tell its memory from what it has kept of earlier work, weights and moments are counted, and the
+    features that are copied; what a step keeps for its backward pass is of one block only (`Lanes.blocks`), and put at
+    twice as much, see `benchmarks/lanes.py`.
 
     Args:
         make: makes the lanes of the first fold for so many trials.
@@ -74,7 +74,9 @@ def need(make: Callable[[int], Lanes], trials: Sequence[Trial], device: str) -> 
     state = one.lane_bytes
     if device == "cpu":
         # A lane wider than a block is one, and takes about twice its weights and moments in a step.
-        return Need(len(trials) * state + max(6 * BLOCK_BYTES, 4 * state), len(trials) * state)
+        batch, rows = one.copied_bytes
+        further = len(trials) * state + batch
+        return Need(further + max(6 * BLOCK_BYTES, 4 * state) + rows, further)
     del one
     single, pair = (_peak(make, trials[0], count, device) for count in (1, 2))
     others = (len(trials) - 1) * state

@@ -273,4 +273,5 @@ def _engine(config: dict[str, Any], mailbox: Any, settings: dict[str, Any]) -> N
         except StorageError as error:  # for the driver, which ends the run
             exchange(Message(0), str(error))
         watch.end()
+        del worker, data, found  # the next session may be long in coming, and brings its own
     tune.report({"engine": config["engine"]})

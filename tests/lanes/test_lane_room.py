@@ -32,20 +32,22 @@ def maker(trial, made=None):
 
 
 @pytest.mark.parametrize(("method", "copies"), [("psd", 3), ("cca", 1)])
-def test_on_a_cpu_a_lane_takes_its_weights_and_moments(method, copies):
+def test_on_a_cpu_a_lane_takes_its_weights_its_moments_and_a_batch(method, copies):
     trial, made = make_trial(method), []
     found = need(maker(trial, made), [trial] * 5, "cpu")
     params, buffers = made[0].weights(trial)
     state = copies * sum(v.nbytes for v in params.values()) + sum(v.nbytes for v in buffers.values())
-    assert found.further == 5 * state
-    assert found.first - found.further == 6 * BLOCK_BYTES
+    rows = (10 + 14) * 4 + 8  # bytes of a clip and its label
+    assert found.further == 5 * state + (48 * rows if method == "psd" else 0)  # a batch has all 48 clips
+    assert found.first - found.further == 6 * BLOCK_BYTES + 48 * rows  # those validated on, or solved for
 
 
 def test_a_block_of_wide_lanes_is_larger(monkeypatch):
     monkeypatch.setattr(room, "BLOCK_BYTES", 1)
-    trial = make_trial("psd")
-    found = need(maker(trial), [trial], "cpu")
-    assert found.first == 5 * found.further
+    trial, made = make_trial("psd"), []
+    found = need(maker(trial, made), [trial], "cpu")
+    batch, rows = made[0].copied_bytes
+    assert found.first - found.further == 4 * (found.further - batch) + rows
 
 
 def test_on_a_gpu_one_lane_and_two_are_measured(monkeypatch):
