@@ -235,6 +235,9 @@ def test_every_lane_has_a_configuration_of_its_own() -> None:
             ["## Long trials", "| 640 |", "## Short trials", "| 2,560 | ", "the finished study alone"],
             marks=pytest.mark.ray,
         ),
+        pytest.param(
+            "memory", ["## tiny size", "| now | 2 |", "| now | 20 |", "| engine: own, MB |"], marks=pytest.mark.ray
+        ),
     ],
 )
 def test_quick_run_writes_a_dated_report(claim, words, tmp_path) -> None:

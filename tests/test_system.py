@@ -2,14 +2,20 @@
 
 import os
 import resource
+from functools import partial
 
 import pytest
+import torch
+from toy import toy_prepared
 
 from avtune import doctor, machine, system
 from avtune.errors import UserError
+from avtune.lanes.worker import Orders, Worker
 from avtune.machine import Wish, slots
 from avtune.runners import memory as lack
 from avtune.runners import thread_limit
+from avtune.runners._base import Slots
+from avtune.trial import Trial
 
 GIB = 1 << 30
 UNLIMITED = 9223372036854771712
@@ -184,6 +190,73 @@ def test_doctor_says_what_may_be_used_and_why(monkeypatch):
     assert rows["CPU cores"]["found"] == "1 (CPU quota of 1 of the container)"
     assert rows["memory"]["found"].startswith("512 MiB (left of the 640 MiB of the container); a search may not fit")
     assert rows["memory"]["state"] == "warn"
+
+
+ONE_CPU_3_GB = {
+    "v2": v2("/job", cpu__max="100000 100000", memory__max=3 * GIB, memory__current=GIB // 2, memory__high="max"),
+    "v1": v1("cpu", "/job", cpu__cfs_quota_us=100000, cpu__cfs_period_us=100000)
+    | v1("memory", "/job", memory__limit_in_bytes=3 * GIB, memory__usage_in_bytes=GIB // 2),
+}
+
+
+@pytest.fixture
+def granted(tree, monkeypatch):
+    """This process lives in a control group with a quota of one CPU and a limit of 3 GB. Returns what changes how much
+    of it is used."""
+
+    def granted(version):
+        root = tree(version, ONE_CPU_3_GB[version], group="/job")
+        found = {name: partial(getattr(system, name), root) for name in ("cores", "memory")}
+        for module in (system, doctor, machine):
+            for name, function in found.items():
+                monkeypatch.setattr(module, name, function, raising=False)
+
+        def used(number):
+            name = {"v2": "memory.current", "v1": "memory/job/memory.usage_in_bytes"}[version]
+            (root / "sys/fs/cgroup" / ("job" if version == "v2" else "") / name).write_text(f"{number}\n")
+
+        return used
+
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    return granted
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_one_cpu_of_quota_and_3_gb_give_one_engine_and_doctor_says_why(version, granted):
+    used = granted(version)
+    assert slots(Wish(), "lanes", 200) == Slots(1, 0, 1, 4, 8)
+    assert slots(Wish(), "processes", 200).count == 1
+    rows = {row["what"]: row for row in doctor._devices()}
+    assert rows["CPU cores"]["found"] == "1 (CPU quota of 1 of the control group /job)"
+    assert rows["memory"]["found"] == "2.5 GiB (left of the 3.0 GiB of the control group /job)"
+    assert rows["runner lanes"]["found"].startswith("4 at a time on the CPU: 1 engine")
+    assert {row["state"] for row in rows.values()} == {"ok"}
+    used(5 * GIB // 2)
+    row = next(row for row in doctor._devices() if row["what"] == "memory")
+    assert row["state"] == "warn"
+    assert row["found"].startswith("512 MiB (left of the 3.0 GiB of the control group /job); a search may not fit")
+    with pytest.raises(UserError, match=r"--cpus is 2; allowed: 1 to 1, 1 here \(CPU quota of 1 of the control group"):
+        slots(Wish(cpus=2), "lanes", 200)
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_an_engine_holds_as_many_trials_as_what_is_left_allows(version, granted, monkeypatch):
+    used = granted(version)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    worker = Worker([toy_prepared()], capacity=4, device="cpu", save=None)
+    config = {"hidden_dim": 8, "embedding_dim": 4}
+    trials = [Trial(number, "triplet", config, number, epochs=2) for number in range(8)]
+    used(3 * GIB - (200 << 20))
+    message = worker.step(Orders([], trials[:4], over=False))
+    assert [number for number, _, _ in message.reports] == [0]
+    assert message.returned == [1, 2, 3]
+    assert message.want == 0
+    assert message.notes[0].startswith("1 trials at a time, not 4: triplet takes 240 MiB and 0 for each further trial")
+    assert message.notes[0].endswith("180 MiB are free")
+    used(GIB)
+    assert worker.step(Orders([], [], over=False)).notes == ["4 trials at a time again"]
+    message = worker.step(Orders([], trials[1:5], over=False))
+    assert [number for number, _, _ in message.reports] == [1, 2, 3, 4]
 
 
 def test_a_death_for_lack_of_memory_is_told_from_others(monkeypatch):
