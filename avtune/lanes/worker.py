@@ -10,6 +10,7 @@ import math
 import threading
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -126,6 +127,7 @@ class Worker:
         self._name = name
         self._outputs: dict[Path, Output] = {}
         self._groups = Groups(data, lanes=capacity, device=device)
+        self._lacked: Counter[int] = Counter()  # how often a trial ran out of memory by itself, beside others
 
     @property
     def num_trials(self) -> int:
@@ -197,24 +199,42 @@ class Worker:
                     message.returned.append(trial.number)
                     return False
                 lane_trials = self._lane_trials(trial)
-                self._enter((into or self._groups.for_trial)(lane_trials, trial.precision), trial, lane_trials)
+                group = into(lane_trials, trial.precision) if into else self._group_for(trial, lane_trials)
+                self._enter(group, trial, lane_trials)
                 return True
             except BaseException as error:
                 if is_interrupt(error):
                     raise
-                if is_out_of_memory(error) and self._make_room(error, self._groups.capacity):
+                if is_out_of_memory(error) and self._make_room(trial, error, self._groups.capacity):
                     message.returned.append(trial.number)
                     return False
                 self._groups.drop_empty()
                 message.ends.append((trial.number, one_line(error), traceback.format_exc()))
                 return True
 
-    def _make_room(self, error: BaseException, lanes: int) -> bool:
+    def _group_for(self, trial: Trial, lane_trials: list[Trial]) -> Group:
+        """A group with a free lane. A trial that ran out of memory beside others twice waits for an empty engine, and
+        has it for itself.
+
+        Raises:
+            NoRoom: there is none now.
+        """
+        if self._lacked[trial.number] < 2:
+            return self._groups.for_trial(lane_trials, trial.precision)
+        why = f"trial {trial.number} ran out of memory beside others"
+        if self.num_trials:
+            raise NoRoom(f"{why}, and waits for them")
+        group = self._groups.add(lane_trials, trial.precision, 1)
+        self._groups.narrow(1, why, group)
+        return group
+
+    def _make_room(self, trial: Trial, error: BaseException, lanes: int) -> bool:
         """There was no memory for a trial beside those that the engine holds, in a group of so many lanes. Returns
         whether there is hope with fewer."""
         fewer = self.num_trials or lanes // 2
         self._groups.drop_empty()
         if fewer:
+            self._lacked[trial.number] += not isinstance(error, NoRoom)
             self._groups.narrow(fewer, str(error) if isinstance(error, NoRoom) else "no memory for another")
         return fewer > 0
 
@@ -294,7 +314,7 @@ class Worker:
         trials = [replace(trial, known=len(group.values[number])) for number, (trial, _) in group.trials.items()]
         self._groups.drop(group)
         if len(trials) == 1:
-            if short and self._make_room(error, group.lanes):
+            if short and self._make_room(trials[0], error, group.lanes):
                 message.returned.append(trials[0].number)
             else:
                 message.ends.append((trials[0].number, line, details))

@@ -7,6 +7,7 @@ import torch
 from engine_of import Engine, alone, make_trials
 
 from avtune.lanes.engine import Lanes
+from avtune.lanes.room import Need
 from avtune.lanes.worker import Orders
 from avtune.methods import METHODS
 from avtune.methods.cca import CCA
@@ -190,6 +191,26 @@ def test_a_group_that_is_too_large_narrows_the_engine_until_it_has_gone(method, 
     together = max(size for size, done in crowds if done)
     check_others(engine, set(), "")
     assert together == 6
+
+
+@pytest.mark.parametrize("where", ["train_epoch", "admit"])
+def test_those_that_take_all_memory_are_tried_alone_once_and_hold_nobody_up(where, method, monkeypatch):
+    """Two trials of a group of their own never fit."""
+    trials, tried, plain = make_trials("triplet", margins(30), epochs=2), [], getattr(Lanes, where)
+    trials[3:5] = [with_config(trial, hidden_dim=12) for trial in trials[3:5]]
+
+    def full(self, *given):
+        if self.method.static["hidden_dim"] == 12:
+            tried.append(self)
+            raise torch.OutOfMemoryError("no memory left")
+        return plain(self, *given)
+
+    monkeypatch.setattr(Lanes, where, full)
+    monkeypatch.setattr("avtune.lanes.groups.need", lambda make, trials, device: Need(1, 1))
+    engine = Engine(trials, 4).run()
+    assert len(tried) <= 8
+    assert engine.notes[-1] == "4 trials at a time again"
+    check_others(engine, {3, 4}, "out of memory (OutOfMemoryError: no memory left)")
 
 
 # --- writing to what is shared
