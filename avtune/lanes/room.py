@@ -16,6 +16,11 @@ from avtune.trial import Trial
 
 # Of the memory that is free; the rest is lost between an allocator's blocks, or taken by others meanwhile.
 _SHARE = 0.9
+# What a CPU's blocks of steps take, whatever the group, see `need`.
+_STEPS = 6 * BLOCK_BYTES
+# Matrices [B, B] that a step holds for each lane at a time: 9 to 20 were measured with batches of 2,048, of `triplet`,
+# `clip`, `aadml`, `eics`, `tnn_ccca`, `psd` and `dscmr`. Those of 16 lanes with batches of up to 495 fit into `_STEPS`.
+_MATRICES = 16
 
 
 def is_wide(method: str, config: Mapping[str, Value], dims: tuple[int, int, int]) -> bool:
@@ -59,7 +64,7 @@ def need(make: Callable[[int], Lanes], trials: Sequence[Trial], device: str) -> 
     On a GPU the peak of an epoch of one lane and of two lanes is measured, on the first fold. On a CPU, where a
     process cannot tell its memory from what it has kept of earlier work, weights and moments are counted, and the
     features that are copied; what a step keeps for its backward pass is of one block only (`Lanes.blocks`), and put at
-    twice as much, see `benchmarks/lanes.py`.
+    twice as much, see `benchmarks/lanes.py`, and for large batches at their similarities.
 
     Args:
         make: makes the lanes of the first fold for so many trials.
@@ -75,8 +80,9 @@ def need(make: Callable[[int], Lanes], trials: Sequence[Trial], device: str) -> 
     if device == "cpu":
         # A lane wider than a block is one, and takes about twice its weights and moments in a step.
         batch, rows = one.copied_bytes
-        further = len(trials) * state + batch
-        return Need(further + max(6 * BLOCK_BYTES, 4 * state) + rows, further)
+        similarities = 4 * _MATRICES * int(trials[0].config.get("batch_size", 0)) ** 2
+        further = len(trials) * state + batch + max(0, similarities - _STEPS // 16)
+        return Need(further + max(_STEPS, 4 * state) + rows, further)
     del one
     single, pair = (_peak(make, trials[0], count, device) for count in (1, 2))
     others = (len(trials) - 1) * state

@@ -1,5 +1,7 @@
 """How many lanes fit, from what one and two of them take."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from toy import toy_prepared
@@ -42,8 +44,20 @@ def test_on_a_cpu_a_lane_takes_its_weights_its_moments_and_a_batch(method, copie
     assert found.first - found.further == 6 * BLOCK_BYTES + 48 * rows  # those validated on, or solved for
 
 
+@pytest.mark.parametrize(("batch", "matrices"), [(48, 0), (495, 0), (2048, 16)])
+def test_the_similarities_of_large_batches_count(batch, matrices):
+    trial = make_trial("psd")
+    small, large = (
+        need(maker(one), [one], "cpu") for one in (trial, replace(trial, config=trial.config | {"batch_size": batch}))
+    )
+    more = large.further - small.further
+    assert more == pytest.approx(matrices * 4 * batch**2, abs=6 * BLOCK_BYTES / 16)
+    assert (more > 0) == (matrices > 0)
+
+
 def test_a_block_of_wide_lanes_is_larger(monkeypatch):
-    monkeypatch.setattr(room, "BLOCK_BYTES", 1)
+    monkeypatch.setattr(room, "_STEPS", 1)
+    monkeypatch.setattr(room, "_MATRICES", 0)
     trial, made = make_trial("psd"), []
     found = need(maker(trial, made), [trial], "cpu")
     batch, rows = made[0].copied_bytes
