@@ -174,8 +174,7 @@ def test_under_ray_too_and_what_is_printed_is_kept(runner, workplace, capsys):
         assert set(failures()) == low_trials()
     files = sorted(path.name for path in Path("results/one/output").iterdir())
     # The engine that starts first may take every trial, so which one has a file is chance.
-    assert files
-    assert all(name.startswith("trial_" if runner == "processes" else "engine_") for name in files)
+    assert "trial_0.txt" in files if runner == "processes" else {"engine_0.txt", "engine_1.txt"} & set(files)
     for path in Path("results/one/output").iterdir():
         assert "hello" in path.read_text()
         assert runner == "lanes" or "UserWarning: care" in path.read_text()
