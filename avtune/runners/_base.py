@@ -105,7 +105,8 @@ class Slots:
         if self.cluster is not None:
             where += f" of the cluster at {self.cluster.address}"
         if self.lanes > 1:
-            return f"{self.count * self.lanes} at a time on {where}: {self.count} engines of {self.lanes} lanes"
+            engines = f"{self.count} engine{'s' * (self.count > 1)} of {self.lanes} lanes"
+            return f"{self.count * self.lanes} at a time on {where}: {engines}"
         return f"{self.count} at a time on {where}, {self.threads} thread{'s' * (self.threads > 1)} each"
 
 
