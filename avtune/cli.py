@@ -327,7 +327,8 @@ def _retrain(given: argparse.Namespace, log: list[Path]) -> int:
             precision=str(settings["precision"]),
             horizon=horizon_of(space, settings.get("rows", 0)),
         )
-        places = slots(wish, name, given.seeds or study.space.final.seeds)
+        runs = given.seeds or study.space.final.seeds
+        places = slots(wish, name, runs, exact=bool(settings["deterministic"]))
         record = choose(study, given.trial)
         console.say(*console.problem_lines(examine(dataset).problems))
         if given.epochs is None and record.state == "PRUNED":

@@ -58,13 +58,14 @@ class Wish:
     cpus: int | None = None
 
 
-def slots(wish: Wish, runner: str, trials: int, *, wide: bool = False) -> Slots:
+def slots(wish: Wish, runner: str, trials: int, *, wide: bool = False, exact: bool = False) -> Slots:
     """Where trials run.
 
     Args:
         runner: `lanes`, `processes` or `inline` (one trial at a time).
         trials: how many there will be.
         wide: their lanes are wide, see `lanes.room.is_wide`.
+        exact: their results must not depend on the number of engines and lanes.
 
     Raises:
         UserError: more GPUs or cores than there are, or a setting that would have no effect.
@@ -78,6 +79,8 @@ def slots(wish: Wish, runner: str, trials: int, *, wide: bool = False) -> Slots:
         raise UserError(f"--trial-timeout is {wish.timeout:g}; allowed: seconds above 0")
     generations = _WIDE_GENERATIONS if wide and not gpus else _GENERATIONS
     places = _places(wish, runner, trials // generations, gpus)
+    if exact:  # threads share out a sum by their number, which on a GPU is that of the cores by that of the engines
+        places = replace(places, threads=1, exact=True)
     return replace(places, max_failures=wish.max_failures, timeout=wish.timeout, cluster=wish.cluster)
 
 

@@ -110,7 +110,8 @@ def search(request: Request) -> dict[str, Any]:
         own.check_method(space, _dims(request.dataset), len(request.dataset.train))
     keep = checked_keep(int(before.get("keep", 0)) if request.keep is None else request.keep, function=function)
     deterministic = request.deterministic or bool(before.get("deterministic"))
-    places = slots(request.wish, name, space.search.trials, wide=name == "lanes" and _is_wide(request))
+    wide = name == "lanes" and _is_wide(request)
+    places = slots(request.wish, name, space.search.trials, wide=wide, exact=deterministic)
     validation = space.validation
     precision = "fp32" if function else _precision(request, places)
     settings = _settings(request) | {

@@ -88,8 +88,10 @@ def run(
     dtype: torch.dtype = torch.float64,
     device: str = "cpu",
     block: int | None = None,
+    exact: bool = False,
 ) -> Runs:
-    """Trains trials of one group in `lanes` lanes, `block` at a time; `late` of them join after the first epoch."""
+    """Trains trials of one group in `lanes` lanes, `block` at a time or `exact`; `late` of them join after the first
+    epoch."""
     first = trials[0]
     static = static_values(METHODS[first.method], first.config)
     group = Lanes(
@@ -101,6 +103,7 @@ def run(
         dtype=dtype,
         precision=first.precision,
         block=block,
+        exact=exact,
     )
     waiting = list(trials)
     done = Runs({trial.number: [] for trial in trials}, {})

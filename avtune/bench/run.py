@@ -69,7 +69,7 @@ def bench(request: BenchRequest) -> Board:
     folder = BenchFolder(request.root)
     old = folder.settings() if folder.exists else {}
     name, runner = runner_named(request.runner or old.get("runner"))
-    places = slots(request.wish, name, request.rules.trials)
+    places = slots(request.wish, name, request.rules.trials, exact=request.deterministic)
     precision = precision_named(request.precision, old.get("precision"), places)
     request = replace(request, runner=name, precision=precision)
     settings = _settings(request)

@@ -1,7 +1,9 @@
 """Trains the configurations of one group together, an epoch at a time.
 
 A group is the trials that agree on every static hyper-parameter. Each lane has its own weights, hyper-parameters, data
-order, dropout and epoch count, all from its trial's seed, and gets the result that its trial would have had alone.
+order, dropout and epoch count, all from its trial's seed, and gets the result that its trial would have had alone: up
+to rounding where lanes share steps, because kernels may add in another order for tensors of another size, and bit for
+bit where they do not (`exact`).
 Active lanes are the first `num_active` slices of every stack; a lane that ends is replaced by the last one, so nothing
 idle is computed.
 
@@ -10,6 +12,7 @@ Legend: L lanes, S steps of an epoch, B rows of a batch, N rows of a set, D embe
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +24,7 @@ from torch import Tensor
 
 from avtune.data.prepare import Prepared
 from avtune.hyper import Value
-from avtune.lanes.features import Features
+from avtune.lanes.features import Features, Rows
 from avtune.lanes.in_place import named, read_by_a_step, unchanged
 from avtune.lanes.modules import Tensors, matrix_precision
 from avtune.lanes.noise import init_generator, row_order, step_keys
@@ -42,6 +45,8 @@ _NARROW_LANES = 16
 # Weights a lane from which a tensor is updated by itself; all smaller ones are one tensor for the optimiser.
 _LARGE = 1 << 15
 _SMALL = "small"
+# Bytes at whose multiples a lane's part of a stack begins in exact mode, as memory of its own would.
+_ALIGNED = 512
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,9 @@ class Lanes:
             slower than all when there are few, and much smaller, see `benchmarks/lanes.py`. Lanes of at most
             `WIDE_BYTES` are up to 16 in a block.
         features: the data on the device, of this dtype, where several groups share it; None makes it.
+        exact: each lane has its steps and its validation by itself, in calls and memory like the lone trial's: the same
+            bits, however many lanes there are and whichever is its own. Takes 7 to 42 % longer on a CPU, the more the
+            narrower the lanes; on a GPU, where a lone lane does not fill the device, many times as long.
     """
 
     def __init__(
@@ -84,7 +92,9 @@ class Lanes:
         precision: str = "fp32",
         block: int | None = None,
         features: Features | None = None,
+        exact: bool = False,
     ) -> None:
+        assert not exact or block is None
         self._device = torch.device(device)
         self._dtype = dtype
         self._precision = precision
@@ -97,7 +107,8 @@ class Lanes:
         self._batch_size = min(int(static.get("batch_size", len(data.train))), len(data.train))
         self._steps_per_epoch = len(data.train) // self._batch_size
         self._capacity = capacity
-        self._block = block
+        self._block = 1 if exact else block
+        self._exact = exact
         self._optimizer = AdamW()
         self._trials: list[Trial] = []
         self._epochs = np.zeros(capacity, np.int64)
@@ -196,7 +207,11 @@ class Lanes:
         }
 
     def _empty(self, *shape: int) -> Tensor:
-        return torch.empty((self._capacity, *shape), device=self._device, dtype=self._dtype)
+        if not self._exact:
+            return torch.empty((self._capacity, *shape), device=self._device, dtype=self._dtype)
+        size, aligned = math.prod(shape), _ALIGNED // self._dtype.itemsize
+        stack = torch.empty(self._capacity, -(-size // aligned) * aligned, device=self._device, dtype=self._dtype)
+        return stack[:, :size].view(self._capacity, *shape)
 
     def release(self, trial: Trial) -> None:
         """Frees the trial's lane; the last active lane moves into it."""
@@ -241,18 +256,18 @@ class Lanes:
         assert self._trials, "no active lane"
         start = time.perf_counter()
         lanes = self.num_active
-        params, buffers, hyper, progress = self._of(slice(0, lanes))
         if isinstance(self.method, ClosedForm):
+            params, buffers, hyper, _ = self._of(slice(0, lanes))
             self._solve(self.method, params, buffers, hyper)
             sums: dict[str, Tensor] = {}
         else:
             blocks = [self._train(block) for block in self.blocks()]
             sums = {name: torch.cat([block[name] for block in blocks]) for name in blocks[0]}
         terms = {name: (value / self._steps_per_epoch).tolist() for name, value in sums.items()}
-        with unchanged("schedules", named("hyper", hyper)):
-            values = {name: value.tolist() for name, value in self.method.schedules(hyper, progress).items()}
+        parts = self.blocks() if self._exact else [slice(0, lanes)]
+        values = self._schedules(parts)
         self._epochs[:lanes] += 1
-        scores = self._validate(params, buffers)
+        scores = self._validate(parts)
         seconds = (time.perf_counter() - start) / lanes
         clips = self._steps_per_epoch * self._batch_size
         results = []
@@ -356,31 +371,51 @@ class Lanes:
             side_by_side = torch.cat([small[name].flatten(1) for name in leaves if name in small], 1)
             descend(_SMALL, self._small["params"], side_by_side, self._small["m"], self._small["v"])
 
+    def _schedules(self, parts: Sequence[slice]) -> dict[str, list[float]]:
+        """What the method's schedules say in this epoch, lane by lane; computed for these lanes together."""
+        values: dict[str, list[float]] = {}
+        for part in parts:
+            _, _, hyper, progress = self._of(part)
+            with unchanged("schedules", named("hyper", hyper)):
+                scheduled = self.method.schedules(hyper, progress)
+            for name, value in scheduled.items():
+                values.setdefault(name, []).extend(value.tolist())
+        return values
+
     @torch.no_grad()
-    def _validate(self, params: Tensors, buffers: Tensors) -> list[dict[str, float] | None] | None:
-        """MAP of each lane on the validation rows; None for a lane whose embeddings are not finite; None without
-        validation rows."""
+    def _validate(self, parts: Sequence[slice]) -> list[dict[str, float] | None] | None:
+        """MAP of each lane on the validation rows, computed for these lanes together; None for a lane whose embeddings
+        are not finite; None without validation rows."""
         rows = self._features.validation
         if rows is None:
             return None
         given = rows.copy()
-        lanes, size = self.num_active, max(1, _EMBED_ROWS // self.num_active)
-        with unchanged("embed", named("params", params) | named("buffers", buffers)):
-            views = zip(torch.split(given.audio, size), torch.split(given.visual, size), strict=True)
-            expanded = ((audio.expand(lanes, -1, -1), visual.expand(lanes, -1, -1)) for audio, visual in views)
-            parts = [self.method.embed(params, buffers, *pair) for pair in expanded]
+        embedded = [self._embed(part, given) for part in parts]
         rows.check_copy(given, "embed")
-        z_a, z_v = (torch.cat(views, 1) for views in zip(*parts, strict=True))
-        finite_L = torch.isfinite(z_a).all(2).all(1) & torch.isfinite(z_v).all(2).all(1)
-        z_a, z_v = (torch.where(finite_L[:, None, None], z, 0) for z in (z_a, z_v))
-        if self._device.type == "cpu":
-            scores = lane_map_on_cpu(z_a, z_v, rows.labels.numpy(), torch.get_num_threads())
-        else:
-            scores = [(a2v, v2a) for a2v, v2a in lane_map(z_a, z_v, rows.labels).tolist()]
+        finite_L = torch.cat([torch.isfinite(a).all(2).all(1) & torch.isfinite(v).all(2).all(1) for a, v in embedded])
+        scores: list[tuple[float, float]] = []
+        for part, views in zip(parts, embedded, strict=True):
+            z_a, z_v = (torch.where(finite_L[part][:, None, None], z, 0) for z in views)
+            if self._device.type == "cpu":
+                scores += lane_map_on_cpu(z_a, z_v, rows.labels.numpy(), torch.get_num_threads())
+            else:
+                scores += [(a2v, v2a) for a2v, v2a in lane_map(z_a, z_v, rows.labels).tolist()]
         return [
             {"val_map": (a2v + v2a) / 2, "val_map_a2v": a2v, "val_map_v2a": v2a} if finite else None
             for (a2v, v2a), finite in zip(scores, finite_L.tolist(), strict=True)
         ]
+
+    def _embed(self, part: slice, rows: Rows) -> tuple[Tensor, Tensor]:
+        """Embeddings of rows by these lanes: two tensors [L, N, D]."""
+        params, buffers, _, _ = self._of(part)
+        lanes = part.stop - part.start
+        size = max(1, _EMBED_ROWS // lanes)
+        with unchanged("embed", named("params", params) | named("buffers", buffers)):
+            views = zip(torch.split(rows.audio, size), torch.split(rows.visual, size), strict=True)
+            expanded = ((audio.expand(lanes, -1, -1), visual.expand(lanes, -1, -1)) for audio, visual in views)
+            made = [self.method.embed(params, buffers, *pair) for pair in expanded]
+        z_a, z_v = (torch.cat(views, 1) for views in zip(*made, strict=True))
+        return z_a, z_v
 
     def _put(self, array: np.ndarray) -> Tensor:
         return torch.tensor(array, device=self._device, dtype=self._dtype)

@@ -87,12 +87,14 @@ class Groups:
         data: the folds that every trial trains on.
         lanes: trials at a time, at most.
         device: where.
+        exact: see `Lanes`.
     """
 
-    def __init__(self, data: Sequence[Prepared], *, lanes: int, device: str) -> None:
+    def __init__(self, data: Sequence[Prepared], *, lanes: int, device: str, exact: bool = False) -> None:
         self._data = list(data)
         self._lanes = lanes
         self._device = device
+        self._exact = exact
         self._features: list[Features] = []  # of each fold, made with the first group
         self._groups: list[Group] = []
         self._needs: dict[Key, Need] = {}
@@ -169,6 +171,7 @@ class Groups:
             device=self._device,
             precision=precision,
             features=self._features[fold],
+            exact=self._exact,
         )
 
     def _fitting(self, key: Key, lane_trials: Sequence[Trial], precision: str) -> int:

@@ -107,6 +107,7 @@ class Worker:
         save: called with the trained weights of a trial that wants them kept.
         lane_files: where trials that name a lane file save their state, and go on from it.
         name: of this engine; what a user's own method prints is kept in a file of that name, see `Trial.output`.
+        exact: see `Lanes`.
     """
 
     def __init__(
@@ -118,6 +119,7 @@ class Worker:
         save: Save,
         lane_files: LaneFiles | None = None,
         name: str = "engine",
+        exact: bool = False,
     ) -> None:
         self._folds = len(data)
         self._capacity = capacity
@@ -126,7 +128,7 @@ class Worker:
         self._lane_files = lane_files
         self._name = name
         self._outputs: dict[Path, Output] = {}
-        self._groups = Groups(data, lanes=capacity, device=device)
+        self._groups = Groups(data, lanes=capacity, device=device, exact=exact)
         self._lacked: Counter[int] = Counter()  # how often a trial ran out of memory by itself, beside others
 
     @property

@@ -71,6 +71,7 @@ class Slots:
         max_failures: how often a trial may take its process down, or hang, before it fails.
         timeout: seconds in which a trial must report an epoch, else it is held to hang; None for no limit.
         cluster: whose slots these are; None for this machine.
+        exact: a trial has the same bits in any lane of any engine, see `lanes.engine.Lanes`.
     """
 
     count: int
@@ -81,6 +82,7 @@ class Slots:
     max_failures: int = 3
     timeout: float | None = None
     cluster: Cluster | None = None
+    exact: bool = False
 
     def lanes_for(self, independent: int) -> int:
         """Lanes of an engine for so many independent runs; 0 for a search. On a CPU each engine takes them in two goes,

@@ -198,6 +198,7 @@ class _Fleet:
         settings = {
             "threads": slots.threads,
             "timeout": slots.timeout,
+            "exact": slots.exact,
             "scratch": str(storage),
             "own": own.registered(),
         }
@@ -267,6 +268,7 @@ def _engine(config: dict[str, Any], mailbox: Any, settings: dict[str, Any]) -> N
             save=save_weights,
             lane_files=LaneFiles(),
             name=config["engine"],
+            exact=settings["exact"],
         )
         try:
             worker.run(exchange)
