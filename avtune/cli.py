@@ -27,6 +27,8 @@ from avtune.names import MOST_LETTERS, is_legal_name, legal_name
 from avtune.report.text import table, ties_text
 
 if TYPE_CHECKING:
+    from avtune.aggregate.model import Model
+    from avtune.data.dataset import Dataset
     from avtune.machine import Wish
     from avtune.study.folder import StudyFolder
 
@@ -237,7 +239,7 @@ def _evaluate(given: argparse.Namespace, log: list[Path]) -> int:
     from avtune.data import examine, load
     from avtune.evaluate import embeddings_of, evaluation, model_of, read_embeddings
 
-    label = ""
+    label = counted = ""
     problems: list[str] = []
     ranks = _ranks(given.at)
     if given.embeddings is not None:
@@ -256,13 +258,16 @@ def _evaluate(given: argparse.Namespace, log: list[Path]) -> int:
         problems = list(examine(dataset).problems)
         if not given.json:
             console.say(*console.problem_lines(problems))
+        counted = _count_look(given, model, dataset)
         audio, visual, labels = embeddings_of(model, dataset, given.split)
         title = f"{given.model} on {given.dataset} ({given.split} split)"
     facts = evaluation(audio, visual, labels, ranks, curve=given.curve) | ({"epoch": label} if label else {})
     facts |= {"problems": problems} if problems else {}
+    facts |= {"look": counted} if given.json and counted else {}
     if given.json:
         print(json.dumps(facts, indent=2, allow_nan=False))
         return 0
+    console.say(*([f"note: {counted}"] if counted else []))
     title += f"; the model's epoch was {label}" if label else ""
     low, high = facts["bootstrap95"]["map"]
     ties = [ties_text(facts["tied_queries"])] if facts["tied_queries"] else []
@@ -292,10 +297,52 @@ def _embed(given: argparse.Namespace, log: list[Path]) -> int:
     if given.out.exists() and not given.overwrite:
         raise UserError(f"{given.out} exists; give another --out, or --overwrite")
     model = model_of(_model_folder(given), given.method)
-    audio, visual, labels = embeddings_of(model, load(given.dataset, classes=given.classes), given.split)
+    dataset = load(given.dataset, classes=given.classes)
+    counted = _count_look(given, model, dataset)
+    audio, visual, labels = embeddings_of(model, dataset, given.split)
     write_embeddings(given.out, audio, visual, labels)
     console.say(f"{given.out}: audio and visual {audio.shape[0]} x {audio.shape[1]}, labels")
+    console.say(*([f"note: {counted}"] if counted else []))
     return 0
+
+
+def _count_look(given: argparse.Namespace, model: Model, dataset: Dataset) -> str:
+    """Counts that a model is scored, or made ready to be, on the test split of its study; says what came of it. Before
+    anything is shown: a look that was interrupted has been one."""
+    from avtune.aggregate.looks import count_look, is_new_look, lost, study_of
+
+    if given.split != "test":
+        return ""
+    place = _model_folder(given)
+    folder = study_of(model, place, given.results)
+    if folder is None:
+        return lost(model, given.results)
+    if folder.settings()["dataset"]["digest"] != dataset.digest or not is_new_look(folder, model):
+        return ""
+    with folder.locked():
+        count = count_look(folder, model)
+        _show_looks(folder, given.method)
+    return f"this look is counted: {count} configurations of {folder.root} have been scored on its test split"
+
+
+def _show_looks(folder: StudyFolder, method: str | None) -> None:
+    """Brings the model card, the metrics and the report of a study up to the looks at its test split."""
+    from avtune.aggregate.looks import show_count
+    from avtune.search import horizon_of, open_space, write_report
+    from avtune.study.study import Study
+
+    if not show_count(folder):
+        return
+    settings, space = folder.settings(), open_space(folder, method=method)
+    study = Study(
+        folder,
+        space,
+        deterministic=bool(settings["deterministic"]),
+        precision=str(settings["precision"]),
+        horizon=horizon_of(space, settings.get("rows", 0)),
+    )
+    study.close()
+    write_report(study)
 
 
 def _retrain(given: argparse.Namespace, log: list[Path]) -> int:
@@ -341,6 +388,8 @@ def _retrain(given: argparse.Namespace, log: list[Path]) -> int:
         with console.Progress(0) as progress, runner(places, data_bytes(dataset, 0)) as run:
             shop = Workshop(run, progress.stage)
             metrics = retrain_trial(study, record, dataset, shop, epochs=given.epochs, seeds=given.seeds, out=out)
+        study.close()
+        _show_looks(folder, given.train or given.method)
     console.say(*console.result_lines(metrics, None), "", f"model  {out}")
     return 0
 

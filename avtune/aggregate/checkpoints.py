@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from avtune.aggregate.looks import study_mark
 from avtune.aggregate.model import CONFIG, Model, load_weights
 from avtune.data.dataset import Dataset
 from avtune.data.prepare import search_scalers
@@ -102,6 +103,7 @@ class Checkpoints:
                 "seed": trial.seed,
                 "trial": record.number,
                 "run": training_key(trial),
+                "study": study_mark(study.folder),
                 "trained_on": "the training rows of the search" + (", first fold" if validation.folds else ""),
                 "precision": trial.precision,
             }

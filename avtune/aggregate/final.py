@@ -8,13 +8,13 @@ these runs is scored after every epoch, and every score is labelled "selected on
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from avtune.aggregate.facts import file_digests, write_metrics
+from avtune.aggregate.looks import count_configuration, study_mark
 from avtune.aggregate.repeats import Repeats, Result, runs_that_ended_well
 from avtune.aggregate.retraining import retraining
 from avtune.aggregate.scores import over_seeds, per_query
@@ -34,10 +34,9 @@ from avtune.protocol import PUBLISHED, SELECTED_ON_TEST, VALIDATION
 from avtune.report.card import model_card
 from avtune.run_key import run_key
 from avtune.runners._base import Run
-from avtune.study.files import append_line, read_lines, to_yaml, using, write_bytes, write_text
+from avtune.study.files import to_yaml, using, write_bytes, write_text
 from avtune.study.folder import StudyFolder
 from avtune.study.horizon import Horizon
-from avtune.study.shape import fitting
 from avtune.study.status import longer_command
 from avtune.study.study import Study
 from avtune.trial import Trial
@@ -192,17 +191,6 @@ def ended_by_horizon(horizon: Horizon, row: Repeated) -> bool:
     return whole and still_rises(list(row.curve.values()))
 
 
-def _count_scoring(folder: StudyFolder, row: Repeated, seeds: Sequence[int], protocol: str) -> int:
-    """Notes that a configuration is scored on the test split; returns how many have been in this study. The same one
-    trained the same way again gives the same score and does not count again."""
-    looked = [row.epoch] if protocol == VALIDATION else [row.epoch, protocol]
-    facts = json.loads(json.dumps([sorted(row.candidate.config.items()), *looked, list(seeds)]))
-    known, _ = read_lines(folder.scored, repair=True)
-    if all(fitting(line, {"what": []}, folder.scored)["what"] != facts for line in known):
-        append_line(folder.scored, {"trial": row.candidate.number, "what": facts}, sync=True)
-    return len(read_lines(folder.scored, repair=False)[0])
-
-
 def _retrain(
     folder: StudyFolder,
     horizon: Horizon,
@@ -216,6 +204,7 @@ def _retrain(
 ) -> dict[str, Any]:
     space = horizon.space
     way = retraining(horizon, dataset, protocol)
+    way.about = {**way.about, "study": study_mark(count_in)}
     seeds = [retraining_seed(space, index) for index in range(space.final.seeds)]
     default = next((row for row in rows if dict(row.candidate.config) == space.defaults() and not row.failure), None)
     entries = {"test": best} | ({"default": default} if default is not None and default is not best else {})
@@ -254,7 +243,13 @@ def _retrain(
         "precision": way.precision,
         "protocol": protocol,
         "selected_on": ("test" if published else "validation") if rows else "nothing: chosen by hand",
-        "times_test_was_scored": _count_scoring(count_in, best, seeds, protocol),
+        "times_test_was_scored": count_configuration(
+            count_in,
+            best.candidate.number,
+            best.candidate.config,
+            [best.epoch] if protocol == VALIDATION else [best.epoch, protocol],
+            seeds,
+        ),
         "test": over_seeds(scores["test"], space.search.seed),
     }
     tied = sum(one.tied for one in scores["test"]) / len(seeds)

@@ -34,11 +34,13 @@ class Retraining(Protocol):
         stage: what the runs are called.
         precision: of the training.
         data: what they train on.
+        about: further facts for the models that are left, see `Model`.
     """
 
     stage: str
     precision: str
     data: Prepared
+    about: Mapping[str, str]
 
     def trial(self, config: Mapping[str, Value], seed: int, epochs: int, trained: int) -> Trial:
         """A run; `epochs` is what validation says, after which its curve ended at `trained`."""
@@ -136,6 +138,7 @@ class _OfFunction:
 
     stage = "retraining"
     precision = "as the function has it"
+    about: Mapping[str, str] = {}
 
     def __init__(self, horizon: Horizon, dataset: Dataset) -> None:
         self._horizon = horizon
