@@ -309,7 +309,7 @@ def _embed(given: argparse.Namespace, log: list[Path]) -> int:
 def _count_look(given: argparse.Namespace, model: Model, dataset: Dataset) -> str:
     """Counts that a model is scored, or made ready to be, on the test split of its study; says what came of it. Before
     anything is shown: a look that was interrupted has been one."""
-    from avtune.aggregate.looks import count_look, is_new_look, lost, study_of
+    from avtune.aggregate.looks import count_look, is_behind, is_new_look, lost, study_of
 
     if given.split != "test":
         return ""
@@ -317,11 +317,14 @@ def _count_look(given: argparse.Namespace, model: Model, dataset: Dataset) -> st
     folder = study_of(model, place, given.results)
     if folder is None:
         return lost(model, given.results)
-    if folder.settings()["dataset"]["digest"] != dataset.digest or not is_new_look(folder, model):
+    new = folder.settings()["dataset"]["digest"] == dataset.digest and is_new_look(folder, model)
+    if not new and not is_behind(folder):
         return ""
     with folder.locked():
-        count = count_look(folder, model)
+        count = count_look(folder, model) if new else 0
         _show_looks(folder, given.method)
+    if not new:
+        return ""
     return f"this look is counted: {count} configurations of {folder.root} have been scored on its test split"
 
 

@@ -20,6 +20,7 @@ from avtune import console, own
 from avtune.aggregate.checkpoints import Checkpoints, checked_keep
 from avtune.aggregate.facts import read_best, read_metrics
 from avtune.aggregate.final import Workshop, finish
+from avtune.aggregate.looks import show_count
 from avtune.aggregate.repeats import failed_runs
 from avtune.data.dataset import Dataset
 from avtune.data.findings import examine
@@ -198,6 +199,7 @@ def search(request: Request) -> dict[str, Any]:
                 )
             progress.known(study)
             if study.exhausted and folder.metrics.is_file():
+                show_count(folder)  # a kill after a look was noted left it behind
                 shutil.rmtree(folder.seeds, ignore_errors=True)  # a kill between the last two steps left it
                 if settings["keep"] != had:
                     _record(folder, before | {"keep": settings["keep"]}, [f"keep: {had} -> {settings['keep']}"])

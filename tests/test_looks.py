@@ -73,3 +73,22 @@ def test_a_model_that_was_moved_counts_in_its_study_and_says_so_where_there_is_n
     assert looks(study) == 2
     said = call(capsys, "evaluate", moved, tmp_path / "toy.h5", "--results", tmp_path / "nowhere")
     assert "this look at the test split could not be counted" in said
+
+
+@pytest.mark.parametrize("then", ["evaluate", "search"])
+def test_a_look_that_a_kill_left_untold_is_told_by_the_next_command(study, capsys, monkeypatch, then):
+    checkpoint = next((study / "checkpoints").iterdir())
+    with monkeypatch.context() as patch:
+        patch.setattr("avtune.aggregate.looks.show_count", lambda folder: exit(9))  # after the look was noted
+        with pytest.raises(AssertionError, match="SystemExit"):
+            score(capsys, study, checkpoint)
+    assert len((study / "scored.jsonl").read_text().splitlines()) == 2
+    assert "1 more had been noted" in call(capsys, "verify", study)
+    if then == "evaluate":
+        score(capsys, study, checkpoint)
+    else:
+        place = study.parents[1]
+        words = ["search", place / "toy.h5", "--space", place / "space.yaml", "--name", "one", "--results", place / "r"]
+        call(capsys, *words, "--keep", "2", *QUICK, "--set", "early_stopping.grace=2", *HERE)
+    assert looks(study) == 2
+    assert "no difference" in call(capsys, "verify", study)

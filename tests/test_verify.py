@@ -155,6 +155,10 @@ def test_other_files_that_are_made_again(study, capsys):
         path.write_text(text.replace("0.", "0.1", 1))
         assert set(wrong(verify(capsys, "one", "data.h5", code=1))) == {found}
         path.write_text(text)
+    looks = study.scored.read_bytes()
+    study.scored.unlink()
+    assert set(wrong(verify(capsys, "one", "data.h5", code=1))) == {"final/metrics.json"}
+    study.scored.write_bytes(looks)
     shutil.rmtree(study.root / "retrained_trial_1")
     study.query_ap.unlink()
     assert wrong(verify(capsys, "one", "data.h5", code=1)) == {"final/query_ap.npz": "it is missing"}

@@ -78,9 +78,16 @@ def _way(model: Model) -> list[Any]:
     return [model.trained.epochs, *([model.about["trained_on"]] if "trained_on" in model.about else [])]
 
 
+def is_behind(folder: StudyFolder) -> bool:
+    """Whether the study's `metrics.json` tells fewer looks than `scored.jsonl` holds: a command was killed after it had
+    noted one."""
+    metrics = read_metrics(folder)
+    return metrics is not None and metrics["times_test_was_scored"] < len(_known(folder, repair=False))
+
+
 def show_count(folder: StudyFolder) -> bool:
     """Brings the study's `metrics.json` and model card up to what `scored.jsonl` says; whether there was a need. The
-    report is the caller's."""
+    report is the caller's, and so is the lock."""
     metrics, count = read_metrics(folder), len(_known(folder))
     if metrics is None or metrics["times_test_was_scored"] == count:
         return False
