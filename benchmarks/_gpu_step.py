@@ -186,11 +186,11 @@ class Step:
 
     def _validation(self) -> Part:
         lanes, views = self._lanes, self._val_views()
-        rows, params, buffers = len(views[0]), self._params, self._buffers
+        rows = len(views[0])
 
         def call() -> object:
             with matrix_precision("fp32"):
-                return lanes._validate(params, buffers)
+                return lanes._validate([self._all])
 
         products = self._embed_products(rows)
         scores = 2 * self._count * rows * rows

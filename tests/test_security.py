@@ -220,7 +220,8 @@ def test_pages_show_what_they_are_given_and_run_nothing(tmp_path, results):
     }
     about |= {"begun": HOSTILE, "command": HOSTILE, "precision": HOSTILE, "deterministic": False}
     about |= {"trials": 4, "epochs": 4, "seeds": 2, "grace": 1, "factor": 2, "finalists": 1, "fraction": 0.2}
-    board = Board(about, (), (), np.ones((0, 0)), (), {HOSTILE: HOSTILE}, (HOSTILE,))
+    none = np.ones((0, 0))
+    board = Board(about, (), (), none, none, 10_000, (), {HOSTILE: HOSTILE}, (HOSTILE,))
     for html in (made, leaderboard_page(board)):
         assert "&lt;script&gt;" in html
         assert "<script" not in html

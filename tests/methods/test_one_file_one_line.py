@@ -3,6 +3,7 @@ the method in, from the conformance suite to the command line."""
 
 import importlib.util
 import inspect
+import itertools
 import json
 import subprocess
 import sys
@@ -87,8 +88,9 @@ def test_the_conformance_suite_runs_on_it(check, toy, monkeypatch):
     wanted = inspect.signature(check).parameters
     changes = [change for _, change in conformance.changes(toy)] if "change" in wanted else [None]
     assert changes in ([None], [{}, {"squared": True}])
-    for change in changes:
-        given = {"name": "toy", "change": change, "monkeypatch": monkeypatch}
+    precisions = ["fp32", "bf16"] if "precision" in wanted else [None]
+    for change, precision in itertools.product(changes, precisions):
+        given = {"name": "toy", "change": change, "monkeypatch": monkeypatch, "precision": precision}
         check(**{key: value for key, value in given.items() if key in wanted})
 
 
