@@ -369,6 +369,7 @@ def _retrain(given: argparse.Namespace, log: list[Path]) -> int:
             "its content differs; give the right one with --dataset"
         )
     with folder.locked():
+        folder.clear_torn()
         space = open_space(folder, method=given.train or given.method)
         study = Study(
             folder,

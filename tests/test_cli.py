@@ -301,8 +301,11 @@ def test_ties_on_the_test_split_are_said_wherever_its_scores_are(capsys, done, t
 def test_retrain_another_trial(done, capsys, tmp_path):
     out = tmp_path / "again"
     words = ["retrain", "one", "--results", done / "results", "--trial", "0", "--epochs", "2", "--seeds", "3"]
+    killed = done / "results" / "one" / ".retrained_trial_0-abc_1234"
+    killed.mkdir()
     printed = call(capsys, *words, "--out", out, "--runner", "inline", "--gpus", "0")
     assert "retrained" in printed
+    assert not killed.exists(), "what a kill left of another one"
     metrics = json.loads((out / "metrics.json").read_text())
     assert (metrics["trial"], metrics["epochs"], len(metrics["seeds"])) == (0, 2, 3)
     assert metrics["times_test_was_scored"] == 2, "the search scored one configuration, this is another"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import time
 from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
@@ -111,8 +112,12 @@ class StudyFolder:
             self.lane(number).unlink(missing_ok=True)
 
     def clear_torn(self) -> None:
-        """Deletes what a kill left of files that were being replaced. Only for the owner of the study."""
+        """Deletes what a kill left of files that were being replaced, and of a trial that was being retrained. Only for
+        the owner of the study."""
         with using(self.root):
+            for path in self.root.glob(".retrained_trial_*-????????"):
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
             for path in (*self.root.glob(".*-????????"), *self.final.glob(".*-????????")):
                 if path.is_file() and (path.parent / path.name[1:-9]) in self._replaced:
                     path.unlink(missing_ok=True)

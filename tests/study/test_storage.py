@@ -151,6 +151,19 @@ def test_what_a_kill_left_of_a_replaced_file_is_taken_away(tmp_path):
     assert all(path.exists() for path in kept)
 
 
+def test_what_a_kill_left_of_a_trial_that_was_being_retrained_is_taken_away(tmp_path):
+    folder = make_study(tmp_path / "one").folder
+    (folder.root / ".retrained_trial_3-abc_1234" / "final").mkdir(parents=True)
+    (folder.root / "retrained_trial_3").mkdir()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (folder.root / ".retrained_trial_4-abc_1234").symlink_to(elsewhere)
+    folder.clear_torn()
+    assert not (folder.root / ".retrained_trial_3-abc_1234").exists()
+    assert (folder.root / "retrained_trial_3").is_dir()
+    assert elsewhere.is_dir()
+
+
 def test_curves_of_a_trial_that_the_journal_has_lost_are_an_error_that_says_so(tmp_path):
     study = make_study(tmp_path / "one")
     drive(study, most=4)
