@@ -1,0 +1,50 @@
+"""The story's own count of the configurations that have been scored on the test split."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from story_files import lines_of, settings_of
+from story_known import Known, look
+
+
+def after_search(known: Known) -> Iterator[str]:
+    """What is wrong with the count after a search, however it ended."""
+    if not known.exists:
+        return
+    best_yaml = known.root / "best.yaml"
+    count = len(lines_of(known.root / "scored.jsonl"))
+    if best_yaml.is_file() and (known.finished or count > len(known.looks)):
+        best, settings = yaml.safe_load(best_yaml.read_text()), settings_of(known.root)
+        protocol = settings.get("protocol", "validation")
+        this = look(best["config"], best["retrain_epochs"], settings["space"]["final"]["seeds"], protocol)
+        if count > len(known.looks) and this in known.looks:
+            yield f"scored.jsonl counts trial {best['trial']} again"
+        known.looks.add(this)
+    yield from counted(known)
+    if known.finished:
+        metrics = json.loads((known.root / "final" / "metrics.json").read_text())
+        if metrics["times_test_was_scored"] > count:
+            yield f"metrics.json counts {metrics['times_test_was_scored']} looks, scored.jsonl {count}"
+
+
+def after_retrain(known: Known, config: Mapping[str, Any], epochs: int, seeds: int, out: Path) -> Iterator[str]:
+    """What is wrong with the count after a trial was retrained by hand, or was about to be."""
+    count = len(lines_of(known.root / "scored.jsonl"))
+    this = look(config, epochs, seeds, "validation")
+    if out.exists() or count > len(known.looks):
+        if count > len(known.looks) and this in known.looks:
+            yield "scored.jsonl counts a retrained trial again"
+        known.looks.add(this)
+    yield from counted(known)
+
+
+def counted(known: Known) -> Iterator[str]:
+    """Whether `scored.jsonl` has as many lines as the story has counted looks."""
+    count = len(lines_of(known.root / "scored.jsonl"))
+    if count != len(known.looks):
+        yield f"scored.jsonl counts {count} configurations, {len(known.looks)} have been scored on the test split"
