@@ -36,13 +36,13 @@ def acts(story: Story) -> Iterator[None]:
     draw = story.draw
     first = Known(story.world.folder / "results" / "one", story.world.folder / "clips.h5")
     story.studies.append(first)
-    _act(story, "search", first)
+    step(story, "search", first)
     yield
     for _ in range(draw.randint(2, 4) if story.ray else draw.randint(5, 8)):
         known = draw.choice(story.studies)
         names = [name for name, (_, when) in ACTS.items() if when(known)]
         name = draw.choices(names, [ACTS[name][0] for name in names])[0]
-        _act(story, name, known)
+        step(story, name, known)
         yield
     for known in story.studies:
         finish(story, known)
@@ -53,7 +53,8 @@ def acts(story: Story) -> Iterator[None]:
             yield
 
 
-def _act(story: Story, name: str, known: Known) -> None:
+def step(story: Story, name: str, known: Known) -> None:
+    """Does one of `ACTS`."""
     story.actions[name] += 1
     globals()[f"_{name.replace(' ', '_')}"](story, known)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from story_files import Damaged, Trial, rows_of, settings_of, trials_of
+from story_files import Damaged, Trial, half_written, rows_of, settings_of, trials_of
 from story_known import Known
 from story_remake import Remake, same_weights
 from story_results import result_problems
@@ -29,6 +29,8 @@ def study_problems(known: Known, maker: Remake, *, in_order: bool) -> list[str]:
     """
     if not known.exists:
         return ["the study has gone"] if known.appended else []
+    if torn_files := list(half_written(known.root)):
+        return torn_files
     try:
         trials = trials_of(known.root)
         settings = settings_of(known.root)

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -151,6 +152,25 @@ def rows_of(root: Path) -> list[dict[str, str]]:
     """The rows of `trials.csv`; none where there is no such file."""
     path = root / "trials.csv"
     return list(csv.DictReader(io.StringIO(path.read_text()))) if path.is_file() else []
+
+
+def half_written(root: Path) -> Iterator[str]:
+    """Files that are replaced as a whole, and are not whole."""
+    ends = {"trials.csv": "\n", "report.html": "</html>", "final/MODEL_CARD.md": "\n"}
+    for name, end in ends.items():
+        if (root / name).is_file() and not f"{(root / name).read_text().rstrip()}\n".endswith((end, f"{end}\n")):
+            yield f"{name} is half written"
+    if any(None in row.values() for row in rows_of(root)):
+        yield "trials.csv is half written"
+    lasts = {"study.yaml": "keep", "best.yaml": "finalists", "environment.json": "command"}
+    for name, key in {**lasts, "final/metrics.json": "test", "final/config.yaml": "about"}.items():
+        if (root / name).is_file():
+            try:
+                found = yaml.safe_load((root / name).read_text())  # which reads JSON too
+            except yaml.YAMLError:
+                found = None
+            if not isinstance(found, dict) or key not in found:
+                yield f"{name} is half written"
 
 
 def tree(root: Path) -> dict[str, str]:

@@ -6,6 +6,7 @@ import random
 import shutil
 import signal
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -174,6 +175,8 @@ def tell(seed: int, parent: Path, acts: Callable[[Story], Iterator[None]], say: 
                 break
     except Hang as hang:
         story.problem(f"hangs: {hang}")
+    except Exception:  # files that cannot be read, in most cases
+        story.problem(f"the story breaks off: {traceback.format_exc()}")
     finally:
         if story.mark:
             left_running(story.mark, 0.0)
