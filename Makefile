@@ -6,7 +6,7 @@ PIP_ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test test-fast check format bench faults fuzz audit clean
+.PHONY: setup demo test test-fast check format bench faults stories fuzz audit clean
 
 setup: $(VENV)/.installed
 
@@ -59,6 +59,11 @@ bench-%: benchmarks/%.py $(VENV)/.bench-installed
 FAULTS_ARGS ?=
 faults: setup
 	$(BIN)/python -m tests.faults $(FAULTS_ARGS)
+
+# 200 stories of studies, more than 2,000 commands: 25 minutes. STORIES_ARGS="--seed 7" tells one again, every command printed.
+STORIES_ARGS ?=
+stories: setup
+	$(BIN)/python -m tests.stories --jobs 2 $(STORIES_ARGS)
 
 # 5,000 damaged inputs: minutes. FUZZ_ARGS="--inputs 1 --seed 7" tries one again.
 FUZZ_ARGS ?=

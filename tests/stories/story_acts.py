@@ -17,17 +17,19 @@ from story_checks import config_of
 from story_commands import Ended, Forked
 from story_files import settings_of, tree, trials_of, whole
 from story_known import Known
-from story_looks import after_retrain, after_search
+from story_looks import after_evaluate, after_retrain, after_search
 from story_processes import drawn_blow
 from story_results import score_problems
 from story_tell import Story
 from story_traps import FULL, INT, KILL, PLACES, TERM, WAIT, Trap
 from story_undisturbed import compare
+from story_world import OLD
 
 from avtune.aggregate.model import load_model
 from avtune.metrics import retrieval_scores
 
 INLINE = ["--runner", "inline", "--gpus", "0"]
+FIXTURE = Path(__file__).parents[1] / "fixtures" / "study_v1"
 _MOST_TRIALS, _MOST_EPOCHS = 7, 5
 
 
@@ -36,7 +38,10 @@ def acts(story: Story) -> Iterator[None]:
     draw = story.draw
     first = Known(story.world.folder / "results" / "one", story.world.folder / "clips.h5")
     story.studies.append(first)
-    step(story, "search", first)
+    if story.world.kind == OLD:
+        _old(story, first)
+    else:
+        step(story, "search", first)
     yield
     for _ in range(draw.randint(2, 4) if story.ray else draw.randint(5, 8)):
         known = draw.choice(story.studies)
@@ -51,6 +56,16 @@ def acts(story: Story) -> Iterator[None]:
         if story.world.deterministic and not known.bench and not story.problems:
             compare(story, known)
             yield
+
+
+def _old(story: Story, known: Known) -> None:
+    """The study is one that an earlier version made."""
+    shutil.copytree(FIXTURE, known.root)
+    story.say(f"  cp -r tests/fixtures/study_v1 {_shown(story, known.root)}")
+    known.old = frozenset(range(len(trials_of(known.root))))
+    known.looks = {"that of the earlier version, which retrained with other seeds"}
+    known.result = known.metrics
+    story.check(known)
 
 
 def step(story: Story, name: str, known: Known) -> None:
@@ -70,6 +85,7 @@ def search_words(story: Story, known: Known, *more: str) -> list[str]:
     if not known.exists:
         words += ["--space", "space.yaml", "--precision", world.precision, "--protocol", world.protocol]
         words += ["--deterministic"] * world.deterministic
+        words += ["--keep", "2"] if story.draw.random() < 0.3 else []
     elif story.draw.random() < 0.3:
         words += ["--space", "space.yaml"]
     return [*words, *more]
@@ -129,8 +145,8 @@ def _extend(story: Story, known: Known) -> None:
         "seeds": ["--set", f"final.seeds={draw.randint(1, 3)}"],
         "keep": ["--keep", str(draw.randint(0, 2))],
     }
-    if story.world.grows:
-        ways["epochs"] = ["--epochs", str(min(_MOST_EPOCHS, now["early_stopping"]["epochs"] + 1))]
+    if story.world.grows and now["early_stopping"]["epochs"] < _MOST_EPOCHS:
+        ways["epochs"] = ["--epochs", str(now["early_stopping"]["epochs"] + 1)]
     chosen = draw.sample(sorted(ways), draw.randint(1, 2))
     story.actions.update(f"extend: {name}" for name in chosen)
     _search(story, known, *[word for name in chosen for word in ways[name]])
@@ -165,9 +181,9 @@ def _there_and_back(story: Story, known: Known) -> None:
 def _fault(draw: random.Random) -> tuple[Trap | None, float | None]:
     """What happens to a command: a trap, or a kill after some seconds, or nothing."""
     luck = draw.random()
-    if luck < 0.4:
+    if luck < 0.3:
         return None, None
-    if luck < 0.48:
+    if luck < 0.38:
         return None, draw.uniform(0.02, 0.8)
     place = draw.choice(PLACES)
     at = draw.randint(1, 250) if not place else 1 + int(draw.expovariate(0.25))
@@ -255,9 +271,15 @@ def _evaluate(story: Story, known: Known) -> None:
     before = story.others()
     words = ["evaluate", _shown(story, folder), known.data.name, "--json", "--split", split]
     ended = story.command(words)
+    model = load_model(folder)
+    if split == "test":
+        checkpoint = folder.parent.name == "checkpoints"
+        for text in after_evaluate(known, model if checkpoint else None):
+            story.problem(f"{known.root.name}: {text}")
+        before.pop(known.root)  # its count, its card and its report may change; what they say is checked
     story.untouched(before)
+    story.check(known, in_order=False)
     if ended.code == 0:
-        model = load_model(folder)
         rows = story.maker.dataset.test if split == "test" else story.maker.dataset.train
         scores = retrieval_scores(*model.embed(rows.audio, rows.visual), rows.labels, exact=True)
         if abs(json.loads(ended.out)["map"] - scores.map) > 1e-6:
@@ -399,9 +421,9 @@ def _both(known: Known) -> bool:
 
 
 ACTS = {
-    "search": (5, _alone),
-    "extend": (6, _both),
-    "finals": (3, _both),
+    "search": (3, _alone),
+    "extend": (8, _both),
+    "finals": (4, _both),
     "there and back": (1.5, _both),
     "retrain": (2.5, _there),
     "evaluate": (2, _there),

@@ -134,6 +134,8 @@ def _of_model(
             yield f"{name} cannot be loaded"
         return
     about, epochs = model.about, model.trained.epochs
+    if known.old and "run" not in about:
+        return  # of the version that made the study
     if name.parts[0] == "checkpoints":
         if about["trial"] in known.old:
             return

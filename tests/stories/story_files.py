@@ -162,7 +162,7 @@ def half_written(root: Path) -> Iterator[str]:
             yield f"{name} is half written"
     if any(None in row.values() for row in rows_of(root)):
         yield "trials.csv is half written"
-    lasts = {"study.yaml": "keep", "best.yaml": "finalists", "environment.json": "command"}
+    lasts = {"study.yaml": "precision", "best.yaml": "finalists", "environment.json": "command"}
     for name, key in {**lasts, "final/metrics.json": "test", "final/config.yaml": "about"}.items():
         if (root / name).is_file():
             try:

@@ -11,6 +11,8 @@ import yaml
 from story_files import lines_of, settings_of
 from story_known import Known, look
 
+from avtune.aggregate.model import Model
+
 
 def after_search(known: Known) -> Iterator[str]:
     """What is wrong with the count after a search, however it ended."""
@@ -18,7 +20,8 @@ def after_search(known: Known) -> Iterator[str]:
         return
     best_yaml = known.root / "best.yaml"
     count = len(lines_of(known.root / "scored.jsonl"))
-    if best_yaml.is_file() and (known.finished or count > len(known.looks)):
+    shown_again = known.old and known.metrics == known.result
+    if best_yaml.is_file() and not shown_again and (known.finished or count > len(known.looks)):
         best, settings = yaml.safe_load(best_yaml.read_text()), settings_of(known.root)
         protocol = settings.get("protocol", "validation")
         this = look(best["config"], best["retrain_epochs"], settings["space"]["final"]["seeds"], protocol)
@@ -40,6 +43,18 @@ def after_retrain(known: Known, config: Mapping[str, Any], epochs: int, seeds: i
         if count > len(known.looks) and this in known.looks:
             yield "scored.jsonl counts a retrained trial again"
         known.looks.add(this)
+    yield from counted(known)
+
+
+def after_evaluate(known: Known, checkpoint: Model | None) -> Iterator[str]:
+    """What is wrong with the count after a model of a study was scored on its test split.
+
+    Args:
+        checkpoint: the model where it is one of a trial; those of `final/` and of retrained trials have been counted.
+    """
+    if checkpoint is not None:
+        about = checkpoint.about
+        known.looks.add(look(checkpoint.config, checkpoint.trained.epochs, about["seed"], "as the search left it"))
     yield from counted(known)
 
 

@@ -20,7 +20,7 @@ from story_looks import counted
 from story_processes import DRIVER, Apart, Blow, left_running, new_mark
 from story_remake import Remake
 from story_traps import FULL, INT, KILL, TERM, WAIT, Trap
-from story_world import World, clips, drawn
+from story_world import World, drawn
 
 _CODES = {KILL: {-9}, TERM: {143}, INT: {130}, FULL: {2}, WAIT: set[int]()}
 RAY_EVERY = 10
@@ -60,7 +60,7 @@ class Story:
     def __post_init__(self) -> None:
         self.draw = random.Random(self.seed)
         self.world: World = drawn(self.draw, self.folder / "work", self.seed)
-        self.maker = Remake(clips(self.world.data_seed))
+        self.maker = Remake(self.world.dataset)
         self.studies: list[Known] = []
         self.ray = self.seed % RAY_EVERY == 0
 
@@ -132,7 +132,8 @@ class Story:
         if count and known.exists:
             for text in counted(known):
                 self.problem(f"{known.root.name}: {text}")
-        if known.exists and has_verify() and not self.problems and not torn(known.root):
+        asked = known.finished or self.draw.random() < 0.3  # of one that is not finished there is little to verify
+        if known.exists and asked and has_verify() and not self.problems and not torn(known.root):
             self.command(["verify", str(known.root), str(known.data)])
 
     def others(self, *but: Known) -> dict[Path, dict[str, str]]:

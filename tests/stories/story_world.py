@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import yaml
+from toy import SPACE, toy_dataset
 
 from avtune.data.dataset import Dataset, Split
 from avtune.data.formats import write_hdf5
@@ -43,7 +44,9 @@ SPACES: dict[str, dict[str, object]] = {
         "early_stopping": {"epochs": 1},
     },
 }
-"""By name; what is not said here, `Settings.space` adds."""
+"""By name; what is not said here, `World.space` adds."""
+OLD = "old format"
+"""The story goes on with a study that an earlier version made, `tests/fixtures/study_v1`."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,9 @@ class World:
     @property
     def space(self) -> dict[str, object]:
         """The space file's content."""
+        if self.kind == OLD:
+            made: dict[str, object] = yaml.safe_load(SPACE)
+            return made
         return {
             "search": {
                 "trials": self.trials,
@@ -91,23 +97,28 @@ class World:
     @property
     def grows(self) -> bool:
         """Whether trials may be given more epochs."""
-        return self.sampler == "random" and "early_stopping" not in SPACES[self.kind]
+        return self.sampler == "random" and "early_stopping" not in SPACES.get(self.kind, {})
+
+    @property
+    def dataset(self) -> Dataset:
+        """What `clips.h5` holds."""
+        return toy_dataset() if self.kind == OLD else clips(self.data_seed)
 
     def write(self) -> None:
         """Writes `clips.h5` and `space.yaml`, and `other.h5`, which holds other clips."""
         self.folder.mkdir(parents=True)
-        write_hdf5(clips(self.data_seed), self.folder / "clips.h5")
+        write_hdf5(self.dataset, self.folder / "clips.h5")
         write_hdf5(clips(self.data_seed + 1), self.folder / "other.h5")
         (self.folder / "space.yaml").write_text(yaml.safe_dump(self.space, sort_keys=False))
 
 
 def drawn(draw: random.Random, folder: Path, seed: int) -> World:
     """The world of a story."""
-    kind = draw.choices(list(SPACES), (6, 5, 2, 2, 1, 0.4, 1))[0]
+    kind = draw.choices([*SPACES, OLD], (6, 5, 2, 2, 1, 0.4, 1, 1))[0]
     return World(
         folder=folder,
         kind=kind,
-        deterministic=draw.random() < 0.75,
+        deterministic=draw.random() < 0.75 and kind != OLD,
         precision=draw.choice(("fp32", "fp32", "bf16")),
         protocol="published" if draw.random() < 0.08 else "validation",
         epochs=draw.choice((2, 3)),
