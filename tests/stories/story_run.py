@@ -90,6 +90,41 @@ def _line(story: Told, parent: Path) -> str:
     )
 
 
+_INTRODUCTION = (
+    "Seeds {first} to {last}. A story is a sequence of commands on generated clips, drawn from its seed, with "
+    "what happens to them: killed (SIGKILL) or ended (SIGTERM, SIGINT) at one of their file operations or by the "
+    "clock, the disk full from some operation on, a second command meanwhile, lines torn as by a power loss; in "
+    "one story of ten also searches with Ray, whose drivers and engines are killed.",
+    "After every command: lines of append-only files are still there, trials have numbers without gaps and end "
+    "once; `trials.csv`, `best.yaml`, `metrics.json`, card, report and `query_ap.npz` are what the append-only "
+    "files, and the same runs trained again by the story, give; weights in `final/`, in `checkpoints/` and of "
+    "retrained trials are to the bit those of their configuration, seed and epochs (where lanes trained, within "
+    "the order of sums); `scored.jsonl` has as many lines as the story has counted looks at the test split; every "
+    "other study is untouched; exit codes and messages are as they should be; `avtune verify` finds no "
+    "difference. A deterministic study is compared with one of the same final settings that nothing happened to.",
+)
+
+_KINDS = {
+    "commands that hang, or end otherwise than they should": (
+        "hangs",
+        "exit code",
+        "traceback",
+        "message",
+        "errors of",
+    ),
+    "studies that differ from the undisturbed one": ("not the undisturbed",),
+    "looks at the test split not counted, or counted twice": ("scored.jsonl counts", "metrics.json counts"),
+    "trials or lines lost": (" is lost", "changed or gone", "has gone", " was "),
+    "trials or epochs there twice": ("twice", "begins again", "is trained after"),
+}
+_OTHER = "files that are wrong, half written or left over"
+
+
+def _kind(problem: str) -> str:
+    """What sort of problem it is: of the kinds above the first that fits."""
+    return next((name for name, needles in _KINDS.items() if any(one in problem for one in needles)), _OTHER)
+
+
 def sections(stories: list[Told]) -> list[str]:
     """The report's sections."""
     commands: Counter[str] = Counter()
@@ -100,7 +135,6 @@ def sections(stories: list[Told]) -> list[str]:
         faults.update(story.faults)
         actions.update(story.actions)
     problems = [(story.seed, text) for story in stories for text in story.problems]
-    seeds = f"{stories[0].seed} to {stories[-1].seed}"
     facts = [
         ["stories", str(len(stories))],
         ["commands", str(sum(commands.values()))],
@@ -108,10 +142,11 @@ def sections(stories: list[Told]) -> list[str]:
         ["trials that ended", str(sum(story.trials for story in stories))],
         ["configurations scored on the test split", str(sum(story.looks for story in stories))],
         ["deterministic stories", str(sum(story.deterministic for story in stories))],
+        *([name, str(sum(_kind(text) == name for _, text in problems))] for name in [*_KINDS, _OTHER]),
         ["stories with a problem", str(sum(bool(story.problems) for story in stories))],
     ]
     return [
-        f"Seeds {seeds}.",
+        *(text.format(first=stories[0].seed, last=stories[-1].seed) for text in _INTRODUCTION),
         _report.table(["", "count"], facts),
         *(
             _report.table([name, "count"], _counts(one))

@@ -133,7 +133,7 @@ class Story:
             for text in counted(known):
                 self.problem(f"{known.root.name}: {text}")
         asked = known.finished or self.draw.random() < 0.3  # of one that is not finished there is little to verify
-        if known.exists and asked and has_verify() and not self.problems and not torn(known.root):
+        if known.exists and asked and not self.problems and not torn(known.root):
             self.command(["verify", str(known.root), str(known.data)])
 
     def others(self, *but: Known) -> dict[Path, dict[str, str]]:
@@ -147,13 +147,6 @@ class Story:
             if now != files:
                 changed = sorted(name for name in {*now, *files} if now.get(name) != files.get(name))
                 self.problem(f"{root.name}: changed by a command that had nothing to do with them: {changed}")
-
-
-def has_verify() -> bool:
-    """Whether there is a verb `verify`."""
-    from avtune.cli import _VERBS
-
-    return "verify" in _VERBS
 
 
 def tell(seed: int, parent: Path, acts: Callable[[Story], Iterator[None]], say: Callable[[str], None]) -> Story:

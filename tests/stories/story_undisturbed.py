@@ -63,5 +63,5 @@ def _finalists(best: dict[str, Any]) -> dict[Any, Any]:
 
 def _scores(root: Path) -> dict[str, Any]:
     metrics = json.loads((root / "final" / "metrics.json").read_text())
-    kept = ("dataset", "epochs", "seeds", "test", "untrained", "validation", "default", "default_is_winner")
+    kept = ("epochs", "seeds", "test", "untrained", "validation", "default", "default_is_winner")
     return {key: metrics[key] for key in kept if key in metrics}

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_a_few_stories_end_well(tmp_path):
-    words = ["--first-seed", "101", "--stories", "3", "--out", str(tmp_path)]
+    words = ["--first-seed", "313", "--stories", "2", "--out", str(tmp_path)]
     told = subprocess.run(
         [sys.executable, "-m", "tests.stories", *words], cwd=ROOT, capture_output=True, text=True, check=False
     )
