@@ -40,7 +40,7 @@ def trials_end_twice() -> None:
 
 
 def looks_are_not_counted() -> None:
-    final._count_scoring = lambda *words: 1
+    final.count_configuration = lambda *words: 1
 
 
 def two_may_work_on_a_study() -> None:

@@ -25,7 +25,7 @@ class Known:
         current: the last search ended in order, so that `trials.csv` and the report tell of now.
         bench: it is a part of one, which alone may go on with it.
         retrained: folders that `avtune retrain` made.
-        result: `metrics.json` as it was after the last command; empty where there was none.
+        result: `metrics.json` as it was after the last command but for its count of looks; empty where there was none.
     """
 
     root: Path
@@ -50,8 +50,11 @@ class Known:
 
     @property
     def metrics(self) -> str:
-        """`metrics.json`, empty where there is none."""
-        return (self.root / "final" / "metrics.json").read_text() if self.finished else ""
+        """`metrics.json` without its count of looks, which grows; empty where there is none."""
+        if not self.finished:
+            return ""
+        facts = json.loads((self.root / "final" / "metrics.json").read_text())
+        return json.dumps([item for item in facts.items() if item[0] not in ("times_test_was_scored", "sha256")])
 
     def remember(self, trials: list[Trial]) -> None:
         """Takes the state of now for the one that must not be lost."""

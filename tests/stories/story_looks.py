@@ -29,10 +29,7 @@ def after_search(known: Known) -> Iterator[str]:
             yield f"scored.jsonl counts trial {best['trial']} again"
         known.looks.add(this)
     yield from counted(known)
-    if known.finished:
-        metrics = json.loads((known.root / "final" / "metrics.json").read_text())
-        if metrics["times_test_was_scored"] > count:
-            yield f"metrics.json counts {metrics['times_test_was_scored']} looks, scored.jsonl {count}"
+    yield from _told(known, now=known.current)
 
 
 def after_retrain(known: Known, config: Mapping[str, Any], epochs: int, seeds: int, out: Path) -> Iterator[str]:
@@ -46,16 +43,32 @@ def after_retrain(known: Known, config: Mapping[str, Any], epochs: int, seeds: i
     yield from counted(known)
 
 
-def after_evaluate(known: Known, checkpoint: Model | None) -> Iterator[str]:
+def after_evaluate(known: Known, checkpoint: Model | None, *, in_order: bool) -> Iterator[str]:
     """What is wrong with the count after a model of a study was scored on its test split.
 
     Args:
         checkpoint: the model where it is one of a trial; those of `final/` and of retrained trials have been counted.
+        in_order: the command ended with exit code 0.
     """
-    if checkpoint is not None:
+    count = len(lines_of(known.root / "scored.jsonl"))
+    if checkpoint is not None and (in_order or count > len(known.looks)):
         about = checkpoint.about
         known.looks.add(look(checkpoint.config, checkpoint.trained.epochs, about["seed"], "as the search left it"))
     yield from counted(known)
+    yield from _told(known, now=in_order)
+
+
+def _told(known: Known, *, now: bool) -> Iterator[str]:
+    """Whether `metrics.json` and the card tell the count. `now`: a command that brings them up to it ended in order."""
+    if not known.finished:
+        return
+    count = len(lines_of(known.root / "scored.jsonl"))
+    told = json.loads((known.root / "final" / "metrics.json").read_text())["times_test_was_scored"]
+    if told > count or (now and told != count):
+        yield f"metrics.json counts {told} looks, scored.jsonl {count}"
+    card = (known.root / "final" / "MODEL_CARD.md").read_text()
+    if now and f"| scored on the test split so far | {count} " not in card:
+        yield f"the model card does not tell of {count} looks"
 
 
 def counted(known: Known) -> Iterator[str]:

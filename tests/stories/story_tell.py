@@ -91,7 +91,7 @@ class Story:
         if ended.sprung and blow is not None:
             self.faults[f"{signal.Signals(blow.number).name} to the {blow.target}, with Ray"] += 1
             if blow.target == DRIVER:
-                allowed = {-9} if blow.number == signal.SIGKILL else {0, 128 + blow.number}
+                allowed = {0, -9 if blow.number == signal.SIGKILL else 128 + blow.number}  # 0: it was about to end
         self.judge(ended, allowed, ended.sprung)
         if ended.code != -9 and (left := left_running(self.mark)):
             self.problem(f"processes are left running: {left}")
@@ -134,7 +134,7 @@ class Story:
                 self.problem(f"{known.root.name}: {text}")
         asked = known.finished or self.draw.random() < 0.3  # of one that is not finished there is little to verify
         if known.exists and asked and not self.problems and not torn(known.root):
-            self.command(["verify", str(known.root), str(known.data)])
+            self.command(["verify", str(known.root.relative_to(self.world.folder)), known.data.name])
 
     def others(self, *but: Known) -> dict[Path, dict[str, str]]:
         """The files of the studies that the next command must not touch."""
