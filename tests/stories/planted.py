@@ -12,8 +12,9 @@ from story_commands import preload  # noqa: E402
 
 preload()
 
-from story_acts import ACTS, finish, search, step  # noqa: E402
+from story_acts import ACTS, finish, step  # noqa: E402
 from story_known import Known  # noqa: E402
+from story_searching import search  # noqa: E402
 from story_tell import Story, tell  # noqa: E402
 from story_traps import KILL, Trap  # noqa: E402
 
