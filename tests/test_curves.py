@@ -10,6 +10,7 @@ from command import call
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from toy import write_toy
 
+from avtune.report import plots
 from avtune.report.plots import Panel, comparison
 
 SMALL = ["--set", "hidden_dim=8", "--set", "embedding_dim=4", "--set", "batch_size=16", "--epochs", "3"]
@@ -138,3 +139,8 @@ def test_a_name_that_looks_like_a_formula_is_drawn_as_it_is():
     svg, png = comparison(panels, r"$\frac{$ <svg>")
     ET.fromstring(svg)
     assert png.startswith(b"\x89PNG")
+
+
+def test_the_same_curves_give_the_same_picture():
+    lines = [({1: 0.1, 2: 0.3}, "COMPLETE"), ({1: 0.2}, "PRUNED")]
+    assert plots.curves(lines, lines[0][0]) == plots.curves(lines, lines[0][0])
