@@ -69,8 +69,7 @@ def finish(story: Story, known: Known) -> None:
         before = tree(known.root)
         search(story, known)  # is shown again, and nothing changes
         now = tree(known.root)
-        names = {*before, *now} - {"report.html"}  # which says when it was written
-        changed = [name for name in names if before.get(name) != now.get(name)]
+        changed = [name for name in {*before, *now} if before.get(name) != now.get(name)]
         if changed and not story.problems:
             story.problem(f"{known.root.name}: changed when a finished study was shown again: {sorted(changed)}")
 
