@@ -13,5 +13,4 @@ def test_damaged_input_is_refused_or_right(tmp_path):
     assert {one["kind"] for one in found} == set(KINDS)
     outcomes = [one["outcome"] for one in found]
     assert outcomes.count("refused") > len(found) / 4, "the damage is seen"
-    # A file with checksums is right only where the damage missed every value.
-    assert outcomes.count("right") > len(found) / 20, "and not everything is refused"
+    assert outcomes.count("right") > len(found) / 10, "and not everything is refused"
