@@ -20,7 +20,7 @@ from avtune.evaluate import read_embeddings
 from avtune.metrics import RetrievalScores, mean_interval, retrieval_scores
 
 TOLERANCE = 1e-6
-"""Largest difference of a score that is made again from the same weights; see docs/determinism in the README."""
+"""Largest difference of a score that is made again from the same weights; see "The protocol" in README.md."""
 _OLD = "written by an avtune that kept no digests"
 
 

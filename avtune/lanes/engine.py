@@ -7,6 +7,8 @@ bit where they do not (`exact`).
 Active lanes are the first `num_active` slices of every stack; a lane that ends is replaced by the last one, so nothing
 idle is computed.
 
+Long: the stacks of a group and what trains, solves and validates them share one state.
+
 Legend: L lanes, S steps of an epoch, B rows of a batch, N rows of a set, D embedding.
 """
 
