@@ -17,10 +17,10 @@ def read_curves(path: Path, *, repair: bool) -> tuple[Iterator[dict[str, Any]], 
     """The lines, in the order in which they were written, and whether the last one was torn by a kill and is left out.
 
     The epochs of a trial come one after the other from 1, then its end; a stopped trial's end may name an earlier
-    epoch, the last one that counts. After a complete one's end further epochs may follow, where its study was given
-    more of them, and then another end. A line `{"again": [3, 5]}` has trials that failed begin anew: what is known of
-    them is forgotten, and they come again from epoch 1. It is given here as a line `{"trial": 3, "again": True}` for
-    each.
+    epoch, the last one that counts. Where the study was given more epochs, a complete trial's end may be followed by
+    further epochs and another end, or at once by the end of a trial that a new rung stopped. A line `{"again": [3, 5]}`
+    has trials that failed begin anew: what is known of them is forgotten, and they come again from epoch 1. It is given
+    here as a line `{"trial": 3, "again": True}` for each.
 
     Args:
         repair: as in `read_lines`.
@@ -54,8 +54,10 @@ def _wrong(line: dict[str, Any], last: dict[int, int], ended: dict[int, str]) ->
         del ended[trial]
         last[trial] = 0
         return None
-    if trial in ended and not ("epoch" in line and ended.pop(trial) == "COMPLETE"):
-        return f"trial {trial} has ended before"
+    if trial in ended:
+        further = "epoch" in line or line.get("state") == "PRUNED"
+        if ended.pop(trial) != "COMPLETE" or not further:
+            return f"trial {trial} has ended before"
     known = last.get(trial, 0)
     if "epoch" in line:
         if not is_whole(line["epoch"]) or line["epoch"] != known + 1:

@@ -373,7 +373,12 @@ class Study:
         """Whether trials of higher number must wait at that rung for this one."""
         if record._stopped_at is not None or record._decided > rung or not record._has(rung):
             return False
-        return record._reached(rung) or record.ended_flat or not record._left
+        return record._reached(rung) or record.ended_flat or not record._left or self._goes_on(record)
+
+    def _goes_on(self, record: Record) -> bool:
+        """Whether a trial that had trained all its epochs was given more of them."""
+        whole = record.state == "COMPLETE" and not record._flat and record._stopped_at is None
+        return whole and record.values.last < record.trial.epochs
 
     def _end(self, record: Record) -> None:
         if record._stopped_at is not None:
@@ -446,10 +451,10 @@ class Study:
 
     def _reopen(self) -> None:
         """Of a study that was given more epochs, the trials that trained all that they had go on, unless a rung that
-        lies there now stops them. The sampler keeps the value that it was told."""
+        lies there now stops them, which is then their end. The sampler keeps the value that it was told."""
         for record in self.records:
-            whole = record.state == "COMPLETE" and not record._flat and record._stopped_at is None
-            if whole and record.values.last < record.trial.epochs:
+            stopped = record.state == "COMPLETE" and record._stopped_at is not None
+            if stopped or self._goes_on(record):
                 record.state, record._left = "RUNNING", False
             if record.state != "RUNNING":
                 del record._seconds[:]

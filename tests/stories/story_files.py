@@ -114,7 +114,8 @@ def _epoch(one: Trial, line: dict[str, Any]) -> None:
 
 
 def _end(one: Trial, line: dict[str, Any]) -> None:
-    if one.state != "RUNNING":
+    stopped_after_all = (one.state, line["state"]) == ("COMPLETE", "PRUNED")  # its study was given more epochs
+    if one.state != "RUNNING" and not stopped_after_all:
         raise Damaged(f"curves.jsonl: trial {one.number} ends twice ({one.state}, {line['state']})")
     if line["epochs"] > len(one.values) or (line["state"] != "PRUNED" and line["epochs"] < len(one.values)):
         raise Damaged(f"curves.jsonl: trial {one.number} ends at {line['epochs']} of {len(one.values)} epochs")

@@ -247,6 +247,26 @@ def test_deterministic_mode_survives_interruptions(make_folder, seed):
     assert outcome(study) == outcome(reference)
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_deterministic_mode_given_more_epochs_in_steps_decides_as_if_it_had_them_from_the_beginning(make_folder, seed):
+    def space(epochs):
+        made = make_space(trials=20, lag=3, startup_trials=3, sampler="random")
+        stopping = replace(made.early_stopping, epochs=epochs, factor=2, schedule=2 if epochs > 2 else None)
+        return replace(made, early_stopping=stopping)
+
+    reference = Study(make_folder("reference"), space(9), deterministic=True)
+    drive(reference)
+    draw = random.Random(seed)
+    folder = make_folder("other")
+    for epochs in (2, 3, 4, 5, 9):
+        most = 10**6 if epochs == 9 else draw.choice([draw.randint(1, 60), 10**6])  # a kill, or none
+        study = Study(folder, space(epochs), deterministic=True)
+        drive(study, lanes=draw.randint(1, 5), draw=draw, most=most)
+    assert study.exhausted
+    assert outcome(study) == outcome(reference)
+    assert outcome(Study(folder, space(9), deterministic=True)) == outcome(reference)
+
+
 def test_a_torn_last_line_is_cut_off_and_said(make_folder):
     folder = make_folder()
     study = Study(folder, make_space())
