@@ -4,7 +4,7 @@ import os
 import sys
 
 # `python -m` puts the current folder first on the path: a file numpy.py in it would be imported in NumPy's place. Code
-# of the user's own is looked for there when the command line names it, and last (`own.py`).
+# of the user's own is looked for there when the command line names it, and last (`engine/user_code.py`).
 if __name__ == "__main__" and not sys.flags.safe_path and sys.path[:1] == [os.getcwd()]:
     del sys.path[0]
 
@@ -25,6 +25,6 @@ if __name__ == "__main__":
     if not _is_found():
         print(_ANOTHER.format(os.getcwd()), file=sys.stderr)
         sys.exit(2)
-    from avtune.cli import main
+    from avtune.cli.main import main
 
     sys.exit(main())

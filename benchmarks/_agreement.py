@@ -15,14 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from avtune.core.hyper import Value
+from avtune.core.trial import Trial
 from avtune.data.dataset import Split
 from avtune.data.prepare import Prepared
-from avtune.hyper import Value
-from avtune.lanes.engine import Lanes
+from avtune.engine.lane_trainer import Lanes
+from avtune.engine.optimizer import AdamW
 from avtune.lanes.modules import Tensors
-from avtune.lanes.optimizer import AdamW
 from avtune.methods import METHODS, Method, check_config, defaults, static_values
-from avtune.trial import Trial
 
 EPOCHS = (4, 3, 5, 2, 4)
 """Of the trials of `some_trials`: they end one by one, and others take their lanes."""

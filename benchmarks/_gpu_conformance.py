@@ -8,10 +8,10 @@ from functools import partial
 
 import torch
 
+from avtune.core.hyper import Value
 from avtune.data.prepare import Prepared
-from avtune.hyper import Value
+from avtune.engine.validation import lane_map
 from avtune.lanes.triplets import hard_triplets, semihard_triplets, weighted_triplets
-from avtune.lanes.validation import lane_map
 from avtune.methods import METHODS
 from avtune.methods._closed_form import ClosedForm
 from benchmarks import _report

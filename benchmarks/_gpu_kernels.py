@@ -7,8 +7,8 @@ from functools import partial
 
 from torch import Tensor
 
+from avtune.engine.validation import lane_map
 from avtune.lanes.triplets import semihard_triplets
-from avtune.lanes.validation import lane_map
 from avtune.metrics import retrieval_scores
 from benchmarks import map as maps
 from benchmarks import triplets

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from avtune.study.files import write_bytes
+from avtune.core.files import write_bytes
 from benchmarks import _report
 from benchmarks._gpu_device import out_of_memory
 

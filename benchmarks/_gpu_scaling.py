@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from avtune.data.arrays import plural
-from avtune.lanes.engine import Lanes
+from avtune.engine.lane_trainer import Lanes
 from benchmarks import _report
 from benchmarks._gpu_device import Clock, Device, out_of_memory
 from benchmarks._gpu_report import Section, Table, one_line

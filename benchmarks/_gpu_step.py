@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from avtune.lanes import engine as lane_engine
-from avtune.lanes.engine import Lanes
+from avtune.engine import lane_trainer as lane_engine
+from avtune.engine.lane_trainer import Lanes
 from avtune.lanes.modules import Dropout, batch_norm, encoder, layer_norm, matrix_precision
 from avtune.lanes.noise import row_order, step_keys
 from avtune.methods import Batch

@@ -11,7 +11,7 @@ from functools import partial
 import torch
 
 from avtune.data.arrays import plural
-from avtune.lanes.engine import Lanes
+from avtune.engine.lane_trainer import Lanes
 from avtune.lanes.modules import matrix_precision
 from benchmarks import _report
 from benchmarks._gpu_device import Clock, Device

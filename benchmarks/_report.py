@@ -15,8 +15,8 @@ from pathlib import Path
 import torch
 
 from avtune import __version__
+from avtune.core.system import available_memory, usable_cores
 from avtune.metrics.significance import mean_interval
-from avtune.system import available_memory, usable_cores
 from benchmarks._measure import Limits, Outcome, installed, spread
 
 REPORTS = Path(__file__).parent / "reports"
@@ -178,7 +178,7 @@ def _cpu() -> str:
 
 
 def _cpu_facts() -> tuple[str, list[str]]:
-    """(name, flags). Not from avtune.machine, which imports the runners: benchmarks.lanes must do without Ray."""
+    """(name, flags). Not from runners.placement: benchmarks.lanes must do without Ray."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

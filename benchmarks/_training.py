@@ -10,12 +10,12 @@ from functools import cache
 import numpy as np
 import torch
 
+from avtune.core.trial import Trial
 from avtune.data.dataset import Split
 from avtune.data.prepare import Prepared, for_search
-from avtune.lanes.engine import Lanes
+from avtune.engine.lane_trainer import Lanes
 from avtune.lanes.modules import matrix_precision
 from avtune.methods import Batch, Progress, check_config, get, static_values
-from avtune.trial import Trial
 from benchmarks._products import Product, Recorder
 
 METHOD = "psd"

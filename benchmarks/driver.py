@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 
-from avtune.space import Space, load
+from avtune.space.space import Space, load
 from avtune.study import window
 from avtune.study.folder import StudyFolder
 from avtune.study.study import Record, Study
@@ -234,7 +234,7 @@ class _Ends:
 
 
 def _avtune(sampler: str, trials: int) -> float:
-    from avtune.runners import tune_lanes
+    from avtune.runners import lanes as lanes_runner
     from avtune.runners._base import Slots
 
     with tempfile.TemporaryDirectory() as scratch:
@@ -243,7 +243,7 @@ def _avtune(sampler: str, trials: int) -> float:
         folder.create({"format": 1, "space": space.as_dict()}, {})
         ends = _Ends()
         study = Study(folder, space, listeners=[ends])
-        with tune_lanes.opened(Slots(count=2, gpus=0, threads=1, lanes=RUNNING // 2), 1 << 20) as run:
+        with lanes_runner.opened(Slots(count=2, gpus=0, threads=1, lanes=RUNNING // 2), 1 << 20) as run:
             run(study, _tiny.folds())
         study.close()
     assert len(ends.times) == trials

@@ -21,7 +21,7 @@ from functools import partial
 
 import torch
 
-from avtune.lanes.engine import Lanes
+from avtune.engine.lane_trainer import Lanes
 from benchmarks import _report
 from benchmarks._measure import Call, Limits, Values, probe, spread, take_turns
 from benchmarks._processes import Engines

@@ -22,9 +22,9 @@ from typing import Any
 
 from avtune.report.board import BoardListener
 from avtune.report.tensorboard import StudyBoard
-from avtune.search import open_space
 from avtune.study.folder import StudyFolder
 from avtune.study.study import Record, Study
+from avtune.workflows.search import open_space
 from benchmarks import _report, _tiny
 
 ENGINES, LANES = 2, 32
@@ -111,7 +111,7 @@ class _Looks:
 
 def _run(scratch: Path, trials: int, epochs: int) -> tuple[list[tuple[int, int, int]], float]:
     """(what `_Looks` noted, seconds)."""
-    from avtune.runners import tune_lanes
+    from avtune.runners import lanes as lanes_runner
     from avtune.runners._base import Slots
 
     settings = {
@@ -128,7 +128,7 @@ def _run(scratch: Path, trials: int, epochs: int) -> tuple[list[tuple[int, int, 
     looks = _Looks(trials * epochs)
     study = Study(folder, space, listeners=[BoardListener(board, folder.tensorboard), looks])
     start = time.perf_counter()
-    with tune_lanes.opened(Slots(ENGINES, 0, 1, LANES), 1 << 20) as run:
+    with lanes_runner.opened(Slots(ENGINES, 0, 1, LANES), 1 << 20) as run:
         run(study, _tiny.folds())
     seconds = time.perf_counter() - start
     study.close()

@@ -1,8 +1,8 @@
 """Claim: waiting 80 steps, and a third of the way there, finds the best configuration that longer waiting finds.
 
 Random configurations of a space are trained far beyond the point where their curves are flat, side by side as lanes.
-Every rule (`avtune.patience` with other numbers) then says where each curve would have ended: what it costs in epochs,
-and what the best value up to there lacks of the best of the whole curve. `best found` is the loss of the best
+Every rule (`avtune.core.patience` with other numbers) then says where each curve would have ended: what it costs in
+epochs, and what the best value up to there lacks of the best of the whole curve. `best found` is the loss of the best
 configuration of all, which is what a search loses.
 """
 
@@ -18,14 +18,14 @@ from unittest import mock
 import optuna
 import torch
 
-from avtune import patience
+from avtune.core import patience
+from avtune.core.trial import Trial
 from avtune.data import load
 from avtune.data.prepare import Prepared, for_search
-from avtune.lanes.engine import Lanes
+from avtune.engine.lane_trainer import Lanes
 from avtune.methods import METHODS, check_config, get, hypers_of, static_values
-from avtune.space import load as load_space
+from avtune.space.space import load as load_space
 from avtune.study.horizon import PATIENCE_STEPS
-from avtune.trial import Trial
 from benchmarks import _report
 from benchmarks._small import small
 

@@ -14,12 +14,12 @@ from statistics import mean, stdev
 import numpy as np
 import torch
 
+from avtune.core.trial import Trial
 from avtune.data import load
 from avtune.data.prepare import Prepared, for_search
-from avtune.lanes.engine import Lanes
+from avtune.engine.lane_trainer import Lanes
 from avtune.methods import METHODS, check_config, get, static_values
 from avtune.metrics import mean_interval
-from avtune.trial import Trial
 from benchmarks import _report
 
 PRECISIONS = ("fp32", "bf16")

@@ -138,7 +138,7 @@ def _ratio(theirs: list[dict[str, float]], ours: list[dict[str, float]]) -> floa
 
 def _space(given: argparse.Namespace) -> Any:
     from avtune.methods import METHODS, hypers_of
-    from avtune.space import load
+    from avtune.space.space import load
 
     # A number of epochs for every side: the peers have no open horizon.
     settings = [f"search.trials={given.trials}", f"search.seed={given.seed}", f"early_stopping.epochs={given.epochs}"]
@@ -154,9 +154,9 @@ def _folds(dataset: Any, space: Any) -> Any:
 def _avtune(given: argparse.Namespace, precision: str | None) -> dict[str, float]:
     """The search as `avtune search` runs it, without the finals."""
     from avtune.data import load
-    from avtune.lanes.room import is_wide
-    from avtune.machine import Wish, fast_precision, slots
-    from avtune.runners import tune_lanes
+    from avtune.engine.memory import is_wide
+    from avtune.runners import lanes as lanes_runner
+    from avtune.runners.placement import Wish, fast_precision, slots
     from avtune.study.folder import StudyFolder
     from avtune.study.study import Study
 
@@ -168,7 +168,7 @@ def _avtune(given: argparse.Namespace, precision: str | None) -> dict[str, float
         dims = (dataset.audio_dim, dataset.visual_dim, dataset.num_classes)
         places = slots(Wish(), "lanes", given.trials, wide=is_wide(space.method, space.defaults(), dims))
         study = Study(folder, space, precision=precision or fast_precision(places.gpus))
-        with tune_lanes.opened(places, 1 << 28) as run:
+        with lanes_runner.opened(places, 1 << 28) as run:
             run(study, _folds(dataset, space))
         study.close()
         best = study.best
@@ -179,9 +179,9 @@ def _avtune(given: argparse.Namespace, precision: str | None) -> dict[str, float
 def _objective(config: dict[str, Any], space: Any, folds: Any, report: Callable[[int, dict[str, float]], bool]) -> None:
     """The single-trial training function that every side shares. The training seed is the trial's own, as avtune has
     it: with one seed for all, the best of a search would depend on the luck of that seed."""
-    from avtune.seeds import mix
-    from avtune.trainer import train
-    from avtune.trial import Trial
+    from avtune.core.seeds import mix
+    from avtune.core.trial import Trial
+    from avtune.engine.trainer import train
 
     seed = mix(space.search.seed, "trial", repr(sorted(config.items())))
     train(Trial(0, space.method, space.fixed | config, seed, space.early_stopping.epochs), folds, report)

@@ -1,6 +1,6 @@
 """Runs a command in this process."""
 
-from avtune.cli import main
+from avtune.cli.main import main
 
 
 def call(capsys, *words, code=0):

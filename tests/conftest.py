@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from avtune.system import usable_cores
+from avtune.core.system import usable_cores
 
 # What tests and benchmarks share is in benchmarks/, which is not installed.
 sys.path.append(str(Path(__file__).parents[1]))
@@ -51,7 +51,7 @@ def real_data() -> Callable[[str], Path]:
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The current folder, with a user's code in it: the examples. What is registered and imported there is forgotten
     again."""
-    from avtune import own
+    from avtune.engine import user_code
     from avtune.methods import METHODS
 
     for path in (Path(__file__).parents[1] / "examples").iterdir():
@@ -60,8 +60,8 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    monkeypatch.setattr(own, "_functions", {})
-    monkeypatch.setattr(own, "_registered", [])
+    monkeypatch.setattr(user_code, "_functions", {})
+    monkeypatch.setattr(user_code, "_registered", [])
     methods, modules = dict(METHODS), set(sys.modules)
     yield tmp_path
     METHODS.clear()
@@ -74,13 +74,13 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
 @pytest.fixture
 def forget(workplace: Path) -> Callable[[], None]:
     """Forgets what the command line has named, as another process would have it."""
-    from avtune import own
+    from avtune.engine import user_code
     from avtune.methods import METHODS
 
     def forget() -> None:
         for name in [name for name in METHODS if ":" in name]:
             del METHODS[name]
-        own._functions.clear()
-        own._registered.clear()
+        user_code._functions.clear()
+        user_code._registered.clear()
 
     return forget

@@ -95,7 +95,7 @@ def test_it_needs_few_packages() -> None:
     code = (
         f"import sys; sys.modules.update(dict.fromkeys({NOT_THERE}))\n"
         "import benchmarks.gpu, benchmarks._processes\n"
-        "from avtune.study.files import write_text\n"
+        "from avtune.core.files import write_text\n"
         "from avtune.data import from_arrays, demo"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

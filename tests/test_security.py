@@ -16,22 +16,22 @@ import pytest
 from toy import toy_dataset, write_toy
 
 import avtune
-from avtune import console
-from avtune.aggregate.facts import read_metrics
-from avtune.aggregate.leaderboard import Board
-from avtune.aggregate.model import load_model
-from avtune.bench.leaderboard import markdown
-from avtune.bench.leaderboard_page import leaderboard_page
-from avtune.cli import main
+from avtune.cli import console
+from avtune.cli.main import main
+from avtune.core.errors import StorageError, UserError
+from avtune.core.files import append_line, private_files
 from avtune.data import read
-from avtune.errors import StorageError, UserError
+from avtune.engine.model import load_model
 from avtune.report.card import model_card
 from avtune.report.page import page
 from avtune.report.text import escaped
-from avtune.search import open_space
-from avtune.study.files import append_line, private_files
 from avtune.study.folder import StudyFolder
+from avtune.study.results import read_metrics
 from avtune.study.study import Study
+from avtune.workflows.bench.board import Board
+from avtune.workflows.bench.leaderboard import markdown
+from avtune.workflows.bench.leaderboard_page import leaderboard_page
+from avtune.workflows.search import open_space
 
 SOURCES = sorted(Path(avtune.__file__).parent.rglob("*.py"))
 HOSTILE = '<script>alert("x")</script>|[a](http://x)\n# b \x1b[31m`c`'
@@ -272,7 +272,7 @@ with open({marks!r}, "a") as file:
 raise SystemExit("hostile")
 """
 # What pip makes of the entry point `avtune`.
-COMMAND = "import sys\nfrom avtune.cli import main\nsys.exit(main())\n"
+COMMAND = "import sys\nfrom avtune.cli.main import main\nsys.exit(main())\n"
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from avtune.errors import UserError
-from avtune.system import available_memory
+from avtune.core.errors import UserError
+from avtune.core.system import available_memory
 
 Array = npt.NDArray[Any]
 BLOCK_ROWS = 4096

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from avtune.core.errors import UserError
 from avtune.data.arrays import plural, to_features, to_labels, turned_hint
-from avtune.errors import UserError
 
 Features = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]

@@ -18,6 +18,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from avtune.core.errors import UserError, did_you_mean
 from avtune.data.arrays import (
     Array,
     Container,
@@ -30,11 +31,10 @@ from avtune.data.arrays import (
     turned_hint,
 )
 from avtune.data.dataset import SIX_KEYS, Dataset, from_arrays
-from avtune.data.hdf5 import open_hdf5, write_hdf5
-from avtune.data.kinds import HEAD_BYTES, kind_of, turned_round
-from avtune.data.npz import open_npz
-from avtune.data.youtube8m import read_youtube8m
-from avtune.errors import UserError, did_you_mean
+from avtune.data.layouts.hdf5 import open_hdf5, write_hdf5
+from avtune.data.layouts.kinds import HEAD_BYTES, kind_of, turned_round
+from avtune.data.layouts.npz import open_npz
+from avtune.data.layouts.youtube8m import read_youtube8m
 
 __all__ = ["read", "read_youtube8m", "write_hdf5"]
 

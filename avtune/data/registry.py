@@ -6,10 +6,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from avtune.core.errors import UserError, choices, did_you_mean
 from avtune.data.dataset import Dataset
 from avtune.data.demo import demo
 from avtune.data.formats import read
-from avtune.errors import UserError, choices, did_you_mean
 
 ENVIRONMENT_VARIABLE = "AVTUNE_DATA"
 DEFAULT_FOLDER = "data"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from avtune.errors import UserError
+from avtune.core.errors import UserError
 
 BLOCK_ROWS = 4096
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from avtune.seeds import mix
+from avtune.core.seeds import mix
 
 _GOLDEN = 0x9E3779B97F4A7C15
 

@@ -1,9 +1,9 @@
-"""The registry of methods: one line a method. `own.register` adds those that the command line names."""
+"""The registry of methods: one line a method. `engine.user_code.register` adds those that the command line names."""
 
 from __future__ import annotations
 
-from avtune.errors import UserError, choices, did_you_mean, shown
-from avtune.hyper import Hyper
+from avtune.core.errors import UserError, choices, did_you_mean, shown
+from avtune.core.hyper import Hyper
 from avtune.methods._base import (
     TRAINING_HYPERS,
     Batch,

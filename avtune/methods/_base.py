@@ -13,8 +13,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from avtune.errors import UserError, did_you_mean, shown
-from avtune.hyper import Hyper, Value
+from avtune.core.errors import UserError, did_you_mean, shown
+from avtune.core.hyper import Hyper, Value
 from avtune.lanes.modules import Dropout, Tensors
 
 TRAINING_HYPERS = (

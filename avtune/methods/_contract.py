@@ -17,13 +17,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from avtune.errors import UserError, shown
-from avtune.hyper import Value
-from avtune.lanes.in_place import named, read_by_a_step
+from avtune.core.errors import UserError, shown
+from avtune.core.hyper import Value
 from avtune.lanes.modules import Tensors
 from avtune.lanes.noise import init_generator, step_keys
 from avtune.methods._base import Batch, Method, Progress, static_values
 from avtune.methods._closed_form import ClosedForm
+from avtune.methods._in_place import named, read_by_a_step
 
 _LANES = 2
 _FEW = 16  # clips; a method that needs more is asked again with a batch of its own size

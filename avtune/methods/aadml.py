@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from avtune.hyper import Hyper
+from avtune.core.hyper import Hyper
 from avtune.lanes.modules import Tensors, cosine, init_linear
 from avtune.methods._base import TRAINING_HYPERS, Batch, Progress
 from avtune.methods._losses import same_class

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from avtune.hyper import Hyper, Value
+from avtune.core.hyper import Hyper, Value
 from avtune.lanes.modules import Dropout, Tensors, cosine, init_linear, linear
 from avtune.methods._base import TRAINING_HYPERS, Batch, Method, Progress, with_defaults
 from avtune.methods._losses import label_cross_entropy, same_class

@@ -12,7 +12,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from avtune.hyper import Hyper
+from avtune.core.hyper import Hyper
 from avtune.lanes.modules import Tensors, linear
 from avtune.methods._closed_form import ClosedForm
 from avtune.methods._correlation import Moments, class_sums, directions, mixed_moments

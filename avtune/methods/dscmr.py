@@ -15,7 +15,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from avtune.hyper import Hyper
+from avtune.core.hyper import Hyper
 from avtune.lanes.modules import Dropout, Tensors, init_linear, linear
 from avtune.methods._base import TRAINING_HYPERS, Batch, Method, Progress, with_defaults
 from avtune.methods._losses import correlation_likelihood, label_l2, pair_distance, same_class

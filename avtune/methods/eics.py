@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from avtune.hyper import Hyper
+from avtune.core.hyper import Hyper
 from avtune.lanes.modules import Dropout, Tensors, encoder, init_encoder, init_linear
 from avtune.methods._base import TRAINING_HYPERS, Batch, Method, Progress
 from avtune.methods._losses import correlation_likelihood, label_l2, pair_distance, same_class

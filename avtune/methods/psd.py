@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from avtune.hyper import Hyper, Value
+from avtune.core.hyper import Hyper, Value
 from avtune.lanes.modules import Tensors, cosine, encoder, init_encoder, init_linear
 from avtune.lanes.triplets import hard_triplets, semihard_triplets, weighted_triplets
 from avtune.methods._base import TRAINING_HYPERS, Batch, Method, Progress

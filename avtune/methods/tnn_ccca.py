@@ -17,7 +17,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from avtune.hyper import Hyper
+from avtune.core.hyper import Hyper
 from avtune.lanes.modules import Dropout, Tensors, cosine, init_linear, linear
 from avtune.lanes.triplets import weighted_triplets
 from avtune.methods._base import TRAINING_HYPERS, Batch, Method, Progress, with_defaults

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import ClassVar
 
-from avtune.hyper import Hyper
+from avtune.core.hyper import Hyper
 from avtune.methods._base import TRAINING_HYPERS
 from avtune.methods.psd import ENCODER_HYPERS, PSD, TRIPLET_HYPERS
 

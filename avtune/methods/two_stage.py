@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from avtune.hyper import Hyper, Value
+from avtune.core.hyper import Hyper, Value
 from avtune.lanes.modules import Tensors, cosine
 from avtune.lanes.noise import random_bytes
 from avtune.lanes.triplets import hard_triplets, semihard_triplets

@@ -25,7 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from avtune.hyper import Hyper
+from avtune.core.hyper import Hyper
 from avtune.lanes.modules import Tensors, init_linear, linear
 from avtune.methods._base import TRAINING_HYPERS, Batch, Method, Progress
 from avtune.methods._gaussian import gaussian

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from avtune.errors import UserError
+from avtune.core.errors import UserError
 from avtune.metrics.ranking import Ints, Similarity
 
 Block = Callable[[Ints], Similarity]

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from avtune.errors import UserError
+from avtune.core.errors import UserError
 from avtune.metrics.cosine import Block, cosine_blocks
 from avtune.metrics.ranking import visit_ranks
 from avtune.metrics.ties import Floats, Ints, Ties

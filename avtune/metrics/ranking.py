@@ -21,9 +21,9 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
+from avtune.core.system import usable_cores
 from avtune.metrics.row_sort import sort_rows, sorted_width
 from avtune.metrics.ties import Ties
-from avtune.system import usable_cores
 
 Ints = npt.NDArray[np.int64]
 Keys = npt.NDArray[np.int32]

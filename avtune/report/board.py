@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
+from avtune.core.files import using
 from avtune.report.tensorboard import StudyBoard, tag_of
-from avtune.study.files import using
 from avtune.study.study import Record
 
 

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from avtune import __version__
-from avtune.hyper import Value
+from avtune.core.hyper import Value
 from avtune.methods import METHODS
 from avtune.report.text import escaped, score_rows, score_text, still_rises, ties_text
 
 if TYPE_CHECKING:
     from avtune.data.dataset import Dataset
-    from avtune.space import Space
+    from avtune.space.space import Space
 
 _PUBLISHED = (
     "**Selected on test.** Each of these models was scored on the test split after every one of its {epochs} epochs "

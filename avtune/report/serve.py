@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from avtune.errors import UserError
+from avtune.core.errors import UserError
 
 
 def serve(folder: Path, port: int, say: Callable[[str], None]) -> int:

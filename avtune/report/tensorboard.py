@@ -26,8 +26,8 @@ from tensorboard.plugins.hparams.metadata import (
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from avtune.hyper import Value
-from avtune.space import Axis, Space
+from avtune.core.hyper import Value
+from avtune.space.space import Axis, Space
 
 BEST_TAG = "objective/best"
 # Files kept open between epochs, well below the 256 that macOS allows a process. A trial beyond them opens its file for

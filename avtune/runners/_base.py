@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from avtune.core.trial import Trial
 from avtune.data.prepare import Prepared
-from avtune.trial import Trial
 
 
 class Source(Protocol):

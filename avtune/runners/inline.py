@@ -11,12 +11,12 @@ from typing import Any
 
 import torch
 
-from avtune import signals
+from avtune.core import signals
+from avtune.core.trial import TrialFailed
 from avtune.data.prepare import Prepared
+from avtune.engine.trainer import Report
 from avtune.runners._base import Run, Slots, Source
 from avtune.runners.work import Failure, work
-from avtune.trainer import Report
-from avtune.trial import TrialFailed
 
 
 @contextmanager

@@ -9,11 +9,11 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialise
 
+from avtune.core.files import using, write_bytes
+from avtune.core.run_key import training_key
+from avtune.core.schema import misfit
+from avtune.core.trial import Trial
 from avtune.lanes.modules import Tensors
-from avtune.run_key import training_key
-from avtune.study.files import using, write_bytes
-from avtune.study.shape import misfit
-from avtune.trial import Trial
 
 _FORMAT = "avtune lane 3"
 

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
-from avtune.errors import StorageError, UserError
-from avtune.study.files import using
-from avtune.study.locks import lock
+from avtune.core.errors import StorageError, UserError
+from avtune.core.files import using
+from avtune.core.locks import lock
 
 _PREFIX, _NEW, _OWNER = "avtune-", ".avtune-new-", "owner"
 # Bytes of a path. That of a Unix socket has 107 at most, and Ray puts up to 68 behind ours.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import os
 
-from avtune import system
-from avtune.errors import UserError
+from avtune.core import system
+from avtune.core.errors import UserError
 
 # Measured on two cores: Ray's two daemons take 53, its two agents 32, the driver 30 more than before, and each process
 # of a run (the mailbox is one) 25. The daemons have pools that grow with the machine.

@@ -11,16 +11,16 @@ import numpy as np
 import torch
 from safetensors.torch import save
 
-from avtune import own
+from avtune.core.files import write_bytes
+from avtune.core.output import Output
+from avtune.core.run_files import origin
+from avtune.core.trial import Trial, TrialFailed
 from avtune.data.prepare import Prepared
-from avtune.function_trainer import train_function
+from avtune.engine import user_code
+from avtune.engine.engine import one_line
+from avtune.engine.function_trainer import train_function
+from avtune.engine.trainer import Report, train
 from avtune.lanes.modules import Tensors
-from avtune.lanes.worker import one_line
-from avtune.output import Output
-from avtune.run_files import origin
-from avtune.study.files import write_bytes
-from avtune.trainer import Report, train
-from avtune.trial import Trial, TrialFailed
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def work(
 
 def _train(trial: Trial, data: Sequence[Prepared], report: Report, device: str) -> Callable[[], None]:
     """Trains a trial; returns what saves what came of it."""
-    function = own.function(trial.method)
+    function = user_code.function(trial.method)
     if function is None:
         trained = train(trial, data, report, device=device)
         return lambda: (

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from avtune.errors import UserError
-from avtune.study.files import stream_lines
-from avtune.study.shape import is_number, is_whole
+from avtune.core.errors import UserError
+from avtune.core.files import stream_lines
+from avtune.core.schema import is_number, is_whole
 
 _STATES = ("COMPLETE", "PRUNED", "FAIL")
 

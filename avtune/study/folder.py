@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
-from avtune.errors import UserError
-from avtune.study.files import (
+from avtune.core.errors import UserError
+from avtune.core.files import (
     LOCK_WAY_OUT,
     make_folder,
     private_files,
@@ -22,8 +22,8 @@ from avtune.study.files import (
     to_yaml,
     using,
 )
-from avtune.study.locks import is_locked, lock
-from avtune.study.shape import fitting
+from avtune.core.locks import is_locked, lock
+from avtune.core.schema import fitting
 
 _LOCK_TRIES = 5
 _MOST_SETTINGS = 1_000_000  # bytes of study.yaml

@@ -3,7 +3,7 @@
 Two kinds. With a number of epochs, all trials have the same horizon and rungs at `grace * factor^k` epochs below it.
 With `early_stopping.epochs: auto` the horizon is open and counted in optimiser steps, so that it means the same for
 sets and batches of any size: an epoch of 1,155 clips in batches of 256 is four steps, one of 20,000 clips is 80. A
-trial then ends when its curve is flat (`avtune.patience`), and at the latest after `early_stopping.steps`.
+trial then ends when its curve is flat (`avtune.core.patience`), and at the latest after `early_stopping.steps`.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import takewhile
 
-from avtune.hyper import Value
-from avtune.space import Space
+from avtune.core.hyper import Value
+from avtune.core.trial import Trial
+from avtune.space.space import Space
 from avtune.study.asha import rung_epochs
-from avtune.trial import Trial
 
 GRACE_STEPS = 15
 """Before the first rung of an open horizon a trial trains `grace` epochs, and at least so many steps."""

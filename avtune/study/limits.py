@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from avtune.hyper import Value
-from avtune.space import Space
+from avtune.core.hyper import Value
+from avtune.space.space import Space
 from avtune.study.horizon import LEAST_EPOCHS, Horizon
 
 _BATCH = "batch_size"

@@ -22,19 +22,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
-from avtune.errors import UserError
-from avtune.hyper import Value
-from avtune.run_files import is_left_by
-from avtune.seeds import mix
-from avtune.space import Space
+from avtune.core.errors import UserError
+from avtune.core.files import append_line, write_text
+from avtune.core.hyper import Value
+from avtune.core.run_files import is_left_by
+from avtune.core.seeds import mix
+from avtune.core.trial import Trial
+from avtune.space.space import Space
 from avtune.study.asha import Asha
 from avtune.study.curve import Curve
 from avtune.study.curves import read_curves
-from avtune.study.files import append_line, write_text
 from avtune.study.folder import StudyFolder
 from avtune.study.horizon import Horizon
-from avtune.study.proposals import Proposals
-from avtune.trial import Trial
+from avtune.study.sampler import Proposals
 
 State = Literal["RUNNING", "COMPLETE", "PRUNED", "FAIL"]
 _CSV_EVERY_SECONDS = 5.0

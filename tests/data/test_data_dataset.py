@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from avtune.core.errors import UserError
 from avtune.data import Dataset, Split, check, from_arrays
-from avtune.errors import UserError
 
 Arrays = dict[str, Any]
 

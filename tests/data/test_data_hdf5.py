@@ -16,8 +16,9 @@ import h5py
 import numpy as np
 import pytest
 
-from avtune.data import Dataset, hdf5_text, read, write_hdf5
-from avtune.errors import UserError
+from avtune.core.errors import UserError
+from avtune.data import Dataset, read, write_hdf5
+from avtune.data.layouts import hdf5_text
 
 Arrays = dict[str, Any]
 WriteH5 = Callable[[Arrays], Path]

@@ -17,9 +17,9 @@ import pytest
 import scipy.io
 import torch
 
+from avtune.core.errors import UserError
 from avtune.data import read
-from avtune.errors import UserError
-from avtune.evaluate import read_embeddings
+from avtune.workflows.evaluate import read_embeddings
 
 Arrays = dict[str, Any]
 

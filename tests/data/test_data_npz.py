@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from avtune.core.errors import UserError
 from avtune.data import read
-from avtune.errors import UserError
 
 Arrays = dict[str, Any]
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from avtune.core.errors import UserError
 from avtune.data import REGISTRY, demo, describe, from_arrays, load, locate, problems, write_hdf5
-from avtune.errors import UserError
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
+from avtune.core.errors import UserError
 from avtune.data import Fold, Scaler, validation_folds
-from avtune.errors import UserError
 
 counts_per_class = st.lists(st.integers(5, 30), min_size=2, max_size=6)
 

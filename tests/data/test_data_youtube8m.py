@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tensorboard.compat.tensorflow_stub import pywrap_tensorflow
 
+from avtune.core.errors import UserError
 from avtune.data import Dataset, load, read_youtube8m
-from avtune.data.tfrecord import masked_crc32c, parse_example
-from avtune.errors import UserError
+from avtune.data.layouts.tfrecord import masked_crc32c, parse_example
 
 CLASSES = "name,label_id\nDog,7\n'Violin, fiddle',3\nCat,12\n".replace("'", '"')
 

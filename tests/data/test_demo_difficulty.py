@@ -4,13 +4,13 @@ import numpy as np
 import optuna
 import pytest
 
+from avtune.core.trial import Trial
 from avtune.data import demo
 from avtune.data.prepare import for_retraining
+from avtune.engine.trainer import embed, train
 from avtune.methods import METHODS, hypers_of
 from avtune.metrics import retrieval_scores
-from avtune.space import load
-from avtune.trainer import embed, train
-from avtune.trial import Trial
+from avtune.space.space import load
 
 GOOD = {"lr": 6e-3, "w_dis": 0.02, "w_cross": 2.0, "margin": 0.3, "dropout": 0.1}
 

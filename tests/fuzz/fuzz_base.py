@@ -10,9 +10,9 @@ from pathlib import Path
 
 from toy import SPACE, write_toy
 
-from avtune.aggregate.facts import digest_of
-from avtune.cli import main
-from avtune.study.files import append_line
+from avtune.cli.main import main
+from avtune.core.files import append_line
+from avtune.study.results import digest_of
 
 _SMALL = (
     SPACE.replace("trials: 5", "trials: 4").replace("epochs: 6", "epochs: 4").replace("finalists: 2", "finalists: 1")

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 from fuzz_mutate import HOSTILE, damaged, damaged_lines
 
-from avtune.data.tfrecord import _example_class, masked_crc32c
+from avtune.data.layouts.tfrecord import _example_class, masked_crc32c
 
 CLASSES = (4, 7, 9)
 DIMS = (10, 7)

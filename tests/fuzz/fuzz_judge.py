@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fuzz_inputs import make_input
 
-from avtune.cli import main
+from avtune.cli.main import main
 
 LARGEST = 512 << 20
 """Bytes that an input, of a few kB, may take."""

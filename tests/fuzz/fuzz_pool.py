@@ -23,7 +23,7 @@ _PLACES = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 def judged(seeds, root, jobs):
     """The verdicts on the inputs of these seeds, as they come. What a PROBLEM is about stays in `root/SEED`."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch", "h5py", "optuna", "avtune.search"])
+    context.set_forkserver_preload(["torch", "h5py", "optuna", "avtune.workflows.search"])
     waiting, workers = deque(seeds), []
     _made_base(context, root)
     try:
@@ -118,7 +118,7 @@ def _work(theirs, root):
     """What a worker does: takes seeds and gives verdicts as dicts."""
     sys.path[:0] = _PLACES
     importlib.import_module("torch").set_num_threads(1)
-    importlib.import_module("avtune.data.hdf5_text").CPU_SECONDS = 2
+    importlib.import_module("avtune.data.layouts.hdf5_text").CPU_SECONDS = 2
     base = importlib.import_module("fuzz_base").Base(root / "base")
     judge = importlib.import_module("fuzz_judge")
     judge.quiet()

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
+from avtune.core.seeds import mix
 from avtune.lanes.noise import init_generator, random_bytes, row_order, step_keys
-from avtune.seeds import mix
 
 
 def keys_of(*seeds, step=0):

@@ -18,9 +18,9 @@ if __name__ == "__main__":
 import torch
 from toy import toy_prepared
 
+from avtune.core.trial import Trial
+from avtune.engine.trainer import train
 from avtune.methods import METHODS
-from avtune.trainer import train
-from avtune.trial import Trial
 from benchmarks._agreement import changes, full_config
 
 FIGURES = Path(__file__).parents[1] / "fixtures" / "losses_20_steps.json"

@@ -7,13 +7,13 @@ import pytest
 import torch
 from toy import toy_prepared
 
-from avtune.lanes.engine import Lanes
+from avtune.core.trial import Trial
+from avtune.engine.lane_trainer import Lanes
 from avtune.lanes.noise import init_generator
 from avtune.methods import METHODS, Batch, Progress, static_values
 from avtune.methods._closed_form import ClosedForm
 from avtune.methods._contract import Sample, broken
 from avtune.metrics import retrieval_scores
-from avtune.trial import Trial
 from benchmarks import _agreement
 from benchmarks._agreement import apart, changes, run, run_alone, some_trials
 

@@ -12,7 +12,7 @@ import pytest
 import test_method_conformance as conformance
 from toy import write_toy
 
-from avtune.cli import main
+from avtune.cli.main import main
 from avtune.methods import METHODS
 
 ONE_FILE = '''
@@ -26,7 +26,7 @@ from avtune.lanes.modules import encoder, init_encoder
 from avtune.methods._base import TRAINING_HYPERS, Method
 from avtune.methods._losses import pair_distance, same_class
 from avtune.methods.psd import ENCODER_HYPERS
-from avtune.hyper import Hyper
+from avtune.core.hyper import Hyper
 
 
 class Toy(Method):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 from slow_scores import mean_ap, mean_over_orders, slow_ap, slow_average_precision, ties
 
-from avtune.errors import UserError
+from avtune.core.errors import UserError
 from avtune.metrics import average_precision, ranking, retrieval_scores, row_sort
 
 AVE_TEST_COUNTS = [17, 17, 18, 13, 9, 18, 17, 10, 8, 6, 16, 6, 6, 18, 10]

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from slow_scores import mean_over_orders, ties
 
-from avtune.errors import UserError
+from avtune.core.errors import UserError
 from avtune.metrics import precision_recall
 
 KS = (1, 2, 7, 30)

@@ -15,7 +15,7 @@ from pathlib import Path
 from start_up import plant
 from toy import write_toy
 
-from avtune.seeds import mix
+from avtune.core.seeds import mix
 
 FAILS, HELD = 1, 2
 _TRIALS = 5

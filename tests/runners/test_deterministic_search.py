@@ -10,7 +10,7 @@ import yaml
 from safetensors.numpy import load_file
 from toy import toy_dataset
 
-from avtune.cli import main
+from avtune.cli.main import main
 from avtune.data.dataset import Split
 from avtune.data.formats import write_hdf5
 

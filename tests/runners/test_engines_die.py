@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from test_runner_conformance import Recorder, data, trials
 
-from avtune.runners import tune_lanes
+from avtune.runners import lanes as lanes_runner
 from avtune.runners._base import Slots
 
 pytestmark = pytest.mark.ray
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.ray
 
 @pytest.fixture(scope="module")
 def run():
-    with tune_lanes.opened(Slots(2, 0, 1, 2), 1 << 20) as call:
+    with lanes_runner.opened(Slots(2, 0, 1, 2), 1 << 20) as call:
         yield lambda source: call(source, data())
 
 

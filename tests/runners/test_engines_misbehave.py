@@ -7,7 +7,7 @@ import pytest
 from start_up import plant_function
 from test_runner_conformance import Recorder, data, trials
 
-from avtune.runners import tune_lanes
+from avtune.runners import lanes as lanes_runner
 from avtune.runners._base import Slots
 
 pytestmark = pytest.mark.ray
@@ -17,10 +17,10 @@ pytestmark = pytest.mark.ray
 def bad(tmp_path_factory):
     """Runs a source on engines that some trials take down, see `planted.engine`."""
     folder = tmp_path_factory.mktemp("start_up")
-    plant_function(folder, "avtune.lanes.worker", "planted.engine(module.Worker)")
+    plant_function(folder, "avtune.engine.engine", "planted.engine(module.Worker)")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(folder))
-        with tune_lanes.opened(Slots(2, 0, 1, 2, max_failures=2, timeout=3.0), 1 << 20) as call:
+        with lanes_runner.opened(Slots(2, 0, 1, 2, max_failures=2, timeout=3.0), 1 << 20) as call:
             yield lambda source: call(source, data())
 
 

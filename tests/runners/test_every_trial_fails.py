@@ -4,8 +4,8 @@ import pytest
 from start_up import plant
 from toy import write_toy
 
-from avtune.cli import main
-from avtune.lanes.engine import Lanes
+from avtune.cli.main import main
+from avtune.engine.lane_trainer import Lanes
 
 _BROKEN = """
 def broken(self):
@@ -24,7 +24,7 @@ def broken(self):
 )
 def test_it_says_so_with_the_first_cause(runner, tmp_path, capsys, monkeypatch):
     (tmp_path / "start_up").mkdir()
-    plant(tmp_path / "start_up", "avtune.lanes.engine", _BROKEN)
+    plant(tmp_path / "start_up", "avtune.engine.lane_trainer", _BROKEN)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "start_up"))
     monkeypatch.setattr(Lanes, "train_epoch", broken)
     data, space = write_toy(tmp_path)

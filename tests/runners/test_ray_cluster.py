@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from toy import write_toy
 
-from avtune.cli import main
-from avtune.errors import UserError
-from avtune.machine import Wish, slots
+from avtune.cli.main import main
+from avtune.core.errors import UserError
 from avtune.runners._base import Cluster
+from avtune.runners.placement import Wish, slots
 
 _CLUSTER = """
 import sys

@@ -10,7 +10,7 @@ import threading
 import pytest
 from live_search import Live, processes, scratch
 
-from avtune.runners.ray_local import local_ray
+from avtune.runners.ray.local import local_ray
 
 pytestmark = [pytest.mark.ray, pytest.mark.skipif(sys.platform != "linux", reason="looks at processes through /proc")]
 

@@ -11,11 +11,12 @@ from collections import namedtuple
 import pytest
 from toy import write_toy
 
-from avtune import doctor, system
-from avtune.cli import main
-from avtune.errors import UserError
-from avtune.runners import ray_local
-from avtune.runners.ray_words import last_words
+from avtune.cli.main import main
+from avtune.core import system
+from avtune.core.errors import UserError
+from avtune.runners.ray import local as ray_local
+from avtune.runners.ray.start_errors import last_words
+from avtune.workflows import doctor
 
 AGENT = """2026-01-01 10:00:00,000\tINFO utils.py:330 -- Module x cannot be loaded: ImportError
 Traceback (most recent call last):
@@ -132,7 +133,7 @@ def test_python_without_texts_is_said_at_once(tmp_path):
 
 
 def test_a_log_that_is_not_there_is_not_named(tmp_path, monkeypatch, capsys):
-    from avtune import search
+    from avtune.workflows import search
 
     def broken(request):
         raise RuntimeError("a mistake of ours")

@@ -6,17 +6,19 @@ import numpy as np
 import pytest
 
 import avtune.runners.work
+from avtune.core.errors import StorageError
+from avtune.core.trial import Trial, TrialFailed
 from avtune.data.dataset import Split
 from avtune.data.prepare import Prepared
-from avtune.errors import StorageError
-from avtune.runners import inline, tune_lanes, tune_processes
+from avtune.runners import inline
+from avtune.runners import lanes as lanes_runner
+from avtune.runners import processes as processes_runner
 from avtune.runners._base import Slots
-from avtune.trial import Trial, TrialFailed
 
 RUNNERS = [
     pytest.param(inline, id="inline"),
-    pytest.param(tune_processes, id="processes", marks=pytest.mark.ray),
-    pytest.param(tune_lanes, id="lanes", marks=pytest.mark.ray),
+    pytest.param(processes_runner, id="processes", marks=pytest.mark.ray),
+    pytest.param(lanes_runner, id="lanes", marks=pytest.mark.ray),
 ]
 
 
@@ -71,7 +73,7 @@ def trials(count, epochs=3, **config):
 def run(request):
     """Runs a source on a runner, which is opened once for all tests of this file."""
     runner = request.param
-    with runner.opened(Slots(1 if runner is inline else 2, 0, 1, 2 if runner is tune_lanes else 1), 1 << 20) as call:
+    with runner.opened(Slots(1 if runner is inline else 2, 0, 1, 2 if runner is lanes_runner else 1), 1 << 20) as call:
 
         def run(source, rows=None):
             call(source, rows or data())

@@ -10,9 +10,9 @@ import pytest
 from start_up import plant_function
 from test_runner_conformance import Recorder, data
 
-from avtune.runners import tune_processes
+from avtune.core.trial import Trial
+from avtune.runners import processes as processes_runner
 from avtune.runners._base import Slots
-from avtune.trial import Trial
 
 pytestmark = pytest.mark.ray
 
@@ -23,7 +23,7 @@ def opened(folder, timeout=None):
     plant_function(folder, "avtune.runners.work", "module.train = planted.train")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(folder))
-        with tune_processes.opened(Slots(2, 0, 1, max_failures=2, timeout=timeout), 1 << 20) as call:
+        with processes_runner.opened(Slots(2, 0, 1, max_failures=2, timeout=timeout), 1 << 20) as call:
             yield lambda source: call(source, data())
 
 

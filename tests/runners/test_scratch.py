@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from toy import write_toy
 
-from avtune.errors import StorageError, UserError
+from avtune.core.errors import StorageError, UserError
 from avtune.runners import scratch
 
 

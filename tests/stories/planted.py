@@ -18,9 +18,9 @@ from story_searching import search  # noqa: E402
 from story_tell import Story, tell  # noqa: E402
 from story_traps import KILL, Trap  # noqa: E402
 
-import avtune.aggregate.final as final  # noqa: E402
-import avtune.run_key as run_key  # noqa: E402
-import avtune.study.files as files  # noqa: E402
+import avtune.core.files as files  # noqa: E402
+import avtune.core.run_key as run_key  # noqa: E402
+import avtune.finals.finish as final  # noqa: E402
 from avtune.study.folder import StudyFolder  # noqa: E402
 from avtune.study.study import Study  # noqa: E402
 

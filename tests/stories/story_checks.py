@@ -12,9 +12,9 @@ from story_known import Known
 from story_remake import Remake, same_weights
 from story_results import result_problems
 
-from avtune.aggregate.model import load_model
-from avtune.errors import UserError
-from avtune.seeds import mix
+from avtune.core.errors import UserError
+from avtune.core.seeds import mix
+from avtune.engine.model import load_model
 from avtune.study.horizon import Horizon
 
 APART = 1e-3

@@ -23,13 +23,13 @@ DEADLINE = 180.0
 """Seconds after which a command hangs. Most take one."""
 THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 _MODULES = (
-    "avtune.bench.run",
-    "avtune.cli",
-    "avtune.evaluate",
+    "avtune.workflows.bench.run",
+    "avtune.cli.main",
+    "avtune.workflows.evaluate",
     "avtune.report.page",
-    "avtune.retrain",
-    "avtune.search",
-    "avtune.verify",
+    "avtune.workflows.retrain",
+    "avtune.workflows.search",
+    "avtune.workflows.verify",
     "scipy.optimize",
     "scipy.stats",
     "sklearn.model_selection",
@@ -167,7 +167,7 @@ def _become(words: tuple[str, ...], folder: Path, notes: Path, trap: Trap | None
         sys.argv = ["avtune", *words]
         if trap is not None:
             plant(trap, folder, notes / "sprung")
-        from avtune.cli import main
+        from avtune.cli.main import main
 
         code = main(list(words))
         sys.stdout.flush()

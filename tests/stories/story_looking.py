@@ -14,7 +14,7 @@ from story_results import score_problems
 from story_searching import INLINE, drawn_fault, shown
 from story_tell import Story
 
-from avtune.aggregate.model import load_model
+from avtune.engine.model import load_model
 from avtune.metrics import retrieval_scores
 
 

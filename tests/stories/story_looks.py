@@ -11,7 +11,7 @@ import yaml
 from story_files import lines_of, settings_of
 from story_known import Known, look
 
-from avtune.aggregate.model import Model
+from avtune.engine.model import Model
 
 
 def after_search(known: Known) -> Iterator[str]:

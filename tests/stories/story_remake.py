@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from avtune.aggregate.model import Model, untrained
+from avtune.core.trial import Trial
 from avtune.data.dataset import Dataset
 from avtune.data.prepare import Prepared, for_retraining, for_search
+from avtune.engine.model import Model, untrained
+from avtune.engine.trainer import Trained, embed, train
 from avtune.metrics import RetrievalScores, retrieval_scores
-from avtune.search import horizon_of, open_space
 from avtune.study.folder import StudyFolder
 from avtune.study.horizon import Horizon
-from avtune.trainer import Trained, embed, train
-from avtune.trial import Trial
+from avtune.workflows.search import horizon_of, open_space
 
 SCORES = ("map", "map_a2v", "map_v2a", "map_running", "map_running_a2v", "map_running_v2a")
 

@@ -15,8 +15,8 @@ from story_files import Trial
 from story_known import Known
 from story_remake import SCORES, Remake
 
-from avtune.aggregate.model import load_model
-from avtune.aggregate.select import repeat_seed
+from avtune.engine.model import load_model
+from avtune.finals.select import repeat_seed
 from avtune.study.horizon import Horizon
 
 CLOSE = 1e-6

@@ -17,8 +17,8 @@ from story_looks import after_search, counted
 from story_remake import Remake
 from story_world import World, clips
 
-from avtune.aggregate.model import Model, load_model
-from avtune.cli import main
+from avtune.cli.main import main
+from avtune.engine.model import Model, load_model
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="forks")]
 

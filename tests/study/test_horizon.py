@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from avtune.errors import UserError
-from avtune.hyper import Hyper
-from avtune.space import parse
+from avtune.core.errors import UserError
+from avtune.core.hyper import Hyper
+from avtune.space.space import parse
 from avtune.study.horizon import GRACE_STEPS, PATIENCE_STEPS, Horizon
 
 HYPERS = {

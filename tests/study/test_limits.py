@@ -5,8 +5,8 @@ import pytest
 from command import call
 from toy import write_toy
 
-from avtune.hyper import Hyper
-from avtune.space import parse
+from avtune.core.hyper import Hyper
+from avtune.space.space import parse
 from avtune.study.horizon import Horizon
 from avtune.study.limits import batch_note, limits
 

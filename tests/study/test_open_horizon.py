@@ -7,7 +7,7 @@ import random
 import pytest
 from test_horizon import space_of
 
-from avtune.study.files import read_lines
+from avtune.core.files import read_lines
 from avtune.study.folder import StudyFolder
 from avtune.study.horizon import Horizon
 from avtune.study.status import read_status

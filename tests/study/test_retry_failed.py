@@ -12,7 +12,7 @@ from command import call
 from test_study import make_folder, make_space, outcome, value_of  # noqa: F401
 from user_code import function_search, method_search
 
-from avtune.errors import UserError
+from avtune.core.errors import UserError
 from avtune.study.folder import StudyFolder
 from avtune.study.status import read_status
 from avtune.study.study import Study

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from test_study import drive, make_space, outcome
 from toy import toy_dataset
 
+from avtune.core.errors import StorageError, UserError
+from avtune.core.files import append_line, read_lines, stream_lines, unchecked, write_bytes, write_text
 from avtune.data.formats import write_hdf5
-from avtune.errors import StorageError, UserError
-from avtune.study.files import append_line, read_lines, stream_lines, unchecked, write_bytes, write_text
 from avtune.study.folder import StudyFolder
 from avtune.study.study import Study
 

@@ -9,11 +9,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from avtune.errors import UserError
-from avtune.hyper import Hyper
+from avtune.core.errors import UserError
+from avtune.core.files import read_lines
+from avtune.core.hyper import Hyper
 from avtune.runners.work import save_weights
-from avtune.space import parse
-from avtune.study.files import read_lines
+from avtune.space.space import parse
 from avtune.study.folder import StudyFolder
 from avtune.study.status import read_status
 from avtune.study.study import Study

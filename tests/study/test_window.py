@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.trial import TrialState
 
-from avtune.hyper import Hyper
-from avtune.space import parse
+from avtune.core.hyper import Hyper
+from avtune.space.space import parse
 from avtune.study import window
-from avtune.study.proposals import Proposals, _good, _grid_size, _values
+from avtune.study.sampler import Proposals, _good, _grid_size, _values
 from avtune.study.window import Window
 
 SEEN, BEST = 12, 4
@@ -156,7 +156,7 @@ def test_tpe_is_optunas(tmp_path, monkeypatch):
     """Against Optuna's own TPE on Optuna's own storage, with the seeds and the share of good trials that we give it."""
     monkeypatch.setattr(window, "SEEN", 1000)
     ours = suggestions(tmp_path / "ours", 25, running=0)
-    from avtune.seeds import mix
+    from avtune.core.seeds import mix
 
     study = optuna.create_study(direction="maximize")
     for number, config in enumerate(ours):

@@ -1,0 +1,83 @@
+"""The verb `verify`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from avtune.cli import console
+from avtune.core.errors import UserError, did_you_mean
+from avtune.report.text import table
+
+if TYPE_CHECKING:
+    from avtune.data.dataset import Dataset
+    from avtune.workflows.verify_model import Check
+
+
+def verify(given: argparse.Namespace, log: list[Path]) -> int:
+    """Prints what was compared; 1 where something differs."""
+    checks = _checks(given)
+    wrong = [one for one in checks if not one.ok]
+    if given.json:
+        print(json.dumps({"ok": not wrong, "checks": [asdict(one) for one in checks]}, indent=2))
+        return 1 if wrong else 0
+    rows = [[one.file, one.what, _result(one)] for one in checks]
+    console.say(*table(["file", "compared", ""], rows), "")
+    compared = sum(not one.skipped for one in checks)
+    if wrong:
+        console.say(f"{len(wrong)} of {compared} comparisons differ: {', '.join(dict.fromkeys(w.file for w in wrong))}")
+        return 1
+    console.say(f"{compared} comparisons, no difference")
+    return 0
+
+
+def _result(one: Check) -> str:
+    return one.problem or (f"not compared: {one.skipped}" if one.skipped else "same")
+
+
+def _checks(given: argparse.Namespace) -> list[Check]:
+    from avtune.study.folder import StudyFolder
+    from avtune.workflows.bench.folder import BenchFolder
+    from avtune.workflows.bench.verify import verify_bench
+    from avtune.workflows.verify import verify_study
+    from avtune.workflows.verify_model import check_model
+
+    for path in (given.results / given.target, Path(given.target)):
+        if (bench := BenchFolder(path)).exists:
+            return verify_bench(bench, _data(given, bench.settings()), retrain=given.retrain)
+        if (study := StudyFolder(path)).exists:
+            return verify_study(study, _data(given, study.settings()), retrain=given.retrain)
+        if (path / "config.yaml").is_file() or (path / "metrics.json").is_file():
+            if given.retrain:
+                raise UserError("--retrain goes with a study: a model's folder does not hold how it was trained")
+            return check_model(path, None if given.dataset is None else _load(given.dataset, given))
+    there = [path.parent.name for path in given.results.glob("*/*.yaml") if path.name in ("study.yaml", "bench.yaml")]
+    raise UserError(
+        f"{given.target!r} is no study, bench or model, in {given.results} or by its path"
+        f"{did_you_mean(given.target, there)}"
+    )
+
+
+def _data(given: argparse.Namespace, settings: dict[str, object]) -> Dataset:
+    """The dataset that is named, or else where the settings say that it was."""
+    facts = settings["dataset"]
+    assert isinstance(facts, dict)
+    spec = given.dataset or facts.get("spec")
+    if spec is None:
+        raise UserError("this study does not say where its dataset is; name it: avtune verify STUDY DATASET")
+    try:
+        return _load(str(spec), given)
+    except UserError as error:
+        if given.dataset is not None:
+            raise
+        first = str(error).splitlines()[0]
+        raise UserError(f"{first}\nname the dataset where it is now: avtune verify {given.target} DATASET") from None
+
+
+def _load(spec: str, given: argparse.Namespace) -> Dataset:
+    from avtune.data import load
+
+    return load(spec, classes=given.classes)

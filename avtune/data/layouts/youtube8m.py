@@ -1,0 +1,162 @@
+"""YouTube-8M video-level shards: a folder of `.tfrecord` files and a class file become a dataset.
+
+Records are tf.train.Example with `id`, `labels`, `mean_rgb` (1024) and `mean_audio` (128); source:
+research.google.com/youtube8m/download.html. The released parts suit no retrieval among a few classes, so the clips
+are split into train and test here.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from avtune.core.errors import UserError, did_you_mean
+from avtune.data.arrays import Array, plural
+from avtune.data.dataset import Dataset, from_arrays
+from avtune.data.layouts.tfrecord import parse_example, read_records
+from avtune.data.split import validation_folds
+
+Clip = tuple[bytes, int, bytes, bytes]
+CLASS_FILE = "classes.csv"
+FEATURES = {"id": bytes, "labels": np.int64, "mean_rgb": np.float32, "mean_audio": np.float32}
+
+
+def read_youtube8m(
+    folder: str | Path,
+    classes: str | Path | None = None,
+    *,
+    fraction: float = 0.2,
+    seed: int = 0,
+    name: str | None = None,
+) -> Dataset:
+    """The clips that carry exactly one of the classes, split by class into train and test.
+
+    Clips are ordered by id, and one of each id is kept, so that neither the order nor the names of the shards matter.
+
+    Args:
+        classes: CSV of `name,label_id`, a header is optional; `classes.csv` in the folder when None.
+        fraction: share of the test split, between 0 and 1.
+        seed: of the split.
+        name: the dataset's name; that of the folder when None.
+
+    Raises:
+        UserError: no shard, no or a wrong class file, a damaged shard (file and record are named), a clip without a
+            feature, or too few clips of a class.
+    """
+    folder = Path(os.path.expanduser(folder))
+    try:
+        files = sorted(folder.iterdir())
+    except OSError as error:
+        raise UserError(f"{folder} cannot be read: {error.strerror}") from error
+    shards = [file for file in files if file.suffix == ".tfrecord" and file.is_file()]
+    if not shards:
+        others = [file for file in files if file.suffix in (".h5", ".hdf5", ".npz")]
+        hint = f"; did you mean '{others[0]}'?" if others else ""
+        raise UserError(f"{folder} is a folder without .tfrecord shards{hint}")
+    class_file = Path(os.path.expanduser(classes)) if classes is not None else folder / CLASS_FILE
+    if classes is None and not class_file.is_file():
+        raise UserError(
+            f"{folder} holds shards and no {CLASS_FILE}; a class file has a line `name,label_id` for each class\n"
+            f"put one there, or give it with --classes"
+        )
+    names = read_class_file(class_file)
+    dims: dict[str, int] = {}
+    clips: list[Clip] = sorted(clip for shard in shards for clip in _clips_of(shard, set(names), dims))
+    clips = [clip for i, clip in enumerate(clips) if i == 0 or clip[0] != clips[i - 1][0]]
+    labels = np.array([clip[1] for clip in clips], np.int64)
+    for label, class_name in names.items():
+        count = int((labels == label).sum())
+        if count < 3:
+            raise UserError(
+                f"{folder} has {plural(count, 'clip')} of class '{class_name}' (label {label}) alone; at least 3 are "
+                f"needed\nadd shards, or take the class out of {class_file}"
+            )
+    fold = validation_folds(labels, fraction=fraction, seed=seed)[0]
+    views: dict[str, Array] = {
+        "audio": np.stack([np.frombuffer(clip[2], np.float32) for clip in clips]),
+        "visual": np.stack([np.frombuffer(clip[3], np.float32) for clip in clips]),
+        "lab": labels,
+    }
+    return from_arrays(
+        {
+            f"{view}_{split}": array[rows]
+            for view, array in views.items()
+            for split, rows in (("train", fold.fit), ("test", fold.validation))
+        },
+        name=name or folder.resolve().name,
+        source=str(folder),
+        class_names=[names[label] for label in sorted(names)],
+    )
+
+
+def read_class_file(path: Path) -> dict[int, str]:
+    """Label id -> class name, from a CSV of `name,label_id` whose header is optional.
+
+    Raises:
+        UserError: the file is missing, or a line of it is wrong; names the line.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            lines = [(number, line) for number, line in enumerate(csv.reader(file), 1) if line]
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is no CSV text ({error}); it has a line `name,label_id` for each class") from error
+    names: dict[int, str] = {}
+    known: set[str] = set()
+    for number, line in lines:
+        label = line[1].strip() if len(line) == 2 else ""
+        if not (label.isascii() and label.isdigit() and len(label) < 16):
+            if number == lines[0][0] and len(line) == 2 and not any(c.isdigit() for c in label):
+                continue  # the header
+            raise UserError(f"{path}, line {number}: {','.join(line)[:60]!r} is not `name,label_id`")
+        class_name = line[0].strip()
+        if int(label) in names or class_name in known:
+            raise UserError(f"{path}, line {number}: {class_name!r} or label {label} is there already")
+        names[int(label)] = class_name
+        known.add(class_name)
+    if len(names) < 2:
+        raise UserError(f"{path} lists {plural(len(names), 'class', 'classes')}; at least two are needed")
+    return names
+
+
+def _clips_of(shard: Path, wanted: set[int], dims: dict[str, int]) -> list[Clip]:
+    """Id, label, audio and visual features (float32, as bytes, which sort) of the shard's clips of exactly one class.
+    `dims` holds the lengths of the views seen so far."""
+    clips: list[Clip] = []
+    for number, record in enumerate(read_records(shard)):
+        where = f"{shard}: record {number}"
+        features = parse_example(record, where)
+        labels = wanted.intersection(_feature(features, "labels", where).tolist())
+        if len(labels) != 1:
+            continue
+        views = {name: _feature(features, name, where) for name in ("mean_audio", "mean_rgb")}
+        for name, view in views.items():
+            if not len(view):
+                raise UserError(f"{where}: {name} is empty")
+            if len(view) != dims.setdefault(name, len(view)):
+                raise UserError(f"{where}: {name} has {len(view)} values and {dims[name]} in the records before")
+            if not np.isfinite(view).all():
+                raise UserError(f"{where}: {name} holds values that are NaN or infinite")
+        clip_id = _feature(features, "id", where)[0]
+        clips.append((clip_id, labels.pop(), views["mean_audio"].tobytes(), views["mean_rgb"].tobytes()))
+    return clips
+
+
+def _feature(features: dict[str, Any], name: str, where: str) -> Any:
+    if name not in features:
+        hint = did_you_mean(name, features) or f"; it has {', '.join(sorted(features))[:80] or 'none'}"
+        raise UserError(
+            f"{where} has no feature '{name}'{hint}\nvideo-level shards of the train or validate part are needed"
+        )
+    value = features[name]
+    kind = FEATURES[name]
+    if (kind is bytes and not (isinstance(value, list) and value)) or (
+        kind is not bytes and getattr(value, "dtype", None) != kind
+    ):
+        raise UserError(f"{where}: feature '{name}' is of another kind than in YouTube-8M's video-level shards")
+    return value

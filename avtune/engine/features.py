@@ -1,0 +1,83 @@
+"""The features of a fold as tensors on a device: one copy for all lane groups of a process. On a CPU the arrays
+themselves are read, without a copy; where Ray's object store holds them, all engines of a machine read the same memory.
+
+So nobody may write to them: a method is given copies (`Rows.copy`).
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from avtune.data.dataset import Split
+from avtune.data.prepare import Prepared
+from avtune.methods._in_place import ChangedInPlace
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Clips of one split.
+
+    Attributes:
+        audio: [N, A] features.
+        visual: [N, V] features.
+        labels: int64 [N].
+    """
+
+    audio: Tensor
+    visual: Tensor
+    labels: Tensor
+
+    @classmethod
+    def of(cls, split: Split, device: torch.device, dtype: torch.dtype) -> Rows:
+        """A split's; on a CPU the arrays' own memory where they have the dtype."""
+        return cls(
+            _tensor(split.audio, device, dtype), _tensor(split.visual, device, dtype), _tensor(split.labels, device)
+        )
+
+    def copy(self) -> Rows:
+        return Rows(self.audio.clone(), self.visual.clone(), self.labels.clone())
+
+    def check_copy(self, given: Rows, what: str) -> None:
+        """
+        Args:
+            given: a copy that a method was given.
+            what: the part of the method, for the message.
+
+        Raises:
+            ChangedInPlace: the copy has changed since.
+        """
+        for name in ("audio", "visual", "labels"):
+            if not torch.equal(getattr(self, name), getattr(given, name)):
+                raise ChangedInPlace(what, name)
+
+    @property
+    def nbytes(self) -> int:
+        return self.audio.nbytes + self.visual.nbytes + self.labels.nbytes
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """What `Prepared` holds, on a device; `validation` is None where there is none."""
+
+    train: Rows
+    validation: Rows | None
+
+    @classmethod
+    def of(cls, data: Prepared, device: torch.device | str, dtype: torch.dtype = torch.float32) -> Features:
+        where = torch.device(device)
+        validation = None if data.validation is None else Rows.of(data.validation, where, dtype)
+        return cls(Rows.of(data.train, where, dtype), validation)
+
+
+def _tensor(array: np.ndarray, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
+    if device.type != "cpu":
+        return torch.tensor(array, device=device, dtype=dtype)
+    with warnings.catch_warnings():
+        # Arrays from Ray's object store are read-only. The tensor could write to them; see above for why nobody does.
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
+        return torch.from_numpy(np.ascontiguousarray(array)).to(dtype)

@@ -1,0 +1,162 @@
+"""Trains one configuration by a user's training function; what `trainer` is for methods.
+
+    def train(config, data, report):
+        ...
+        for epoch in range(1, data.epochs + 1):
+            ...
+            if not report(epoch, data.scores(embed) | {"loss": loss}):
+                break
+        return embed
+
+Legend: N clips, A audio features, V visual features, D embedding.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from avtune.core.errors import UserError
+from avtune.core.trial import Trial
+from avtune.data.dataset import Split
+from avtune.data.prepare import Prepared
+from avtune.engine.trainer import Report
+from avtune.engine.user_code import Function
+from avtune.metrics import retrieval_scores
+
+Embed = Callable[[np.ndarray, np.ndarray], tuple[Any, Any]]
+"""Scaled features [N, A] and [N, V] to embeddings [N, D] of each view, as NumPy arrays or CPU tensors."""
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a training function is given besides its configuration.
+
+    Attributes:
+        train: scaled rows to train on: `audio` float32 [N, A], `visual` float32 [N, V], `labels` int64 [N], 0..C-1.
+        validation: rows to score on; None when the winner is retrained on the whole training set.
+        num_classes: C.
+        epochs: how many to train, unless `report` says stop; also when the winner is retrained for fewer, so that a
+            schedule over them is the same.
+        seed: of everything random; torch, NumPy and `random` have been seeded with it.
+        device: `cpu` or `cuda:0`.
+    """
+
+    train: Split
+    validation: Split | None
+    num_classes: int
+    epochs: int
+    seed: int
+    device: str
+
+    def scores(self, embed: Embed) -> dict[str, float]:
+        """`val_map`, `val_map_a2v` and `val_map_v2a` of embeddings on the validation rows, 0 to 1; nothing when there
+        are no such rows.
+
+        Raises:
+            UserError: what `embed` gives is not one finite row a clip and view.
+        """
+        if self.validation is None:
+            return {}
+        views = _embedded(embed, self.validation.audio, self.validation.visual)
+        score = retrieval_scores(*views, self.validation.labels, threads=torch.get_num_threads())
+        return {"val_map": score.map, "val_map_a2v": score.map_a2v, "val_map_v2a": score.map_v2a}
+
+
+def train_function(
+    function: Function, trial: Trial, data: Prepared, report: Report, *, device: str
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Runs a training function; it is told to stop when `report` says so.
+
+    Returns:
+        The embeddings of `data.unlabelled` after training, float32 [N, D] each; None when there is nothing to embed.
+
+    Raises:
+        UserError: the function does not keep to what the head of this file shows.
+    """
+    random.seed(trial.seed)
+    np.random.seed(trial.seed % 2**32)  # noqa: NPY002 - a user's code may use the global generator
+    torch.manual_seed(trial.seed)
+    progress = _Progress(trial, data, report)
+    epochs = trial.horizon or trial.epochs
+    given = TrainingData(data.train, data.validation, data.num_classes, epochs, trial.seed, device)
+    embed = function(dict(trial.config), given, progress)
+    if progress.problem is not None:  # and it went on all the same
+        raise progress.problem
+    if progress.epoch < trial.epochs and not progress.stopped:
+        raise UserError(f"{trial.method} ended after epoch {progress.epoch} of {trial.epochs} without being told to")
+    if not callable(embed):  # also where it was stopped early: the retraining ends early too, and needs it
+        raise UserError(f"{trial.method} returned {type(embed).__name__}; it must return embed(audio, visual)")
+    return None if data.unlabelled is None else _embedded(embed, *data.unlabelled)
+
+
+class _Progress:
+    """The `report` that a training function is given."""
+
+    def __init__(self, trial: Trial, data: Prepared, report: Report) -> None:
+        self._trial = trial
+        self._data = data
+        self._report = report
+        self._start = time.perf_counter()
+        self.epoch = 0
+        self.stopped = False
+        self.problem: UserError | None = None
+
+    def __call__(self, epoch: int, metrics: Mapping[str, Any]) -> bool:
+        """Takes an epoch's metrics; returns whether to go on."""
+        try:
+            numbers = self._checked(epoch, metrics)
+        except UserError as error:
+            self.problem = error
+            raise
+        self.epoch = epoch
+        now = time.perf_counter()
+        seconds, self._start = now - self._start, now
+        numbers |= {"seconds": seconds, "clips_per_second": len(self._data.train) / seconds}
+        self.stopped = not self._report(epoch, numbers)
+        return not self.stopped and epoch < self._trial.epochs
+
+    def _checked(self, epoch: int, metrics: Mapping[str, Any]) -> dict[str, float]:
+        name, last = self._trial.method, self._trial.epochs
+        if self.stopped or self.epoch == last:
+            raise UserError(
+                f"{name} reported epoch {epoch} after epoch {self.epoch} of {last}, for which report returned False; "
+                "end the training there and return embed"
+            )
+        if epoch != self.epoch + 1:
+            raise UserError(
+                f"{name} reported epoch {epoch} after epoch {self.epoch} of {last}; report every epoch once, from 1"
+            )
+        if not isinstance(metrics, Mapping):
+            raise UserError(f"{name} reported {type(metrics).__name__}; report(epoch, metrics) takes a dict of numbers")
+        numbers = {key: _number(key, value) for key, value in metrics.items()}
+        if self._data.validation is not None and "val_map" not in numbers:
+            raise UserError(f"{name} reported no val_map; report data.scores(embed)")
+        return numbers
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        return float(value.detach() if isinstance(value, torch.Tensor) else value)
+    except (TypeError, ValueError):
+        raise UserError(f"the metric {name} is {value!r}; report numbers") from None
+
+
+def _embedded(embed: Embed, audio: np.ndarray, visual: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    with torch.no_grad():
+        views = embed(audio, visual)
+    try:
+        z_a, z_v = (np.ascontiguousarray(view, dtype=np.float32) for view in views)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UserError(f"embed must return two arrays on the CPU, audio and visual: {error}") from None
+    if z_a.ndim != 2 or z_a.shape != z_v.shape or len(z_a) != len(audio):
+        raise UserError(f"embed returned {z_a.shape} and {z_v.shape} for {len(audio)} clips; both must be [clips, D]")
+    if not (np.isfinite(z_a).all() and np.isfinite(z_v).all()):
+        raise UserError("an embedding is not finite")
+    return z_a, z_v

@@ -1,0 +1,198 @@
+"""The lane groups of an engine: which trial is where, and how many trials the engine holds at a time.
+
+An engine holds as many trials as it was told, or fewer for as long as it has no memory for so many: until a group has
+gone and left its memory, or, where an epoch ran out of memory, until the part of that group that goes on has gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from avtune.core.trial import Trial
+from avtune.data.prepare import Prepared
+from avtune.engine.features import Features
+from avtune.engine.lane_trainer import Lanes
+from avtune.engine.memory import Need, free_bytes, need
+from avtune.lanes.modules import Tensors
+from avtune.methods import get, static_values
+
+Key = tuple[Any, ...]
+"""What a group's trials agree on: method, precision and static hyper-parameters."""
+
+
+class NoRoom(MemoryError):
+    """There is no memory for a new group beside the trials that the engine holds."""
+
+
+@dataclass(eq=False)
+class Group:
+    """The lanes of one group, one set for each fold; a trial has the same place in all.
+
+    Attributes:
+        values: the `val_map` of every epoch that each trial has done; 0 without validation rows.
+        best: the highest `val_map` so far and the weights it came with, of trials that keep those.
+        most: trials that the engine holds at a time while this group is there; None for no limit.
+    """
+
+    key: Key
+    folds: list[Lanes]
+    trials: dict[int, tuple[Trial, list[Trial]]] = field(default_factory=dict)
+    values: dict[int, list[float]] = field(default_factory=dict)
+    best: dict[int, tuple[float, Tensors, Tensors]] = field(default_factory=dict)
+    most: int | None = None
+
+    @property
+    def lanes(self) -> int:
+        return self.folds[0].capacity
+
+    def enter(
+        self, trial: Trial, lane_trials: list[Trial], states: Sequence[Tensors | None], values: Sequence[float]
+    ) -> None:
+        """Puts a trial into a lane of every fold, or into none.
+
+        Args:
+            lane_trials: its lane's trial in each fold.
+            states: those of its lanes after as many epochs as there are `values`.
+
+        Raises:
+            ValueError: the states are not those of such lanes.
+        """
+        admitted: list[tuple[Lanes, Trial]] = []
+        try:
+            for lanes, one, state in zip(self.folds, lane_trials, states, strict=True):
+                lanes.admit(one, state, len(values))
+                admitted.append((lanes, one))
+        except BaseException:
+            for lanes, one in admitted:
+                lanes.release(one)
+            raise
+        self.trials[trial.number] = (trial, lane_trials)
+        self.values[trial.number] = list(values)
+
+    def leave(self, number: int) -> None:
+        """Frees a trial's lanes."""
+        _, lane_trials = self.trials.pop(number)
+        del self.values[number]
+        self.best.pop(number, None)
+        for lanes, one in zip(self.folds, lane_trials, strict=True):
+            lanes.release(one)
+
+
+class Groups:
+    """
+    Args:
+        data: the folds that every trial trains on.
+        lanes: trials at a time, at most.
+        device: where.
+        exact: see `Lanes`.
+    """
+
+    def __init__(self, data: Sequence[Prepared], *, lanes: int, device: str, exact: bool = False) -> None:
+        self._data = list(data)
+        self._lanes = lanes
+        self._device = device
+        self._exact = exact
+        self._features: list[Features] = []  # of each fold, made with the first group
+        self._groups: list[Group] = []
+        self._needs: dict[Key, Need] = {}
+        self._room = lanes
+        self._why = ""
+
+    def __iter__(self) -> Iterator[Group]:
+        """Groups may be made and dropped meanwhile."""
+        return iter(list(self._groups))
+
+    @property
+    def num_trials(self) -> int:
+        return sum(len(group.trials) for group in self._groups)
+
+    @property
+    def capacity(self) -> int:
+        """Trials at a time, for now."""
+        return min([self._room, *(group.most for group in self._groups if group.most is not None)])
+
+    @property
+    def why(self) -> str:
+        """Why it became less last."""
+        return self._why
+
+    def find(self, number: int) -> Group | None:
+        return next((group for group in self._groups if number in group.trials), None)
+
+    def narrow(self, capacity: int, why: str, group: Group | None = None) -> None:
+        """No more trials at a time than so many, until a group has gone; where one is named, until that one has."""
+        self._why = why
+        if group is None:
+            self._room = min(self._room, capacity)
+        else:
+            group.most = capacity
+
+    def drop(self, group: Group) -> None:
+        """The group is gone, and gives back its memory."""
+        self._groups.remove(group)
+        self._room = self._lanes
+
+    def drop_empty(self) -> None:
+        for group in self:
+            if not group.trials:
+                self.drop(group)
+
+    def for_trial(self, lane_trials: Sequence[Trial], precision: str) -> Group:
+        """A group with a free lane for a trial, given by its lane's trial in each fold.
+
+        Raises:
+            NoRoom: there is no memory for one.
+        """
+        key = _key(lane_trials[0], precision)
+        for group in self._groups:
+            if group.key == key and len(group.trials) < group.lanes:
+                return group
+        return self.add(lane_trials, precision, self._fitting(key, lane_trials, precision))
+
+    def add(self, lane_trials: Sequence[Trial], precision: str, lanes: int) -> Group:
+        """A new group with so many lanes for such trials."""
+        made = [self._make(fold, lane_trials[0], precision, lanes) for fold in range(len(self._data))]
+        group = Group(_key(lane_trials[0], precision), made)
+        self._groups.append(group)
+        return group
+
+    def _make(self, fold: int, trial: Trial, precision: str, lanes: int) -> Lanes:
+        for data in self._data[len(self._features) :]:
+            self._features.append(Features.of(data, self._device))
+        static = static_values(get(trial.method), trial.config)
+        return Lanes(
+            trial.method,
+            static,
+            self._data[fold],
+            capacity=lanes,
+            device=self._device,
+            precision=precision,
+            features=self._features[fold],
+            exact=self._exact,
+        )
+
+    def _fitting(self, key: Key, lane_trials: Sequence[Trial], precision: str) -> int:
+        """Lanes of a new group: as many as the device has memory for, `capacity` at most. Where there are fewer, the
+        engine holds fewer trials until a group has gone."""
+        lanes = self.capacity
+        if lanes == 1:
+            return 1
+        if key not in self._needs:
+            make = partial(self._make, 0, lane_trials[0], precision)
+            self._needs[key] = need(make, lane_trials, self._device)
+        one, free = self._needs[key], free_bytes(self._device)
+        if one.lanes(free) < lanes:
+            why = f"{lane_trials[0].method} takes {one.first >> 20} MiB and {one.further >> 20} for each further trial"
+            why += f", {max(free, 0) >> 20} MiB are free"
+            if one.lanes(free) == 0 and self.num_trials:
+                raise NoRoom(why)
+            lanes = max(1, one.lanes(free))
+            self.narrow(self.num_trials + lanes, why)
+        return lanes
+
+
+def _key(trial: Trial, precision: str) -> Key:
+    return (trial.method, precision, *sorted(static_values(get(trial.method), trial.config).items()))

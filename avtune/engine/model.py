@@ -1,0 +1,218 @@
+"""A trained model on disk: weights and scalers as safetensors, the rest as YAML. Reads nothing that could run code.
+
+Legend: N clips, A audio features, V visual features, D embedding.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+
+from avtune.core.errors import UserError
+from avtune.core.files import read_yaml, to_yaml, write_bytes, write_text
+from avtune.core.hyper import Value
+from avtune.core.run_files import is_left_by, read_origin, read_run
+from avtune.core.schema import fitting
+from avtune.core.trial import Trial
+from avtune.data.arrays import cause
+from avtune.data.prepare import Scalers
+from avtune.data.split import Scaler
+from avtune.engine.trainer import Trained, embed
+from avtune.lanes.modules import Tensors
+from avtune.lanes.noise import init_generator
+from avtune.methods import check_config, get, static_values
+
+WEIGHTS, CONFIG = "model.safetensors", "config.yaml"
+EMBEDDINGS = "test_embeddings.npz"
+"""What a user's training function leaves instead of a model."""
+_CONFIG = {
+    "method": str,
+    "config": {str: (float, str, bool)},
+    "audio_dim": int,
+    "visual_dim": int,
+    "epochs": int,
+    "class_names": [str],
+    "about": {str: (float, str, bool, None)},
+}
+
+
+@dataclass(frozen=True)
+class Model:
+    """A method's trained weights with everything that embedding new clips needs.
+
+    Attributes:
+        method: its name.
+        config: its hyper-parameters.
+        trained: weights.
+        scalers: fitted on the training rows.
+        class_names: of the dataset it was trained on.
+        about: further facts for readers (dataset, seed, epochs).
+    """
+
+    method: str
+    config: Mapping[str, Value]
+    trained: Trained
+    scalers: Scalers
+    class_names: tuple[str, ...]
+    about: Mapping[str, Any]
+
+    def embed(self, audio: np.ndarray, visual: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Embeddings of unscaled features, for retrieval by cosine.
+
+        Args:
+            audio: [N, A].
+            visual: [N, V].
+
+        Returns:
+            Two float32 arrays [N, D].
+
+        Raises:
+            UserError: the dimensions are not those the model was trained on.
+        """
+        for view, given, want in (
+            ("audio", audio, self.trained.method.audio_dim),
+            ("visual", visual, self.trained.method.visual_dim),
+        ):
+            if given.shape[1] != want:
+                raise UserError(f"the {view} features have {given.shape[1]} dimensions; this model takes {want}")
+        return embed(self.trained, self.scalers.audio.transform(audio), self.scalers.visual.transform(visual))
+
+    def save(self, folder: Path) -> None:
+        """Writes `model.safetensors` and `config.yaml`."""
+        tensors = {f"params.{name}": value for name, value in self.trained.params.items()}
+        tensors |= {f"buffers.{name}": value for name, value in self.trained.buffers.items()}
+        for view, scaler in (("audio", self.scalers.audio), ("visual", self.scalers.visual)):
+            tensors[f"scaler.{view}.mean"] = torch.tensor(scaler.mean)
+            tensors[f"scaler.{view}.std"] = torch.tensor(scaler.std)
+        config = {
+            "format": 1,
+            "method": self.method,
+            "config": dict(self.config),
+            "audio_dim": self.trained.method.audio_dim,
+            "visual_dim": self.trained.method.visual_dim,
+            "epochs": self.trained.epochs,
+            "class_names": list(self.class_names),
+            "about": dict(self.about),
+        }
+        run = {"run": str(self.about["run"])} if "run" in self.about else {}
+        write_bytes(folder / WEIGHTS, save(tensors, {"format": "avtune model 1", **run}))
+        write_text(folder / CONFIG, to_yaml(config))
+
+
+def load_weights(path: Path, trial: Trial, dims: tuple[int, int, int]) -> Trained:
+    """Reads the weights that a training run saved.
+
+    Args:
+        trial: the run.
+        dims: audio dimension, visual dimension, number of classes.
+
+    Raises:
+        UserError: the file is damaged, or another run left it.
+    """
+    found = read_origin(path)
+    if found is None or not is_left_by(path, trial):
+        raise UserError(f"{path} was not left by this training run; delete it, and the run is done again")
+    return _trained(_tensors(path), path, trial.method, trial.config, dims, found.epochs)
+
+
+def load_model(folder: Path) -> Model:
+    """Reads a model folder: a study's `final/`, or the study folder itself.
+
+    Raises:
+        UserError: a file is missing, damaged, or does not fit the other.
+    """
+    if not (folder / CONFIG).is_file() and (folder / "final" / CONFIG).is_file():
+        folder = folder / "final"
+    for at in (folder, folder / "final"):
+        if (at / EMBEDDINGS).is_file():
+            raise UserError(
+                f"{at} holds no model: a training function made it; score what it embedded with\n"
+                f"avtune evaluate --embeddings {at / EMBEDDINGS}"
+            )
+    for name in (CONFIG, WEIGHTS):
+        if not (folder / name).is_file():
+            raise UserError(f"{folder} holds no model: {name} is missing; give a study folder or its final/")
+    path = folder / CONFIG
+    facts = fitting(read_yaml(path), _CONFIG, path)
+    method, names, epochs = facts["method"], facts["class_names"], facts["epochs"]
+    dims = (facts["audio_dim"], facts["visual_dim"], len(names))
+    if min(dims) < 1:
+        raise UserError(f"{path} is damaged: a model has at least one class and one feature of each view")
+    try:
+        config = check_config(get(method), facts["config"])
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    tensors = _tensors(folder / WEIGHTS)
+    runs = {read_run(folder / WEIGHTS), facts["about"].get("run")}
+    if len(runs) > 1:
+        raise UserError(f"{folder / WEIGHTS} and {path} are of two training runs; restore both from one copy")
+    scalers = []
+    for view, size in (("audio", dims[0]), ("visual", dims[1])):
+        parts = [tensors.pop(f"scaler.{view}.{part}", None) for part in ("mean", "std")]
+        if any(part is None or tuple(part.shape) != (size,) for part in parts):
+            raise UserError(
+                f"{folder / WEIGHTS} has no scaler for {size} {view} features; it does not belong to {path}"
+            )
+        mean, std = (part.float().numpy() for part in parts if part is not None)
+        if not (np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all()):
+            raise UserError(f"the scalers in {folder / WEIGHTS} are not finite; the model is damaged")
+        scalers.append(Scaler(mean, std))
+    trained = _trained(tensors, folder / WEIGHTS, method, config, dims, epochs)
+    return Model(method, config, trained, Scalers(*scalers), tuple(names), facts["about"])
+
+
+def untrained(method: str, config: Mapping[str, Value], dims: tuple[int, int, int], seed: int) -> Trained:
+    """Fresh weights, as a training run with this seed would start from."""
+    bound = get(method)(static_values(get(method), config), *dims)
+    params, buffers = bound.init(init_generator(seed))
+    return Trained(bound, params, buffers, 0)
+
+
+def _tensors(path: Path) -> Tensors:
+    try:
+        tensors = dict(load(path.read_bytes()))
+    # The last ones: of a type that torch lacks, or of a size that is not that of its type and shape.
+    except (OSError, SafetensorError, ValueError, LookupError, TypeError, RuntimeError, OverflowError) as error:
+        raise UserError(f"{path} cannot be read as safetensors: {cause(error)}") from None
+    if any(value.is_complex() for value in tensors.values()):
+        raise UserError(f"the weights in {path} are no real numbers; the model is damaged")
+    return tensors
+
+
+def _trained(
+    tensors: Tensors, path: Path, method: str, config: Mapping[str, Value], dims: tuple[int, int, int], epochs: int
+) -> Trained:
+    """The weights in `tensors`, checked against the shapes that the configuration has."""
+    kind = get(method)
+    _refuse_huge(kind.name, config, dims, sum(value.numel() for value in tensors.values()), path)
+    like = untrained(method, config, dims, 0)
+    parts: list[Tensors] = []
+    for prefix, wanted in (("params.", like.params), ("buffers.", like.buffers)):
+        got = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+        if {n: v.shape for n, v in got.items()} != {n: v.shape for n, v in wanted.items()}:
+            raise UserError(
+                f"the weights in {path} do not fit the configuration beside them; restore both from one copy"
+            )
+        got = {name: value.float() for name, value in got.items()}
+        if not all(bool(torch.isfinite(value).all()) for value in got.values()):
+            raise UserError(f"the weights in {path} are not all finite; the model is damaged")
+        parts.append(got)
+    return Trained(like.method, parts[0], parts[1], epochs)
+
+
+def _refuse_huge(method: str, config: Mapping[str, Value], dims: tuple[int, int, int], stored: int, path: Path) -> None:
+    """A configuration that declares far more weights than the file holds must not be allocated to find that out."""
+    widths = [int(value) for name, value in config.items() if name.endswith("_dim") and isinstance(value, int)]
+    least = math.prod([max(widths, default=1), max(dims[:2])])
+    if least > 4 * stored + 1024:
+        raise UserError(
+            f"the weights in {path} do not fit a {method} of {max(widths)} units; restore both from one copy"
+        )

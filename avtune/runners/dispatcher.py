@@ -1,0 +1,120 @@
+"""Where engines are served: gives out a source's trials, takes their reports, passes on its decisions. No Ray here.
+
+A trial given to an engine is leased to it. When an engine dies, its trials go back to the head of the queue and go on
+from their last lane file, or start again. Any of them may have been the cause: the last of the attempts that a trial
+has is made alone on an engine, so that a trial fails for the deaths that it causes and not for a neighbour's.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from avtune.core.trial import Trial
+from avtune.engine.engine import Message, Orders
+from avtune.runners._base import Source
+
+
+class Desk:
+    """Serves engines from one thread.
+
+    Args:
+        source: a study, or a list of runs.
+        spare: trials asked for before an engine wants them, so that suggestions are made while engines train.
+        max_failures: how many engines may die with a trial before it fails.
+    """
+
+    def __init__(self, source: Source, *, spare: int, max_failures: int) -> None:
+        self._source = source
+        self._spare = spare
+        self._max_failures = max_failures
+        self._ready: deque[Trial] = deque()
+        self._alone: deque[Trial] = deque()  # on their last attempt, for engines that have nothing else
+        self._leases: dict[str, dict[int, Trial]] = {}
+        self._deaths: Counter[int] = Counter()
+        self._known: dict[int, int] = {}
+
+    def exchange(self, engine: str, message: Message) -> Orders:
+        """Takes what an engine says and returns its orders."""
+        mine = self._leases.setdefault(engine, {})
+        for number, epoch, metrics in message.reports:
+            if number in mine:
+                self._source.report(number, epoch, metrics)
+                self._known[number] = max(epoch, self._known.get(number, 0))
+        for number, failure, details in message.ends:
+            if mine.pop(number, None) is not None:
+                self._source.tell(number, failure, details)
+        for note in message.notes:
+            self._source.note(f"{engine}: {note}")
+        for number in message.returned:
+            if number in mine:
+                self._return(mine.pop(number))
+        stop = [number for number in mine if self._source.should_stop(number)]
+        for number in stop:
+            del mine[number]
+            self._source.tell(number)
+        trials = self._take(message.want + len(stop), mine)
+        mine.update((trial.number, trial) for trial in trials)
+        return Orders(stop, trials, over=not mine and self._source.exhausted)
+
+    def prepare(self) -> bool:
+        """Asks for one trial ahead of need; returns whether there was anything to do."""
+        if len(self._ready) >= self._spare:
+            return False
+        trial = self._source.ask()
+        if trial is not None:
+            self._ready.append(trial)
+        return trial is not None
+
+    def died(self, engine: str, why: str = "died", details: str = "") -> int:
+        """An engine is gone without a word: its trials return to the queue.
+
+        Args:
+            why: for the reason of a trial that has no attempt left: its engine `why`, and what to do after a semicolon.
+            details: for the log.
+
+        Returns:
+            How many trials failed of it.
+        """
+        failed = 0
+        returned = self._leases.pop(engine, {})
+        for number in sorted(returned, reverse=True):
+            self._deaths[number] += 1
+            if self._deaths[number] >= self._max_failures:
+                times = f" ({self._deaths[number]} times)" if self._deaths[number] > 1 else ""
+                first, mark, rest = why.partition("; ")
+                self._source.tell(number, f"its engine {first}{times}{mark}{rest}", details)
+                failed += 1
+            else:
+                self._return(returned[number])
+        return failed
+
+    def give_back(self, engine: str) -> None:
+        """An engine has none of the trials leased to it: they return to the queue, and nobody is to blame."""
+        returned = self._leases.pop(engine, {})
+        for number in sorted(returned, reverse=True):
+            self._return(returned[number])
+
+    def _return(self, trial: Trial) -> None:
+        """Puts a trial back at the head of the queue."""
+        known = max(trial.known, self._known.get(trial.number, 0))
+        queue = self._alone if self._is_last_attempt(trial.number) else self._ready
+        queue.appendleft(replace(trial, known=known))
+
+    def _is_last_attempt(self, number: int) -> bool:
+        return 0 < self._deaths[number] == self._max_failures - 1
+
+    def _take(self, count: int, mine: Mapping[int, Trial]) -> Sequence[Trial]:
+        """The next trials of an engine that has `mine` and room for `count` more."""
+        if any(self._is_last_attempt(number) for number in mine):
+            return []
+        if self._alone and not mine:
+            return [self._alone.popleft()] if count else []
+        taken: list[Trial] = []
+        while len(taken) < count:
+            trial = self._ready.popleft() if self._ready else self._source.ask()
+            if trial is None:
+                break
+            taken.append(trial)
+        return taken

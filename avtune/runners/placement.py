@@ -1,0 +1,205 @@
+"""What this machine has, and what of it a search uses."""
+
+from __future__ import annotations
+
+import math
+import platform
+import shutil
+import sys
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from avtune import __version__
+from avtune.core.errors import UserError
+from avtune.core.system import available_memory, cores, usable_cores
+from avtune.runners._base import Cluster, Slots
+
+_PACKAGES = ("torch", "ray", "optuna", "numpy", "scipy", "scikit-learn", "h5py", "safetensors", "tensorboard")
+# What a worker process with torch, its data and its weights takes; measured 376 MB resident without data.
+_BYTES_A_SLOT = 1 << 30
+# What the driver, with torch and the data's copies, and Ray's own processes take beside.
+_BYTES_OF_A_RUN = 640 << 20
+# On a CPU more lanes gain 10 % at most (two engines; 130 ms an epoch and lane with 4 lanes of 512 units, 125 ms with 8;
+# 128 units: 65 and 59 ms), and the more trials run at a time, the less each suggestion has seen.
+_CPU_LANES = 4
+_GPU_LANES = 64
+# Runs that do not learn from each other: 8 lanes of 512 units train 13 % (fp32) to 27 % (bf16) faster than one by one,
+# see benchmarks/lanes.py.
+_CPU_RUNS = 8
+# How many times all lanes are taken in a search: the sampler learns from those that ended. A CPU's wide lanes do not
+# train much faster together than one by one, so there is little to lose by having fewer of them.
+_GENERATIONS = 4
+_WIDE_GENERATIONS = 10
+
+
+@dataclass(frozen=True)
+class Wish:
+    """How the user wants trials to be placed.
+
+    Attributes:
+        gpus: GPUs to use, None for all there are; 0 trains on CPU cores.
+        trials_per_gpu: processes that share a GPU.
+        lanes: trials of an engine, None to choose.
+        max_failures, timeout: see `Slots`.
+        cluster: train there; None for this machine.
+        cpus: cores to use, None for all that this process may use and has memory for.
+    """
+
+    gpus: int | None = None
+    trials_per_gpu: int = 1
+    lanes: int | None = None
+    max_failures: int = 3
+    timeout: float | None = None
+    cluster: Cluster | None = None
+    cpus: int | None = None
+
+
+def slots(wish: Wish, runner: str, trials: int, *, wide: bool = False, exact: bool = False) -> Slots:
+    """Where trials run.
+
+    Args:
+        runner: `lanes`, `processes` or `inline` (one trial at a time).
+        trials: how many there will be.
+        wide: their lanes are wide, see `engine.memory.is_wide`.
+        exact: their results must not depend on the number of engines and lanes.
+
+    Raises:
+        UserError: more GPUs or cores than there are, or a setting that would have no effect.
+    """
+    gpus = _gpus(wish)
+    if wish.lanes is not None and runner != "lanes":
+        raise UserError(f"--lanes goes with the runner lanes; the runner {runner} has none, leave it out")
+    if wish.max_failures < 1:
+        raise UserError(f"--max-failures is {wish.max_failures}; allowed: a whole number from 1")
+    if wish.timeout is not None and not 0 < wish.timeout < math.inf:
+        raise UserError(f"--trial-timeout is {wish.timeout:g}; allowed: seconds above 0")
+    generations = _WIDE_GENERATIONS if wide and not gpus else _GENERATIONS
+    places = _places(wish, runner, trials // generations, gpus)
+    if exact:  # threads share out a sum by their number, which on a GPU is that of the cores by that of the engines
+        places = replace(places, threads=1, exact=True)
+    return replace(places, max_failures=wish.max_failures, timeout=wish.timeout, cluster=wish.cluster)
+
+
+def _places(wish: Wish, runner: str, at_a_time: int, gpus: int) -> Slots:
+    assert wish.cluster is None or runner != "inline"
+    cpus = _cpus(wish, runner)
+    if runner == "inline":
+        if (wish.gpus or 0) > 1:
+            raise UserError(f"--gpus is {wish.gpus}, and the runner inline uses one GPU; allowed: 0 or 1")
+        if wish.trials_per_gpu > 1:
+            raise UserError(
+                f"--trials-per-gpu is {wish.trials_per_gpu}, and the runner inline trains one trial at a time; "
+                "leave it out"
+            )
+        # One thread: with small matrices more of them mostly wait for each other.
+        return Slots(1, min(gpus, 1), 1)
+    if gpus:
+        count = gpus * wish.trials_per_gpu
+        return Slots(count, gpus, max(1, cpus // count), *_lanes(wish, runner, at_a_time, count, _GPU_LANES))
+    count = cpus
+    if wish.cluster is None and wish.cpus is None:
+        count = max(1, min(cpus, (available_memory() - _BYTES_OF_A_RUN) // _BYTES_A_SLOT))
+    return Slots(count, 0, 1, *_lanes(wish, runner, at_a_time, count, _CPU_LANES))
+
+
+def _cpus(wish: Wish, runner: str) -> int:
+    """Cores that a search may keep busy."""
+    there = max(1, wish.cluster.cpus) if wish.cluster else usable_cores()
+    if wish.cpus is None:
+        return there
+    if not 1 <= wish.cpus <= there:
+        who = f"the cluster at {wish.cluster.address} has {there}" if wish.cluster else f"{there} here ({cores().why})"
+        raise UserError(f"--cpus is {wish.cpus}; allowed: 1 to {there}, {who}")
+    if runner == "inline" and wish.cpus > 1:
+        raise UserError(f"--cpus is {wish.cpus}, and the runner inline uses one core; leave it out")
+    return wish.cpus
+
+
+def _gpus(wish: Wish) -> int:
+    there = wish.cluster.gpus if wish.cluster else torch.cuda.device_count()
+    gpus = there if wish.gpus is None else wish.gpus
+    if gpus < 0 or gpus > there:
+        have = f"{there} GPU{'s' * (there != 1)}"
+        who = f"the cluster at {wish.cluster.address} has {have}" if wish.cluster else _seen(have)
+        raise UserError(
+            f"--gpus is {gpus}; {who}, so 0 to {there} are allowed"
+            + ("" if there else "\nwith --gpus 0 trials run on the CPU cores; `avtune doctor` shows what is there")
+        )
+    if wish.trials_per_gpu < 1:
+        raise UserError(f"--trials-per-gpu is {wish.trials_per_gpu}; allowed: a whole number from 1")
+    if wish.trials_per_gpu > 1 and not gpus:
+        raise UserError("--trials-per-gpu needs a GPU, and this search uses none; leave it out")
+    return gpus
+
+
+def _seen(gpus: str) -> str:
+    return f"torch {torch.__version__} sees {gpus} here"
+
+
+def _lanes(wish: Wish, runner: str, at_a_time: int, engines: int, most: int) -> tuple[int, int]:
+    """Lanes of an engine, for a search and for independent runs. Where nobody says: for a search few enough that the
+    sampler learns from several generations of trials, because a search in which all run at once learns nothing."""
+    if runner != "lanes":
+        return 1, 1
+    if wish.lanes is not None:
+        if not 1 <= wish.lanes <= 4096:
+            raise UserError(f"--lanes is {wish.lanes}; allowed: 1 to 4096")
+        return wish.lanes, wish.lanes
+    return max(1, min(most, at_a_time // engines)), max(most, _CPU_RUNS)
+
+
+def fast_precision(gpus: int) -> str:
+    """The precision a search uses by itself: `bf16` where the device multiplies bfloat16 in hardware, else `fp32`."""
+    if gpus:
+        if not torch.cuda.is_available():  # a cluster's, which this machine cannot ask
+            return "fp32"
+        return "bf16" if torch.cuda.get_device_capability() >= (8, 0) else "fp32"
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return "fp32"
+    return "bf16" if "avx512_bf16" in flags or "amx_bf16" in flags else "fp32"
+
+
+def versions() -> dict[str, str]:
+    """Versions of avtune, Python and the packages that decide a result."""
+    found = {"avtune": __version__, "python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "missing"
+    return found
+
+
+def environment() -> dict[str, Any]:
+    """What a result may depend on besides its study: for `environment.json`."""
+    return {
+        "versions": versions(),
+        "platform": platform.platform(),
+        "cpu": _cpu_name(),
+        "cores": usable_cores(),
+        "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+    }
+
+
+def _cpu_name() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def free_disk(path: Path) -> int:
+    """Free bytes where `path` is or will be."""
+    while not path.exists():
+        path = path.parent
+    return shutil.disk_usage(path).free

@@ -1,0 +1,91 @@
+"""A Ray cluster that runs already, attached to when the user names it; see docs/cluster.md for what it takes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from avtune.core.errors import UserError
+from avtune.runners._base import Cluster
+from avtune.runners.ray.session import KEEP_MEMORY, SETTINGS, ray_session
+from avtune.runners.scratch import scratch_folder
+
+
+@contextlib.contextmanager
+def cluster_ray(cluster: Cluster) -> Iterator[Path]:
+    """Attaches to a cluster for the length of the block.
+
+    Yields:
+        A private scratch folder below `cluster.shared`, removed afterwards.
+
+    Raises:
+        UserError: no cluster answers there, or not to this token.
+    """
+    with scratch_folder(cluster.shared) as scratch, _attached(cluster.address):
+        yield scratch
+
+
+def find_cluster(address: str, shared: Path) -> Cluster:
+    """The cluster at an address (`host:port`, or `auto` for the one that this machine belongs to) and what it has.
+
+    Args:
+        shared: a folder that every machine of the cluster sees under the same path.
+
+    Raises:
+        UserError: no token is set, or no cluster answers.
+    """
+    with _attached(address):
+        import ray  # not before its settings are in place
+
+        resources = ray.cluster_resources()
+    return Cluster(address, int(resources.get("CPU", 0)), int(resources.get("GPU", 0)), shared.resolve())
+
+
+@contextlib.contextmanager
+def _attached(address: str) -> Iterator[None]:
+    if not _token_is_set():
+        raise UserError(
+            "--cluster needs the cluster's token: set RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH to a file of it\n"
+            "a cluster without a token obeys everybody who reaches it; docs/cluster.md shows how to start one with"
+        )
+    environment = {name: value for name, value in SETTINGS.items() if name != "RAY_AUTH_MODE"}
+    name, value = KEEP_MEMORY
+    attached = contextlib.ExitStack()
+    with attached:
+        try:
+            with _core_silenced():
+                attached.enter_context(
+                    ray_session({}, address=address, runtime_env={"env_vars": environment | {name: value}})
+                )
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            why = str(error).strip().partition("\n")[0]
+            raise UserError(
+                f"--cluster is {address!r}: no Ray cluster answers there ({why})\n"
+                "is it up, of the same Ray and Python version, and is this its token? `ray status` shows it"
+            ) from None
+        yield
+
+
+@contextlib.contextmanager
+def _core_silenced() -> Iterator[None]:
+    """Ray's core writes twenty lines to the standard error of a process that a cluster refuses; the exception says it
+    all."""
+    sys.stderr.flush()
+    before = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
+
+
+def _token_is_set() -> bool:
+    if os.environ.get("RAY_AUTH_TOKEN"):
+        return True
+    file = os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token"
+    return Path(file).is_file()

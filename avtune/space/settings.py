@@ -1,0 +1,182 @@
+"""The sections of a space file beside `space` itself: their settings, defaults and legal ranges."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
+
+from avtune.core.errors import UserError, did_you_mean
+from avtune.core.hyper import Hyper, Value
+from avtune.space.checks import legal, only_keys, table
+from avtune.space.yaml_lines import Entry, shorten
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """How configurations are proposed.
+
+    Attributes:
+        sampler: `tpe` (Optuna's tree-structured Parzen estimator) or `random`.
+        trials: how many configurations are tried.
+        seed: seed of everything random in the study.
+        startup_trials: random trials before TPE begins.
+        lag: in deterministic mode a suggestion sees the results of trials numbered at least this much below it.
+    """
+
+    sampler: str = "tpe"
+    trials: int = 200
+    seed: int = 0
+    startup_trials: int = 10
+    lag: int = 16
+
+
+AUTO = "auto"
+"""`early_stopping.epochs` of an open horizon: a trial trains until its curve is flat."""
+MOST_STEPS = 2000
+"""Optimiser steps of a trial at most, where the horizon is open and nobody says; see `benchmarks/horizon.py`."""
+FUNCTION_EPOCHS = 81
+"""Epochs of a training function where nobody says: it trains as it likes, so that its horizon cannot be open."""
+
+
+@dataclass(frozen=True)
+class EarlyStopping:
+    """How long trials train, and where ASHA compares them; `study.horizon` turns this into epochs.
+
+    Attributes:
+        epochs: epochs of a trial that is never stopped, or `auto`: until its curve is flat.
+        grace: epochs before the first decision; at or above `epochs` nothing is ever stopped.
+        factor: one trial in `factor` goes on at each rung.
+        steps: with `auto`, optimiser steps that a trial trains at most; 0 where `epochs` is a number.
+        schedule: epochs over which schedules are laid out, where a study was given more epochs later; else None.
+    """
+
+    epochs: int | str = AUTO
+    grace: int = 3
+    factor: int = 3
+    steps: int = 0
+    schedule: int | None = None
+
+    def __post_init__(self) -> None:
+        assert isinstance(self.epochs, int) or self.epochs == AUTO
+        if self.open and not self.steps:
+            object.__setattr__(self, "steps", MOST_STEPS)
+
+    @property
+    def open(self) -> bool:
+        """Whether the horizon is open."""
+        return self.epochs == AUTO
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What the search is scored on: a stratified `fraction` of the training rows, or `folds` of them; one is None."""
+
+    fraction: float | None = 0.2
+    folds: int | None = None
+
+    def __post_init__(self) -> None:
+        assert (self.fraction is None) != (self.folds is None)
+
+
+@dataclass(frozen=True)
+class Final:
+    """How the winner is named: the best `finalists` are repeated over `seeds` seeds, and so is the retrained winner."""
+
+    finalists: int = 3
+    seeds: int = 5
+
+
+_MANY = 100_000
+SETTINGS: dict[str, dict[str, Hyper]] = {
+    section: {hyper.name: hyper for hyper in hypers}
+    for section, hypers in {
+        "search": (
+            Hyper("sampler", "choice", "tpe", values=("tpe", "random")),
+            Hyper("trials", "int", 200, 1, _MANY),
+            Hyper("seed", "int", 0, 0, 1e9),
+            Hyper("startup_trials", "int", 10, 0, _MANY),
+            Hyper("lag", "int", 16, 1, _MANY),
+        ),
+        "early_stopping": (
+            Hyper("epochs", "int", FUNCTION_EPOCHS, 1, _MANY),
+            Hyper("grace", "int", 3, 1, _MANY),
+            Hyper("factor", "int", 3, 2, 100),
+            Hyper("steps", "int", MOST_STEPS, 1, 100 * _MANY),
+            Hyper("schedule", "int", FUNCTION_EPOCHS, 1, _MANY),
+        ),
+        "validation": (
+            Hyper("fraction", "float", 0.2, 0.01, 0.9),
+            Hyper("folds", "int", 5, 2, 100),
+        ),
+        "final": (
+            Hyper("finalists", "int", 3, 1, 1000),
+            Hyper("seeds", "int", 5, 1, 1000),
+        ),
+    }.items()
+}
+SECTIONS: dict[str, type] = {
+    "search": SearchSettings,
+    "early_stopping": EarlyStopping,
+    "validation": Validation,
+    "final": Final,
+}
+
+S = TypeVar("S", SearchSettings, EarlyStopping, Validation, Final)
+
+
+def parse_settings(cls: type[S], section: str, entry: Entry | None) -> S:
+    """One section, checked; a section or a key that is absent takes its default.
+
+    Raises:
+        UserError: an unknown key, a value out of range, or settings that exclude each other.
+    """
+    if entry is None:
+        return cls()
+    hypers = SETTINGS[section]
+    first = next(iter(hypers.values()))
+    given = table(entry, section, f"{section}: {{{first.name}: {first.default}}}")
+    only_keys(given, hypers, section)
+    values: dict[str, Any] = {name: _setting(item, hypers[name], section) for name, item in given.items()}
+    if cls is EarlyStopping:
+        _check_horizon(given, values)
+    if cls is Validation and "folds" in values:
+        if "fraction" in values:
+            raise UserError(
+                f"{given['folds'].where}: validation has both folds and fraction (at {given['fraction'].where}); "
+                "keep one"
+            )
+        values["fraction"] = None
+    return cls(**values)
+
+
+def _setting(entry: Entry, hyper: Hyper, section: str) -> Value:
+    label = f"{section}.{hyper.name}"
+    if label == "early_stopping.epochs" and isinstance(entry.value, str):
+        if entry.value != AUTO:
+            hint = did_you_mean(shorten(entry.value), [AUTO])
+            raise UserError(
+                f"{entry.where}: {label} is {entry.shown}; allowed: {AUTO}, or a whole number from {hyper.low} to "
+                f"{hyper.high}{hint}"
+            )
+        return AUTO
+    return legal(entry, hyper, label)
+
+
+def _check_horizon(given: dict[str, Entry], values: dict[str, Any]) -> None:
+    """Raises:
+    UserError: a setting that goes with the other kind of horizon.
+    """
+    is_open = values.get("epochs", AUTO) == AUTO
+    other = "schedule" if is_open else "steps"
+    if other in given:
+        needed = "a number of epochs" if is_open else f"epochs: {AUTO}"
+        raise UserError(f"{given[other].where}: early_stopping.{other} goes with {needed}; leave it out")
+
+
+def settings_dict(made: SearchSettings | EarlyStopping | Validation | Final) -> dict[str, Any]:
+    """The section as it is written; what has no part in it is left out: the half of `validation` that is not used,
+    `steps` where the epochs are a number."""
+    values = {field.name: getattr(made, field.name) for field in fields(made)}
+    if isinstance(made, EarlyStopping) and not made.open:
+        del values["steps"]
+    return {name: value for name, value in values.items() if value is not None}

@@ -1,0 +1,198 @@
+"""What a bench found: its rows by mean test MAP, and which of them differ significantly.
+
+The test is paired over the test clips. A clip's value is the mean, over the seeds and both directions, of its average
+precision; the mean of these values is the row's MAP. A difference between two rows is found when the randomisation
+test says so at `LEVEL` after Holm's correction over all pairs of rows. Whether one is found between a row's tuned
+configuration and its default one is a family of tests of its own. A difference that is not found may be there all the
+same: how large it would have had to be is told with it.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from avtune.core.seeds import mix
+from avtune.data.layouts.npz import NPZ_ERRORS
+from avtune.metrics import detectable_difference, holm, randomisation_tests, rounds_for
+from avtune.metrics.letters import letters
+
+Floats = npt.NDArray[np.float64]
+
+_SEED = mix("leaderboard")
+LEVEL = 0.05
+POWER = 0.8
+"""Share of benches in which the smallest difference that could be found would have been."""
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """A finished method.
+
+    Attributes:
+        method: its name.
+        metrics: what its `final/metrics.json` holds.
+        config: the winning configuration.
+        environment: what its `environment.json` holds.
+        seconds: device seconds of the search's epochs.
+        ap: average precision of every test clip [N], of the retrained winner.
+        default_ap: of the default configuration; None when that is the winner, or failed.
+    """
+
+    method: str
+    metrics: Mapping[str, Any]
+    config: Mapping[str, Any]
+    environment: Mapping[str, Any]
+    seconds: float
+    ap: Floats
+    default_ap: Floats | None
+
+    @property
+    def map(self) -> float:
+        return float(self.metrics["test"]["map"]["mean"])
+
+    @property
+    def gain(self) -> float | None:
+        """MAP of the tuned configuration minus that of the default one; 0 when that won, None when it failed."""
+        return self.map - self.metrics["default"]["map"]["mean"] if "default" in self.metrics else None
+
+
+@dataclass(frozen=True, eq=False)
+class Board:
+    """A leaderboard.
+
+    Attributes:
+        about: what `bench.yaml` holds.
+        rows: best mean test MAP first.
+        letters: of each row: between two rows that share one no difference was found.
+        p_values: Holm-adjusted, of every pair of rows [n, n]; 1 on the diagonal.
+        detectable: the smallest true difference of every pair that would have been found with a probability of at least
+            `POWER`, see `metrics.detectable_difference` [n, n]; 0 on the diagonal.
+        rounds: random swaps of each test.
+        gain_p: Holm-adjusted, of each row's tuned against its default configuration; None where they are one.
+        failures: why a method has no row, by its name.
+        pending: methods that have not finished.
+    """
+
+    about: Mapping[str, Any]
+    rows: tuple[Row, ...]
+    letters: tuple[str, ...]
+    p_values: Floats
+    detectable: Floats
+    rounds: int
+    gain_p: tuple[float | None, ...]
+    failures: Mapping[str, str]
+    pending: tuple[str, ...]
+
+    @property
+    def undecided(self) -> list[float]:
+        """`detectable` of the pairs of rows between which no difference was found, ascending."""
+        upper = np.triu_indices(len(self.rows), 1)
+        return sorted(float(one) for one in self.detectable[upper][self.p_values[upper] >= LEVEL])
+
+
+def clip_ap(data: bytes, name: str) -> Floats | None:
+    """Average precision of every test clip [N] from the content of a study's `query_ap.npz`.
+
+    Args:
+        name: `test` or `default`.
+
+    Returns:
+        None when the file has nothing of that name.
+
+    Raises:
+        ValueError: the content is damaged.
+    """
+    try:
+        kept = np.load(io.BytesIO(data), allow_pickle=False)
+        if not isinstance(kept, np.lib.npyio.NpzFile):
+            raise ValueError("it holds a single array")
+        with kept:
+            ways = [kept[f"{name}_{way}"] for way in ("a2v", "v2a") if f"{name}_{way}" in kept]
+    except NPZ_ERRORS as error:
+        raise ValueError(f"no npz: {error}") from None
+    if not ways:
+        return None
+    if len(ways) != 2 or ways[0].ndim != 2 or ways[0].shape != ways[1].shape or not np.isfinite(ways).all():
+        raise ValueError(f"{name} is not two finite arrays [seeds, clips]")
+    return np.asarray(np.mean(ways, axis=(0, 1)), dtype=np.float64)
+
+
+def board(
+    about: Mapping[str, Any],
+    rows: Sequence[Row],
+    failures: Mapping[str, str],
+    pending: Sequence[str],
+    known: MutableMapping[tuple[str, str], float],
+) -> Board:
+    """Orders and compares rows.
+
+    Args:
+        known: p-values of pairs compared before, by their names in order; new ones are added.
+    """
+    rows = sorted(rows, key=lambda row: (-row.map, row.method))
+    count = len(rows)
+    planned = max(count, len(about.get("methods", ())))  # the same however many of them have finished
+    rounds = rounds_for(planned * (planned - 1) // 2, LEVEL)
+    pairs = list(combinations(range(count), 2))
+    tuned = [place for place, row in enumerate(rows) if row.default_ap is not None]
+    _compare([_pair(rows[i], rows[j]) for i, j in pairs] + [_gain(rows[place]) for place in tuned], rounds, known)
+    p_values, detectable = np.ones((count, count)), np.zeros((count, count))
+    for (one, other), p in zip(pairs, _adjusted([known[_pair(rows[i], rows[j])[0]] for i, j in pairs]), strict=True):
+        p_values[one, other] = p_values[other, one] = p
+        smallest = _detectable(rows[one], rows[other], LEVEL / len(pairs))
+        detectable[one, other] = detectable[other, one] = smallest
+    gains: list[float | None] = [None] * count
+    for place, p in zip(tuned, _adjusted([known[_gain(rows[place])[0]] for place in tuned]), strict=True):
+        gains[place] = p
+    return Board(
+        about=about,
+        rows=tuple(rows),
+        letters=tuple(letters(p_values < LEVEL)),
+        p_values=p_values,
+        detectable=detectable,
+        rounds=rounds,
+        gain_p=tuple(gains),
+        failures=dict(failures),
+        pending=tuple(pending),
+    )
+
+
+def _adjusted(p_values: Sequence[float]) -> list[float]:
+    return [float(p) for p in holm(p_values)] if p_values else []
+
+
+_Pair = tuple[tuple[str, str], Floats]
+"""The names of two configurations, and the difference of their average precision clip by clip [N]."""
+
+
+def _pair(one: Row, other: Row) -> _Pair:
+    first, second = sorted((one, other), key=lambda row: row.method)
+    return (first.method, second.method), first.ap - second.ap
+
+
+def _gain(row: Row) -> _Pair:
+    assert row.default_ap is not None
+    return (row.method, f"{row.method} by default"), row.ap - row.default_ap
+
+
+def _compare(pairs: Sequence[_Pair], rounds: int, known: MutableMapping[tuple[str, str], float]) -> None:
+    """Adds to `known` the p-values of the pairs that it lacks."""
+    fresh = [(names, difference) for names, difference in pairs if names not in known]
+    if fresh:
+        found = randomisation_tests(np.stack([difference for _, difference in fresh]), _SEED, rounds)
+        known.update((names, float(p)) for (names, _), p in zip(fresh, found, strict=True))
+
+
+def _detectable(one: Row, other: Row, level: float) -> float:
+    variance = sum(
+        float(np.var(seeds, ddof=1)) / len(seeds) if len(seeds) > 1 else 0.0
+        for seeds in (row.metrics["test"]["map"]["seeds"] for row in (one, other))
+    )
+    return detectable_difference(one.ap - other.ap, variance, level, POWER)

@@ -1,0 +1,121 @@
+"""The folder of a bench: its file names, its settings, and what may differ when it is continued."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from avtune.core.errors import UserError
+from avtune.core.files import make_folder, read_yaml, to_yaml
+from avtune.space.settings import AUTO
+from avtune.space.space import Space
+from avtune.study.folder import StudyFolder
+from avtune.workflows.search import another_name, open_space
+
+FORMAT = 1
+
+
+class BenchFolder:
+    """The paths of one bench.
+
+    Args:
+        root: its folder, `results/<bench>/`.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.bench_yaml = root / "bench.yaml"
+        self.leaderboard_md = root / "leaderboard.md"
+        self.leaderboard_csv = root / "leaderboard.csv"
+        self.leaderboard_html = root / "leaderboard.html"
+        self.shared = StudyFolder(root)  # its lock and its log are named like a study's
+
+    @property
+    def exists(self) -> bool:
+        return self.bench_yaml.is_file()
+
+    def study(self, method: str) -> StudyFolder:
+        return StudyFolder(self.root / method.replace(":", "-"))
+
+    def create(self, settings: dict[str, Any]) -> None:
+        """Makes the folder. It appears under its name only with `bench.yaml` in it.
+
+        Raises:
+            UserError: the folder exists and holds something else, or cannot be written.
+        """
+        make_folder(self.root, "bench", {self.bench_yaml.name: to_yaml(settings)})
+
+    def settings(self) -> dict[str, Any]:
+        """What `bench.yaml` says.
+
+        Raises:
+            UserError: it cannot be read, or is of a newer format.
+        """
+        settings = read_yaml(self.bench_yaml)
+        if not isinstance(settings, dict):
+            raise UserError(f"{self.bench_yaml} does not describe a bench: it holds no mapping")
+        if settings.get("format") != FORMAT:
+            raise UserError(
+                f"{self.bench_yaml} has format {settings.get('format')!r}; this avtune reads format {FORMAT}"
+            )
+        return settings
+
+    def clear_torn(self) -> None:
+        """Deletes what a kill left of files that were being replaced. Only for the owner of the bench."""
+        for path in (self.bench_yaml, self.leaderboard_md, self.leaderboard_csv, self.leaderboard_html):
+            for torn in self.root.glob(f".{path.name}-????????"):
+                torn.unlink(missing_ok=True)
+
+
+def continued(
+    folder: BenchFolder, old: Mapping[str, Any], new: Mapping[str, Any], spaces: Mapping[str, Space]
+) -> dict[str, Any]:
+    """The settings of a bench that goes on: those of before, the runner of now, and methods that were not in it.
+
+    Nothing else may differ: rows of unequal budgets are no fair table, and a bench run again with more trials would
+    look at the test split a second time.
+
+    Args:
+        old: what `bench.yaml` holds.
+        new: what is asked for.
+        spaces: of every method asked for.
+
+    Raises:
+        UserError: something differs, or `bench.yaml` is damaged.
+    """
+    if not _same_kinds(old, new) or not _same_kinds(old["dataset"], new["dataset"]):
+        raise UserError(f"{folder.bench_yaml} does not describe a bench; restore it from a copy")
+    equal = [key for key in new if key not in ("format", "begun", "command", "dataset", "methods", "runner")]
+    refused = [f"{key}: {old[key]} -> {new[key]}" for key in equal if old[key] != new[key]]
+    before, after = (one["dataset"]["digest"] for one in (old, new))
+    if before != after:
+        refused.append(f"dataset content: {before[:12]} -> {after[:12]} ({old['dataset']['name']})")
+    if not all(isinstance(method, str) for method in old["methods"]) or len(set(old["methods"])) < len(old["methods"]):
+        raise UserError(f"{folder.bench_yaml} does not describe a bench; restore it from a copy")
+    left_out = [method for method in old["methods"] if method not in new["methods"]]
+    if left_out:
+        refused.append(f"methods: without {', '.join(left_out)}")
+    if not refused:
+        for method, space in spaces.items():
+            if folder.study(method).exists:
+                changes = open_space(folder.study(method)).difference(space)
+                refused += [f"{method} {line}" for line in changes]
+    if refused:
+        shown = "; ".join(refused[:4]) + (f"; and {len(refused) - 4} more" if len(refused) > 4 else "")
+        raise UserError(
+            f"{folder.root} was made with other settings: {shown}\n"
+            f"add --name {another_name(folder.root)} for a new bench, or give the settings of the old one to continue "
+            "it; methods may be added"
+        )
+    added = [method for method in new["methods"] if method not in old["methods"]]
+    grown = {"methods": [*old["methods"], *added], "command": new["command"]} if added else {}
+    return {**old, "runner": new["runner"], **grown}
+
+
+def _same_kinds(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    return old.keys() == new.keys() and all(_kind(key, old[key]) is _kind(key, new[key]) for key in new)
+
+
+def _kind(key: str, value: Any) -> type:
+    return int if key == "epochs" and value == AUTO else type(value)

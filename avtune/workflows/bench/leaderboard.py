@@ -1,0 +1,259 @@
+"""A leaderboard as plain lines, Markdown and CSV. What is shown in several forms is worded here once."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from avtune.report.text import duration, escaped, score_text, table
+from avtune.space.settings import AUTO, MOST_STEPS
+from avtune.study.asha import rung_epochs
+from avtune.study.horizon import GRACE_STEPS
+from avtune.workflows.bench.board import LEVEL, POWER, Board, Row
+
+HEADER = (
+    "",
+    "method",
+    "map",
+    "A to V",
+    "V to A",
+    "map_running",
+    "default",
+    "tuned - default",
+    "untrained",
+    "device s",
+    "group",
+)
+_SCORES = ("map", "map_a2v", "map_v2a", "map_running", "map_running_a2v", "map_running_v2a")
+_COLUMNS = (
+    *("rank", "method", "group"),
+    *(f"{name}{end}" for name in (*_SCORES, "default_map", "untrained_map") for end in ("", "_low", "_high")),
+    *("map_queries_low", "map_queries_high", "gain", "gain_p", "validation_map", "search_seconds"),
+    *("trials", "epochs", "seeds", "retrained_epochs", "dataset", "dataset_digest", "problems"),
+)
+
+
+def title(about: Mapping[str, Any]) -> str:
+    """The dataset as a published table names it."""
+    name = str(about["dataset"]["name"])
+    return f"YouTube-8M subset ({name})" if name.lower().startswith("yt8m") else name
+
+
+def cells(board: Board) -> list[list[str]]:
+    """The table's rows as text, a cell for each of `HEADER`."""
+    return [
+        [
+            str(place),
+            row.method,
+            *(score_text(row.metrics["test"][name]) for name in ("map", "map_a2v", "map_v2a", "map_running")),
+            score_text(row.metrics["default"]["map"]) if "default" in row.metrics else "failed",
+            _gain_text(row, gain_p),
+            score_text(row.metrics["untrained"]["map"]),
+            f"{row.seconds:.0f}" if row.seconds >= 10 else f"{row.seconds:.1f}",
+            group,
+        ]
+        for place, (row, group, gain_p) in enumerate(zip(board.rows, board.letters, board.gain_p, strict=True), 1)
+    ]
+
+
+def p_text(p: float) -> str:
+    """`p 0.012`, or `p < 0.001`."""
+    return "p < 0.001" if p < 0.001 else f"p {p:.3f}"
+
+
+def notes(board: Board) -> list[str]:
+    """What must be known to read the table, a sentence or two each."""
+    about = board.about
+    seeds, trials = about["seeds"], about["trials"]
+    pairs = len(board.rows) * (len(board.rows) - 1) // 2
+    lines = [
+        f"Same for every method: {trials} configurations of its space, {_length(about)}"
+        f"; a closed-form method is solved at once), the same {about['fraction']:.0%} of the training rows "
+        f"for validation. The {min(about['finalists'], trials)} best are repeated over {seeds} "
+        f"seed{'s' * (seeds > 1)} on these rows, and the best mean wins.",
+        f"The winner is retrained on the whole training set over {seeds} seed{'s' * (seeds > 1)}, and each is scored "
+        "once on the test split. Configurations are compared on validation rows only.",
+        "map is exact over all ranks, cosine, gallery = all test clips of the other modality: mean over the seeds with "
+        "the 95 % interval (Student t over the seeds; zero where a closed-form method gives the same for every seed). "
+        "map_running averages AP@k over every cut-off k and always reads higher.",
+        "default: the method's default configuration, treated like a finalist (its own epoch, the same seeds). "
+        "untrained: the winner's network before training. device s: what the search's epochs took, added over "
+        "devices (a CPU core or a GPU each), without finalists and retraining.",
+        f"group: between rows that share a letter no difference was found at {LEVEL:g}, by the paired randomisation "
+        f"test over the average precision of every test clip (mean over seeds and both directions, {board.rounds:,} "
+        f"rounds), Holm-corrected over {pairs} pair{'s' * (pairs != 1)}; that is not to say that there is none. The "
+        "p-value of tuned against default is by the same test, corrected over the methods.",
+        *([f"{detectable}."] if (detectable := detectable_text(board)) else []),
+    ]
+    several = [row.method for row in board.rows if row.metrics["times_test_was_scored"] > 1]
+    if several:
+        lines.append(f"More than one configuration has been scored on the test split by: {_listed(several)}.")
+    return lines
+
+
+def detectable_text(board: Board) -> str:
+    """How large a difference would have had to be, empty where one was found between all rows."""
+    sizes = board.undecided
+    if not sizes:
+        return ""
+    low, high = sizes[0], sizes[-1]
+    if low > 1:
+        return "so few test clips could not have shown any difference between them"
+    span = f"{low:.4f}" if f"{low:.4f}" == f"{high:.4f}" else f"{low:.4f} to {size_text(high)}"
+    several = ", by the pair" * (span != f"{low:.4f}")
+    seeds = "" if board.about["seeds"] > 1 else " (with the spread over seeds unknown)"
+    return (
+        f"between such rows these clips and seeds would have shown a difference of {span} MAP{several}, "
+        f"{POWER:.0%} of the time{seeds}"
+    )
+
+
+def size_text(value: float) -> str:
+    """A difference of MAP as a reader sees it."""
+    return "over 1" if value > 1 else f"{value:.4f}"
+
+
+def _length(about: Mapping[str, Any]) -> str:
+    """How long trials train, up to an open bracket with how they are stopped."""
+    factor = about["factor"]
+    if about["epochs"] == AUTO:
+        return (
+            f"each trained until its curve is flat, for {MOST_STEPS:,} optimiser steps at most (at rungs from "
+            f"{about['grace']} epochs on, or {GRACE_STEPS} steps, one trial in {factor} goes on"
+        )
+    rungs = rung_epochs(about["epochs"], about["grace"], factor)
+    stopping = f"after {_listed(rungs)} epochs one trial in {factor} goes on" if rungs else "none is stopped"
+    return f"at most {about['epochs']} epochs each ({stopping}"
+
+
+def gaps(board: Board) -> list[str]:
+    """What is wrong with the table: problems of the dataset, and what is missing."""
+    problems = dict.fromkeys(problem for row in board.rows for problem in row.metrics.get("problems", []))
+    lines = [f"Problem: {problem}." for problem in problems]
+    lines += [f"{method} has no row: {reason}" for method, reason in board.failures.items()]
+    if board.pending:
+        lines.append(f"Unfinished: no result yet of {_listed(board.pending)}. The same command continues.")
+    return lines
+
+
+def facts(board: Board) -> list[tuple[str, str]]:
+    """Names and values for a reader who wants to check or repeat it."""
+    about, data = board.about, board.about["dataset"]
+    machines = [row.environment for row in board.rows]
+    packages = {name for one in machines for name in one["versions"]}
+    versions = [f"{name} {_distinct(one['versions'].get(name) for one in machines)}" for name in sorted(packages)]
+    places = _distinct(
+        f"{one['cpu']}, {one['cores']} core{'s' * (one['cores'] != 1)}"
+        + (f", {len(one['gpus'])} x {one['gpus'][0]}" if one["gpus"] else "")
+        for one in machines
+    )
+    return [
+        (
+            "dataset",
+            f"{title(about)}: {data['train']} training and {data['test']} test clips, {data['classes']} classes, "
+            f"audio {data['audio_dim']}-d, visual {data['visual_dim']}-d",
+        ),
+        ("dataset digest", str(data["digest"])),
+        ("begun", str(about["begun"])),
+        ("command", str(about["command"])),
+        ("trials, epochs, seeds", f"{about['trials']}, {about['epochs']}, {about['seeds']}"),
+        ("search precision", str(about["precision"]) + ", deterministic" * bool(about["deterministic"])),
+        ("search in all", duration(sum(row.seconds for row in board.rows)) + " of device time"),
+        ("machine", places or "none yet"),
+        ("versions", ", ".join(versions) or "none yet"),
+    ]
+
+
+def text(board: Board) -> list[str]:
+    """The table for a terminal, with what it lacks."""
+    seeds = board.about["seeds"]
+    return [
+        f"{title(board.about)}: test split, mean over {seeds} seed{'s' * (seeds > 1)}, 95 % interval over the seeds",
+        *table(HEADER, cells(board)),
+        f"between rows that share a letter no difference was found at {LEVEL:g} (paired randomisation test over the "
+        "test clips, Holm)",
+        *([detectable] if (detectable := detectable_text(board)) else []),
+        *gaps(board),
+    ]
+
+
+def markdown(board: Board) -> str:
+    """`leaderboard.md`."""
+    lines = [
+        f"# Leaderboard: {escaped(title(board.about))}",
+        "",
+        *(line for gap in gaps(board) for line in (f"**{escaped(gap)}**", "")),
+        _line(HEADER),
+        "|" + "---|" * len(HEADER),
+        *(_line(row) for row in cells(board)),
+        "",
+        *(line for note in notes(board) for line in (f"- {escaped(note)}",)),
+        "",
+        "| | |",
+        "|---|---|",
+        *(_line(fact) for fact in facts(board)),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def comma_separated(board: Board) -> str:
+    """`leaderboard.csv`: a line a method, with all digits."""
+    about = board.about
+    out = io.StringIO()
+    writer = csv.DictWriter(out, _COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for place, (row, group, gain_p) in enumerate(zip(board.rows, board.letters, board.gain_p, strict=True), 1):
+        metrics = row.metrics
+        spans = {name: metrics["test"][name] for name in _SCORES} | {
+            f"{key}_map": metrics[key]["map"] for key in ("default", "untrained") if key in metrics
+        }
+        low, high = metrics["test"]["map"]["bootstrap95"]
+        writer.writerow(
+            {
+                "rank": place,
+                "method": row.method,
+                "group": group,
+                **{f"{name}{end}": value for name, span in spans.items() for end, value in _span(span).items()},
+                "map_queries_low": low,
+                "map_queries_high": high,
+                "gain": row.gain,
+                "gain_p": gain_p,
+                "validation_map": metrics["validation"]["map"]["mean"],
+                "search_seconds": row.seconds,
+                "trials": about["trials"],
+                "epochs": about["epochs"],
+                "seeds": about["seeds"],
+                "retrained_epochs": metrics["epochs"],
+                "dataset": about["dataset"]["name"],
+                "dataset_digest": about["dataset"]["digest"],
+                "problems": "; ".join(metrics.get("problems", [])),
+            }
+        )
+    return out.getvalue()
+
+
+def _line(values: Sequence[str]) -> str:
+    return "| " + " | ".join(escaped(value) for value in values) + " |"
+
+
+def _gain_text(row: Row, p: float | None) -> str:
+    if row.gain is None:
+        return ""
+    return f"{row.gain:+.4f} ({p_text(p)})" if p is not None else "the default won"
+
+
+def _span(value: Mapping[str, Any]) -> dict[str, float | None]:
+    low, high = value["ci95"] or (None, None)
+    return {"": value["mean"], "_low": low, "_high": high}
+
+
+def _listed(values: Sequence[Any]) -> str:
+    words = [str(value) for value in values]
+    return ", ".join(words[:-1]) + f" and {words[-1]}" if len(words) > 1 else "".join(words)
+
+
+def _distinct(values: Any) -> str:
+    return " / ".join(dict.fromkeys(str(value) for value in values if value is not None))

@@ -1,0 +1,103 @@
+"""What is known of a bench so far: the rows of its finished methods, and the leaderboard on disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from avtune.cli import console
+from avtune.core.errors import UserError
+from avtune.core.files import write_text
+from avtune.core.schema import fitting
+from avtune.report.text import score_text
+from avtune.study.folder import StudyFolder
+from avtune.study.results import read_best, read_metrics
+from avtune.study.status import read_status
+from avtune.workflows.bench.board import Board, Row, board, clip_ap
+from avtune.workflows.bench.folder import BenchFolder
+from avtune.workflows.bench.leaderboard import comma_separated, markdown
+from avtune.workflows.bench.leaderboard_page import leaderboard_page
+
+_ENVIRONMENT = {"versions": {str: (str, None)}, "cpu": str, "cores": int, "gpus": [str]}
+
+
+class Ledger:
+    """Collects the rows of one bench and writes its leaderboard.
+
+    Args:
+        folder: of the bench.
+        settings: what its `bench.yaml` holds.
+    """
+
+    def __init__(self, folder: BenchFolder, settings: Mapping[str, Any]) -> None:
+        self._folder = folder
+        self._settings = settings
+        self._rows: dict[str, Row] = {}
+        self._failures: dict[str, str] = {}
+        self._p_values: dict[tuple[str, str], float] = {}
+
+    def finished(self, method: str) -> None:
+        """Takes and shows the row of a method whose study is finished."""
+        row = read_row(self._folder.study(method), method)
+        if self._rows and len(row.ap) != len(next(iter(self._rows.values())).ap):
+            raise UserError(f"{self._folder.study(method).query_ap} is of other test clips than those of other methods")
+        self._rows[method] = row
+        default = score_text(row.metrics["default"]["map"]) if "default" in row.metrics else "failed"
+        console.say(f"{method}: test MAP {score_text(row.metrics['test']['map'])}, default {default}")
+
+    def failed(self, method: str, reason: str) -> None:
+        """Notes and shows why a method has no row."""
+        self._failures[method] = reason
+        console.say(f"{method}: no result: {reason}")
+
+    def write(self) -> Board:
+        """Writes `leaderboard.md`, `.csv` and `.html` of what is known."""
+        done = self._rows.keys() | self._failures.keys()
+        waiting = [method for method in self._settings["methods"] if method not in done]
+        found = board(self._settings, list(self._rows.values()), self._failures, waiting, self._p_values)
+        for path, content in (
+            (self._folder.leaderboard_md, markdown(found)),
+            (self._folder.leaderboard_csv, comma_separated(found)),
+            (self._folder.leaderboard_html, leaderboard_page(found)),
+        ):
+            if not path.is_file() or path.read_bytes() != content.encode():
+                write_text(path, content)
+        return found
+
+
+def read_row(folder: StudyFolder, method: str) -> Row:
+    """What a finished study adds to a leaderboard.
+
+    Raises:
+        UserError: a file of the study is missing or damaged, or does not belong to the others.
+    """
+    metrics, best = read_metrics(folder), read_best(folder)
+    if metrics is None or best is None:
+        raise UserError(f"{folder.root} is not finished, or lacks {folder.metrics} or {folder.best_yaml}")
+    environment = _environment(folder.environment_json)
+    try:
+        data = folder.query_ap.read_bytes()
+        ap, default_ap = clip_ap(data, "test"), clip_ap(data, "default")
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder.query_ap} cannot be read: {error}; restore it from a copy") from None
+    seconds = read_status(folder)["seconds"]
+    if "validation" not in metrics or (default_ap is not None and "default" not in metrics):
+        raise UserError(f"{folder.metrics} lacks a score; restore it from a copy")
+    scored = [metrics[name]["map"]["mean"] for name, of in (("test", ap), ("default", default_ap)) if of is not None]
+    means = [float(of.mean()) for of in (ap, default_ap) if of is not None]
+    if ap is None or not np.allclose(means, scored):
+        raise UserError(f"{folder.query_ap} does not belong to {folder.metrics}; restore both from one copy")
+    return Row(method, metrics, best["config"], environment, seconds, ap, default_ap)
+
+
+def _environment(path: Path) -> dict[str, Any]:
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} cannot be read: {error}; restore it from a copy") from None
+    made: dict[str, Any] = fitting(facts, _ENVIRONMENT, path)
+    return made

@@ -1,0 +1,124 @@
+"""What is the same for every method of a bench, and the space of each."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from avtune.core.errors import UserError, choices, did_you_mean
+from avtune.methods import METHODS, get, hypers_of
+from avtune.methods._closed_form import ClosedForm
+from avtune.space.settings import AUTO, SETTINGS
+from avtune.space.space import EarlyStopping, Final, SearchSettings, Space, Validation, load, names
+from avtune.workflows import choose_space
+
+_DEFAULT_SPACES = {"psd": "ave"}
+"""The space of a method that is not called like it. `ave` has the widths of the other methods' spaces."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The settings of every search; fields as in a space file."""
+
+    trials: int = 16
+    epochs: int | str = AUTO
+    seeds: int = 5
+    grace: int = 3
+    factor: int = 3
+    finalists: int = 3
+    fraction: float = 0.2
+    seed: int = 0
+
+    def check(self) -> None:
+        """Raises:
+        UserError: a number that the user gave is out of range.
+        """
+        for section, name in (("search", "trials"), ("early_stopping", "epochs"), ("final", "seeds")):
+            if (name, self.epochs) == ("epochs", AUTO):
+                continue
+            replace(SETTINGS[section][name], name=f"--{name}").check(getattr(self, name))
+
+    def applied(self, space: Space) -> Space:
+        """The space with these settings in place of its own; a method that is solved at once has one epoch."""
+        return replace(
+            space,
+            search=SearchSettings(trials=self.trials, seed=self.seed),
+            early_stopping=self._stopping(space.method),
+            validation=Validation(fraction=self.fraction),
+            final=Final(finalists=self.finalists, seeds=self.seeds),
+        )
+
+    def _stopping(self, method: str) -> EarlyStopping:
+        if isinstance(self.epochs, str):
+            return EarlyStopping(epochs=AUTO, grace=self.grace, factor=self.factor)
+        epochs = 1 if issubclass(get(method), ClosedForm) else self.epochs
+        return EarlyStopping(epochs=epochs, grace=min(self.grace, epochs), factor=self.factor)
+
+
+def epochs_of(text: str) -> int | str:
+    """What `--epochs` says: a number of epochs, or `auto`.
+
+    Raises:
+        UserError: it is neither.
+    """
+    if text == AUTO:
+        return AUTO
+    if not re.fullmatch(r"[0-9]{1,9}", text):
+        raise UserError(f"--epochs is {text!r}; allowed: {AUTO}, or a whole number from 1{did_you_mean(text, [AUTO])}")
+    return int(text)
+
+
+def spaces_of(methods: str | None, given: Sequence[str], rules: Rules) -> dict[str, Space]:
+    """The space of every method of a bench.
+
+    Args:
+        methods: names separated by commas; None for every registered one.
+        given: `METHOD=FILE|NAME` each; other methods take the space that is called like them, `psd` takes `ave`.
+
+    Raises:
+        UserError: a name is wrong or given twice, or a space is not one of its method.
+    """
+    rules.check()
+    chosen = list(METHODS) if methods is None else [name.strip() for name in methods.split(",")]
+    for place, name in enumerate(chosen):
+        if not name:
+            raise UserError(f"--methods is {methods!r}; allowed: names separated by commas, e.g. --methods psd,triplet")
+        get(name)
+        if name in chosen[:place]:
+            raise UserError(f"--methods names {name} twice; once is enough")
+    files = dict(_DEFAULT_SPACES)
+    for assignment in given:
+        method, equals, file = assignment.partition("=")
+        if not equals or not file or method not in chosen:
+            raise UserError(
+                f"--space is {assignment!r}; allowed: METHOD=FILE with one of {choices(chosen)}"
+                f"{did_you_mean(method, chosen)}"
+            )
+        files[method] = file
+    made = {}
+    for name in chosen:
+        space_file = files.get(name, name if name in names() else None)
+        if space_file is not None:
+            space = load(space_file, hypers_of=hypers_of, method_names=METHODS)
+        else:  # of a method of the user's own
+            space = choose_space.chosen(None, name)
+        if space.method != name:
+            raise UserError(f"the space {space_file!r} is one of {space.method}, not of {name}")
+        made[name] = rules.applied(space)
+    return made
+
+
+def command_of(spec: str, methods: str | None, given: Sequence[str], rules: Rules, classes: str | None = None) -> str:
+    """The command line of a bench, files by their names alone."""
+    words = ["avtune", "bench", Path(spec).name or spec]
+    words += ["--classes", Path(classes).name] if classes else []
+    words += ["--methods", methods] if methods is not None else []
+    for assignment in given:
+        method, _, file = assignment.partition("=")
+        words += ["--space", f"{method}={Path(file).name}"]
+    for name in ("trials", "epochs", "seeds"):
+        words += [f"--{name}", str(getattr(rules, name))]
+    return shlex.join(words)

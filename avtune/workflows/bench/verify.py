@@ -1,0 +1,47 @@
+"""Checks a bench: the study of every method, and the leaderboard made again from them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from avtune.data.dataset import Dataset
+from avtune.workflows.bench.board import board
+from avtune.workflows.bench.folder import BenchFolder
+from avtune.workflows.bench.leaderboard import comma_separated, markdown
+from avtune.workflows.bench.rows import read_row
+from avtune.workflows.verify import verify_study
+from avtune.workflows.verify_model import Check, check, skipped
+
+
+def verify_bench(folder: BenchFolder, dataset: Dataset, *, retrain: bool = False) -> list[Check]:
+    """Checks every study of a bench and its leaderboard; arguments and errors as of `verify_study`."""
+    checks: list[Check] = []
+    methods = folder.settings()["methods"]
+    unfinished = [method for method in methods if not folder.study(method).metrics.is_file()]
+    for method in methods:
+        study = folder.study(method)
+        if study.exists:
+            checks += [
+                replace(one, file=f"{study.root.name}/{one.file}")
+                for one in verify_study(study, dataset, retrain=retrain)
+            ]
+    if unfinished:
+        why = f"{', '.join(unfinished)} {'has' if len(unfinished) == 1 else 'have'} no result"
+        return [*checks, skipped("leaderboard.md", "table", why)]
+    return [*checks, *_leaderboard(folder, methods)]
+
+
+def _leaderboard(folder: BenchFolder, methods: list[str]) -> list[Check]:
+    made: dict[Path, str] = {}
+
+    def table(path: Path) -> str:
+        if not made:
+            rows = [read_row(folder.study(method), method) for method in methods]
+            found = board(folder.settings(), rows, {}, [], {})
+            made[folder.leaderboard_md], made[folder.leaderboard_csv] = markdown(found), comma_separated(found)
+        told = path.read_text(encoding="utf-8") if path.is_file() else ""
+        return "" if told == made[path] else "it is another than the one made again"
+
+    files = (folder.leaderboard_md, folder.leaderboard_csv)
+    return [check(path.name, "made again from the studies", lambda path=path: table(path)) for path in files]  # type: ignore[misc]

@@ -1,0 +1,179 @@
+"""Scores of embeddings, from a file or from a model."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from avtune.core.errors import UserError, choices, did_you_mean
+from avtune.core.files import write_bytes
+from avtune.data.arrays import check_memory
+from avtune.data.dataset import Dataset
+from avtune.data.layouts.kinds import HEAD_BYTES, kind_of
+from avtune.data.layouts.npz import open_npz
+from avtune.engine.model import Model, load_model
+from avtune.metrics import bootstrap_interval, precision_recall, retrieval_scores
+
+_KEYS = ("audio", "visual", "labels")
+
+
+def read_embeddings(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Reads `audio` [N, D], `visual` [N, D] and `labels` [N] from an npz file.
+
+    Raises:
+        UserError: the file or one of the three is missing, damaged or does not match the others.
+    """
+    if not path.exists():
+        raise UserError(f"{path} does not exist")
+    if not path.is_file():
+        raise UserError(f"{path} is no regular file; an npz with audio, visual and labels is needed")
+    try:
+        with path.open("rb") as opened:
+            head = opened.read(HEAD_BYTES)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+    if head[:2] != b"PK" and (kind := kind_of(path, head, _KEYS)):
+        raise UserError(f"{path} {kind}")
+    with open_npz(path, _KEYS) as file:
+        for key in _KEYS:
+            if key not in file.keys:
+                held = ", ".join(file.keys)[:200] or "nothing"
+                raise UserError(f"{path} has no {key!r}{did_you_mean(key, file.keys)}; it holds {held}")
+        declared = [file.declare(key) for key in _KEYS]
+        check_memory(declared)
+        audio, visual, labels = (one.read() for one in declared)
+    for key, view in (("audio", audio), ("visual", visual)):
+        if view.ndim != 2 or view.dtype.kind not in "fiu":
+            raise UserError(
+                f"{path}: {key} is {view.dtype} {view.shape}; a table of numbers [clips, dimensions] is needed"
+            )
+    labels = labels.reshape(-1) if labels.ndim == 2 and labels.shape[1] == 1 else labels
+    if labels.ndim != 1 or labels.dtype.kind not in "iuUS":
+        raise UserError(f"{path}: labels is {labels.dtype} {labels.shape}; one whole number or word a clip is needed")
+    if not len(audio) == len(visual) == len(labels) or audio.shape[1] != visual.shape[1]:
+        raise UserError(
+            f"{path}: audio {audio.shape}, visual {visual.shape} and labels {labels.shape} do not match; "
+            "all need one row a clip, and both views the same number of dimensions"
+        )
+    if not len(labels):
+        raise UserError(f"{path} holds no clips")
+    return audio, visual, np.unique(labels, return_inverse=True)[1]
+
+
+def model_of(folder: Path, method: str | None) -> Model:
+    """A model from its folder.
+
+    Args:
+        method: the user's own method that the command line names, None for none.
+
+    Raises:
+        UserError: it cannot be read, or is a model of another method.
+    """
+    model = load_model(folder)
+    if method is not None and model.method != method:
+        raise UserError(f"{folder} is a model of {model.method}; leave --method {method} out")
+    return model
+
+
+def embeddings_of(model: Model, dataset: Dataset, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A model's embeddings of a dataset's `test` or `train` clips, and their labels.
+
+    Raises:
+        UserError: the dataset does not fit the model.
+    """
+    clips = dataset.test if split == "test" else dataset.train
+    audio, visual = model.embed(clips.audio, clips.visual)
+    if not (np.isfinite(audio).all() and np.isfinite(visual).all()):
+        raise UserError(f"the model's embeddings of {dataset.source} are not finite; model and features do not fit")
+    return audio, visual, clips.labels
+
+
+def check_out(path: Path) -> None:
+    """Raises:
+    UserError: `write_embeddings` has no format for the ending of that name, or there is no folder for it.
+    """
+    if path.suffix.lower() not in _WRITERS:
+        given = f"ends in {path.suffix!r}" if path.suffix else "has no ending"
+        raise UserError(f"--out {path} {given}; allowed: {choices(_WRITERS)}, which says the format")
+    if not path.parent.is_dir():
+        raise UserError(f"the folder {path.parent} does not exist; make it, or give another --out")
+
+
+def write_embeddings(path: Path, audio: np.ndarray, visual: np.ndarray, labels: np.ndarray) -> None:
+    """Writes embeddings [N, D] and labels [N] in the format that the ending says: `.npz`, which `read_embeddings`
+    reads, or `.csv` with a line a clip: `clip` (its row, from 0), `label`, `audio_0` ..., `visual_0` ...
+
+    Raises:
+        UserError: another ending, or there is no folder for the file.
+    """
+    check_out(path)
+    write_bytes(path, _WRITERS[path.suffix.lower()](audio, visual, labels), private=False)
+
+
+def _npz(audio: np.ndarray, visual: np.ndarray, labels: np.ndarray) -> bytes:
+    out = io.BytesIO()
+    np.savez(out, allow_pickle=False, audio=audio, visual=visual, labels=labels)
+    return out.getvalue()
+
+
+def _csv(audio: np.ndarray, visual: np.ndarray, labels: np.ndarray) -> bytes:
+    """Numbers with the digits that give the same float again."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    names = [f"{view}_{at}" for view, values in (("audio", audio), ("visual", visual)) for at in range(values.shape[1])]
+    writer.writerow(["clip", "label", *names])
+    for clip, (label, *views) in enumerate(zip(labels, audio, visual, strict=True)):
+        writer.writerow([clip, label, *(str(value) for view in views for value in view)])
+    return out.getvalue().encode()
+
+
+_WRITERS: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], bytes]] = {".npz": _npz, ".csv": _csv}
+
+
+def evaluation(
+    audio: np.ndarray, visual: np.ndarray, labels: np.ndarray, ranks: Sequence[int], *, curve: bool = False
+) -> dict[str, Any]:
+    """Exact retrieval scores of embeddings by cosine.
+
+    Args:
+        audio, visual: [N, D].
+        labels: [N].
+        ranks: the k of precision and recall at k; those beyond N are left out.
+        curve: also the precision-recall curve.
+
+    Returns:
+        `map`, `map_a2v`, `map_v2a`, `map_running` and its directions as numbers; `bootstrap95` of `map`: [low, high];
+        `tied_queries`: share of the queries with ties, for which these are means over the orders; `at`: precision and
+        recall of both directions for each rank; `clips`, `classes`.
+    """
+    scores = retrieval_scores(audio, visual, labels, exact=True)
+    low, high = bootstrap_interval((scores.ap_a2v + scores.ap_v2a) / 2, seed=0)
+    facts: dict[str, Any] = {
+        name: float(getattr(scores, name))
+        for name in ("map", "map_a2v", "map_v2a", "map_running", "map_running_a2v", "map_running_v2a")
+    }
+    facts["bootstrap95"] = {"map": [low, high]}
+    facts["tied_queries"] = scores.tied
+    facts["clips"], facts["classes"] = len(labels), len(np.unique(labels))
+    return facts | _precision_recall(audio, visual, labels, ranks, curve=curve)
+
+
+def _precision_recall(
+    audio: np.ndarray, visual: np.ndarray, labels: np.ndarray, ranks: Sequence[int], *, curve: bool
+) -> dict[str, Any]:
+    inside = [k for k in ranks if k <= len(labels)]
+    found = precision_recall(audio, visual, labels, ks=inside, exact=True)
+    names = ("precision_a2v", "precision_v2a", "recall_a2v", "recall_v2a")
+    facts: dict[str, Any] = {
+        "at": [
+            {"k": k} | {name: float(getattr(found, name)[place]) for name in names} for place, k in enumerate(inside)
+        ]
+    }
+    if curve:
+        facts["curve"] = {name: getattr(found, name).tolist() for name in ("levels", "curve_a2v", "curve_v2a")}
+    return facts

@@ -1,0 +1,145 @@
+"""Compares the folder of a retrained model with itself: digests, tables made again, and its weights scored again."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from avtune.core.errors import UserError
+from avtune.data.dataset import Dataset
+from avtune.engine.model import EMBEDDINGS, WEIGHTS, load_model
+from avtune.finals.scores import score
+from avtune.metrics import RetrievalScores, mean_interval, retrieval_scores
+from avtune.study.results import checked_metrics, digest_of
+from avtune.workflows.evaluate import read_embeddings
+
+TOLERANCE = 1e-6
+"""Largest difference of a score that is made again from the same weights; see "The protocol" in README.md."""
+_OLD = "written by an avtune that kept no digests"
+
+
+@dataclass(frozen=True)
+class Check:
+    """Something that was compared.
+
+    Attributes:
+        file: where it stands, by its name in the study.
+        what: what was compared.
+        problem: what differs; empty where nothing does.
+        skipped: why it was not compared; empty where it was.
+    """
+
+    file: str
+    what: str
+    problem: str = ""
+    skipped: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return not self.problem
+
+
+def check(file: str, what: str, compare: Callable[[], str]) -> Check:
+    """Runs a comparison, which gives what differs; a file that cannot be read is a difference."""
+    try:
+        return Check(file, what, compare())
+    except UserError as error:
+        return Check(file, what, " ".join(str(error).split()))
+
+
+def skipped(file: str, what: str, why: str) -> Check:
+    return Check(file, what, skipped=why)
+
+
+def check_model(folder: Path, dataset: Dataset | None, *, name: str = "") -> list[Check]:
+    """Checks a model's folder as `search` and `retrain` leave it.
+
+    Args:
+        dataset: the one that the model was scored on; None where the test split is not to be scored.
+        name: of the folder, before those of its files.
+    """
+    path = folder / "metrics.json"
+    if not path.is_file():
+        loaded = check(name + WEIGHTS, "loads, and fits config.yaml", lambda: _loads(folder))
+        return [loaded, skipped(name + "metrics.json", "scores", "there is none: this model was never scored")]
+    facts: dict[str, Any] = {}
+
+    def metrics() -> str:
+        facts.update(checked_metrics(path))
+        sealed = facts.get("sha256")
+        return "" if sealed in (None, digest_of(facts)) else "it has changed since it was written"
+
+    checks = [check(name + "metrics.json", "digest of what it says", metrics)]
+    if not checks[0].ok:
+        return checks
+    if "files" in facts:
+        checks += [_file(folder, name, file, digest) for file, digest in facts["files"].items()]
+    else:
+        checks = [skipped(name + "metrics.json", "digests", _OLD)]
+    if not all(one.ok for one in checks):
+        return checks
+    checks.append(check(name + "metrics.json", "tables made again from query_ap.npz", lambda: _tables(folder, facts)))
+    if dataset is not None:
+        file = name + (EMBEDDINGS if (folder / EMBEDDINGS).is_file() else WEIGHTS)
+        checks.append(check(file, "scored again on the test split", lambda: _score(folder, dataset, facts)))
+    return checks
+
+
+def _loads(folder: Path) -> str:
+    load_model(folder)
+    return ""
+
+
+def _file(folder: Path, name: str, file: str, digest: str) -> Check:
+    path = folder / Path(file).name
+    if not path.is_file():
+        return Check(name + file, "digest", "it is missing")
+    same = hashlib.sha256(path.read_bytes()).hexdigest() == digest
+    return Check(name + file, "digest", "" if same else "it has changed since metrics.json was written")
+
+
+def _tables(folder: Path, facts: dict[str, Any]) -> str:
+    """Means and intervals over the seeds, from the average precision of every query."""
+    with np.load(io.BytesIO((folder / "query_ap.npz").read_bytes()), allow_pickle=False) as file:
+        ap = {key: file[key] for key in file.files}
+    for row in ("test", "default", "untrained"):
+        if f"{row}_a2v" not in ap:
+            continue
+        ways = {f"map_{way}": ap[f"{row}_{way}"].mean(axis=1) for way in ("a2v", "v2a")}
+        ways["map"] = (ways["map_a2v"] + ways["map_v2a"]) / 2
+        for key, seeds in ways.items():
+            mean, half = mean_interval([float(one) for one in seeds])
+            made = [mean, *seeds, *([] if half is None else [mean - half, mean + half])]
+            told = [facts[row][key]["mean"], *facts[row][key]["seeds"], *(facts[row][key]["ci95"] or [])]
+            if len(made) != len(told) or not np.allclose(made, told, rtol=0, atol=1e-9):
+                return f"{row} {key} is {told[0]:.6f}; made again it is {mean:.6f}"
+    return ""
+
+
+def scores_of(folder: Path, dataset: Dataset) -> RetrievalScores:
+    """Those of what the folder holds, a model or the embeddings of a training function, on the test split."""
+    if (folder / EMBEDDINGS).is_file():
+        audio, visual, labels = read_embeddings(folder / EMBEDDINGS)
+        return retrieval_scores(audio, visual, labels, exact=True)
+    return score(load_model(folder), dataset.test)
+
+
+def _score(folder: Path, dataset: Dataset, facts: dict[str, Any]) -> str:
+    if dataset.digest != facts["dataset"]["digest"]:
+        return f"it was scored on another dataset, of digest {facts['dataset']['digest'][:12]}"
+    return difference(scores_of(folder, dataset), facts["test"], TOLERANCE)
+
+
+def difference(made: RetrievalScores, told: dict[str, Any], most: float) -> str:
+    """Where scores differ by more than `most` from those of the first seed in `metrics.json`; empty where nowhere."""
+    for key in told:
+        value, before = float(getattr(made, key)), told[key]["seeds"][0]
+        if abs(value - before) > most:
+            return f"{key} of the first seed is {before:.6f}; made again it is {value:.6f}"
+    return ""

@@ -1,0 +1,94 @@
+"""Every configuration that is scored on a study's test split counts, whichever command scores it, and once."""
+
+import json
+import shutil
+
+import pytest
+from command import call
+from toy import toy_dataset, write_toy
+
+from avtune.data.formats import write_hdf5
+
+QUICK = ["--trials", "3", "--set", "early_stopping.epochs=2", "--set", "final.seeds=2", "--set", "final.finalists=1"]
+HERE = ["--runner", "inline", "--gpus", "0"]
+
+
+@pytest.fixture
+def study(tmp_path, capsys):
+    """A finished study with two checkpoints."""
+    data, space = write_toy(tmp_path)
+    words = ["search", data, "--space", space, "--name", "one", "--results", tmp_path / "r", "--keep", "2"]
+    call(capsys, *words, *QUICK, "--set", "early_stopping.grace=2", *HERE)
+    return tmp_path / "r" / "one"
+
+
+def looks(study):
+    """The count in each place that tells it."""
+    lines = (study / "scored.jsonl").read_text().splitlines()
+    told = json.loads((study / "final" / "metrics.json").read_text())["times_test_was_scored"]
+    assert f"| scored on the test split so far | {told} configuration" in (study / "final/MODEL_CARD.md").read_text()
+    assert f"{told} configuration(s) of this study" in " ".join((study / "report.html").read_text().split())
+    assert len(lines) == told
+    return told
+
+
+def score(capsys, study, model, verb="evaluate", **more):
+    words = ["--out", study.parent / "z.npz", "--overwrite"] if verb == "embed" else []
+    data = more.get("data", study.parents[1] / "toy.h5")
+    return call(capsys, verb, model, data, "--results", study.parent, "--split", more.get("split", "test"), *words)
+
+
+@pytest.mark.parametrize("verb", ["evaluate", "embed"])
+def test_a_checkpoint_that_is_scored_counts_once(study, capsys, verb):
+    one, other = sorted((study / "checkpoints").iterdir())
+    assert looks(study) == 1
+    assert "this look is counted: 2 configurations" in score(capsys, study, one, verb)
+    assert looks(study) == 2
+    assert "counted" not in score(capsys, study, one, verb)
+    score(capsys, study, other, verb)
+    assert looks(study) == 3
+
+
+def test_the_winner_and_other_clips_are_no_new_look(study, capsys):
+    for model in (study, study / "final", shutil.copytree(study / "final", study.parents[1] / "copy")):
+        assert "counted" not in score(capsys, study, model)
+    checkpoint = next((study / "checkpoints").iterdir())
+    score(capsys, study, checkpoint, split="train")
+    write_hdf5(toy_dataset(seed=1), study.parents[1] / "other.h5")
+    score(capsys, study, checkpoint, data=study.parents[1] / "other.h5")
+    assert looks(study) == 1
+
+
+def test_a_retrained_trial_counts_when_it_is_retrained_and_not_again(study, capsys, tmp_path):
+    call(capsys, "retrain", study, "--trial", "1", "--epochs", "3", "--out", tmp_path / "mine", *HERE)
+    assert looks(study) == 2
+    assert "counted" not in score(capsys, study, tmp_path / "mine")
+    assert looks(study) == 2
+
+
+def test_a_model_that_was_moved_counts_in_its_study_and_says_so_where_there_is_none(study, capsys, tmp_path):
+    moved = shutil.copytree(next((study / "checkpoints").iterdir()), tmp_path / "moved")
+    study = study.rename(study.with_name("renamed"))
+    assert "this look is counted: 2" in score(capsys, study, moved)
+    assert looks(study) == 2
+    said = call(capsys, "evaluate", moved, tmp_path / "toy.h5", "--results", tmp_path / "nowhere")
+    assert "this look at the test split could not be counted" in said
+
+
+@pytest.mark.parametrize("then", ["evaluate", "search"])
+def test_a_look_that_a_kill_left_untold_is_told_by_the_next_command(study, capsys, monkeypatch, then):
+    checkpoint = next((study / "checkpoints").iterdir())
+    with monkeypatch.context() as patch:
+        patch.setattr("avtune.finals.looks.show_count", lambda folder: exit(9))  # after the look was noted
+        with pytest.raises(AssertionError, match="SystemExit"):
+            score(capsys, study, checkpoint)
+    assert len((study / "scored.jsonl").read_text().splitlines()) == 2
+    assert "1 more had been noted" in call(capsys, "verify", study)
+    if then == "evaluate":
+        score(capsys, study, checkpoint)
+    else:
+        place = study.parents[1]
+        words = ["search", place / "toy.h5", "--space", place / "space.yaml", "--name", "one", "--results", place / "r"]
+        call(capsys, *words, "--keep", "2", *QUICK, "--set", "early_stopping.grace=2", *HERE)
+    assert looks(study) == 2
+    assert "no difference" in call(capsys, "verify", study)

@@ -1,0 +1,127 @@
+"""The desk against engines that die, by messages alone: nothing is trained."""
+
+import random
+
+import pytest
+
+from avtune.core.trial import Trial
+from avtune.engine.engine import Message
+from avtune.runners.dispatcher import Desk
+
+
+class Source:
+    """Gives out trials of three epochs; the worst case for a desk: it never has a reason to stop one."""
+
+    def __init__(self, count):
+        self.waiting = [Trial(number, "toy", {}, number, 3) for number in range(count)]
+        self.count = count
+        self.ends, self.notes = {}, []
+
+    def ask(self):
+        return self.waiting.pop(0) if self.waiting else None
+
+    def report(self, number, epoch, metrics):
+        return True
+
+    def should_stop(self, number):
+        return number in self.ends
+
+    def tell(self, number, failure=None, details=""):
+        self.ends.setdefault(number, failure)
+
+    def note(self, text):
+        self.notes.append(text)
+
+    @property
+    def exhausted(self):
+        return len(self.ends) == self.count
+
+
+class Engine:
+    """Trains by counting. Returns False from `turn` when it is dead or has gone home."""
+
+    def __init__(self, name, desk, room, poison):
+        self.name, self.desk, self.room, self.poison = name, desk, room, poison
+        self.epochs, self.message = {}, Message(room)
+
+    def turn(self):
+        orders = self.desk.exchange(self.name, self.message)
+        if orders.over:
+            return False
+        for number in orders.stop:
+            self.epochs.pop(number, None)
+        assert len(orders.trials) <= self.message.want + len(orders.stop), "more than there is room for"
+        self.epochs |= {trial.number: 0 for trial in orders.trials}
+        if self.poison & set(self.epochs):
+            self.crowd = len(self.epochs)
+            return False
+        self.epochs = {number: epoch + 1 for number, epoch in self.epochs.items()}
+        done = [number for number, epoch in self.epochs.items() if epoch == 3]
+        reports = [(number, epoch, {}) for number, epoch in self.epochs.items()]
+        for number in done:
+            del self.epochs[number]
+        self.message = Message(self.room - len(self.epochs), reports, [(number, None, "") for number in done])
+        return True
+
+
+def serve(source, *, engines, room, poison, max_failures, seed=0):
+    """Runs engines in random turns until the source is exhausted; a dead one starts anew. Returns the crowds of those
+    that died."""
+    desk = Desk(source, spare=2, max_failures=max_failures)
+    fleet = [Engine(f"engine {index}", desk, room, poison) for index in range(engines)]
+    draw, crowds = random.Random(seed), []
+    for _ in range(10_000):
+        if source.exhausted:
+            return crowds
+        place = draw.randrange(engines)
+        if not fleet[place].turn() and not source.exhausted:
+            crowds.append(fleet[place].crowd)
+            desk.died(fleet[place].name)
+            fleet[place] = Engine(fleet[place].name, desk, room, poison)
+    raise AssertionError("it does not end")
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("max_failures", [2, 3, 5])
+def test_only_the_trials_that_take_engines_down_fail(max_failures, seed):
+    source = Source(20)
+    crowds = serve(source, engines=3, room=6, poison={4, 11}, max_failures=max_failures, seed=seed)
+    failed = {number: reason for number, reason in source.ends.items() if reason}
+    assert failed == dict.fromkeys((4, 11), f"its engine died ({max_failures} times)")
+    assert crowds.count(1) >= 2, "the last attempt of each is alone on its engine"
+
+
+def test_with_one_attempt_every_trial_of_a_dead_engine_fails():
+    source = Source(6)
+    serve(source, engines=1, room=3, poison={1}, max_failures=1)
+    assert [source.ends[number] for number in range(6)] == ["its engine died"] * 3 + [None] * 3
+
+
+def test_every_trial_may_be_poison():
+    source = Source(7)
+    serve(source, engines=2, room=3, poison=set(range(7)), max_failures=3)
+    assert set(source.ends.values()) == {"its engine died (3 times)"}
+
+
+def test_why_an_engine_died_is_in_the_reason_and_in_the_log():
+    source, told = Source(1), []
+    source.tell = lambda *words: told.append(words)
+    desk = Desk(source, spare=0, max_failures=1)
+    desk.exchange("engine 0", Message(1))
+    assert desk.died("engine 0", "trained no epoch in 5 s", "its stack") == 1
+    assert told == [(0, "its engine trained no epoch in 5 s", "its stack")]
+
+
+def test_trials_that_an_engine_never_got_are_given_back_without_blame():
+    source = Source(1)
+    desk = Desk(source, spare=0, max_failures=1)
+    desk.exchange("engine 0", Message(1))
+    desk.give_back("engine 0")
+    assert [trial.number for trial in desk.exchange("engine 1", Message(1)).trials] == [0]
+    assert not source.ends
+
+
+def test_what_an_engine_notes_reaches_the_source_by_its_name():
+    source = Source(1)
+    Desk(source, spare=0, max_failures=1).exchange("engine 1", Message(0, notes=["two", "lines"]))
+    assert source.notes == ["engine 1: two", "engine 1: lines"]

@@ -1,0 +1,516 @@
+"""`avtune bench` on a toy dataset, in this process and without Ray. Long: one finished bench, made once, serves most of
+its tests."""
+
+import csv
+import html
+import json
+import re
+from html.parser import HTMLParser
+from itertools import combinations
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_cli import call
+from toy import write_toy
+
+import avtune.runners.work as work
+from avtune.cli.main import main
+from avtune.metrics import detectable_difference, holm, randomisation_test
+from avtune.workflows.bench.board import LEVEL, Row, board
+from avtune.workflows.bench.leaderboard import HEADER, detectable_text, escaped, title
+
+METHODS = ["triplet", "cca", "hard_triplet"]
+ALL = ",".join(METHODS)
+BUDGET = ["--trials", "3", "--epochs", "4", "--seeds", "2"]
+
+
+def words(folder, *more, methods=ALL, data="toy.h5", budget=BUDGET, name="b"):
+    space = ["--space", f"triplet={folder / 'space.yaml'}"] if "triplet" in methods.split(",") else []
+    return [
+        "bench", folder / data, "--methods", methods, *budget, *space, "--name", name,
+        "--results", folder / "results", "--runner", "inline", "--gpus", "0", *more,
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """A finished bench."""
+    folder = tmp_path_factory.mktemp("done")
+    write_toy(folder)
+    assert main([str(word) for word in words(folder)]) == 0
+    return folder
+
+
+def metrics_of(folder, method, name="b"):
+    return json.loads((folder / "results" / name / method / "final" / "metrics.json").read_text())
+
+
+def csv_rows(folder, name="b"):
+    with (folder / "results" / name / "leaderboard.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def markdown_table(text):
+    """The cells of the first table, as a reader sees them."""
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
+    plain = [re.sub(r"\\(.)", r"\1", html.unescape(line)) for line in lines[: 1 + len(METHODS)]]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in plain]
+
+
+class Tables(HTMLParser):
+    """The cells of every table of a page, and the names of its tags."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tables, self.tags, self._cell = [], set(), None
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        if tag == "table":
+            self.tables.append([])
+        elif tag == "tr":
+            self.tables[-1].append([])
+        elif tag in ("td", "th"):
+            self._cell = ""
+
+    def handle_data(self, data):
+        if self._cell is not None:
+            self._cell += data
+
+    def handle_endtag(self, tag):
+        if tag in ("td", "th"):
+            self.tables[-1][-1].append(self._cell.strip())
+            self._cell = None
+
+
+def test_the_table_holds_what_the_studies_found(done):
+    rows = csv_rows(done)
+    assert sorted(row["method"] for row in rows) == sorted(METHODS)
+    maps = [float(row["map"]) for row in rows]
+    assert maps == sorted(maps, reverse=True)
+    for row in rows:
+        metrics = metrics_of(done, row["method"])
+        for name in ("map", "map_a2v", "map_v2a", "map_running", "map_running_a2v", "map_running_v2a"):
+            assert float(row[name]) == metrics["test"][name]["mean"]
+            assert [float(row[f"{name}_{end}"]) for end in ("low", "high")] == metrics["test"][name]["ci95"]
+        assert float(row["default_map"]) == metrics["default"]["map"]["mean"]
+        assert float(row["untrained_map"]) == metrics["untrained"]["map"]["mean"]
+        assert float(row["gain"]) == pytest.approx(float(row["map"]) - float(row["default_map"]))
+        assert (row["gain_p"] == "") == metrics.get("default_is_winner", False)
+        with (done / "results" / "b" / row["method"] / "trials.csv").open() as file:
+            seconds = sum(float(trial["seconds"]) for trial in csv.DictReader(file))
+        assert float(row["search_seconds"]) == pytest.approx(seconds, abs=0.05)
+        assert float(row["search_seconds"]) > 0
+
+
+def test_every_method_has_the_same_budget_and_protocol(done):
+    found = {}
+    for method in METHODS:
+        study = done / "results" / "b" / method
+        space = yaml.safe_load((study / "study.yaml").read_text())["space"]
+        found[method] = {key: space[key] for key in ("search", "early_stopping", "validation", "final")}
+        assert space["method"] == method
+        assert len((study / "trials.csv").read_text().splitlines()) == 4
+        assert metrics_of(done, method)["times_test_was_scored"] == 1
+    assert found["triplet"] == found["hard_triplet"]
+    assert found["triplet"]["search"]["trials"] == 3
+    assert found["triplet"]["early_stopping"] == {"epochs": 4, "grace": 3, "factor": 3}
+    assert found["triplet"]["final"] == {"finalists": 3, "seeds": 2}
+    assert found["cca"] == found["triplet"] | {"early_stopping": {"epochs": 1, "grace": 1, "factor": 3}}
+
+
+def test_markdown_page_and_csv_agree(done):
+    folder = done / "results" / "b"
+    shown = markdown_table((folder / "leaderboard.md").read_text())
+    assert shown[0] == list(HEADER)
+    page = Tables((folder / "leaderboard.html").read_text())
+    assert page.tables[0] == shown
+    assert "script" not in page.tags
+    assert not re.search(r'(src|href)="http', (folder / "leaderboard.html").read_text())
+    for cells, row in zip(shown[1:], csv_rows(done), strict=True):
+        assert cells[:2] == [row["rank"], row["method"]]
+        assert cells[-1] == row["group"]
+        for cell, name in zip(cells[2:6], ("map", "map_a2v", "map_v2a", "map_running"), strict=True):
+            assert cell.startswith(f"{float(row[name]):.4f} ± ")
+        assert cells[6].startswith(f"{float(row['default_map']):.4f}")
+        assert cells[8].startswith(f"{float(row['untrained_map']):.4f}")
+
+
+def test_markdown_says_what_a_reader_must_know(done):
+    text = (done / "results" / "b" / "leaderboard.md").read_text()
+    settings = yaml.safe_load((done / "results" / "b" / "bench.yaml").read_text())
+    for said in (
+        "# Leaderboard: toy",
+        settings["dataset"]["digest"],
+        settings["begun"],
+        "torch 2",
+        "3, 4, 2",
+        "3 configurations of its space",
+        "scored once on the test split",
+        "compared on validation rows only",
+        "avtune bench toy.h5 --methods triplet,cca,hard_triplet",
+        "--trials 3 --epochs 4 --seeds 2",
+    ):
+        assert said in text, said
+    assert str(done) not in text, "no path of this machine"
+    assert "YouTube" not in text
+
+
+def test_groups_are_those_of_the_corrected_tests(done):
+    rows = csv_rows(done)
+    ap = {}
+    for row in rows:
+        with np.load(done / "results" / "b" / row["method"] / "final" / "query_ap.npz") as kept:
+            ap[row["method"]] = (kept["test_a2v"] + kept["test_v2a"]).mean(0) / 2
+    pairs = list(combinations(rows, 2))
+    raw = [randomisation_test(ap[one["method"]], ap[other["method"]], seed=5) for one, other in pairs]
+    page = Tables((done / "results" / "b" / "leaderboard.html").read_text())
+    shown = {
+        (row[0], name): p for row in page.tables[1][1:] for name, p in zip(page.tables[1][0][1:], row[1:], strict=True)
+    }
+    for (one, other), p in zip(pairs, holm(raw), strict=True):
+        assert float(shown[one["method"], other["method"]].split()[0]) == pytest.approx(p, abs=0.03)
+        if abs(p - LEVEL) > 0.02:
+            assert bool(set(one["group"]) & set(other["group"])) == (p >= LEVEL)
+
+
+def snapshot(folder):
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != "lock"]
+    return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
+
+
+def test_the_same_command_shows_a_finished_bench_and_changes_nothing(done, capsys, monkeypatch):
+    monkeypatch.setattr(work, "train", lambda *arguments, **more: pytest.fail("it trained again"))
+    before = snapshot(done / "results")
+    printed = call(capsys, *words(done))
+    assert "3 of 3 methods known" in printed
+    for row in csv_rows(done):
+        assert f"{row['method']}: test MAP {float(row['map']):.4f}" in printed
+    assert snapshot(done / "results") == before
+
+
+@pytest.mark.parametrize("at", [2, 14, 30])
+def test_an_interrupted_bench_continues(at, done, tmp_path, capsys, monkeypatch):
+    write_toy(tmp_path)
+    train, calls = work.train, []
+
+    def interrupted(*arguments, **more):
+        calls.append(1)
+        if len(calls) == at:
+            raise KeyboardInterrupt
+        return train(*arguments, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(work, "train", interrupted)
+        assert main([str(word) for word in words(tmp_path)]) == 130
+    assert "continues" in capsys.readouterr().err
+    finished = [
+        method for method in METHODS if (tmp_path / "results" / "b" / method / "final" / "metrics.json").is_file()
+    ]
+    assert len(finished) < 3
+    if finished:
+        assert sorted(row["method"] for row in csv_rows(tmp_path)) == sorted(finished)
+        assert "Unfinished" in (tmp_path / "results" / "b" / "leaderboard.md").read_text()
+    call(capsys, *words(tmp_path))
+    assert "Unfinished" not in (tmp_path / "results" / "b" / "leaderboard.md").read_text()
+    whole, again = ([{**row, "search_seconds": ""} for row in csv_rows(folder)] for folder in (done, tmp_path))
+    assert whole == again
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"budget": ["--trials", "4", "--epochs", "4", "--seeds", "2"]}, "trials: 3 -> 4"),
+        ({"budget": ["--trials", "3", "--epochs", "5", "--seeds", "2"]}, "epochs: 4 -> 5"),
+        ({"budget": ["--trials", "3", "--epochs", "4", "--seeds", "1"]}, "seeds: 2 -> 1"),
+        ({"methods": "triplet,cca"}, "methods: without hard_triplet"),
+    ],
+)
+def test_other_settings_are_refused_with_the_difference(changed, said, done, capsys):
+    before = snapshot(done / "results")
+    assert said in call(capsys, *words(done, **changed), code=2)
+    assert snapshot(done / "results") == before
+
+
+def test_other_options_data_and_spaces_are_refused(done, capsys, tmp_path):
+    assert "deterministic: False -> True" in call(capsys, *words(done, "--deterministic"), code=2)
+    printed = call(capsys, *words(done, "--space", f"hard_triplet={other_space(tmp_path)}"), code=2)
+    assert "hard_triplet space.margin.high: 0.8 -> 0.7" in printed
+    write_toy(tmp_path, seed=5)
+    changed = words(done)
+    changed[1] = tmp_path / "toy.h5"
+    assert "dataset content" in call(capsys, *changed, code=2)
+
+
+def other_space(folder):
+    path = folder / "other.yaml"
+    path.write_text(
+        "method: hard_triplet\nspace:\n"
+        "  margin: {type: float, low: 0.02, high: 0.7}\n"
+        "  w_cross: {type: float, low: 0.2, high: 20.0, log: true}\n"
+        "  w_dis: {type: float, low: 0.01, high: 1.0, log: true}\n"
+        "  lr: {type: float, low: 2.0e-4, high: 5.0e-3, log: true}\n"
+        "  dropout: {type: float, low: 0.0, high: 0.6}\n"
+        "  batch_size: 256\n  hidden_dim: 512\n  embedding_dim: 64\n"
+    )
+    return path
+
+
+def test_methods_may_be_added(tmp_path, capsys, monkeypatch):
+    write_toy(tmp_path)
+    call(capsys, *words(tmp_path, methods="cca"))
+    before = (tmp_path / "results" / "b" / "cca" / "trials.csv").read_bytes()
+    printed = call(capsys, *words(tmp_path, methods="c_cca,cca"))
+    assert "1 of 2 methods known" in printed
+    assert (tmp_path / "results" / "b" / "cca" / "trials.csv").read_bytes() == before
+    assert sorted(row["method"] for row in csv_rows(tmp_path)) == ["c_cca", "cca"]
+    settings = yaml.safe_load((tmp_path / "results" / "b" / "bench.yaml").read_text())
+    assert settings["methods"] == ["cca", "c_cca"]
+    assert "c_cca,cca" in settings["command"]
+
+
+def test_a_method_that_fails_leaves_the_others_their_rows(tmp_path, capsys, monkeypatch):
+    write_toy(tmp_path)
+    train = work.train
+
+    def broken(trial, *arguments, **more):
+        if trial.method == "hard_triplet":
+            raise RuntimeError("the sky fell")
+        return train(trial, *arguments, **more)
+
+    monkeypatch.setattr(work, "train", broken)
+    for _ in range(2):
+        assert main([str(word) for word in words(tmp_path, methods="hard_triplet,cca")]) == 1
+        assert "hard_triplet has no row" in capsys.readouterr().out
+        assert [row["method"] for row in csv_rows(tmp_path)] == ["cca"]
+        text = (tmp_path / "results" / "b" / "leaderboard.md").read_text()
+        assert "the sky fell" in text
+        assert "Unfinished" not in text
+    assert "the sky fell" in (tmp_path / "results" / "b" / "log.txt").read_text()
+
+
+HOSTILE = "<img src=x onerror=alert(1)>|[a](javascript:b)`x` $y$ *z* __w__ &amp; \"q\" 'r' =1+1\n# h"
+
+
+def test_a_hostile_dataset_name_stays_text(tmp_path, capsys):
+    data, _ = write_toy(tmp_path)
+    data.rename(tmp_path / f"{HOSTILE}.h5")
+    call(capsys, *words(tmp_path, methods="cca", data=f"{HOSTILE}.h5"))
+    folder = tmp_path / "results" / "b"
+    assert csv_rows(tmp_path)[0]["dataset"] == HOSTILE
+    page = (folder / "leaderboard.html").read_text()
+    parsed = Tables(page)
+    assert "img" not in parsed.tags
+    assert html.escape(HOSTILE, quote=False).split("|")[0] in page
+    text = (folder / "leaderboard.md").read_text()
+    assert "<img" not in text
+    assert "\n# h" not in text
+    assert not re.search(r"(?<!\\)\[a\]", text)
+    assert not re.search(r"(?<!\\)`", text)
+    widths = {len(re.findall(r"(?<!\\)\|", line)) for line in text.splitlines() if line.startswith("| 1")}
+    assert widths == {len(HEADER) + 1}
+
+
+@given(st.text())
+@settings(deadline=None, max_examples=200)
+def test_escaped_text_stays_in_its_cell_and_reads_the_same(words):
+    made = escaped(words)
+    assert not re.search(r"[<>\n\r]", made)
+    assert not re.search(r"(?<!\\)(\\\\)*[|`\[\]*]", made)
+    read = html.unescape(re.sub(r"\\(.)", r"\1", made))
+    assert read == " ".join("".join(char if char.isprintable() else " " for char in words).split())
+
+
+def test_youtube_files_are_named_as_such():
+    assert title({"dataset": {"name": "yt8m_ave15"}}) == "YouTube-8M subset (yt8m_ave15)"
+    assert title({"dataset": {"name": "ave"}}) == "ave"
+
+
+def made_row(name, ap, default_ap=None):
+    metrics = {"test": {"map": {"mean": float(np.mean(ap)), "seeds": [float(np.mean(ap))]}}}
+    return Row(name, metrics, {}, {}, 1.0, np.asarray(ap), default_ap)
+
+
+def test_rows_that_are_alike_share_a_letter_and_others_do_not():
+    draw = np.random.default_rng(0)
+    base = draw.uniform(0.3, 0.7, size=200)
+    alike = base + draw.normal(size=200) * 1e-3 - 1e-5
+    rows = [made_row("low", base - 0.2, base - 0.2), made_row("one", base), made_row("two", alike, base - 0.3)]
+    known = {}
+    found = board({}, rows, {}, [], known)
+    assert found.rows[-1].method == "low"
+    assert found.letters == ("a", "a", "b")
+    assert found.p_values[0, 2] == found.p_values[2, 0] < 0.001
+    gains = {row.method: p for row, p in zip(found.rows, found.gain_p, strict=True)}
+    assert gains["one"] is None
+    assert gains["low"] == 1.0
+    assert gains["two"] < 0.001
+    assert len(known) == 5
+    marked = dict.fromkeys(known, 1.0)
+    assert board({}, rows, {}, [], marked).letters == ("a", "a", "a"), "pairs that are known are not compared again"
+
+
+def test_forty_methods_leave_room_for_a_clear_difference():
+    """With the 10,000 swaps of a test by itself, no p-value corrected for the 780 pairs could be below 0.05."""
+    draw = np.random.default_rng(0)
+    base = draw.uniform(0.3, 0.7, size=60)
+    rows = [made_row(f"m{place}", base + draw.normal(size=60) * 0.02) for place in range(39)]
+    rows.append(made_row("clear", base - 0.1 + draw.normal(size=60) * 0.02))
+    alike = sorted(row.method for row in rows[:-1])
+    known = dict.fromkeys(combinations(alike, 2), 0.5)  # these need not be tried
+    found = board({"methods": [row.method for row in rows]}, rows, {}, [], known)
+    assert found.rows[-1].method == "clear"
+    assert len(known) == 780
+    assert (found.p_values[-1, :-1] < LEVEL).all()
+    assert set(found.letters[-1]).isdisjoint("".join(found.letters[:-1]))
+    assert found.rounds == 312_000
+
+
+def test_a_pair_has_the_same_p_value_however_many_methods_have_finished():
+    draw = np.random.default_rng(1)
+    base = draw.uniform(0.3, 0.7, size=30)
+    rows = [made_row(f"m{place}", base + draw.normal(size=30) * 0.1) for place in range(4)]
+    about, at_once, one_by_one = {"methods": [row.method for row in rows]}, {}, {}
+    board(about, rows, {}, [], at_once)
+    for count in (2, 3, 4):
+        board(about, rows[:count], {}, [], one_by_one)
+    assert one_by_one == at_once
+
+
+def test_the_smallest_difference_that_could_have_been_found_is_told(done, capsys):
+    folder = done / "results" / "b"
+    printed = call(capsys, *words(done))
+    for said in (printed, (folder / "leaderboard.md").read_text(), (folder / "leaderboard.html").read_text()):
+        assert "between rows that share a letter no difference was found at 0.05" in " ".join(said.split())
+        assert "do not differ" not in said
+    rows, arrays = csv_rows(done), {}
+    for row in rows:
+        with np.load(folder / row["method"] / "final" / "query_ap.npz") as kept:
+            arrays[row["method"]] = (kept["test_a2v"] + kept["test_v2a"]).mean(0) / 2
+    page = Tables((folder / "leaderboard.html").read_text())
+    cells = {
+        (row[0], name): cell
+        for row in page.tables[1][1:]
+        for name, cell in zip(page.tables[1][0][1:], row[1:], strict=True)
+    }
+    sizes = []
+    for one, other in combinations([row["method"] for row in rows], 2):
+        seeds = [metrics_of(done, method)["test"]["map"]["seeds"] for method in (one, other)]
+        noise = sum(np.var(each, ddof=1) / len(each) for each in seeds)
+        size = detectable_difference(arrays[one] - arrays[other], noise, LEVEL / 3)
+        if float(cells[one, other].split()[0]) >= LEVEL:
+            assert cells[one, other].endswith(f"({size:.4f})")
+            sizes.append(size)
+        else:
+            assert "(" not in cells[one, other]
+    if sizes:
+        assert f"would have shown a difference of {min(sizes):.4f}" in printed
+
+
+def test_where_no_difference_could_be_found_the_table_says_so():
+    rows = [made_row(name, [0.2, 0.4, 0.3 + at / 10]) for at, name in enumerate("ab")]
+    found = board({"seeds": 1}, rows, {}, [], {})
+    assert np.isinf(found.detectable[0, 1])
+    assert detectable_text(found) == "so few test clips could not have shown any difference between them"
+
+
+def test_a_board_may_be_empty():
+    found = board({}, [], {"cca": "it failed"}, ["psd"], {})
+    assert (found.rows, found.letters, found.gain_p) == ((), (), ())
+
+
+@pytest.mark.parametrize("file", ["final/query_ap.npz", "final/metrics.json", "environment.json", "best.yaml"])
+def test_damaged_results_are_refused(file, tmp_path, capsys):
+    write_toy(tmp_path)
+    call(capsys, *words(tmp_path, methods="cca"))
+    path = tmp_path / "results" / "b" / "cca" / file
+    whole = path.read_bytes()
+    for content in (whole[:10], b"", b"[]", b"\xff"):
+        path.write_bytes(content)
+        assert path.name in call(capsys, *words(tmp_path, methods="cca"), code=2)
+    path.write_bytes(whole)
+    call(capsys, *words(tmp_path, methods="cca"))
+
+
+def test_average_precision_of_another_run_is_refused(tmp_path, capsys):
+    write_toy(tmp_path)
+    call(capsys, *words(tmp_path, methods="cca"))
+    path = tmp_path / "results" / "b" / "cca" / "final" / "query_ap.npz"
+    with np.load(path) as kept:
+        arrays = {name: kept[name] for name in kept}
+    np.savez(path, **{**arrays, "test_a2v": arrays["test_a2v"] * 0.9})
+    assert "does not belong" in call(capsys, *words(tmp_path, methods="cca"), code=2)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "format: 2", "format: 1", "a: [", "format: 1\nmethods: cca\n"])
+def test_a_damaged_bench_file_is_refused(content, tmp_path, capsys):
+    write_toy(tmp_path)
+    (tmp_path / "results" / "b").mkdir(parents=True)
+    (tmp_path / "results" / "b" / "bench.yaml").write_text(content)
+    assert "bench.yaml" in call(capsys, *words(tmp_path, methods="cca"), code=2)
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path, capsys):
+    write_toy(tmp_path)
+    (tmp_path / "results" / "b").mkdir(parents=True)
+    (tmp_path / "results" / "b" / "mine.txt").write_text("x")
+    assert "is no bench" in call(capsys, *words(tmp_path, methods="cca"), code=2)
+    assert [path.name for path in (tmp_path / "results" / "b").iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["demoo"], "did you mean 'demo'"),
+        (["demo", "--methods", "psdd"], "did you mean 'psd'"),
+        (["demo", "--methods", "cca,cca"], "twice"),
+        (["demo", "--methods", "cca,,psd"], "--methods"),
+        (["demo", "--trials", "0"], "--trials is 0"),
+        (["demo", "--epochs", "0"], "--epochs is 0"),
+        (["demo", "--seeds", "-1"], "--seeds is -1"),
+        (["demo", "--space", "psd"], "METHOD=FILE"),
+        (["demo", "--space", "psdd=ave"], "did you mean 'psd'"),
+        (["demo", "--space", "psd=nope"], "nope"),
+        (["demo", "--space", "psd=cca"], "is one of cca, not of psd"),
+        (["demo", "--runner", "inlin"], "did you mean 'inline'"),
+        (["demo", "--precision", "fp31"], "fp31"),
+        (["demo", "--gpus", "99"], "--gpus is 99"),
+        (["demo", "--name", "../up"], "--name"),
+    ],
+)
+def test_wrong_words_get_two_helpful_lines(more, said, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert said in call(capsys, "bench", *more, code=2)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_too_few_clips_leave_no_bench(tmp_path, capsys):
+    write_toy(tmp_path, classes=3, train=4, test=6)
+    call(capsys, *words(tmp_path, methods="cca"), code=2)
+    assert not (tmp_path / "results").exists()
+
+
+def test_every_method_has_a_space():
+    from avtune.methods import METHODS as REGISTERED
+    from avtune.workflows.bench.rules import Rules, spaces_of
+
+    spaces = spaces_of(None, [], Rules())
+    assert list(spaces) == list(REGISTERED)
+    for name, space in spaces.items():
+        assert space.method == name
+        assert space.axes, "something is searched"
+    widths = {name: space.fixed.get("hidden_dim") for name, space in spaces.items()}
+    assert widths["psd"] == widths["triplet"] == widths["hard_triplet"] == widths["aadml"] == widths["two_stage"]
+
+
+def test_a_method_of_the_users_own_gets_a_row(workplace, capsys):
+    write_toy(workplace)
+    printed = call(capsys, *words(workplace, methods="own_method:CrossContrast,cca"))
+    assert "own_method:CrossContrast" in printed
+    assert {row["method"] for row in csv_rows(workplace)} == {"own_method:CrossContrast", "cca"}
+    assert (workplace / "results" / "b" / "own_method-CrossContrast" / "final" / "model.safetensors").is_file()
+    assert "leaderboard" in call(capsys, *words(workplace, methods="own_method:CrossContrast,cca"))
