@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,10 @@ from rich.live import Live
 from rich.table import Table
 
 from avtune.core.protocol import PUBLISHED, SELECTED_ON_TEST, VALIDATION
-from avtune.report.text import duration, score_rows, score_text, short, still_rises, table, ties_text, visible
+from avtune.core.streams import error as error  # with these, all that a command prints goes through here
+from avtune.core.streams import say as say
+from avtune.core.streams import show_everything as show_everything
+from avtune.report.text import duration, score_rows, score_text, short, still_rises, table, ties_text
 from avtune.space.space import Space
 from avtune.study.asha import expected_epochs, rung_table
 from avtune.study.horizon import FEW_STEPS, Horizon
@@ -23,25 +25,6 @@ from avtune.study.study import Record, Study
 
 RETRY = "once the cause is mended, the same command with --retry-failed trains what failed again"
 _STATES = {"COMPLETE": "complete", "PRUNED": "stopped", "FAIL": "failed", "RUNNING": "running"}
-
-
-def show_everything() -> None:
-    """What a stream's encoding cannot show is printed as an escape from now on, by whatever prints there: an encoding
-    is no reason to end a search."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
-            stream.reconfigure(errors="backslashreplace")
-
-
-def say(*lines: str) -> None:
-    """Prints lines to standard output at once."""
-    for line in lines:
-        print(visible(line), flush=True)
-
-
-def error(message: str) -> None:
-    """Prints an error to standard error, its first line marked."""
-    print(f"avtune: {visible(message)}", file=sys.stderr, flush=True)
 
 
 def plan_lines(

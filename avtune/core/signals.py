@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from types import FrameType
 
-from avtune.cli import console
+from avtune.core import streams
 
 # SIGHUP: the terminal has gone. SIGUSR1: what job schedulers send before the end of a job's time.
 _WORDS = {"SIGTERM": "terminated", "SIGHUP": "the terminal has gone (SIGHUP)", "SIGUSR1": "ended by SIGUSR1"}
@@ -61,7 +61,7 @@ def part(number: int | None) -> int:
 def say(why: str, code: int) -> int:
     """Says why a search ends before its time; returns the exit code given."""
     try:
-        console.error(f"{why}; the same command continues")
+        streams.error(f"{why}; the same command continues")
     except OSError:  # nobody reads it; what is still to be written at the end is not to fail either
         nowhere = os.open(os.devnull, os.O_WRONLY)
         for stream in (sys.stdout, sys.stderr):

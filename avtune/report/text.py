@@ -68,15 +68,6 @@ def escaped(words: str) -> str:
     return re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", words)
 
 
-def visible(words: str) -> str:
-    """Text for a terminal: what would steer it, e.g. an escape sequence in a name, is shown instead of sent."""
-    if words.isprintable():
-        return words
-    return "".join(
-        char if char.isprintable() or char in "\n\t" else char.encode("unicode_escape").decode() for char in words
-    )
-
-
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Plain aligned columns; the columns whose cells are all numbers are aligned right."""
     cells = [list(header), *[list(row) for row in rows]]

@@ -461,7 +461,7 @@ def test_a_terminal_that_has_gone_changes_no_exit_code(monkeypatch, tmp_path):
         raise OSError(5, "Input/output error")
 
     moved = []
-    monkeypatch.setattr("avtune.cli.console.error", gone)
+    monkeypatch.setattr("avtune.core.streams.error", gone)
     monkeypatch.setattr(cli.os, "dup2", lambda *handles: moved.append(handles))
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored, where the tests run under nohup
     with contextlib.ExitStack() as stack:
