@@ -24,7 +24,7 @@ from avtune.report.board import BoardListener
 from avtune.report.tensorboard import StudyBoard
 from avtune.study.folder import StudyFolder
 from avtune.study.study import Record, Study
-from avtune.workflows.search import open_space
+from avtune.workflows.open_study import open_space
 from benchmarks import _report, _tiny
 
 ENGINES, LANES = 2, 32

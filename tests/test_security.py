@@ -31,7 +31,7 @@ from avtune.study.study import Study
 from avtune.workflows.bench.board import Board
 from avtune.workflows.bench.leaderboard import markdown
 from avtune.workflows.bench.leaderboard_page import leaderboard_page
-from avtune.workflows.search import open_space
+from avtune.workflows.open_study import open_space
 
 SOURCES = sorted(Path(avtune.__file__).parent.rglob("*.py"))
 HOSTILE = '<script>alert("x")</script>|[a](http://x)\n# b \x1b[31m`c`'

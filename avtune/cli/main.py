@@ -127,7 +127,8 @@ def _search(given: argparse.Namespace, log: list[Path]) -> int:
     from avtune.data.registry import REGISTRY
     from avtune.study.folder import StudyFolder
     from avtune.workflows.choose_space import chosen
-    from avtune.workflows.search import Request, check_method_of, open_space, overrides_of, search
+    from avtune.workflows.open_study import open_space
+    from avtune.workflows.search import Request, check_method_of, overrides_of, search
 
     overrides = list(given.set)
     if given.trials is not None:
@@ -332,19 +333,12 @@ def _count_look(given: argparse.Namespace, model: Model, dataset: Dataset) -> st
 def _show_looks(folder: StudyFolder, method: str | None) -> None:
     """Brings the model card, the metrics and the report of a study up to the looks at its test split."""
     from avtune.finals.looks import show_count
-    from avtune.study.study import Study
-    from avtune.workflows.search import horizon_of, open_space, write_report
+    from avtune.workflows.open_study import open_space, open_study
+    from avtune.workflows.search import write_report
 
     if not show_count(folder):
         return
-    settings, space = folder.settings(), open_space(folder, method=method)
-    study = Study(
-        folder,
-        space,
-        deterministic=bool(settings["deterministic"]),
-        precision=str(settings["precision"]),
-        horizon=horizon_of(space, settings.get("rows", 0)),
-    )
+    study = open_study(folder, open_space(folder, method=method))
     study.close()
     write_report(study)
 
@@ -354,9 +348,9 @@ def _retrain(given: argparse.Namespace, log: list[Path]) -> int:
     from avtune.finals.finish import Workshop
     from avtune.runners.placement import slots
     from avtune.study.limits import batch_note
-    from avtune.study.study import Study
+    from avtune.workflows.open_study import open_space, open_study
     from avtune.workflows.retrain import choose, retrain_trial
-    from avtune.workflows.search import data_bytes, horizon_of, open_space, runner_named
+    from avtune.workflows.search import data_bytes, runner_named
 
     folder = _existing(given)
     log.append(folder.log)
@@ -371,14 +365,7 @@ def _retrain(given: argparse.Namespace, log: list[Path]) -> int:
         )
     with folder.locked():
         folder.clear_torn()
-        space = open_space(folder, method=given.train or given.method)
-        study = Study(
-            folder,
-            space,
-            deterministic=bool(settings["deterministic"]),
-            precision=str(settings["precision"]),
-            horizon=horizon_of(space, settings.get("rows", 0)),
-        )
+        study = open_study(folder, open_space(folder, method=given.train or given.method))
         runs = given.seeds or study.space.final.seeds
         places = slots(wish, name, runs, exact=bool(settings["deterministic"]))
         record = choose(study, given.trial)

@@ -14,13 +14,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from avtune.cli import console
 from avtune.core.errors import UserError, choices, did_you_mean
 from avtune.core.files import to_yaml, using, write_text
 from avtune.core.protocol import VALIDATION, checked
-from avtune.core.run_key import search_basis
 from avtune.data.dataset import Dataset
 from avtune.data.findings import examine
 from avtune.data.prepare import for_search
@@ -30,7 +27,6 @@ from avtune.finals.checkpoints import Checkpoints, checked_keep
 from avtune.finals.finish import Workshop, finish
 from avtune.finals.looks import show_count
 from avtune.finals.run_record import failed_runs
-from avtune.methods import get
 from avtune.report.board import BoardListener
 from avtune.report.page import page
 from avtune.report.tensorboard import StudyBoard
@@ -39,19 +35,18 @@ from avtune.runners import lanes as lanes_runner
 from avtune.runners import processes as processes_runner
 from avtune.runners._base import Run, Runner, Slots
 from avtune.runners.placement import Wish, environment, fast_precision, slots
-from avtune.space.space import Space, parse
+from avtune.space.space import Space
 from avtune.study.folder import StudyFolder
-from avtune.study.horizon import Horizon
 from avtune.study.limits import limits
 from avtune.study.results import read_best, read_metrics
 from avtune.study.study import Study
+from avtune.workflows.open_study import FORMAT, basis_of, horizon_of, open_space
 
 RUNNERS: dict[str, Runner] = {
     "lanes": lanes_runner.opened,
     "processes": processes_runner.opened,
     "inline": inline.opened,
 }
-_FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -231,23 +226,6 @@ def search(request: Request) -> dict[str, Any]:
         return _result(study, kept, brief=request.brief)
 
 
-def horizon_of(space: Space, rows: int) -> Horizon:
-    """How long the trials of a space train.
-
-    Args:
-        rows: training rows of a run; 0 where no study recorded them, whose horizon is a number of epochs.
-    """
-    if user_code.function(space.method) is not None:
-        return Horizon(space, rows)
-    return Horizon(space, rows, get(space.method).lays_out)
-
-
-def basis_of(space: Space, dataset: Dataset) -> str:
-    """The `Trial.basis` of a search's trials and finalists."""
-    fraction, folds = space.validation.fraction, space.validation.folds
-    return search_basis(dataset.digest, fraction, folds, space.search.seed, user_code.code_of(space.method))
-
-
 def _is_wide(request: Request) -> bool:
     """Whether the lanes are wide; with a runner that serves many searches they are not asked."""
     space = request.space
@@ -339,31 +317,6 @@ def _code_notes(before: Mapping[str, Any], space: Space) -> list[str]:
     if not before or before.get("code", {}) == user_code.facts(space.method):
         return []
     return [f"the file of {space.method} has changed since this study began; its earlier trials ran the old code"]
-
-
-def open_space(folder: StudyFolder, overrides: Sequence[str] = (), method: str | None = None) -> Space:
-    """The space of an existing study, with further overrides.
-
-    Args:
-        method: the method that the command line names, None for none.
-
-    Raises:
-        UserError: `study.yaml` is damaged or of a newer format, an override is not legal, or the study is one of
-            another method, or of code of the user's own that the command line does not name.
-    """
-    settings = folder.settings()
-    if settings.get("format") != _FORMAT:
-        raise UserError(
-            f"{folder.study_yaml} has format {settings.get('format')!r}; this avtune reads format {_FORMAT}"
-        )
-    return parse(
-        yaml.safe_dump(settings.get("space"), sort_keys=False),
-        file=str(folder.study_yaml),
-        hypers_of=user_code.hypers_of,
-        method_names=user_code.names(),
-        overrides=overrides,
-        method=method,
-    )
 
 
 def overrides_of(folder: StudyFolder, more: Sequence[str]) -> list[str]:
@@ -500,7 +453,7 @@ def precision_named(name: str | None, before: str | None, places: Slots) -> str:
 
 def _settings(request: Request) -> dict[str, Any]:
     return {
-        "format": _FORMAT,
+        "format": FORMAT,
         "dataset": dataset_facts(request.dataset, request.spec),
         "space": request.space.as_dict(),
         "overrides": list(request.overrides),

@@ -26,7 +26,7 @@ from avtune.study.curves import read_curves
 from avtune.study.folder import StudyFolder
 from avtune.study.results import read_best, read_metrics
 from avtune.study.study import Study
-from avtune.workflows.search import basis_of, horizon_of, open_space
+from avtune.workflows.open_study import open_space, open_study
 from avtune.workflows.verify_model import Check, check, check_model, skipped
 from avtune.workflows.verify_retrain import check_retraining
 
@@ -63,7 +63,7 @@ def verify_study(folder: StudyFolder, dataset: Dataset, *, retrain: bool = False
     checks = [_digest(folder, settings, dataset)]
     checks += [_lines(path, finished) for path in (folder.curves, folder.repeats, folder.scored)]
     if all(one.ok for one in checks):
-        with _replayed(folder, settings, dataset) as (copy, check_copy):
+        with _replayed(folder, dataset) as (copy, check_copy):
             checks += check_copy
             if copy is not None and finished:
                 checks += _finished(folder, settings, dataset, copy, retrain=retrain)
@@ -103,9 +103,7 @@ def _lines(path: Path, finished: bool) -> Check:
 
 
 @contextmanager
-def _replayed(
-    folder: StudyFolder, settings: dict[str, Any], dataset: Dataset
-) -> Iterator[tuple[_Copy | None, list[Check]]]:
+def _replayed(folder: StudyFolder, dataset: Dataset) -> Iterator[tuple[_Copy | None, list[Check]]]:
     """Opens the study on copies of its files; gives None where that fails, and what was compared."""
     with tempfile.TemporaryDirectory(prefix="avtune-verify-") as place:
         copy = StudyFolder(Path(place) / folder.root.name)
@@ -126,7 +124,7 @@ def _replayed(
             return inside
 
         def trials() -> str:
-            study.append(_opened(copy, settings, dataset))
+            study.append(open_study(copy, open_space(copy), dataset))
             study[0].close()
             if not folder.metrics.is_file():
                 return ""
@@ -148,18 +146,6 @@ def _replayed(
             what = "finalists and winner, made again from repeats.jsonl"
             checks.append(skipped("best.yaml", what, _OLD) if old else check("best.yaml", what, said(best)))
         yield (_Copy(study[0], rows) if study else None), checks
-
-
-def _opened(copy: StudyFolder, settings: dict[str, Any], dataset: Dataset) -> Study:
-    space = open_space(copy)
-    return Study(
-        copy,
-        space,
-        deterministic=bool(settings["deterministic"]),
-        precision=str(settings["precision"]),
-        horizon=horizon_of(space, settings.get("rows", 0)),
-        basis=basis_of(space, dataset),
-    )
 
 
 def _on_record(copy: StudyFolder) -> Any:

@@ -17,7 +17,7 @@ from avtune.runners.work import save_weights
 from avtune.study.curve import Curve
 from avtune.study.folder import StudyFolder
 from avtune.study.study import Record, Study
-from avtune.workflows.search import horizon_of, open_space
+from avtune.workflows.open_study import horizon_of, open_space
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from avtune.engine.trainer import Trained, embed, train
 from avtune.metrics import RetrievalScores, retrieval_scores
 from avtune.study.folder import StudyFolder
 from avtune.study.horizon import Horizon
-from avtune.workflows.search import horizon_of, open_space
+from avtune.workflows.open_study import horizon_of, open_space
 
 SCORES = ("map", "map_a2v", "map_v2a", "map_running", "map_running_a2v", "map_running_v2a")
 
