@@ -238,6 +238,10 @@ class Progress:
             self._live.update(self._title() if self._total else "")
             self._live.stop()
 
+    def training(self) -> Progress:
+        """Shows what happens in the block that it is used for."""
+        return self
+
     def known(self, study: Study) -> None:
         """Counts what a continued study has done before."""
         self._ended = sum(record.state != "RUNNING" for record in study.records)

@@ -122,13 +122,16 @@ def _our_mistake(error: Exception, log: list[Path]) -> int:
 
 
 def _search(given: argparse.Namespace, log: list[Path]) -> int:
+    from avtune.cli.search_console import SearchConsole
     from avtune.core.protocol import PUBLISHED
     from avtune.data import load
     from avtune.data.registry import REGISTRY
     from avtune.study.folder import StudyFolder
     from avtune.workflows.choose_space import chosen
+    from avtune.workflows.continuing import check_method_of, overrides_of
     from avtune.workflows.open_study import open_space
-    from avtune.workflows.search import Request, check_method_of, overrides_of, search
+    from avtune.workflows.search import search
+    from avtune.workflows.search_plan import Request
 
     overrides = list(given.set)
     if given.trials is not None:
@@ -167,7 +170,7 @@ def _search(given: argparse.Namespace, log: list[Path]) -> int:
     )
     log[:] = [folder.log]
     try:
-        search(request)
+        search(request, SearchConsole())
     except StorageError as error:
         if not folder.exists:
             raise
@@ -334,7 +337,7 @@ def _show_looks(folder: StudyFolder, method: str | None) -> None:
     """Brings the model card, the metrics and the report of a study up to the looks at its test split."""
     from avtune.finals.looks import show_count
     from avtune.workflows.open_study import open_space, open_study
-    from avtune.workflows.search import write_report
+    from avtune.workflows.write_report import write_report
 
     if not show_count(folder):
         return
@@ -348,9 +351,9 @@ def _retrain(given: argparse.Namespace, log: list[Path]) -> int:
     from avtune.finals.finish import Workshop
     from avtune.runners.placement import slots
     from avtune.study.limits import batch_note
+    from avtune.workflows.choose_runner import data_bytes, runner_named
     from avtune.workflows.open_study import open_space, open_study
     from avtune.workflows.retrain import choose, retrain_trial
-    from avtune.workflows.search import data_bytes, runner_named
 
     folder = _existing(given)
     log.append(folder.log)
@@ -390,7 +393,7 @@ def _curves(given: argparse.Namespace, log: list[Path]) -> int:
     from avtune.data import load
     from avtune.runners.placement import slots
     from avtune.workflows import curves
-    from avtune.workflows.search import data_bytes, runner_named
+    from avtune.workflows.choose_runner import data_bytes, runner_named
 
     lines = curves.lines_of(given.methods, given.mining, given.set, given.best)
     dataset = load(given.dataset, classes=given.classes)
@@ -399,7 +402,9 @@ def _curves(given: argparse.Namespace, log: list[Path]) -> int:
     name, runner = runner_named(given.runner)
     places = slots(_wish(given), name, len(lines) * given.seeds)
     with runner(places, data_bytes(dataset, 1)) as run:
-        curves.train(lines, dataset, run, epochs=given.epochs, seeds=given.seeds)
+        data = curves.split(dataset)
+        console.say(*(f"note: {note}" for note in curves.notes(lines, data)))
+        curves.train(lines, data, run, console.Progress(0), epochs=given.epochs, seeds=given.seeds)
     console.say(*curves.write(lines, dataset, folder))
     return 1 if any(line.failures for line in lines) else 0
 

@@ -17,14 +17,13 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from avtune.cli import console
 from avtune.core.errors import UserError, did_you_mean
 from avtune.core.files import write_bytes, write_text
 from avtune.core.hyper import Value
 from avtune.core.seeds import mix
 from avtune.core.trial import Trial
 from avtune.data.dataset import Dataset
-from avtune.data.prepare import for_search
+from avtune.data.prepare import Prepared, for_search
 from avtune.methods import ClosedForm, check_config, get, hypers_of
 from avtune.report.plots import Panel, comparison
 from avtune.report.tensorboard import tag_of, write_run
@@ -33,6 +32,7 @@ from avtune.runners._base import Run
 from avtune.space.checks import legal
 from avtune.space.yaml_lines import read
 from avtune.study.limits import batch_note
+from avtune.workflows.listening import Stages
 
 _FRACTION = 0.2  # of the training rows validates, as in every space that comes with avtune
 _COLUMNS = ("line", "method", "mining", "seed", "epoch", "loss", "val_map", "val_map_a2v", "val_map_v2a")
@@ -110,18 +110,37 @@ def check(folder: Path, *, epochs: int, seeds: int) -> None:
         raise UserError(f"{folder} exists; give another --name, or move it away")
 
 
-def train(lines: Sequence[Line], dataset: Dataset, run: Run, *, epochs: int, seeds: int, seed: int = 0) -> None:
-    """Trains every line over seeds, the same for all, and fills its `runs` and `failures`."""
-    folds = for_search(dataset, fraction=_FRACTION, folds=None, seed=seed)
-    for line in lines:
-        console.say(*(f"note: {line.label}: {note}" for note in batch_note(line.config, len(folds[0].train))))
+def split(dataset: Dataset, seed: int = 0) -> Prepared:
+    """The rows that all lines train and are validated on.
+
+    Raises:
+        UserError: the training set is too small.
+    """
+    return for_search(dataset, fraction=_FRACTION, folds=None, seed=seed)[0]
+
+
+def notes(lines: Sequence[Line], data: Prepared) -> list[str]:
+    """What the rows leave no room for, a sentence each."""
+    return [f"{line.label}: {note}" for line in lines for note in batch_note(line.config, len(data.train))]
+
+
+def train(
+    lines: Sequence[Line], data: Prepared, run: Run, stages: Stages, *, epochs: int, seeds: int, seed: int = 0
+) -> None:
+    """Trains every line over seeds, the same for all, and fills its `runs` and `failures`.
+
+    Args:
+        data: see `split`.
+        run: of a runner.
+        stages: is told how many runs have ended.
+    """
     trials = [
         Trial(number, line.method, line.config, mix(seed, "curves", index), epochs)
         for number, (line, index) in enumerate((line, index) for line in lines for index in range(seeds))
     ]
-    with console.Progress(0) as progress:
-        source = _Source(trials, progress)
-        run(source, folds)
+    source = _Source(trials, stages)
+    with stages.training():
+        run(source, [data])
     owners = [line for line in lines for _ in range(seeds)]
     for line, failure, metrics in zip(owners, source.failures, source.metrics, strict=True):
         if failure is None:
@@ -133,13 +152,13 @@ def train(lines: Sequence[Line], dataset: Dataset, run: Run, *, epochs: int, see
 class _Source:
     """A `runners.Source`: every trial once, to its end."""
 
-    def __init__(self, trials: Sequence[Trial], progress: console.Progress) -> None:
+    def __init__(self, trials: Sequence[Trial], stages: Stages) -> None:
         self.metrics: list[dict[int, dict[str, float]]] = [{} for _ in trials]
         self.failures: list[str | None] = [None] * len(trials)
         self._waiting = list(trials)
         self.independent = len(trials)
         self._over: set[int] = set()
-        self._progress = progress
+        self._stages = stages
 
     def ask(self) -> Trial | None:
         return self._waiting.pop(0) if self._waiting else None
@@ -156,7 +175,7 @@ class _Source:
             return
         self._over.add(number)
         self.failures[number] = failure
-        self._progress.stage("curves", len(self._over), len(self.metrics))
+        self._stages.stage("curves", len(self._over), len(self.metrics))
 
     def note(self, text: str) -> None:
         """There is no log, and nothing of it changes the curves."""

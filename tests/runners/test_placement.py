@@ -9,7 +9,7 @@ from avtune.runners import placement
 from avtune.runners._base import Slots
 from avtune.runners.lanes import spare_trials
 from avtune.runners.placement import Wish, slots
-from avtune.workflows.search import _is_wide
+from avtune.workflows.choose_runner import has_wide_lanes
 
 
 @pytest.mark.parametrize(("count", "gpus"), [(3, 1), (7, 2), (8, 8), (16, 8), (24, 8)])
@@ -70,22 +70,17 @@ def test_a_gpu_has_as_many_lanes_however_wide_they_are(monkeypatch):
 def test_a_search_asks_whether_its_lanes_are_wide_where_it_opens_the_runner(monkeypatch):
     config = check_config(METHODS["psd"], {})
     space = SimpleNamespace(method="psd", defaults=lambda: config)
-    request = SimpleNamespace(
-        space=space, dataset=SimpleNamespace(audio_dim=128, visual_dim=1024, num_classes=10), run=None
-    )
-    assert _is_wide(request)
+    dataset = SimpleNamespace(audio_dim=128, visual_dim=1024, num_classes=10)
+    assert has_wide_lanes(space, dataset)
     space.defaults = lambda: check_config(METHODS["psd"], {"hidden_dim": 64})
-    assert not _is_wide(request)
+    assert not has_wide_lanes(space, dataset)
     space.defaults = lambda: config
-    request.run = lambda source, data: None
-    assert not _is_wide(request)
-    request.run = None
 
     def init(self, generator):
         raise RuntimeError("a mistake in a method")
 
     monkeypatch.setattr(METHODS["psd"], "init", init)
-    assert not _is_wide(request)
+    assert not has_wide_lanes(space, dataset)
 
 
 @pytest.mark.parametrize(

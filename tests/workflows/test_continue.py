@@ -11,8 +11,8 @@ import yaml
 from toy import write_toy
 
 import avtune.runners.work as work
-import avtune.workflows.search
 from avtune.cli.main import main
+from avtune.workflows.choose_runner import RUNNERS
 
 SMALL = ["--set", "final.finalists=1", "--set", "final.seeds=1", "--trials", "4"]
 
@@ -99,7 +99,7 @@ def test_what_changes_is_said_and_recorded(toy, capsys):
 def test_another_runner_is_recorded_when_something_runs(toy, capsys, monkeypatch):
     with interrupted(3):
         call(capsys, new(toy, *SMALL), code=130)
-    monkeypatch.setitem(avtune.workflows.search.RUNNERS, "processes", avtune.workflows.search.RUNNERS["inline"])
+    monkeypatch.setitem(RUNNERS, "processes", RUNNERS["inline"])
     call(capsys, search(toy, "--runner", "processes"))
     assert settings(toy)["runner"] == "processes"
     assert any(line.startswith("runner: inline -> processes") for line in settings(toy)["changes"])

@@ -12,7 +12,7 @@ from avtune.cli.main import main
 from avtune.study.folder import StudyFolder
 from avtune.study.study import Study
 from avtune.workflows.open_study import open_space
-from avtune.workflows.search import write_report
+from avtune.workflows.write_report import write_report
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "study_v1"
 LATER = ("overrides", "placement")

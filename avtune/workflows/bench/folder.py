@@ -11,8 +11,8 @@ from avtune.core.files import make_folder, read_yaml, to_yaml
 from avtune.space.settings import AUTO
 from avtune.space.space import Space
 from avtune.study.folder import StudyFolder
+from avtune.workflows.continuing import another_name
 from avtune.workflows.open_study import open_space
-from avtune.workflows.search import another_name
 
 FORMAT = 1
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from avtune.cli import console
+from avtune.cli.search_console import SearchConsole
 from avtune.core.files import to_yaml, write_text
 from avtune.data.dataset import Dataset
 from avtune.data.findings import examine
@@ -28,15 +29,10 @@ from avtune.workflows.bench.folder import FORMAT, BenchFolder, continued
 from avtune.workflows.bench.leaderboard import text
 from avtune.workflows.bench.rows import Ledger
 from avtune.workflows.bench.rules import Rules
-from avtune.workflows.search import (
-    Request,
-    data_bytes,
-    dataset_facts,
-    dataset_line,
-    precision_named,
-    runner_named,
-    search,
-)
+from avtune.workflows.choose_runner import data_bytes, precision_named, runner_named
+from avtune.workflows.dataset_facts import dataset_facts, dataset_line
+from avtune.workflows.search import search
+from avtune.workflows.search_plan import Request
 
 
 @dataclass(frozen=True)
@@ -136,10 +132,9 @@ def _search(request: BenchRequest, folder: BenchFolder, method: str, run: Run, l
         precision=request.precision,
         deterministic=request.deterministic,
         run=run,
-        brief=True,
     )
     try:
-        search(study)
+        search(study, SearchConsole(brief=True))
     except NoWinner as error:
         folder.shared.note(f"{method}: {error}")
         ledger.failed(method, str(error))

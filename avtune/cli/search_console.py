@@ -1,0 +1,70 @@
+"""What a user reads of a search."""
+
+from __future__ import annotations
+
+from avtune.cli import console
+from avtune.space.space import Space
+from avtune.study.results import read_best
+from avtune.study.study import Study
+from avtune.workflows.dataset_facts import dataset_line
+from avtune.workflows.listening import Concluded, Planned
+
+
+class SearchConsole(console.Progress):
+    """A `workflows.listening.SearchListener` that prints.
+
+    Args:
+        brief: print the trials, but neither the plan nor the result: the search is one of several.
+    """
+
+    def __init__(self, *, brief: bool = False) -> None:
+        super().__init__(0)
+        self._brief = brief
+
+    def begins(self, space: Space) -> None:
+        self._total = space.search.trials
+
+    def nothing_to_retry(self) -> None:
+        console.say("nothing to retry: no trial and no finalist of this study has failed")
+
+    def planned(self, plan: Planned) -> None:
+        if plan.repaired:
+            console.say("the last line of a study file was cut off by a kill; it was repaired")
+        console.say(*(f"changed: {change}" for change in plan.changes))
+        if self._brief:
+            console.say(*(f"note: {line}" for line in plan.limited))
+            return
+        console.say(*console.problem_lines(plan.problems), *(f"note: {note}" for note in plan.notes))
+        console.say(
+            *console.plan_lines(
+                plan.horizon,
+                dataset_line(plan.dataset),
+                plan.where,
+                plan.study,
+                done=plan.done,
+                protocol=plan.protocol,
+                limited=plan.limited,
+            )
+        )
+
+    def finished_before(self) -> None:
+        if not self._brief:
+            console.say("this study is finished; here is its result again", "")
+
+    def concluded(self, end: Concluded) -> None:
+        if not self._brief:
+            console.say("", *_result(end.study, end))
+
+
+def _result(study: Study, end: Concluded) -> list[str]:
+    folder = study.folder
+    kept = f"checkpoints  {folder.checkpoints}: trials {', '.join(map(str, end.kept))}"
+    return [
+        *console.result_lines(end.metrics, read_best(folder)),
+        "",
+        f"report       {folder.report_html}",
+        f"model        {folder.final}",
+        *([kept] if end.kept else []),
+        f"TensorBoard  avtune tensorboard {folder.root}",
+        *console.failed_lines(study),
+    ]

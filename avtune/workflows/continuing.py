@@ -1,0 +1,158 @@
+"""What may differ when a study is continued, and what is said of it."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from avtune.core.errors import UserError
+from avtune.core.files import to_yaml, write_text
+from avtune.core.protocol import VALIDATION
+from avtune.engine import user_code
+from avtune.space.space import Space
+from avtune.study.folder import StudyFolder
+from avtune.study.study import Study
+from avtune.workflows.open_study import open_space
+
+
+def overrides_of(folder: StudyFolder, more: Sequence[str]) -> list[str]:
+    """The overrides that a study has, and then those of a request to continue it; the last of a key counts."""
+    by_key: dict[str, str] = {}
+    for one in (*folder.settings().get("overrides", []), *more):
+        key = str(one).partition("=")[0].strip()
+        by_key.pop(key, None)  # its place is that of the last
+        by_key[key] = str(one)
+    return list(by_key.values())
+
+
+def another_name(root: Path, method: str | None = None) -> str:
+    """A name for a study beside this one: after its method, or a number that is free."""
+    name = root.name[:80]
+    if method is not None:
+        return f"{name}-{re.sub(r'[^A-Za-z0-9._-]+', '-', method.rpartition(':')[2])[:19]}"
+    return next(f"{name}-{n}" for n in itertools.count(2) if not (root.parent / f"{name}-{n}").exists())
+
+
+def _of_another_method(folder: StudyFolder, theirs: str, method: str) -> UserError:
+    return UserError(
+        f"{folder.root} is a study of {theirs}, not of {method}\n"
+        f"add --name {another_name(folder.root, method)} to the command for a study of {method}"
+    )
+
+
+def check_method_of(folder: StudyFolder, method: str | None) -> None:
+    """Raises:
+    UserError: the command line names another method than that of the study which it would continue, or none where the
+        study's is code of the user's own.
+    """
+    settings = folder.settings()
+    theirs = settings["space"]["method"]
+    if method is not None and method != theirs:
+        raise _of_another_method(folder, theirs, method)
+    if method is None and theirs not in user_code.names() and ":" in theirs:
+        option = settings.get("code", {}).get("option", user_code.METHOD)
+        raise UserError(
+            f"{folder.root} is a study of {theirs}, code of your own, which only the command line may name\n"
+            f"add {option} {theirs} to continue it, or --name {another_name(folder.root)} for a new study"
+        )
+
+
+def changes_of(folder: StudyFolder, settings: Mapping[str, Any], space: Space) -> list[str]:
+    """What differs between a study and a request to continue it, one line each; only what may change.
+
+    More trials, more epochs, other finals, another runner and other devices may; the data, the space and the seed may
+    not.
+
+    Raises:
+        UserError: something differs that may not.
+    """
+    before = open_space(folder)
+    if before.method != space.method:
+        raise _of_another_method(folder, before.method, space.method)
+    grown = {key for key, grows in _growth(before, space).items() if grows}
+    allowed: list[str] = []
+    refused: list[str] = []
+    stopping = replace(before.early_stopping, schedule=space.early_stopping.schedule)
+    for line in replace(before, early_stopping=stopping).difference(space):
+        key = line.partition(":")[0]
+        (allowed if key in grown or key.startswith("final.") else refused).append(line)
+    refused += _refused(folder.settings(), settings)
+    if refused:
+        shown = "; ".join(refused[:4]) + (f"; and {len(refused) - 4} more" if len(refused) > 4 else "")
+        raise UserError(
+            f"{folder.root} was made with other settings: {shown}\n"
+            f"add --name {another_name(folder.root)} for a new study, or give the old settings to continue this one"
+        )
+    return allowed
+
+
+def _refused(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """What differs outside the space; none of it may."""
+    found = []
+    digests = old["dataset"]["digest"], new["dataset"]["digest"]
+    if digests[0] != digests[1]:
+        found.append(f"dataset content: {digests[0][:12]} -> {digests[1][:12]} ({old['dataset']['name']})")
+    before = {"protocol": VALIDATION} | dict(old)
+    keys = ("deterministic", "precision", "protocol")
+    return found + [f"{key}: {before[key]} -> {new[key]}" for key in keys if before[key] != new[key]]
+
+
+def _growth(before: Space, after: Space) -> dict[str, bool]:
+    """The settings that a study may have more of, and whether it is asked for more."""
+    old, new = before.early_stopping, after.early_stopping
+    longer = isinstance(old.epochs, int) and isinstance(new.epochs, int) and new.epochs > old.epochs
+    if user_code.function(after.method) is not None:  # its schedule is its own: what is known would not stay true
+        longer = False
+    return {
+        "search.trials": after.search.trials > before.search.trials,
+        "early_stopping.epochs": longer,
+        "early_stopping.steps": old.open and new.open and new.steps > old.steps,
+    }
+
+
+def with_schedule(space: Space, before: Space) -> Space:
+    """The space of a study that is continued. Given more epochs, its trials keep the schedules that they had, so that
+    what is known of them stays true."""
+    old, new = before.early_stopping, space.early_stopping
+    if not isinstance(old.epochs, int) or not isinstance(new.epochs, int) or new.schedule is not None:
+        return space
+    schedule = old.schedule or (old.epochs if new.epochs != old.epochs else None)
+    return replace(space, early_stopping=replace(new, schedule=schedule))
+
+
+def record_changes(folder: StudyFolder, settings: Mapping[str, Any], changes: Sequence[str]) -> None:
+    """Keeps the settings of a study in which something has changed, and what has."""
+    if changes:
+        old = folder.settings().get("changes", [])
+        write_text(folder.study_yaml, to_yaml({**settings, "changes": [*old, *changes]}))
+
+
+def moves(before: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
+    """Where a study that is continued runs otherwise than before."""
+    keys = [key for key in ("runner", "placement", "keep") if key in before and before[key] != settings[key]]
+    return [f"{key}: {before[key]} -> {settings[key]}" for key in keys]
+
+
+def keep_note(study: Study, keep: int, had: int) -> str | None:
+    """What --keep cannot do any more in a study that has trained trials without it, or with a smaller one."""
+    without = study.count("COMPLETE") - had
+    if keep <= had or without <= 0:
+        return None
+    way = f"avtune retrain {study.folder.root} --trial N makes a model of any trial"
+    if study.exhausted:
+        return (
+            f"--keep {keep} adds nothing here: the weights of trials are kept while they train, and all have ended; "
+            f"{way}, and more --trials together with --keep keep those of the best new ones"
+        )
+    return f"--keep {keep} begins here: the weights of trials that have ended are gone; {way}"
+
+
+def code_notes(before: Mapping[str, Any], space: Space) -> list[str]:
+    """Whether the user's own code is another than when the study began."""
+    if not before or before.get("code", {}) == user_code.facts(space.method):
+        return []
+    return [f"the file of {space.method} has changed since this study began; its earlier trials ran the old code"]

@@ -1,0 +1,29 @@
+"""What settings and plans say of a dataset."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from avtune.data.dataset import Dataset
+
+
+def dataset_facts(data: Dataset, spec: str) -> dict[str, Any]:
+    """What a settings file says of a dataset that the user calls `spec`."""
+    return {
+        "spec": spec,
+        "name": data.name,
+        "digest": data.digest,
+        "train": len(data.train),
+        "test": len(data.test),
+        "classes": data.num_classes,
+        "audio_dim": data.audio_dim,
+        "visual_dim": data.visual_dim,
+    }
+
+
+def dataset_line(data: Dataset) -> str:
+    """A dataset's name and sizes, as a plan shows them."""
+    return (
+        f"{data.name}: {len(data.train)} training and {len(data.test)} test clips, {data.num_classes} classes, "
+        f"audio {data.audio_dim}-d, visual {data.visual_dim}-d"
+    )
