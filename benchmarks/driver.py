@@ -235,7 +235,7 @@ class _Ends:
 
 def _avtune(sampler: str, trials: int) -> float:
     from avtune.runners import lanes as lanes_runner
-    from avtune.runners._base import Slots
+    from avtune.runners._base import Placement
 
     with tempfile.TemporaryDirectory() as scratch:
         space = _tiny.space(Path(scratch), search__trials=trials, search__sampler=sampler)
@@ -243,7 +243,7 @@ def _avtune(sampler: str, trials: int) -> float:
         folder.create({"format": 1, "space": space.as_dict()}, {})
         ends = _Ends()
         study = Study(folder, space, listeners=[ends])
-        with lanes_runner.opened(Slots(count=2, gpus=0, threads=1, lanes=RUNNING // 2), 1 << 20) as run:
+        with lanes_runner.opened(Placement(count=2, gpus=0, threads=1, lanes=RUNNING // 2), 1 << 20) as run:
             run(study, _tiny.folds())
         study.close()
     assert len(ends.times) == trials

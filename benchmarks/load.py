@@ -112,7 +112,7 @@ class _Looks:
 def _run(scratch: Path, trials: int, epochs: int) -> tuple[list[tuple[int, int, int]], float]:
     """(what `_Looks` noted, seconds)."""
     from avtune.runners import lanes as lanes_runner
-    from avtune.runners._base import Slots
+    from avtune.runners._base import Placement
 
     settings = {
         "search__trials": trials,
@@ -128,7 +128,7 @@ def _run(scratch: Path, trials: int, epochs: int) -> tuple[list[tuple[int, int, 
     looks = _Looks(trials * epochs)
     study = Study(folder, space, listeners=[BoardListener(board, folder.tensorboard), looks])
     start = time.perf_counter()
-    with lanes_runner.opened(Slots(ENGINES, 0, 1, LANES), 1 << 20) as run:
+    with lanes_runner.opened(Placement(ENGINES, 0, 1, LANES), 1 << 20) as run:
         run(study, _tiny.folds())
     seconds = time.perf_counter() - start
     study.close()

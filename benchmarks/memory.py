@@ -173,7 +173,7 @@ def _search(size: Size, trials: int) -> dict[str, Any]:
     from avtune.data.prepare import for_search
     from avtune.methods import METHODS, hypers_of
     from avtune.runners import lanes as lanes_runner
-    from avtune.runners._base import Slots
+    from avtune.runners._base import Placement
     from avtune.space.space import load
     from avtune.study.folder import StudyFolder
 
@@ -196,7 +196,7 @@ def _search(size: Size, trials: int) -> dict[str, Any]:
         study = Study(folder, space, listeners=[looks])
         folds = for_search(dataset, fraction=0.2, folds=None, seed=0)
         start = time.perf_counter()
-        with lanes_runner.opened(Slots(1, 0, 1, LANES), 1 << 28) as run:
+        with lanes_runner.opened(Placement(1, 0, 1, LANES), 1 << 28) as run:
             run(study, folds)
         seconds = time.perf_counter() - start
         study.close()

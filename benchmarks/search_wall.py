@@ -156,7 +156,7 @@ def _avtune(given: argparse.Namespace, precision: str | None) -> dict[str, float
     from avtune.data import load
     from avtune.engine.memory import is_wide
     from avtune.runners import lanes as lanes_runner
-    from avtune.runners.placement import Wish, fast_precision, slots
+    from avtune.runners.placement import PlacementRequest, fast_precision, place
     from avtune.study.folder import StudyFolder
     from avtune.study.study import Study
 
@@ -166,9 +166,9 @@ def _avtune(given: argparse.Namespace, precision: str | None) -> dict[str, float
         folder.create({"format": 1, "space": space.as_dict()}, {})
         dataset = load(given.data)
         dims = (dataset.audio_dim, dataset.visual_dim, dataset.num_classes)
-        places = slots(Wish(), "lanes", given.trials, wide=is_wide(space.method, space.defaults(), dims))
-        study = Study(folder, space, precision=precision or fast_precision(places.gpus))
-        with lanes_runner.opened(places, 1 << 28) as run:
+        placement = place(PlacementRequest(), "lanes", given.trials, wide=is_wide(space.method, space.defaults(), dims))
+        study = Study(folder, space, precision=precision or fast_precision(placement.gpus))
+        with lanes_runner.opened(placement, 1 << 28) as run:
             run(study, _folds(dataset, space))
         study.close()
         best = study.best

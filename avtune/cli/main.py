@@ -30,7 +30,7 @@ from avtune.report.text import table, ties_text
 if TYPE_CHECKING:
     from avtune.data.dataset import Dataset
     from avtune.engine.model import Model
-    from avtune.runners.placement import Wish
+    from avtune.runners.placement import PlacementRequest
     from avtune.study.folder import StudyFolder
 
 
@@ -159,7 +159,7 @@ def _search(given: argparse.Namespace, log: list[Path]) -> int:
         spec=given.dataset if known else str(Path(given.dataset).resolve()),
         space=space,
         folder=folder,
-        wish=_wish(given),
+        placement=_placement_request(given),
         runner=given.runner,
         precision=given.precision,
         deterministic=given.deterministic,
@@ -200,7 +200,7 @@ def _bench(given: argparse.Namespace, log: list[Path]) -> int:
         spaces=spaces,
         rules=rules,
         root=folder.root,
-        wish=_wish(given),
+        placement=_placement_request(given),
         runner=given.runner,
         precision=given.precision,
         deterministic=given.deterministic,
@@ -349,7 +349,7 @@ def _show_looks(folder: StudyFolder, method: str | None) -> None:
 def _retrain(given: argparse.Namespace, log: list[Path]) -> int:
     from avtune.data import examine, load
     from avtune.finals.finish import Workshop
-    from avtune.runners.placement import slots
+    from avtune.runners.placement import place
     from avtune.study.limits import batch_note
     from avtune.workflows.choose_runner import data_bytes, runner_named
     from avtune.workflows.open_study import open_space, open_study
@@ -359,7 +359,7 @@ def _retrain(given: argparse.Namespace, log: list[Path]) -> int:
     log.append(folder.log)
     settings = folder.settings()
     name, runner = runner_named(given.runner, function=given.train is not None)
-    wish = _wish(given)
+    request = _placement_request(given)
     dataset = load(given.dataset or settings["dataset"]["spec"], classes=given.classes)
     if dataset.digest != settings["dataset"]["digest"]:
         raise UserError(
@@ -370,7 +370,7 @@ def _retrain(given: argparse.Namespace, log: list[Path]) -> int:
         folder.clear_torn()
         study = open_study(folder, open_space(folder, method=given.train or given.method))
         runs = given.seeds or study.space.final.seeds
-        places = slots(wish, name, runs, exact=bool(settings["deterministic"]))
+        placement = place(request, name, runs, exact=bool(settings["deterministic"]))
         record = choose(study, given.trial)
         console.say(*console.problem_lines(examine(dataset).problems))
         if given.epochs is None and record.state == "PRUNED":
@@ -380,7 +380,7 @@ def _retrain(given: argparse.Namespace, log: list[Path]) -> int:
         out = given.out or folder.root / f"retrained_trial_{record.number}"
         if out.exists():
             raise UserError(f"{out} exists; give another --out")
-        with console.Progress(0) as progress, runner(places, data_bytes(dataset, 0)) as run:
+        with console.Progress(0) as progress, runner(placement, data_bytes(dataset, 0)) as run:
             shop = Workshop(run, progress.stage)
             metrics = retrain_trial(study, record, dataset, shop, epochs=given.epochs, seeds=given.seeds, out=out)
         study.close()
@@ -391,7 +391,7 @@ def _retrain(given: argparse.Namespace, log: list[Path]) -> int:
 
 def _curves(given: argparse.Namespace, log: list[Path]) -> int:
     from avtune.data import load
-    from avtune.runners.placement import slots
+    from avtune.runners.placement import place
     from avtune.workflows import curves
     from avtune.workflows.choose_runner import data_bytes, runner_named
 
@@ -400,8 +400,8 @@ def _curves(given: argparse.Namespace, log: list[Path]) -> int:
     folder = given.results / _study_name(given.name, "curves-", dataset.name)
     curves.check(folder, epochs=given.epochs, seeds=given.seeds)
     name, runner = runner_named(given.runner)
-    places = slots(_wish(given), name, len(lines) * given.seeds)
-    with runner(places, data_bytes(dataset, 1)) as run:
+    placement = place(_placement_request(given), name, len(lines) * given.seeds)
+    with runner(placement, data_bytes(dataset, 1)) as run:
         data = curves.split(dataset)
         console.say(*(f"note: {note}" for note in curves.notes(lines, data)))
         curves.train(lines, data, run, console.Progress(0), epochs=given.epochs, seeds=given.seeds)
@@ -418,8 +418,8 @@ def _tensorboard(given: argparse.Namespace, log: list[Path]) -> int:
     return serve(folder, given.port, console.say)
 
 
-def _wish(given: argparse.Namespace) -> Wish:
-    from avtune.runners.placement import Wish
+def _placement_request(given: argparse.Namespace) -> PlacementRequest:
+    from avtune.runners.placement import PlacementRequest
 
     cluster = None
     if given.cluster is not None:
@@ -428,7 +428,7 @@ def _wish(given: argparse.Namespace) -> Wish:
         if given.runner == "inline":
             raise UserError("--cluster goes with the runners lanes and processes; inline trains in this process")
         cluster = find_cluster(given.cluster, given.results)
-    return Wish(
+    return PlacementRequest(
         given.gpus, given.trials_per_gpu, given.lanes, given.max_failures, given.trial_timeout, cluster, given.cpus
     )
 

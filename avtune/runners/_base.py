@@ -59,18 +59,18 @@ class Cluster:
 
 
 @dataclass(frozen=True)
-class Slots:
-    """Where trials run.
+class Placement:
+    """How many processes train, on which devices, and how many lanes each has.
 
     Attributes:
         count: processes at a time.
         gpus: GPUs in all; 0 trains on CPU cores.
-        threads: CPU threads of a slot.
-        lanes: trials at a time in each slot; 1 for runners without engines.
+        threads: CPU threads of each process.
+        lanes: trials at a time in each process; 1 for runners without engines.
         most_lanes: of runs that are independent, see `Source`; at least `lanes`.
         max_failures: how often a trial may take its process down, or hang, before it fails.
         timeout: seconds in which a trial must report an epoch, else it is held to hang; None for no limit.
-        cluster: whose slots these are; None for this machine.
+        cluster: where the processes are; None for this machine.
         exact: a trial has the same bits in any lane of any engine, see `lanes.engine.Lanes`.
     """
 
@@ -121,9 +121,9 @@ be written, by whatever process, ends the run with a `StorageError`."""
 class Runner(Protocol):
     """Opens a way to run trials; what it starts (e.g. Ray) lives until the block ends and serves every call in it."""
 
-    def __call__(self, slots: Slots, data_bytes: int) -> AbstractContextManager[Run]:
+    def __call__(self, placement: Placement, data_bytes: int) -> AbstractContextManager[Run]:
         """
         Args:
-            slots: where trials run.
+            placement: where trials run.
             data_bytes: size of all data that the calls together will give.
         """

@@ -16,7 +16,7 @@ from avtune.engine.engine import Message, Orders
 from avtune.runners._base import Source
 
 
-class Desk:
+class Dispatcher:
     """Serves engines from one thread.
 
     Args:

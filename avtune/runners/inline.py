@@ -15,20 +15,20 @@ from avtune.core import signals
 from avtune.core.trial import TrialFailed
 from avtune.data.prepare import Prepared
 from avtune.engine.trainer import Report
-from avtune.runners._base import Run, Slots, Source
+from avtune.runners._base import Placement, Run, Source
 from avtune.runners.work import Failure, work
 
 
 @contextmanager
-def opened(slots: Slots, data_bytes: int) -> Iterator[Run]:
-    """See `_base.Runner`. Uses one slot. The time limit reaches a trial that hangs in Python, not one that hangs in C,
-    and there is one attempt a trial: the process that it takes down is this one."""
-    device = "cuda:0" if slots.gpus else "cpu"
+def opened(placement: Placement, data_bytes: int) -> Iterator[Run]:
+    """See `_base.Runner`. Uses this process alone. The time limit reaches a trial that hangs in Python, not one that
+    hangs in C, and there is one attempt a trial: the process that it takes down is this one."""
+    device = "cuda:0" if placement.gpus else "cpu"
 
     def run(source: Source, data: Sequence[Prepared]) -> None:
         while (trial := source.ask()) is not None:
             try:
-                with _limit(slots.timeout) as limit, _signals() as came:
+                with _limit(placement.timeout) as limit, _signals() as came:
                     report = _reporter(source, trial.number, limit)
                     failure = work(trial, data, report, device=device, interrupted=lambda: bool(came))
             except TrialFailed as error:  # its weights took too long
@@ -40,7 +40,7 @@ def opened(slots: Slots, data_bytes: int) -> Iterator[Run]:
         assert source.exhausted, "a source must always have work for the only worker"
 
     before = torch.get_num_threads()
-    torch.set_num_threads(slots.threads)
+    torch.set_num_threads(placement.threads)
     try:
         yield run
     finally:

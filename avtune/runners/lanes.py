@@ -1,9 +1,9 @@
-"""Fused trials under Ray Tune: one Tune trial for each device slot is an engine, which trains many trials in lanes.
+"""Fused trials under Ray Tune: each Tune trial is an engine with its share of the devices, which trains many trials.
 
 Tune, in a thread of its own, gives placement and restarts; the source gives the work. Engines and driver talk through a
 mailbox, a small actor: an engine's message waits there for its orders, and the driver's main thread takes all messages
-that have come, answers them from its desk, and asks for the next trials while the engines train. Engines live as long
-as the runner is open and serve one call after the other: a call is a session.
+that have come, has the dispatcher answer them, and asks for the next trials while the engines train. Engines live as
+long as the runner is open and serve one call after the other: a call is a session.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from avtune.core.trial import Trial
 from avtune.data.prepare import Prepared
 from avtune.engine import user_code
 from avtune.engine.engine import Message, Orders
-from avtune.runners._base import Run, Slots, Source
-from avtune.runners.dispatcher import Desk
+from avtune.runners._base import Placement, Run, Source
+from avtune.runners.dispatcher import Dispatcher
 from avtune.runners.mailbox import Mailbox
 from avtune.runners.out_of_memory import LACK, LOWER, Deaths, out_of_memory
 from avtune.runners.ray.choose import ray_for
@@ -40,30 +40,30 @@ _OVER = json.dumps(asdict(Orders([], [], over=True)))
 
 
 @contextlib.contextmanager
-def opened(slots: Slots, data_bytes: int) -> Iterator[Run]:
-    """See `_base.Runner`. A slot is an engine. Starts a private Ray, or attaches to the slots' cluster; the data of a
-    call goes into its object store once."""
-    with ray_for(slots, data_bytes) as scratch:
-        fleet = _Fleet(slots, scratch)
+def opened(placement: Placement, data_bytes: int) -> Iterator[Run]:
+    """See `_base.Runner`. Each process of the placement is an engine. Starts a private Ray, or attaches to the
+    placement's cluster; the data of a call goes into its object store once."""
+    with ray_for(placement, data_bytes) as scratch:
+        fleet = _Fleet(placement, scratch)
         try:
             yield fleet.run
         finally:
             fleet.dismiss()
 
 
-def spare_trials(slots: Slots) -> int:
+def spare_trials(placement: Placement) -> int:
     """How many trials are asked for ahead of need, so that engines do not wait for suggestions: few, because each is
     suggested without knowing what comes of the trials that end meanwhile."""
-    return min(_MOST_SPARE * slots.count, max(1, slots.count * slots.lanes // _LANES_PER_SPARE))
+    return min(_MOST_SPARE * placement.count, max(1, placement.count * placement.lanes // _LANES_PER_SPARE))
 
 
 class _Fleet:
-    """The engines of one device slot each, and the driver's side of their sessions."""
+    """The engines, and the driver's side of their sessions."""
 
-    def __init__(self, slots: Slots, storage: Path) -> None:
+    def __init__(self, placement: Placement, storage: Path) -> None:
         import ray
 
-        self._slots = slots
+        self._placement = placement
         self._scratch = storage
         self._session = 0
         self._lost: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
@@ -95,26 +95,26 @@ class _Fleet:
     def _run(self, source: Source, data: Sequence[Prepared]) -> None:
         import ray
 
-        slots = self._slots
-        desk = Desk(source, spare=spare_trials(slots), max_failures=slots.max_failures)
+        placement = self._placement
+        dispatcher = Dispatcher(source, spare=spare_trials(placement), max_failures=placement.max_failures)
         self._session += 1
-        lanes = slots.lanes_for(source.independent)
+        lanes = placement.lanes_for(source.independent)
         ray.get(self._mailbox.open.remote(self._session, [ray.put(list(data))], lanes))
         idle = False
         while not source.exhausted:
             taken = ray.get(self._mailbox.take.remote(_LONGEST_TAKE if idle else 0.0))
-            self._bury(desk)  # before a new process of an engine says hello, Tune says that the old one is gone
+            self._bury(dispatcher)  # before a new process of an engine says hello, Tune says that the old one is gone
             for ticket, text in taken:
                 answer = _OVER
                 try:
-                    answer = self._answer(desk, text)
+                    answer = self._answer(dispatcher, text)
                 finally:
                     self._mailbox.reply.remote(ticket, answer)
                 idle = False
                 break
             else:
-                idle = not desk.prepare()
-            if not self._tune.is_alive() or self._deaths > max(_RESTARTS, slots.max_failures) * slots.count:
+                idle = not dispatcher.prepare()
+            if not self._tune.is_alive() or self._deaths > max(_RESTARTS, placement.max_failures) * placement.count:
                 if self._lacked_memory:
                     raise UserError(out_of_memory("the engines were ended before they trained an epoch"))
                 raise RuntimeError(f"the engines die before they train an epoch; the last words: {self._last_words}")
@@ -131,32 +131,32 @@ class _Fleet:
         self._dismissed.set()
         self._tune.join(_LONGEST_LEAVE)
 
-    def _bury(self, desk: Desk) -> None:
+    def _bury(self, dispatcher: Dispatcher) -> None:
         """Takes note of the engines that have died."""
         while not self._lost.empty():
             engine, words = self._lost.get()
             stack = last_stack(_stack_file(self._scratch, engine))
-            why = f"trained no epoch in {self._slots.timeout:g} s" if stack else "died"
+            why = f"trained no epoch in {self._placement.timeout:g} s" if stack else "died"
             self._last_words = _last_line(words)
             self._lacked_memory = self._causes.for_lack_of_memory(words)
             if self._lacked_memory:
                 why = f"{LACK}; {LOWER}"
             self._deaths += 1
-            if desk.died(engine, why, stack):
+            if dispatcher.died(engine, why, stack):
                 self._deaths = 0  # the cause may be gone with the trial
 
-    def _answer(self, desk: Desk, text: str) -> str:
+    def _answer(self, dispatcher: Dispatcher, text: str) -> str:
         said = json.loads(text)
         if said["session"] != self._session:  # of a session that is over
             return _OVER
         if said["broken"]:
             raise StorageError(said["broken"])
         if said["hello"]:  # an answer to the last message of its dead forerunner may have leased it trials
-            desk.give_back(said["engine"])
+            dispatcher.give_back(said["engine"])
         if said["reports"] or said["ends"]:
             self._deaths = 0
         message = Message(said["want"], said["reports"], said["ends"], said["returned"], said["notes"])
-        return json.dumps(asdict(desk.exchange(said["engine"], message)))
+        return json.dumps(asdict(dispatcher.exchange(said["engine"], message)))
 
     def _engines(self, storage: Path) -> None:
         """Runs in its own thread: Tune, until every engine has gone home or died for good."""
@@ -194,20 +194,20 @@ class _Fleet:
             def stop_all(self) -> bool:
                 return self._fleet._dismissed.is_set()
 
-        slots = self._slots
+        placement = self._placement
         settings = {
-            "threads": slots.threads,
-            "timeout": slots.timeout,
-            "exact": slots.exact,
+            "threads": placement.threads,
+            "timeout": placement.timeout,
+            "exact": placement.exact,
             "scratch": str(storage),
             "own": user_code.registered(),
         }
         try:
             tuner = tune.Tuner(
                 tune.with_resources(
-                    tune.with_parameters(_engine, mailbox=self._mailbox, settings=settings), slots.resources
+                    tune.with_parameters(_engine, mailbox=self._mailbox, settings=settings), placement.resources
                 ),
-                param_space={"engine": tune.grid_search([f"engine {index}" for index in range(slots.count)])},
+                param_space={"engine": tune.grid_search([f"engine {index}" for index in range(placement.count)])},
                 tune_config=tune.TuneConfig(trial_dirname_creator=lambda trial: trial.trial_id),
                 run_config=tune.RunConfig(
                     name="engines",

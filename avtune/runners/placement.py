@@ -16,7 +16,7 @@ import torch
 from avtune import __version__
 from avtune.core.errors import UserError
 from avtune.core.system import available_memory, cores, usable_cores
-from avtune.runners._base import Cluster, Slots
+from avtune.runners._base import Cluster, Placement
 
 _PACKAGES = ("torch", "ray", "optuna", "numpy", "scipy", "scikit-learn", "h5py", "safetensors", "tensorboard")
 # What a worker process with torch, its data and its weights takes; measured 376 MB resident without data.
@@ -37,14 +37,14 @@ _WIDE_GENERATIONS = 10
 
 
 @dataclass(frozen=True)
-class Wish:
+class PlacementRequest:
     """How the user wants trials to be placed.
 
     Attributes:
         gpus: GPUs to use, None for all there are; 0 trains on CPU cores.
         trials_per_gpu: processes that share a GPU.
         lanes: trials of an engine, None to choose.
-        max_failures, timeout: see `Slots`.
+        max_failures, timeout: see `Placement`.
         cluster: train there; None for this machine.
         cpus: cores to use, None for all that this process may use and has memory for.
     """
@@ -58,7 +58,7 @@ class Wish:
     cpus: int | None = None
 
 
-def slots(wish: Wish, runner: str, trials: int, *, wide: bool = False, exact: bool = False) -> Slots:
+def place(request: PlacementRequest, runner: str, trials: int, *, wide: bool = False, exact: bool = False) -> Placement:
     """Where trials run.
 
     Args:
@@ -70,68 +70,72 @@ def slots(wish: Wish, runner: str, trials: int, *, wide: bool = False, exact: bo
     Raises:
         UserError: more GPUs or cores than there are, or a setting that would have no effect.
     """
-    gpus = _gpus(wish)
-    if wish.lanes is not None and runner != "lanes":
+    gpus = _gpus(request)
+    if request.lanes is not None and runner != "lanes":
         raise UserError(f"--lanes goes with the runner lanes; the runner {runner} has none, leave it out")
-    if wish.max_failures < 1:
-        raise UserError(f"--max-failures is {wish.max_failures}; allowed: a whole number from 1")
-    if wish.timeout is not None and not 0 < wish.timeout < math.inf:
-        raise UserError(f"--trial-timeout is {wish.timeout:g}; allowed: seconds above 0")
+    if request.max_failures < 1:
+        raise UserError(f"--max-failures is {request.max_failures}; allowed: a whole number from 1")
+    if request.timeout is not None and not 0 < request.timeout < math.inf:
+        raise UserError(f"--trial-timeout is {request.timeout:g}; allowed: seconds above 0")
     generations = _WIDE_GENERATIONS if wide and not gpus else _GENERATIONS
-    places = _places(wish, runner, trials // generations, gpus)
+    placement = _place(request, runner, trials // generations, gpus)
     if exact:  # threads share out a sum by their number, which on a GPU is that of the cores by that of the engines
-        places = replace(places, threads=1, exact=True)
-    return replace(places, max_failures=wish.max_failures, timeout=wish.timeout, cluster=wish.cluster)
+        placement = replace(placement, threads=1, exact=True)
+    return replace(placement, max_failures=request.max_failures, timeout=request.timeout, cluster=request.cluster)
 
 
-def _places(wish: Wish, runner: str, at_a_time: int, gpus: int) -> Slots:
-    assert wish.cluster is None or runner != "inline"
-    cpus = _cpus(wish, runner)
+def _place(request: PlacementRequest, runner: str, at_a_time: int, gpus: int) -> Placement:
+    assert request.cluster is None or runner != "inline"
+    cpus = _cpus(request, runner)
     if runner == "inline":
-        if (wish.gpus or 0) > 1:
-            raise UserError(f"--gpus is {wish.gpus}, and the runner inline uses one GPU; allowed: 0 or 1")
-        if wish.trials_per_gpu > 1:
+        if (request.gpus or 0) > 1:
+            raise UserError(f"--gpus is {request.gpus}, and the runner inline uses one GPU; allowed: 0 or 1")
+        if request.trials_per_gpu > 1:
             raise UserError(
-                f"--trials-per-gpu is {wish.trials_per_gpu}, and the runner inline trains one trial at a time; "
+                f"--trials-per-gpu is {request.trials_per_gpu}, and the runner inline trains one trial at a time; "
                 "leave it out"
             )
         # One thread: with small matrices more of them mostly wait for each other.
-        return Slots(1, min(gpus, 1), 1)
+        return Placement(1, min(gpus, 1), 1)
     if gpus:
-        count = gpus * wish.trials_per_gpu
-        return Slots(count, gpus, max(1, cpus // count), *_lanes(wish, runner, at_a_time, count, _GPU_LANES))
+        count = gpus * request.trials_per_gpu
+        return Placement(count, gpus, max(1, cpus // count), *_lanes(request, runner, at_a_time, count, _GPU_LANES))
     count = cpus
-    if wish.cluster is None and wish.cpus is None:
+    if request.cluster is None and request.cpus is None:
         count = max(1, min(cpus, (available_memory() - _BYTES_OF_A_RUN) // _BYTES_A_SLOT))
-    return Slots(count, 0, 1, *_lanes(wish, runner, at_a_time, count, _CPU_LANES))
+    return Placement(count, 0, 1, *_lanes(request, runner, at_a_time, count, _CPU_LANES))
 
 
-def _cpus(wish: Wish, runner: str) -> int:
+def _cpus(request: PlacementRequest, runner: str) -> int:
     """Cores that a search may keep busy."""
-    there = max(1, wish.cluster.cpus) if wish.cluster else usable_cores()
-    if wish.cpus is None:
+    there = max(1, request.cluster.cpus) if request.cluster else usable_cores()
+    if request.cpus is None:
         return there
-    if not 1 <= wish.cpus <= there:
-        who = f"the cluster at {wish.cluster.address} has {there}" if wish.cluster else f"{there} here ({cores().why})"
-        raise UserError(f"--cpus is {wish.cpus}; allowed: 1 to {there}, {who}")
-    if runner == "inline" and wish.cpus > 1:
-        raise UserError(f"--cpus is {wish.cpus}, and the runner inline uses one core; leave it out")
-    return wish.cpus
+    if not 1 <= request.cpus <= there:
+        who = (
+            f"the cluster at {request.cluster.address} has {there}"
+            if request.cluster
+            else f"{there} here ({cores().why})"
+        )
+        raise UserError(f"--cpus is {request.cpus}; allowed: 1 to {there}, {who}")
+    if runner == "inline" and request.cpus > 1:
+        raise UserError(f"--cpus is {request.cpus}, and the runner inline uses one core; leave it out")
+    return request.cpus
 
 
-def _gpus(wish: Wish) -> int:
-    there = wish.cluster.gpus if wish.cluster else torch.cuda.device_count()
-    gpus = there if wish.gpus is None else wish.gpus
+def _gpus(request: PlacementRequest) -> int:
+    there = request.cluster.gpus if request.cluster else torch.cuda.device_count()
+    gpus = there if request.gpus is None else request.gpus
     if gpus < 0 or gpus > there:
         have = f"{there} GPU{'s' * (there != 1)}"
-        who = f"the cluster at {wish.cluster.address} has {have}" if wish.cluster else _seen(have)
+        who = f"the cluster at {request.cluster.address} has {have}" if request.cluster else _seen(have)
         raise UserError(
             f"--gpus is {gpus}; {who}, so 0 to {there} are allowed"
             + ("" if there else "\nwith --gpus 0 trials run on the CPU cores; `avtune doctor` shows what is there")
         )
-    if wish.trials_per_gpu < 1:
-        raise UserError(f"--trials-per-gpu is {wish.trials_per_gpu}; allowed: a whole number from 1")
-    if wish.trials_per_gpu > 1 and not gpus:
+    if request.trials_per_gpu < 1:
+        raise UserError(f"--trials-per-gpu is {request.trials_per_gpu}; allowed: a whole number from 1")
+    if request.trials_per_gpu > 1 and not gpus:
         raise UserError("--trials-per-gpu needs a GPU, and this search uses none; leave it out")
     return gpus
 
@@ -140,15 +144,15 @@ def _seen(gpus: str) -> str:
     return f"torch {torch.__version__} sees {gpus} here"
 
 
-def _lanes(wish: Wish, runner: str, at_a_time: int, engines: int, most: int) -> tuple[int, int]:
+def _lanes(request: PlacementRequest, runner: str, at_a_time: int, engines: int, most: int) -> tuple[int, int]:
     """Lanes of an engine, for a search and for independent runs. Where nobody says: for a search few enough that the
     sampler learns from several generations of trials, because a search in which all run at once learns nothing."""
     if runner != "lanes":
         return 1, 1
-    if wish.lanes is not None:
-        if not 1 <= wish.lanes <= 4096:
-            raise UserError(f"--lanes is {wish.lanes}; allowed: 1 to 4096")
-        return wish.lanes, wish.lanes
+    if request.lanes is not None:
+        if not 1 <= request.lanes <= 4096:
+            raise UserError(f"--lanes is {request.lanes}; allowed: 1 to 4096")
+        return request.lanes, request.lanes
     return max(1, min(most, at_a_time // engines)), max(most, _CPU_RUNS)
 
 

@@ -1,4 +1,4 @@
-"""One Ray Tune trial per configuration, each in a worker process of its own, on a CPU slot or a whole or part of a GPU.
+"""One Ray Tune trial per configuration, each in a worker process of its own, on a CPU core or a whole or part of a GPU.
 
 Tune places the work; the source alone decides. Tune's own search state, stopping rule, loggers and restore are not
 used.
@@ -18,36 +18,36 @@ from avtune.core.errors import StorageError, UserError
 from avtune.core.trial import Trial
 from avtune.data.prepare import Prepared
 from avtune.engine import user_code
-from avtune.runners._base import Run, Slots, Source
+from avtune.runners._base import Placement, Run, Source
 from avtune.runners.out_of_memory import LACK, LOWER, Deaths
 from avtune.runners.ray.choose import ray_for
 from avtune.runners.watchdog import Watch, last_stack
 
 
 @contextmanager
-def opened(slots: Slots, data_bytes: int) -> Iterator[Run]:
-    """See `_base.Runner`. Starts a private Ray, or attaches to the slots' cluster; the data of a
-    call goes into its object store once."""
+def opened(placement: Placement, data_bytes: int) -> Iterator[Run]:
+    """See `_base.Runner`. Starts a private Ray, or attaches to the placement's cluster; the data of a call goes
+    into its object store once."""
     calls = itertools.count()
-    with ray_for(slots, data_bytes) as scratch:
-        yield lambda source, data: _run(source, data, slots, scratch, f"run{next(calls)}")
+    with ray_for(placement, data_bytes) as scratch:
+        yield lambda source, data: _run(source, data, placement, scratch, f"run{next(calls)}")
 
 
-def _run(source: Source, data: Sequence[Prepared], slots: Slots, storage: Path, name: str) -> None:
+def _run(source: Source, data: Sequence[Prepared], placement: Placement, storage: Path, name: str) -> None:
     from ray import tune
 
     adapters = _adapters()
-    searcher = adapters.StudySearcher(source, slots, storage)
+    searcher = adapters.StudySearcher(source, placement, storage)
     trainable = tune.with_resources(
         tune.with_parameters(
             _trial,
             data=list(data),
-            threads=slots.threads,
-            timeout=slots.timeout,
+            threads=placement.threads,
+            timeout=placement.timeout,
             scratch=str(storage),
             named=user_code.registered(),
         ),
-        slots.resources,
+        placement.resources,
     )
     tuner = tune.Tuner(
         trainable,
@@ -55,7 +55,7 @@ def _run(source: Source, data: Sequence[Prepared], slots: Slots, storage: Path, 
             search_alg=searcher,
             scheduler=adapters.StudyScheduler(source, searcher),
             num_samples=-1,
-            max_concurrent_trials=slots.count,
+            max_concurrent_trials=placement.count,
             reuse_actors=True,
             trial_dirname_creator=lambda trial: trial.trial_id,
         ),
@@ -63,7 +63,7 @@ def _run(source: Source, data: Sequence[Prepared], slots: Slots, storage: Path, 
             name=name,
             storage_path=str(storage),
             verbose=0,
-            failure_config=tune.FailureConfig(max_failures=slots.max_failures - 1),
+            failure_config=tune.FailureConfig(max_failures=placement.max_failures - 1),
         ),
     )
     tuner.fit()
@@ -132,10 +132,10 @@ def _adapters() -> Any:
     class StudySearcher(Searcher):  # type: ignore[misc]
         """Gives Tune the source's trials and tells the source how Tune's trials ended."""
 
-        def __init__(self, source: Source, slots: Slots, scratch: Path) -> None:
+        def __init__(self, source: Source, placement: Placement, scratch: Path) -> None:
             super().__init__(metric="epoch", mode="max")
             self._source = source
-            self._slots = slots
+            self._placement = placement
             self._scratch = scratch
             self._numbers: dict[str, int] = {}
             self.error: Exception | None = None
@@ -168,7 +168,7 @@ def _adapters() -> Any:
         def _failure(self, number: int) -> tuple[str, str]:
             """Why a trial that Tune has given up failed, and the details."""
             stack = last_stack(_stack_file(self._scratch, number))
-            why = f"it trained no epoch in {self._slots.timeout:g} s" if stack else "its process died"
+            why = f"it trained no epoch in {self._placement.timeout:g} s" if stack else "its process died"
             deaths = self.deaths.pop(number, [""])
             times = f" ({len(deaths)} times)" if len(deaths) > 1 else ""
             if number in self.lacked_memory:

@@ -8,7 +8,7 @@ from avtune.engine.memory import is_wide
 from avtune.runners import inline
 from avtune.runners import lanes as lanes_runner
 from avtune.runners import processes as processes_runner
-from avtune.runners._base import Runner, Slots
+from avtune.runners._base import Placement, Runner
 from avtune.runners.placement import fast_precision
 from avtune.space.space import Space
 
@@ -36,7 +36,7 @@ def runner_named(name: str | None, *, function: bool = False) -> tuple[str, Runn
     return name, RUNNERS[name]
 
 
-def precision_named(name: str | None, before: str | None, places: Slots) -> str:
+def precision_named(name: str | None, before: str | None, placement: Placement) -> str:
     """The precision that the user named, else the one of before, else the device's.
 
     Raises:
@@ -44,9 +44,9 @@ def precision_named(name: str | None, before: str | None, places: Slots) -> str:
     """
     if name not in (None, "fp32", "tf32", "bf16"):
         raise UserError(f"--precision is {name!r}; allowed: bf16, tf32 or fp32")
-    if name == "tf32" and not places.gpus:
+    if name == "tf32" and not placement.gpus:
         raise UserError("--precision tf32 is one of NVIDIA GPUs, and this search uses none; allowed: bf16 or fp32")
-    return name or before or fast_precision(places.gpus)
+    return name or before or fast_precision(placement.gpus)
 
 
 def data_bytes(dataset: Dataset, folds: int) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from avtune.core.errors import UserError
 from avtune.core.system import cores, memory, size, threads
-from avtune.runners.placement import Wish, fast_precision, free_disk, slots, versions
+from avtune.runners.placement import PlacementRequest, fast_precision, free_disk, place, versions
 from avtune.runners.thread_limit import threads_of_a_run
 
 _LEAST_DISK = 2 << 30
@@ -56,7 +56,7 @@ def _devices() -> list[dict[str, str]]:
     rows.append(_finding("ok", "search precision", fast_precision(len(names))))
     for name in ("lanes", "processes", "inline"):
         try:
-            rows.append(_finding("ok", f"runner {name}", slots(Wish(), name, 200).text))
+            rows.append(_finding("ok", f"runner {name}", place(PlacementRequest(), name, 200).text))
         except UserError as error:
             rows.append(_finding("bad", f"runner {name}", str(error)))
     return rows

@@ -14,8 +14,8 @@ from avtune.core.protocol import VALIDATION, checked
 from avtune.data.dataset import Dataset
 from avtune.engine import user_code
 from avtune.finals.checkpoints import checked_keep
-from avtune.runners._base import Run, Runner, Slots
-from avtune.runners.placement import Wish, slots
+from avtune.runners._base import Placement, Run, Runner
+from avtune.runners.placement import PlacementRequest, place
 from avtune.space.space import Space
 from avtune.study.folder import StudyFolder
 from avtune.workflows.choose_runner import has_wide_lanes, precision_named, runner_named
@@ -33,7 +33,7 @@ class Request:
         spec: how the user named it.
         space: the checked space, overrides included.
         folder: where the study is or will be.
-        wish: how trials are placed.
+        placement: how trials are placed.
         runner: a name of `RUNNERS`, None to choose.
         precision: `fp32`, `tf32`, `bf16`, or None to choose; of the search, the retraining is fp32.
         deterministic: the same result however many devices.
@@ -48,7 +48,7 @@ class Request:
     spec: str
     space: Space
     folder: StudyFolder
-    wish: Wish
+    placement: PlacementRequest
     runner: str | None = None
     precision: str | None = None
     deterministic: bool = False
@@ -78,7 +78,7 @@ class Plan:
     changes: Sequence[str]
     settings: Mapping[str, Any]
     runner: Runner
-    placement: Slots
+    placement: Placement
     function: bool
 
     @property
@@ -111,7 +111,7 @@ def resolve(request: Request) -> Plan:
     keep = checked_keep(int(before.get("keep", 0)) if request.keep is None else request.keep, function=function)
     deterministic = request.deterministic or bool(before.get("deterministic"))
     wide = name == "lanes" and request.run is None and has_wide_lanes(request.space, request.dataset)
-    placement = slots(request.wish, name, request.space.search.trials, wide=wide, exact=deterministic)
+    placement = place(request.placement, name, request.space.search.trials, wide=wide, exact=deterministic)
     known = before.get("precision", "fp32") if before else None
     settings = _asked(request) | {
         "runner": name,

@@ -14,8 +14,8 @@ from avtune.core.trial import Trial
 from avtune.engine.engine import Orders, Worker
 from avtune.runners import out_of_memory as lack
 from avtune.runners import placement, thread_limit
-from avtune.runners._base import Slots
-from avtune.runners.placement import Wish, slots
+from avtune.runners._base import Placement
+from avtune.runners.placement import PlacementRequest, place
 from avtune.workflows import doctor
 
 GIB = 1 << 30
@@ -163,25 +163,29 @@ def test_what_is_there_now_can_be_read():
 def test_engines_are_as_many_as_there_is_memory_for(left, engines, monkeypatch):
     monkeypatch.setattr(placement, "usable_cores", lambda: 8)
     monkeypatch.setattr(placement, "available_memory", lambda: int(left * GIB))
-    assert slots(Wish(gpus=0), "lanes", 1000).count == engines
-    assert slots(Wish(gpus=0), "processes", 1000).count == engines
-    assert slots(Wish(gpus=0, cpus=6), "lanes", 1000).count == 6, "the user knows better"
+    assert place(PlacementRequest(gpus=0), "lanes", 1000).count == engines
+    assert place(PlacementRequest(gpus=0), "processes", 1000).count == engines
+    assert place(PlacementRequest(gpus=0, cpus=6), "lanes", 1000).count == 6, "the user knows better"
 
 
 def test_cores_that_the_user_gives(monkeypatch):
     monkeypatch.setattr(placement, "usable_cores", lambda: 8)
     monkeypatch.setattr(placement, "cores", lambda: system.Allowance(8, "CPU quota of 8 of the container"))
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
-    assert slots(Wish(gpus=0, cpus=3), "lanes", 1000).count == 3
-    assert slots(Wish(gpus=2, cpus=6), "lanes", 1000).threads == 3
-    assert slots(Wish(gpus=0, cpus=1), "inline", 1000).count == 1
-    for wish, runner, said in (
-        (Wish(gpus=0, cpus=9), "lanes", r"--cpus is 9; allowed: 1 to 8, 8 here \(CPU quota of 8 of the container\)"),
-        (Wish(gpus=0, cpus=0), "processes", "--cpus is 0; allowed: 1 to 8"),
-        (Wish(gpus=0, cpus=2), "inline", "--cpus is 2, and the runner inline uses one core"),
+    assert place(PlacementRequest(gpus=0, cpus=3), "lanes", 1000).count == 3
+    assert place(PlacementRequest(gpus=2, cpus=6), "lanes", 1000).threads == 3
+    assert place(PlacementRequest(gpus=0, cpus=1), "inline", 1000).count == 1
+    for request, runner, said in (
+        (
+            PlacementRequest(gpus=0, cpus=9),
+            "lanes",
+            r"--cpus is 9; allowed: 1 to 8, 8 here \(CPU quota of 8 of the container\)",
+        ),
+        (PlacementRequest(gpus=0, cpus=0), "processes", "--cpus is 0; allowed: 1 to 8"),
+        (PlacementRequest(gpus=0, cpus=2), "inline", "--cpus is 2, and the runner inline uses one core"),
     ):
         with pytest.raises(UserError, match=said):
-            slots(wish, runner, 1000)
+            place(request, runner, 1000)
 
 
 def test_doctor_says_what_may_be_used_and_why(monkeypatch):
@@ -225,8 +229,8 @@ def granted(tree, monkeypatch):
 @pytest.mark.parametrize("version", ["v1", "v2"])
 def test_one_cpu_of_quota_and_3_gb_give_one_engine_and_doctor_says_why(version, granted):
     used = granted(version)
-    assert slots(Wish(), "lanes", 200) == Slots(1, 0, 1, 4, 8)
-    assert slots(Wish(), "processes", 200).count == 1
+    assert place(PlacementRequest(), "lanes", 200) == Placement(1, 0, 1, 4, 8)
+    assert place(PlacementRequest(), "processes", 200).count == 1
     rows = {row["what"]: row for row in doctor._devices()}
     assert rows["CPU cores"]["found"] == "1 (CPU quota of 1 of the control group /job)"
     assert rows["memory"]["found"] == "2.5 GiB (left of the 3.0 GiB of the control group /job)"
@@ -237,7 +241,7 @@ def test_one_cpu_of_quota_and_3_gb_give_one_engine_and_doctor_says_why(version, 
     assert row["state"] == "warn"
     assert row["found"].startswith("512 MiB (left of the 3.0 GiB of the control group /job); a search may not fit")
     with pytest.raises(UserError, match=r"--cpus is 2; allowed: 1 to 1, 1 here \(CPU quota of 1 of the control group"):
-        slots(Wish(cpus=2), "lanes", 200)
+        place(PlacementRequest(cpus=2), "lanes", 200)
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])

@@ -1,4 +1,4 @@
-"""Engines and the desk that serves them, in one process and without Ray: any number of engines, in any order."""
+"""Engines and the dispatcher that serves them, in one process and without Ray: any number of engines, in any order."""
 
 import random
 import sys
@@ -12,8 +12,8 @@ from avtune.engine.lane_trainer import Lanes
 from avtune.engine.memory import Need
 from avtune.methods import METHODS, hypers_of
 from avtune.runners import inline
-from avtune.runners._base import Slots
-from avtune.runners.dispatcher import Desk
+from avtune.runners._base import Placement
+from avtune.runners.dispatcher import Dispatcher
 from avtune.runners.lane_files import LaneFiles
 from avtune.space.space import parse
 from avtune.study.folder import StudyFolder
@@ -49,7 +49,7 @@ class Fleet:
     """Engines that take turns at random; any of them may die."""
 
     def __init__(self, source, data, *, engines, capacity, seed=0):
-        self.desk = Desk(source, spare=2, max_failures=3)
+        self.dispatcher = Dispatcher(source, spare=2, max_failures=3)
         self.data, self.capacity, self.saved = data, capacity, []
         self.draw = random.Random(seed)
         self.workers = {f"engine {index}": self.new() for index in range(engines)}
@@ -60,19 +60,19 @@ class Fleet:
         return worker, worker.start()
 
     def kill(self, name):
-        self.desk.died(name)
+        self.dispatcher.died(name)
         self.workers[name] = self.new()
 
     def turn(self):
         """One engine's step; returns whether any engine still works."""
         name = self.draw.choice(sorted(self.workers))
         worker, message = self.workers[name]
-        orders = self.desk.exchange(name, message)
+        orders = self.dispatcher.exchange(name, message)
         if orders.over and not orders.trials and not worker.num_trials:
             del self.workers[name]
         else:
             self.workers[name] = (worker, worker.step(orders))
-        while self.draw.random() < 0.3 and self.desk.prepare():
+        while self.draw.random() < 0.3 and self.dispatcher.prepare():
             pass
         return bool(self.workers)
 
@@ -94,7 +94,7 @@ def reference(tmp_path_factory):
     space = make_space()
     folder.create({"format": 1, "space": space.as_dict()}, {})
     study = Study(folder, space, deterministic=True)
-    with inline.opened(Slots(1, 0, 1), 0) as run:
+    with inline.opened(Placement(1, 0, 1), 0) as run:
         run(study, [toy_prepared()])
     return study
 
@@ -128,12 +128,12 @@ def test_trials_of_dead_engines_go_on_elsewhere(reference, make_study, seed):
 
 def test_a_trial_that_takes_two_engines_down_fails(make_study):
     study = make_study("one", deterministic=False, trials=3)
-    desk = Desk(study, spare=0, max_failures=2)
+    dispatcher = Dispatcher(study, spare=0, max_failures=2)
     for _ in range(2):
         worker = Worker([toy_prepared()], capacity=1, device="cpu", save=None)
-        orders = desk.exchange("engine 0", worker.start())
+        orders = dispatcher.exchange("engine 0", worker.start())
         assert [trial.number for trial in orders.trials] == [0]
-        desk.died("engine 0")
+        dispatcher.died("engine 0")
     assert study.records[0].state == "FAIL"
     assert "engine" in study.records[0].reason
 
@@ -149,7 +149,7 @@ def test_folds_are_trained_side_by_side(make_study):
     study, alone = make_study("lanes", trials=4), make_study("alone", trials=4)
     folds = [toy_prepared(seed) for seed in range(3)]
     Fleet(study, folds, engines=2, capacity=2).run()
-    with inline.opened(Slots(1, 0, 1), 0) as run:
+    with inline.opened(Placement(1, 0, 1), 0) as run:
         run(alone, folds)
     assert outcome(study) == outcome(alone)
 

@@ -1,4 +1,4 @@
-"""The desk against engines that die, by messages alone: nothing is trained."""
+"""The dispatcher against engines that die, by messages alone: nothing is trained."""
 
 import random
 
@@ -6,11 +6,11 @@ import pytest
 
 from avtune.core.trial import Trial
 from avtune.engine.engine import Message
-from avtune.runners.dispatcher import Desk
+from avtune.runners.dispatcher import Dispatcher
 
 
 class Source:
-    """Gives out trials of three epochs; the worst case for a desk: it never has a reason to stop one."""
+    """Gives out trials of three epochs; the worst case for a dispatcher: it never has a reason to stop one."""
 
     def __init__(self, count):
         self.waiting = [Trial(number, "toy", {}, number, 3) for number in range(count)]
@@ -40,12 +40,12 @@ class Source:
 class Engine:
     """Trains by counting. Returns False from `turn` when it is dead or has gone home."""
 
-    def __init__(self, name, desk, room, poison):
-        self.name, self.desk, self.room, self.poison = name, desk, room, poison
+    def __init__(self, name, dispatcher, room, poison):
+        self.name, self.dispatcher, self.room, self.poison = name, dispatcher, room, poison
         self.epochs, self.message = {}, Message(room)
 
     def turn(self):
-        orders = self.desk.exchange(self.name, self.message)
+        orders = self.dispatcher.exchange(self.name, self.message)
         if orders.over:
             return False
         for number in orders.stop:
@@ -67,8 +67,8 @@ class Engine:
 def serve(source, *, engines, room, poison, max_failures, seed=0):
     """Runs engines in random turns until the source is exhausted; a dead one starts anew. Returns the crowds of those
     that died."""
-    desk = Desk(source, spare=2, max_failures=max_failures)
-    fleet = [Engine(f"engine {index}", desk, room, poison) for index in range(engines)]
+    dispatcher = Dispatcher(source, spare=2, max_failures=max_failures)
+    fleet = [Engine(f"engine {index}", dispatcher, room, poison) for index in range(engines)]
     draw, crowds = random.Random(seed), []
     for _ in range(10_000):
         if source.exhausted:
@@ -76,8 +76,8 @@ def serve(source, *, engines, room, poison, max_failures, seed=0):
         place = draw.randrange(engines)
         if not fleet[place].turn() and not source.exhausted:
             crowds.append(fleet[place].crowd)
-            desk.died(fleet[place].name)
-            fleet[place] = Engine(fleet[place].name, desk, room, poison)
+            dispatcher.died(fleet[place].name)
+            fleet[place] = Engine(fleet[place].name, dispatcher, room, poison)
     raise AssertionError("it does not end")
 
 
@@ -106,22 +106,22 @@ def test_every_trial_may_be_poison():
 def test_why_an_engine_died_is_in_the_reason_and_in_the_log():
     source, told = Source(1), []
     source.tell = lambda *words: told.append(words)
-    desk = Desk(source, spare=0, max_failures=1)
-    desk.exchange("engine 0", Message(1))
-    assert desk.died("engine 0", "trained no epoch in 5 s", "its stack") == 1
+    dispatcher = Dispatcher(source, spare=0, max_failures=1)
+    dispatcher.exchange("engine 0", Message(1))
+    assert dispatcher.died("engine 0", "trained no epoch in 5 s", "its stack") == 1
     assert told == [(0, "its engine trained no epoch in 5 s", "its stack")]
 
 
 def test_trials_that_an_engine_never_got_are_given_back_without_blame():
     source = Source(1)
-    desk = Desk(source, spare=0, max_failures=1)
-    desk.exchange("engine 0", Message(1))
-    desk.give_back("engine 0")
-    assert [trial.number for trial in desk.exchange("engine 1", Message(1)).trials] == [0]
+    dispatcher = Dispatcher(source, spare=0, max_failures=1)
+    dispatcher.exchange("engine 0", Message(1))
+    dispatcher.give_back("engine 0")
+    assert [trial.number for trial in dispatcher.exchange("engine 1", Message(1)).trials] == [0]
     assert not source.ends
 
 
 def test_what_an_engine_notes_reaches_the_source_by_its_name():
     source = Source(1)
-    Desk(source, spare=0, max_failures=1).exchange("engine 1", Message(0, notes=["two", "lines"]))
+    Dispatcher(source, spare=0, max_failures=1).exchange("engine 1", Message(0, notes=["two", "lines"]))
     assert source.notes == ["engine 1: two", "engine 1: lines"]

@@ -8,14 +8,14 @@ import pytest
 from test_runner_conformance import Recorder, data, trials
 
 from avtune.runners import lanes as lanes_runner
-from avtune.runners._base import Slots
+from avtune.runners._base import Placement
 
 pytestmark = pytest.mark.ray
 
 
 @pytest.fixture(scope="module")
 def run():
-    with lanes_runner.opened(Slots(2, 0, 1, 2), 1 << 20) as call:
+    with lanes_runner.opened(Placement(2, 0, 1, 2), 1 << 20) as call:
         yield lambda source: call(source, data())
 
 

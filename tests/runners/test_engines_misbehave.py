@@ -8,7 +8,7 @@ from start_up import plant_function
 from test_runner_conformance import Recorder, data, trials
 
 from avtune.runners import lanes as lanes_runner
-from avtune.runners._base import Slots
+from avtune.runners._base import Placement
 
 pytestmark = pytest.mark.ray
 
@@ -20,7 +20,7 @@ def bad(tmp_path_factory):
     plant_function(folder, "avtune.engine.engine", "planted.engine(module.Worker)")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(folder))
-        with lanes_runner.opened(Slots(2, 0, 1, 2, max_failures=2, timeout=3.0), 1 << 20) as call:
+        with lanes_runner.opened(Placement(2, 0, 1, 2, max_failures=2, timeout=3.0), 1 << 20) as call:
             yield lambda source: call(source, data())
 
 

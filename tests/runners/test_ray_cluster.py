@@ -15,7 +15,7 @@ from toy import write_toy
 from avtune.cli.main import main
 from avtune.core.errors import UserError
 from avtune.runners._base import Cluster
-from avtune.runners.placement import Wish, slots
+from avtune.runners.placement import PlacementRequest, place
 
 _CLUSTER = """
 import sys
@@ -142,11 +142,11 @@ def test_a_cluster_needs_a_token(tmp_path, monkeypatch, capsys):
     assert "inline trains in this process" in capsys.readouterr().err
 
 
-def test_its_slots_are_those_of_all_its_machines(tmp_path):
+def test_its_placement_covers_all_its_machines(tmp_path):
     cluster = Cluster("head:6379", cpus=48, gpus=6, shared=tmp_path)
-    places = slots(Wish(cluster=cluster), "lanes", 1000)
-    assert (places.count, places.gpus, places.threads, places.cluster) == (6, 6, 8, cluster)
-    assert places.text.endswith("on 6 GPUs of the cluster at head:6379: 6 engines of 41 lanes")
-    assert slots(Wish(gpus=0, cluster=cluster), "lanes", 1000).count == 48
+    placement = place(PlacementRequest(cluster=cluster), "lanes", 1000)
+    assert (placement.count, placement.gpus, placement.threads, placement.cluster) == (6, 6, 8, cluster)
+    assert placement.text.endswith("on 6 GPUs of the cluster at head:6379: 6 engines of 41 lanes")
+    assert place(PlacementRequest(gpus=0, cluster=cluster), "lanes", 1000).count == 48
     with pytest.raises(UserError, match="the cluster at head:6379 has 6 GPUs, so 0 to 6 are allowed"):
-        slots(Wish(gpus=7, cluster=cluster), "lanes", 1000)
+        place(PlacementRequest(gpus=7, cluster=cluster), "lanes", 1000)

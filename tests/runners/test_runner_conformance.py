@@ -13,7 +13,7 @@ from avtune.data.prepare import Prepared
 from avtune.runners import inline
 from avtune.runners import lanes as lanes_runner
 from avtune.runners import processes as processes_runner
-from avtune.runners._base import Slots
+from avtune.runners._base import Placement
 
 RUNNERS = [
     pytest.param(inline, id="inline"),
@@ -73,7 +73,9 @@ def trials(count, epochs=3, **config):
 def run(request):
     """Runs a source on a runner, which is opened once for all tests of this file."""
     runner = request.param
-    with runner.opened(Slots(1 if runner is inline else 2, 0, 1, 2 if runner is lanes_runner else 1), 1 << 20) as call:
+    with runner.opened(
+        Placement(1 if runner is inline else 2, 0, 1, 2 if runner is lanes_runner else 1), 1 << 20
+    ) as call:
 
         def run(source, rows=None):
             call(source, rows or data())
@@ -136,7 +138,7 @@ def test_weights_that_cannot_be_saved_end_the_run_and_not_the_trial(run, tmp_pat
 
 def test_all_runners_agree_on_every_number(run):
     here, there = Recorder(trials(3)), run(Recorder(trials(3)))
-    with inline.opened(Slots(1, 0, 1), 0) as call:
+    with inline.opened(Placement(1, 0, 1), 0) as call:
         call(here, data())
     for number in range(3):
         for (epoch, ours), (other_epoch, theirs) in zip(here.reports[number], there.reports[number], strict=True):
@@ -156,7 +158,7 @@ def test_a_trial_that_hangs_in_python_fails_where_it_is_the_only_process(monkeyp
 
     monkeypatch.setattr(avtune.runners.work, "train", hangs)
     source = Recorder(trials(3))
-    with inline.opened(Slots(1, 0, 1, timeout=2.0), 0) as call:
+    with inline.opened(Placement(1, 0, 1, timeout=2.0), 0) as call:
         call(source, data())
     assert [failure for failure, _ in source.ends.values()] == [None, "it trained no epoch in 2 s", None]
 

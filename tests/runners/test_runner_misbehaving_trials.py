@@ -12,7 +12,7 @@ from test_runner_conformance import Recorder, data
 
 from avtune.core.trial import Trial
 from avtune.runners import processes as processes_runner
-from avtune.runners._base import Slots
+from avtune.runners._base import Placement
 
 pytestmark = pytest.mark.ray
 
@@ -23,7 +23,7 @@ def opened(folder, timeout=None):
     plant_function(folder, "avtune.runners.work", "module.train = planted.train")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(folder))
-        with processes_runner.opened(Slots(2, 0, 1, max_failures=2, timeout=timeout), 1 << 20) as call:
+        with processes_runner.opened(Placement(2, 0, 1, max_failures=2, timeout=timeout), 1 << 20) as call:
             yield lambda source: call(source, data())
 
 

@@ -21,7 +21,7 @@ from avtune.data.findings import examine
 from avtune.data.split import validation_folds
 from avtune.finals.finish import NoWinner
 from avtune.runners._base import Run
-from avtune.runners.placement import Wish, slots
+from avtune.runners.placement import PlacementRequest, place
 from avtune.space.settings import AUTO
 from avtune.space.space import Space
 from avtune.workflows.bench.board import Board
@@ -46,7 +46,7 @@ class BenchRequest:
         spaces: the space of each method by its name, in the order of the runs; the rules are applied.
         rules: what is the same for all.
         root: the folder of the bench, which is or will be.
-        wish, runner, precision, deterministic: as in `search.Request`.
+        placement, runner, precision, deterministic: as in `search.Request`.
     """
 
     dataset: Dataset
@@ -55,7 +55,7 @@ class BenchRequest:
     spaces: Mapping[str, Space]
     rules: Rules
     root: Path
-    wish: Wish
+    placement: PlacementRequest
     runner: str | None = None
     precision: str | None = None
     deterministic: bool = False
@@ -73,8 +73,8 @@ def bench(request: BenchRequest) -> Board:
     folder = BenchFolder(request.root)
     old = folder.settings() if folder.exists else {}
     name, runner = runner_named(request.runner or old.get("runner"))
-    places = slots(request.wish, name, request.rules.trials, exact=request.deterministic)
-    precision = precision_named(request.precision, old.get("precision"), places)
+    placement = place(request.placement, name, request.rules.trials, exact=request.deterministic)
+    precision = precision_named(request.precision, old.get("precision"), placement)
     request = replace(request, runner=name, precision=precision)
     settings = _settings(request)
     if not old:
@@ -99,14 +99,14 @@ def bench(request: BenchRequest) -> Board:
             f"dataset    {dataset_line(request.dataset)}",
             f"methods    {', '.join(methods)}",
             f"each       {request.rules.trials} trials {_length(request.rules)}, {request.rules.seeds} seeds",
-            f"runner     {name}: {places.text}, {precision}",
+            f"runner     {name}: {placement.text}, {precision}",
             "",
         )
         for method in methods:
             if method not in pending:
                 ledger.finished(method)
         if pending:
-            with runner(places, data_bytes(request.dataset, 1)) as run:
+            with runner(placement, data_bytes(request.dataset, 1)) as run:
                 for method in pending:
                     console.say("", f"{method} ({methods.index(method) + 1} of {len(methods)})")
                     _search(request, folder, method, run, ledger)
@@ -127,7 +127,7 @@ def _search(request: BenchRequest, folder: BenchFolder, method: str, run: Run, l
         spec=request.spec,
         space=request.spaces[method],
         folder=folder.study(method),
-        wish=request.wish,
+        placement=request.placement,
         runner=request.runner,
         precision=request.precision,
         deterministic=request.deterministic,
