@@ -97,7 +97,7 @@ class _Again:
     short: bool
 
 
-class Worker:
+class Engine:
     """An engine over one device.
 
     Args:

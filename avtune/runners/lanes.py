@@ -44,11 +44,11 @@ def opened(placement: Placement, data_bytes: int) -> Iterator[Run]:
     """See `_base.Runner`. Each process of the placement is an engine. Starts a private Ray, or attaches to the
     placement's cluster; the data of a call goes into its object store once."""
     with ray_for(placement, data_bytes) as scratch:
-        fleet = _Fleet(placement, scratch)
+        engines = _Engines(placement, scratch)
         try:
-            yield fleet.run
+            yield engines.run
         finally:
-            fleet.dismiss()
+            engines.dismiss()
 
 
 def spare_trials(placement: Placement) -> int:
@@ -57,7 +57,7 @@ def spare_trials(placement: Placement) -> int:
     return min(_MOST_SPARE * placement.count, max(1, placement.count * placement.lanes // _LANES_PER_SPARE))
 
 
-class _Fleet:
+class _Engines:
     """The engines, and the driver's side of their sessions."""
 
     def __init__(self, placement: Placement, storage: Path) -> None:
@@ -73,7 +73,7 @@ class _Fleet:
         self._lacked_memory = False  # the last that died
         self._dismissed = threading.Event()
         self._mailbox = ray.remote(num_cpus=0, max_concurrency=10_000)(Mailbox).remote(_OVER)
-        self._tune = threading.Thread(target=self._engines, args=(storage,), name="avtune engines", daemon=True)
+        self._tune = threading.Thread(target=self._run_tune, args=(storage,), name="avtune engines", daemon=True)
         self._tune.start()
 
     def run(self, source: Source, data: Sequence[Prepared]) -> None:
@@ -103,7 +103,9 @@ class _Fleet:
         idle = False
         while not source.exhausted:
             taken = ray.get(self._mailbox.take.remote(_LONGEST_TAKE if idle else 0.0))
-            self._bury(dispatcher)  # before a new process of an engine says hello, Tune says that the old one is gone
+            self._take_deaths(
+                dispatcher
+            )  # before a new process of an engine says hello, Tune says that the old one is gone
             for ticket, text in taken:
                 answer = _OVER
                 try:
@@ -131,7 +133,7 @@ class _Fleet:
         self._dismissed.set()
         self._tune.join(_LONGEST_LEAVE)
 
-    def _bury(self, dispatcher: Dispatcher) -> None:
+    def _take_deaths(self, dispatcher: Dispatcher) -> None:
         """Takes note of the engines that have died."""
         while not self._lost.empty():
             engine, words = self._lost.get()
@@ -158,15 +160,15 @@ class _Fleet:
         message = Message(said["want"], said["reports"], said["ends"], said["returned"], said["notes"])
         return json.dumps(asdict(dispatcher.exchange(said["engine"], message)))
 
-    def _engines(self, storage: Path) -> None:
+    def _run_tune(self, storage: Path) -> None:
         """Runs in its own thread: Tune, until every engine has gone home or died for good."""
         from ray import tune
 
         class Deaths(tune.Callback):  # type: ignore[misc]
             """Tells the driver which engines have died; Tune starts them again."""
 
-            def __init__(self, fleet: _Fleet) -> None:
-                self._fleet = fleet
+            def __init__(self, owner: _Engines) -> None:
+                self._owner = owner
 
             def __getstate__(self) -> dict[str, Any]:
                 return {}  # Tune saves its callbacks; there is nothing to save
@@ -174,7 +176,7 @@ class _Fleet:
             def on_trial_recover(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
                 error = Path(trial.error_file) if trial.error_file else None
                 words = error.read_text(errors="replace") if error and error.is_file() else ""
-                self._fleet._lost.put((trial.config["engine"], words))
+                self._owner._lost.put((trial.config["engine"], words))
 
             def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
                 self.on_trial_recover(iteration, trials, trial)
@@ -182,8 +184,8 @@ class _Fleet:
         class Dismissed(tune.Stopper):  # type: ignore[misc]
             """Ends all engines at Tune's next step."""
 
-            def __init__(self, fleet: _Fleet) -> None:
-                self._fleet = fleet
+            def __init__(self, owner: _Engines) -> None:
+                self._owner = owner
 
             def __getstate__(self) -> dict[str, Any]:
                 return {}  # as above
@@ -192,7 +194,7 @@ class _Fleet:
                 return False
 
             def stop_all(self) -> bool:
-                return self._fleet._dismissed.is_set()
+                return self._owner._dismissed.is_set()
 
         placement = self._placement
         settings = {
@@ -238,7 +240,7 @@ def _engine(config: dict[str, Any], mailbox: Any, settings: dict[str, Any]) -> N
     import torch
     from ray import tune
 
-    from avtune.engine.engine import Worker
+    from avtune.engine.engine import Engine
     from avtune.runners.lane_files import LaneFiles
     from avtune.runners.work import save_weights
 
@@ -261,7 +263,7 @@ def _engine(config: dict[str, Any], mailbox: Any, settings: dict[str, Any]) -> N
             watch.begin()
             return Orders(answer["stop"], [Trial(**trial) for trial in answer["trials"]], answer["over"])
 
-        worker = Worker(
+        engine = Engine(
             ray.get(data),
             capacity=lanes,
             device=device,
@@ -271,9 +273,9 @@ def _engine(config: dict[str, Any], mailbox: Any, settings: dict[str, Any]) -> N
             exact=settings["exact"],
         )
         try:
-            worker.run(exchange)
+            engine.run(exchange)
         except StorageError as error:  # for the driver, which ends the run
             exchange(Message(0), str(error))
         watch.end()
-        del worker, data, found  # the next session may be long in coming, and brings its own
+        del engine, data, found  # the next session may be long in coming, and brings its own
     tune.report({"engine": config["engine"]})

@@ -11,7 +11,7 @@ from toy import toy_prepared
 from avtune.core import system
 from avtune.core.errors import UserError
 from avtune.core.trial import Trial
-from avtune.engine.engine import Orders, Worker
+from avtune.engine.engine import Engine, Orders
 from avtune.runners import out_of_memory as lack
 from avtune.runners import placement, thread_limit
 from avtune.runners._base import Placement
@@ -248,19 +248,19 @@ def test_one_cpu_of_quota_and_3_gb_give_one_engine_and_doctor_says_why(version, 
 def test_an_engine_holds_as_many_trials_as_what_is_left_allows(version, granted, monkeypatch):
     used = granted(version)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
-    worker = Worker([toy_prepared()], capacity=4, device="cpu", save=None)
+    engine = Engine([toy_prepared()], capacity=4, device="cpu", save=None)
     config = {"hidden_dim": 8, "embedding_dim": 4}
     trials = [Trial(number, "triplet", config, number, epochs=2) for number in range(8)]
     used(3 * GIB - (200 << 20))
-    message = worker.step(Orders([], trials[:4], over=False))
+    message = engine.step(Orders([], trials[:4], over=False))
     assert [number for number, _, _ in message.reports] == [0]
     assert message.returned == [1, 2, 3]
     assert message.want == 0
     assert message.notes[0].startswith("1 trials at a time, not 4: triplet takes 240 MiB and 0 for each further trial")
     assert message.notes[0].endswith("180 MiB are free")
     used(GIB)
-    assert worker.step(Orders([], [], over=False)).notes == ["4 trials at a time again"]
-    message = worker.step(Orders([], trials[1:5], over=False))
+    assert engine.step(Orders([], [], over=False)).notes == ["4 trials at a time again"]
+    message = engine.step(Orders([], trials[1:5], over=False))
     assert [number for number, _, _ in message.reports] == [1, 2, 3, 4]
 
 

@@ -6,14 +6,14 @@ from dataclasses import dataclass, field, replace
 from toy import toy_prepared
 
 from avtune.core.trial import Trial
-from avtune.engine.engine import Orders, Worker
+from avtune.engine.engine import Engine, Orders
 from avtune.runners.lane_files import LaneFiles
 
 SMALL = {"hidden_dim": 8, "embedding_dim": 4, "batch_size": 16}
 
 
 @dataclass
-class Engine:
+class EngineRun:
     """
     Attributes:
         values: the `val_map` of each trial's epochs, by number and epoch.
@@ -36,13 +36,13 @@ class Engine:
             self.weights[trial.number] = params
 
         data = [toy_prepared(seed) for seed in range(self.folds)]
-        self.worker = Worker(data, capacity=self.capacity, device="cpu", save=save, lane_files=LaneFiles())
-        queue, message = deque(self.trials), self.worker.start()
+        self.engine = Engine(data, capacity=self.capacity, device="cpu", save=save, lane_files=LaneFiles())
+        queue, message = deque(self.trials), self.engine.start()
         by_number = {trial.number: trial for trial in self.trials}
         for _ in range(most_steps):
             self.wanted.append(message.want)
             given = [queue.popleft() for _ in range(min(message.want, len(queue)))]
-            message = self.worker.step(Orders([], given, over=False))
+            message = self.engine.step(Orders([], given, over=False))
             for number, epoch, metrics in message.reports:
                 self.epochs.append((number, epoch))
                 self.values.setdefault(number, {})[epoch] = metrics["val_map"]
@@ -67,7 +67,7 @@ def make_trials(method, margins, epochs=3, **changes):
 
 def alone(trials, folds=1):
     """Each trial in an engine of its own: (values, final weights) by number."""
-    engines = [Engine([trial], 1, folds).run() for trial in trials]
+    engines = [EngineRun([trial], 1, folds).run() for trial in trials]
     assert all(engine.ends == {engine.trials[0].number: None} for engine in engines)
     return (
         {number: values for engine in engines for number, values in engine.values.items()},

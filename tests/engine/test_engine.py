@@ -7,7 +7,7 @@ import pytest
 import torch
 from toy import toy_prepared
 
-from avtune.engine.engine import Worker
+from avtune.engine.engine import Engine
 from avtune.engine.lane_trainer import Lanes
 from avtune.engine.memory import Need
 from avtune.methods import METHODS, hypers_of
@@ -45,36 +45,36 @@ def make_study(tmp_path):
     return make
 
 
-class Fleet:
+class Engines:
     """Engines that take turns at random; any of them may die."""
 
     def __init__(self, source, data, *, engines, capacity, seed=0):
         self.dispatcher = Dispatcher(source, spare=2, max_failures=3)
         self.data, self.capacity, self.saved = data, capacity, []
         self.draw = random.Random(seed)
-        self.workers = {f"engine {index}": self.new() for index in range(engines)}
+        self.engines = {f"engine {index}": self.new() for index in range(engines)}
 
     def new(self):
         save = lambda trial, params, buffers, epochs: self.saved.append((trial, params))  # noqa: E731
-        worker = Worker(self.data, capacity=self.capacity, device="cpu", save=save, lane_files=LaneFiles())
-        return worker, worker.start()
+        engine = Engine(self.data, capacity=self.capacity, device="cpu", save=save, lane_files=LaneFiles())
+        return engine, engine.start()
 
     def kill(self, name):
         self.dispatcher.died(name)
-        self.workers[name] = self.new()
+        self.engines[name] = self.new()
 
     def turn(self):
         """One engine's step; returns whether any engine still works."""
-        name = self.draw.choice(sorted(self.workers))
-        worker, message = self.workers[name]
+        name = self.draw.choice(sorted(self.engines))
+        engine, message = self.engines[name]
         orders = self.dispatcher.exchange(name, message)
-        if orders.over and not orders.trials and not worker.num_trials:
-            del self.workers[name]
+        if orders.over and not orders.trials and not engine.num_trials:
+            del self.engines[name]
         else:
-            self.workers[name] = (worker, worker.step(orders))
+            self.engines[name] = (engine, engine.step(orders))
         while self.draw.random() < 0.3 and self.dispatcher.prepare():
             pass
-        return bool(self.workers)
+        return bool(self.engines)
 
     def run(self):
         while self.turn():
@@ -102,7 +102,7 @@ def reference(tmp_path_factory):
 @pytest.mark.parametrize(("engines", "capacity"), [(1, 1), (1, 8), (2, 3), (5, 2)])
 def test_deterministic_mode_gives_one_result_for_any_number_of_engines(reference, make_study, engines, capacity):
     study = make_study("other")
-    Fleet(study, [toy_prepared()], engines=engines, capacity=capacity, seed=engines).run()
+    Engines(study, [toy_prepared()], engines=engines, capacity=capacity, seed=engines).run()
     assert study.exhausted
     assert outcome(study) == outcome(reference)
     assert study.best.number == reference.best.number
@@ -111,14 +111,14 @@ def test_deterministic_mode_gives_one_result_for_any_number_of_engines(reference
 @pytest.mark.parametrize("seed", range(4))
 def test_trials_of_dead_engines_go_on_elsewhere(reference, make_study, seed):
     study = make_study("other")
-    fleet = Fleet(study, [toy_prepared()], engines=3, capacity=2, seed=seed)
+    running = Engines(study, [toy_prepared()], engines=3, capacity=2, seed=seed)
     deaths = random.Random(seed).sample(range(5, 30), 2)
     for turn in range(10**6):
-        if turn == deaths[0] and "engine 0" in fleet.workers:
-            fleet.kill("engine 0")
-        if turn == deaths[1] and "engine 1" in fleet.workers:
-            fleet.kill("engine 1")
-        if not fleet.turn():
+        if turn == deaths[0] and "engine 0" in running.engines:
+            running.kill("engine 0")
+        if turn == deaths[1] and "engine 1" in running.engines:
+            running.kill("engine 1")
+        if not running.turn():
             break
     assert study.exhausted
     assert outcome(study) == outcome(reference)
@@ -130,8 +130,8 @@ def test_a_trial_that_takes_two_engines_down_fails(make_study):
     study = make_study("one", deterministic=False, trials=3)
     dispatcher = Dispatcher(study, spare=0, max_failures=2)
     for _ in range(2):
-        worker = Worker([toy_prepared()], capacity=1, device="cpu", save=None)
-        orders = dispatcher.exchange("engine 0", worker.start())
+        engine = Engine([toy_prepared()], capacity=1, device="cpu", save=None)
+        orders = dispatcher.exchange("engine 0", engine.start())
         assert [trial.number for trial in orders.trials] == [0]
         dispatcher.died("engine 0")
     assert study.records[0].state == "FAIL"
@@ -140,7 +140,7 @@ def test_a_trial_that_takes_two_engines_down_fails(make_study):
 
 def test_without_deterministic_mode_every_trial_ends_too(make_study):
     study = make_study("one", deterministic=False)
-    Fleet(study, [toy_prepared()], engines=2, capacity=3).run()
+    Engines(study, [toy_prepared()], engines=2, capacity=3).run()
     assert study.exhausted
     assert study.count("PRUNED") > 0
 
@@ -148,7 +148,7 @@ def test_without_deterministic_mode_every_trial_ends_too(make_study):
 def test_folds_are_trained_side_by_side(make_study):
     study, alone = make_study("lanes", trials=4), make_study("alone", trials=4)
     folds = [toy_prepared(seed) for seed in range(3)]
-    Fleet(study, folds, engines=2, capacity=2).run()
+    Engines(study, folds, engines=2, capacity=2).run()
     with inline.opened(Placement(1, 0, 1), 0) as run:
         run(alone, folds)
     assert outcome(study) == outcome(alone)
@@ -166,7 +166,7 @@ def test_out_of_memory_halves_the_lanes_and_nothing_is_lost(reference, make_stud
 
     monkeypatch.setattr(Lanes, "train_epoch", narrow)
     study = make_study("narrow")
-    Fleet(study, [toy_prepared()], engines=1, capacity=8).run()
+    Engines(study, [toy_prepared()], engines=1, capacity=8).run()
     assert max(crowds) > 2
     assert "out of memory" in study.folder.log.read_text()
     assert study.count("FAIL") == 0
@@ -187,7 +187,7 @@ def test_as_many_trials_as_there_is_memory_for(reference, make_study, monkeypatc
     monkeypatch.setattr("avtune.engine.groups.need", lambda make, trials, device: Need(100, 50))
     monkeypatch.setattr("avtune.engine.groups.free_bytes", lambda device: 50 + 50 * lanes)
     study = make_study("short")
-    Fleet(study, [toy_prepared()], engines=1, capacity=8).run()
+    Engines(study, [toy_prepared()], engines=1, capacity=8).run()
     assert max(crowds) == max(lanes, 1)
     assert f"engine 0: {max(lanes, 1)} trials at a time, not 8: triplet takes" in study.folder.log.read_text()
     assert outcome(study) == outcome(reference)
@@ -205,7 +205,7 @@ def test_no_memory_for_a_new_lane_waits_for_one(reference, make_study, monkeypat
 
     monkeypatch.setattr(Lanes, "admit", narrow)
     study = make_study("narrow")
-    Fleet(study, [toy_prepared()], engines=1, capacity=8).run()
+    Engines(study, [toy_prepared()], engines=1, capacity=8).run()
     assert refused
     assert "not 8: no memory for another" in study.folder.log.read_text()
     assert study.count("FAIL") == 0
@@ -218,7 +218,7 @@ def test_one_trial_too_large_for_the_device_fails_alone(make_study, monkeypatch)
 
     monkeypatch.setattr(Lanes, "train_epoch", full)
     study = make_study("one", deterministic=False, trials=2)
-    Fleet(study, [toy_prepared()], engines=1, capacity=4).run()
+    Engines(study, [toy_prepared()], engines=1, capacity=4).run()
     assert [record.reason for record in study.records] == [
         "out of memory (OutOfMemoryError: no memory left); lower batch_size or the widths"
     ] * 2
@@ -230,7 +230,7 @@ def test_an_error_of_the_method_fails_its_trials_with_the_traceback(make_study, 
 
     monkeypatch.setattr(Lanes, "train_epoch", broken)
     study = make_study("one", deterministic=False, trials=2)
-    Fleet(study, [toy_prepared()], engines=1, capacity=4).run()
+    Engines(study, [toy_prepared()], engines=1, capacity=4).run()
     assert [record.reason for record in study.records] == ["ValueError: shapes"] * 2
     assert "Traceback" in study.folder.log.read_text()
 

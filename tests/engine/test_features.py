@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 import torch
-from engine_of import Engine, alone, make_trials
+from engine_of import EngineRun, alone, make_trials
 from toy import toy_prepared
 
 from avtune.core.trial import Trial
 from avtune.data.dataset import Split
 from avtune.data.prepare import Prepared
 from avtune.engine import groups
-from avtune.engine.engine import Orders, Worker
+from avtune.engine.engine import Engine, Orders
 from avtune.engine.features import Features, Rows
 from avtune.engine.lane_trainer import Lanes
 from avtune.methods import METHODS, check_config
@@ -69,7 +69,7 @@ def test_training_on_read_only_arrays_is_the_same(monkeypatch):
     trials = make_trials("triplet", {0: 0.1, 1: 0.2}) + make_trials("cca", {})
     values, _ = alone(trials)
     monkeypatch.setattr("engine_of.toy_prepared", lambda seed: read_only(toy_prepared(seed)))
-    assert Engine(trials, 2).run().values == values
+    assert EngineRun(trials, 2).run().values == values
 
 
 def test_a_copy_that_was_written_to_is_told():
@@ -94,12 +94,12 @@ def test_a_view_counts_as_the_tensor():
 
 def test_groups_without_trials_are_dropped():
     """A static whole number is searched: every trial has a group of its own."""
-    worker = Worker([toy_prepared()], capacity=2, device="cpu", save=None)
+    engine = Engine([toy_prepared()], capacity=2, device="cpu", save=None)
     for number in range(6):
         trial = Trial(number, "triplet", {"hidden_dim": 8 + number, "embedding_dim": 4}, number, epochs=1)
-        message = worker.step(Orders([], [trial], over=False))
+        message = engine.step(Orders([], [trial], over=False))
         assert message.ends == [(number, None, "")]
-        assert not list(worker._groups)
+        assert not list(engine._groups)
 
 
 def test_lanes_make_their_own_where_none_are_given():

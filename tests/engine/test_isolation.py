@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from engine_of import Engine, alone, make_trials
+from engine_of import EngineRun, alone, make_trials
 
 from avtune.engine.engine import Orders
 from avtune.engine.lane_trainer import Lanes
@@ -73,12 +73,12 @@ def check_others(engine, bad, said, folds=1):
     for number, params in weights.items():
         for name, value in params.items():
             torch.testing.assert_close(engine.weights[number][name], value, rtol=1e-4, atol=1e-6)
-    assert not engine.worker.num_trials
-    assert engine.worker.step(Orders([], [], over=False)).want == engine.capacity
+    assert not engine.engine.num_trials
+    assert engine.engine.step(Orders([], [], over=False)).want == engine.capacity
 
 
 def test_of_32_lanes_one_raises_and_31_complete_with_the_values_that_they_have_alone(method, crowds):
-    engine = Engine(make_trials("bad", margins(32, bad={13})), 32).run()
+    engine = EngineRun(make_trials("bad", margins(32, bad={13})), 32).run()
     assert len(engine.ends) == 32
     whole = [size for size, done in crowds if done]
     assert max(whole[1:]) == 16, "half of them go on together"
@@ -88,11 +88,11 @@ def test_of_32_lanes_one_raises_and_31_complete_with_the_values_that_they_have_a
 
 @pytest.mark.parametrize("bad", [{0, 1}, {0, 7}, {2, 3, 5}, set(range(8))])
 def test_several_lanes_raise(bad, method):
-    check_others(Engine(make_trials("bad", margins(8, bad)), 8).run(), bad, "LinAlgError: svdvals")
+    check_others(EngineRun(make_trials("bad", margins(8, bad)), 8).run(), bad, "LinAlgError: svdvals")
 
 
 def test_every_fold_goes_back(method):
-    check_others(Engine(make_trials("bad", margins(4, {2})), 4, folds=2).run(), {2}, "LinAlgError", folds=2)
+    check_others(EngineRun(make_trials("bad", margins(4, {2})), 4, folds=2).run(), {2}, "LinAlgError", folds=2)
 
 
 class Late(Bad):
@@ -107,7 +107,7 @@ def test_they_go_on_from_their_lane_files(method, tmp_path):
         replace(trial, lane_file=str(tmp_path / f"{trial.number}"), save_at=(4,))
         for trial in make_trials("bad", margins(4, {3}), epochs=7)
     ]
-    engine = Engine(trials, 4).run()
+    engine = EngineRun(trials, 4).run()
     again = [epoch for number, epoch in engine.epochs if number == 0]
     assert again == [1, 2, 3, 4, 5, 5, 6, 7], "raised in epoch 6, kept after 4"
     check_others(engine, {3}, "ValueError: late")
@@ -123,7 +123,7 @@ def test_a_validation_that_raises(method):
     method(Blind)
     trials = make_trials("bad", margins(8))
     trials[5] = with_config(trials[5], lr=1.0)
-    check_others(Engine(trials, 8).run(), {5}, "ValueError: too large to embed")
+    check_others(EngineRun(trials, 8).run(), {5}, "ValueError: too large to embed")
 
 
 # --- memory
@@ -136,7 +136,7 @@ class Hungry(Bad):
 
 def test_a_lane_that_takes_all_memory_fails_and_the_engine_is_as_wide_as_before(method, crowds):
     method(Hungry)
-    engine = Engine(make_trials("bad", margins(12, bad={5})), 8).run()
+    engine = EngineRun(make_trials("bad", margins(12, bad={5})), 8).run()
     check_others(engine, {5}, "out of memory (OutOfMemoryError: no memory left)")
     assert "8 trials at a time again" in engine.notes[-1]
 
@@ -150,7 +150,7 @@ def test_a_lane_whose_weights_do_not_fit_fails_alone(method, monkeypatch):
         admit(self, trial, *given)
 
     monkeypatch.setattr(Lanes, "admit", full)
-    engine = Engine(make_trials("triplet", margins(12)), 8).run()
+    engine = EngineRun(make_trials("triplet", margins(12)), 8).run()
     check_others(engine, {5}, "out of memory (OutOfMemoryError: no memory left)")
 
 
@@ -161,12 +161,12 @@ def test_what_other_groups_hold_is_not_its_fault(method, monkeypatch):
     engines, train = [], Lanes.train_epoch
 
     def full(self):
-        if self.method.static["hidden_dim"] == 12 and engines[0].worker.num_trials > 1:
+        if self.method.static["hidden_dim"] == 12 and engines[0].engine.num_trials > 1:
             raise torch.OutOfMemoryError("no memory left")
         return train(self)
 
     monkeypatch.setattr(Lanes, "train_epoch", full)
-    engines.append(Engine(trials, 4))
+    engines.append(EngineRun(trials, 4))
     engine = engines[0].run()
     monkeypatch.setattr(Lanes, "train_epoch", train)
     check_others(engine, set(), "")
@@ -184,7 +184,7 @@ def test_a_group_that_is_too_large_narrows_the_engine_until_it_has_gone(method, 
         return train(self)
 
     monkeypatch.setattr(Lanes, "train_epoch", full)
-    engine = Engine(trials, 6).run()
+    engine = EngineRun(trials, 6).run()
     narrow = [at for at, note in enumerate(engine.notes) if "trials at a time, not 6: out of memory" in note]
     assert narrow
     assert "6 trials at a time again" in engine.notes[narrow[-1] :]
@@ -207,7 +207,7 @@ def test_those_that_take_all_memory_are_tried_alone_once_and_hold_nobody_up(wher
 
     monkeypatch.setattr(Lanes, where, full)
     monkeypatch.setattr("avtune.engine.groups.need", lambda make, trials, device: Need(1, 1))
-    engine = Engine(trials, 4).run()
+    engine = EngineRun(trials, 4).run()
     assert len(tried) <= 8
     assert engine.notes[-1] == "4 trials at a time again"
     check_others(engine, {3, 4}, "out of memory (OutOfMemoryError: no memory left)")
@@ -237,7 +237,7 @@ def test_a_loss_that_writes_to_what_other_steps_read_fails_its_trial(write, said
             write(batch, hyper, progress)
 
     method(Kind)
-    check_others(Engine(make_trials("bad", margins(4, {1})), 4).run(), {1}, said)
+    check_others(EngineRun(make_trials("bad", margins(4, {1})), 4).run(), {1}, said)
 
 
 def test_a_dict_of_hyper_parameters_that_is_changed_reaches_no_other_step(method):
@@ -248,9 +248,9 @@ def test_a_dict_of_hyper_parameters_that_is_changed_reaches_no_other_step(method
             return losses
 
     trials = make_trials("triplet", margins(3))
-    plain = Engine(trials, 4).run()
+    plain = EngineRun(trials, 4).run()
     method(Kind)
-    changed = Engine([replace(trial, method="bad") for trial in trials], 4).run()
+    changed = EngineRun([replace(trial, method="bad") for trial in trials], 4).run()
     assert changed.values == plain.values
 
 
@@ -268,7 +268,7 @@ def test_an_embed_that_writes_to_the_features_fails_its_trial(through, view, lan
     method(Kind)
     trials = make_trials("bad", margins(5))
     trials[2] = with_config(trials[2], lr=1.0)
-    check_others(Engine(trials, lanes).run(), {2}, f"embed changes {view} in place")
+    check_others(EngineRun(trials, lanes).run(), {2}, f"embed changes {view} in place")
 
 
 @pytest.mark.parametrize("name", ["params", "buffers"])
@@ -282,7 +282,7 @@ def test_an_embed_that_writes_to_the_weights_fails_its_trial(name, method):
     method(Kind)
     trials = make_trials("bad", margins(4))
     trials[2] = with_config(trials[2], lr=1.0)
-    check_others(Engine(trials, 4).run(), {2}, f"embed changes {name}[")
+    check_others(EngineRun(trials, 4).run(), {2}, f"embed changes {name}[")
 
 
 @pytest.mark.parametrize("written", ["audio", "visual", "labels"])
@@ -298,4 +298,4 @@ def test_a_solution_that_writes_to_the_features_fails_its_trial(written, lanes, 
     trials = make_trials("bad", margins(5), epochs=2)
     configs = [{"embedding_dim": 4, "ridge": 0.9 if number == 1 else 0.1 / (1 + number)} for number in range(5)]
     trials = [replace(trial, config=config) for trial, config in zip(trials, configs, strict=True)]
-    check_others(Engine(trials, lanes).run(), {1}, f"solve changes {written} in place")
+    check_others(EngineRun(trials, lanes).run(), {1}, f"solve changes {written} in place")

@@ -8,7 +8,7 @@ import torch
 from toy import toy_prepared
 
 from avtune.core.trial import Trial
-from avtune.engine.engine import Orders, Worker
+from avtune.engine.engine import Engine, Orders
 from avtune.engine.lane_trainer import Lanes
 from avtune.engine.trainer import train
 from avtune.methods import METHODS, check_config, static_values
@@ -56,10 +56,10 @@ def test_a_restored_lane_trains_as_the_one_that_was_saved(tmp_path):
 
 def work(trial, data, epochs, stop_at=None):
     """What a lone engine reports of a trial in so many epochs: (epoch, loss)."""
-    worker = Worker(data, capacity=2, device="cpu", save=None, lane_files=LaneFiles())
+    engine = Engine(data, capacity=2, device="cpu", save=None, lane_files=LaneFiles())
     seen, orders = [], Orders([], [trial], over=False)
     for _ in range(epochs):
-        message = worker.step(orders)
+        message = engine.step(orders)
         seen += [(epoch, metrics["loss"]) for _, epoch, metrics in message.reports]
         orders = Orders([trial.number] if seen[-1][0] == stop_at else [], [], over=False)
     return seen
@@ -119,11 +119,11 @@ def quick(trial, **changes):
 
 def until_its_end(trial, data):
     """The epochs that a lone engine reports until the trial ends."""
-    worker = Worker(data, capacity=2, device="cpu", save=None, lane_files=LaneFiles())
-    message = worker.step(Orders([], [trial], over=False))
+    engine = Engine(data, capacity=2, device="cpu", save=None, lane_files=LaneFiles())
+    message = engine.step(Orders([], [trial], over=False))
     epochs = [epoch for _, epoch, _ in message.reports]
     while not message.ends:
-        message = worker.step(Orders([], [], over=False))
+        message = engine.step(Orders([], [], over=False))
         epochs += [epoch for _, epoch, _ in message.reports]
     return epochs
 
@@ -220,6 +220,6 @@ def test_a_damaged_file_of_one_trial_leaves_its_neighbours_alone(tmp_path):
     path = tmp_path / "1.safetensors"
     data = path.read_bytes()
     path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
-    worker = Worker([toy_prepared()], capacity=4, device="cpu", save=None, lane_files=LaneFiles())
-    message = worker.step(Orders([], [replace(trial, known=3) for trial in trials], over=False))
+    engine = Engine([toy_prepared()], capacity=4, device="cpu", save=None, lane_files=LaneFiles())
+    message = engine.step(Orders([], [replace(trial, known=3) for trial in trials], over=False))
     assert [(number, epoch) for number, epoch, _ in message.reports] == [(0, 3), (1, 1), (2, 3)]

@@ -12,7 +12,7 @@ from user_code import function_search, method_search
 
 from avtune.cli.main import main
 from avtune.core.trial import Trial
-from avtune.engine.engine import Orders, Worker
+from avtune.engine.engine import Engine, Orders
 from avtune.methods import METHODS
 from avtune.methods.triplet import Triplet
 from avtune.runners import work
@@ -135,16 +135,16 @@ def lanes_of(margins, capacity):
     trials = [Trial(n, "bad", config | {"margin": margin}, n, 3, save_to=str(n)) for n, margin in margins.items()]
     saved = {}
     save = lambda trial, params, buffers, epochs: saved.update({trial.number: params})  # noqa: E731
-    worker = Worker([toy_prepared()], capacity=capacity, device="cpu", save=save)
+    engine = Engine([toy_prepared()], capacity=capacity, device="cpu", save=save)
     reports, ends, orders = {}, {}, Orders([], trials, False)
     while len(ends) < len(trials):
-        message = worker.step(orders)
+        message = engine.step(orders)
         assert not message.returned
         reports |= {(number, epoch): metrics["val_map"] for number, epoch, metrics in message.reports}
         ends |= {number: failure for number, failure, _ in message.ends}
         orders = Orders([], [], False)
-    assert not worker.num_trials
-    assert worker.step(orders).want == capacity
+    assert not engine.num_trials
+    assert engine.step(orders).want == capacity
     return reports, ends, saved
 
 

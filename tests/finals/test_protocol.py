@@ -9,7 +9,7 @@ from command import call
 from toy import toy_dataset, toy_prepared, write_toy
 
 from avtune.core.trial import Trial
-from avtune.engine.engine import Orders, Worker
+from avtune.engine.engine import Engine, Orders
 from avtune.engine.model import load_model
 from avtune.engine.trainer import train
 from avtune.finals.scores import score
@@ -133,10 +133,10 @@ def test_engines_and_the_core_trainer_keep_the_weights_of_the_same_epoch():
     assert best < 9, "a learning rate that spoils the end, so that there is something to keep"
 
     saved = {}
-    worker = Worker([data], capacity=1, device="cpu", save=lambda one, params, buffers, epochs: saved.update(params))
+    engine = Engine([data], capacity=1, device="cpu", save=lambda one, params, buffers, epochs: saved.update(params))
     orders = iter([Orders([], [trial], False), *[Orders([], [], False)] * 8])
     for order in orders:
-        message = worker.step(order)
+        message = engine.step(order)
     assert message.ends == [(0, None, "")]
     for name, value in trained.params.items():
         assert saved[name] == pytest.approx(value, abs=1e-6)

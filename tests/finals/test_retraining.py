@@ -8,7 +8,7 @@ from toy import toy_dataset
 
 from avtune.core.protocol import VALIDATION
 from avtune.engine import user_code
-from avtune.engine.engine import Orders, Worker
+from avtune.engine.engine import Engine, Orders
 from avtune.engine.function_trainer import train_function
 from avtune.engine.trainer import train
 from avtune.finals.retraining import retraining
@@ -40,10 +40,10 @@ def test_the_trainer_and_a_lane_keep_to_it(early):
     trained = train(trial, data, lambda epoch, metrics: stages.append(metrics["stage"]) or True)
     assert stages == [1, 1, 1]
     saved = {}
-    worker = Worker([data], capacity=1, device="cpu", save=lambda one, params, buffers, epochs: saved.update(params))
-    message = worker.step(Orders([], [trial], False))
+    engine = Engine([data], capacity=1, device="cpu", save=lambda one, params, buffers, epochs: saved.update(params))
+    message = engine.step(Orders([], [trial], False))
     while not message.ends:
-        message = worker.step(Orders([], [], False))
+        message = engine.step(Orders([], [], False))
     assert message.ends == [(0, None, "")]
     for name, value in trained.params.items():
         np.testing.assert_allclose(saved[name], value, atol=1e-6)

@@ -39,7 +39,7 @@ DIES, HANGS = 1_000_001, 1_000_002
 
 
 def engine(kind):
-    """Plants those into the engines' `Worker`."""
+    """Plants those into `Engine`."""
     step = kind.step
 
     def planted(self, orders):

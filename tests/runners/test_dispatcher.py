@@ -68,16 +68,16 @@ def serve(source, *, engines, room, poison, max_failures, seed=0):
     """Runs engines in random turns until the source is exhausted; a dead one starts anew. Returns the crowds of those
     that died."""
     dispatcher = Dispatcher(source, spare=2, max_failures=max_failures)
-    fleet = [Engine(f"engine {index}", dispatcher, room, poison) for index in range(engines)]
+    running = [Engine(f"engine {index}", dispatcher, room, poison) for index in range(engines)]
     draw, crowds = random.Random(seed), []
     for _ in range(10_000):
         if source.exhausted:
             return crowds
         place = draw.randrange(engines)
-        if not fleet[place].turn() and not source.exhausted:
-            crowds.append(fleet[place].crowd)
-            dispatcher.died(fleet[place].name)
-            fleet[place] = Engine(fleet[place].name, dispatcher, room, poison)
+        if not running[place].turn() and not source.exhausted:
+            crowds.append(running[place].crowd)
+            dispatcher.died(running[place].name)
+            running[place] = Engine(running[place].name, dispatcher, room, poison)
     raise AssertionError("it does not end")
 
 

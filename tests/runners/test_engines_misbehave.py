@@ -17,7 +17,7 @@ pytestmark = pytest.mark.ray
 def bad(tmp_path_factory):
     """Runs a source on engines that some trials take down, see `planted.engine`."""
     folder = tmp_path_factory.mktemp("start_up")
-    plant_function(folder, "avtune.engine.engine", "planted.engine(module.Worker)")
+    plant_function(folder, "avtune.engine.engine", "planted.engine(module.Engine)")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(folder))
         with lanes_runner.opened(Placement(2, 0, 1, 2, max_failures=2, timeout=3.0), 1 << 20) as call:
