@@ -45,7 +45,7 @@ def sources():
     return sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE)
 
 
-UNDONE = {"finals", "workflows"}  # which import the words for the terminal, or the model card
+UNDONE = {"workflows"}  # which import the words for the terminal
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from avtune.report.card import model_card
 from avtune.report.page import page
 from avtune.report.text import escaped
 from avtune.study.folder import StudyFolder
-from avtune.study.results import read_metrics
+from avtune.study.results import read_results
 from avtune.study.study import Study
 from avtune.workflows.bench.board import Board
 from avtune.workflows.bench.leaderboard import markdown
@@ -235,7 +235,7 @@ def test_pages_show_what_they_are_given_and_run_nothing(tmp_path, results):
 def test_a_model_card_shows_hostile_names_as_they_are(results):
     folder = StudyFolder(results / "one")
     data = dataclasses.replace(toy_dataset(train=30, test=12), name=HOSTILE)
-    card = model_card(data, open_space(folder), load_model(folder.root).config, read_metrics(folder))
+    card = model_card(data, open_space(folder), load_model(folder.root).config, read_results(folder))
     assert card.splitlines()[0] == f"# triplet on {escaped(HOSTILE)}"
     assert "<script" not in card
     assert "\x1b" not in card

@@ -5,6 +5,8 @@ import numpy as np
 from avtune.data.dataset import Dataset, Split
 from avtune.data.formats import write_hdf5
 from avtune.data.prepare import Prepared
+from avtune.study.results import Results, ScoredDataset
+from avtune.study.scores import HEADLINE, Score, Scores
 
 SPACE = """
 method: triplet
@@ -63,3 +65,20 @@ def write_leaky(folder, names=None):
     write_hdf5(Dataset("toy", whole.train, Split(*views), names or whole.class_names, "generated"), folder / "toy.h5")
     (folder / "space.yaml").write_text(SPACE)
     return folder / "toy.h5", folder / "space.yaml"
+
+
+def toy_results(score=0.5, seeds=1, **more):
+    """Results of a trial whose every score is this one, for every seed."""
+    one = Score(score, (score,) * seeds, None if seeds == 1 else (score, score), (score, score))
+    given = {
+        "dataset": ScoredDataset("toy", "0" * 64, 24),
+        "method": "triplet",
+        "trial": 0,
+        "epochs": 4,
+        "seeds": tuple(range(seeds)),
+        "precision": "fp32",
+        "selected_on": "validation",
+        "times_test_was_scored": 1,
+        "test": Scores(**dict.fromkeys(HEADLINE, one)),
+    }
+    return Results(**(given | more))

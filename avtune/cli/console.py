@@ -20,7 +20,9 @@ from avtune.core.streams import show_everything as show_everything
 from avtune.report.text import duration, score_rows, score_text, short, still_rises, table, ties_text
 from avtune.space.space import Space
 from avtune.study.asha import expected_epochs, rung_table
+from avtune.study.best import Best
 from avtune.study.horizon import FEW_STEPS, Horizon
+from avtune.study.results import Results
 from avtune.study.study import Record, Study
 
 RETRY = "once the cause is mended, the same command with --retry-failed trains what failed again"
@@ -115,57 +117,67 @@ def _validation(space: Space) -> str:
     return f"{space.validation.fraction:.0%} of the training rows"
 
 
-def result_lines(metrics: Mapping[str, Any], best: Mapping[str, Any] | None) -> list[str]:
-    """The table that ends a search."""
-    rows = [
-        [name, *(score_text(row[score]) for score in ("map", "map_a2v", "map_v2a", "map_running"))]
-        for name, row in score_rows(metrics)
-    ]
-    label = f" ({metrics['label']})" if "label" in metrics else ""
-    seeds = f"{len(metrics['seeds'])} seed{'s' * (len(metrics['seeds']) > 1)}"
-    lines = []
-    if best is not None:
-        finalists = [
-            [
-                f"{row['trial']} (default)" if row.get("default") and row["trial"] != "default" else str(row["trial"]),
-                str(row["epoch"]),
-                "failed" if row["val_map_mean"] is None else f"{row['val_map_mean']:.4f}",
-                "" if row["val_map_sd"] is None else f"{row['val_map_sd']:.4f}",
-            ]
-            for row in best["finalists"]
-        ]
-        lines += [
-            f"finalists, repeated over {seeds} on the validation rows",
-            *table(["trial", "epoch", "val MAP", "sd"], finalists),
-            "",
-            f"winner: trial {best['trial']}, retrained on the whole training set for {metrics['epochs']} epochs",
-        ]
-        if metrics.get("default_is_winner"):
-            lines.append("the winner is the default configuration: this search found nothing better")
-    low, high = metrics["test"]["map"]["bootstrap95"]
-    if metrics["selected_on"] not in ("validation", "test"):
-        lines.append(f"trial {metrics['trial']}, chosen by hand, retrained for {metrics['epochs']} epochs")
-    if label:
-        epochs = ", ".join(map(str, metrics["best_epochs"]))
-        lines.append(f"each seed keeps the epoch with the best test MAP, as published tables do{label}: {epochs}")
-    lines += [
-        "",
-        f"test split{label}: mean over {seeds}, 95 % interval over the seeds",
-        *table(["", "map", "audio->visual", "visual->audio", "map_running"], rows),
-        f"over the queries (bootstrap) the 95 % interval of map is {low:.4f} to {high:.4f}{label}",
-    ]
-    if "tied_queries" in metrics:
-        lines.append(ties_text(metrics["tied_queries"]))
-    lines += problem_lines(metrics.get("problems", []))
-    lines += [f"note: {sentence}" for sentence in still_rises(metrics)]
-    if metrics["times_test_was_scored"] > 1:
-        times = metrics["times_test_was_scored"]
+def result_lines(results: Results, best: Best | None) -> list[str]:
+    """What ends a search, or a retraining: finalists, winner, test scores, and what a reader must know of them.
+
+    Args:
+        results: what `metrics.json` holds.
+        best: what `best.yaml` holds; None for a trial that the user chose.
+    """
+    seeds = f"{len(results.seeds)} seed{'s' * (len(results.seeds) > 1)}"
+    lines = [] if best is None else _finalist_lines(results, best, seeds)
+    if not results.searched:
+        lines.append(f"trial {results.trial}, chosen by hand, retrained for {results.epochs} epochs")
+    lines += _test_lines(results, seeds)
+    if results.tied_queries is not None:
+        lines.append(ties_text(results.tied_queries))
+    lines += problem_lines(results.problems or ())
+    lines += [f"note: {sentence}" for sentence in still_rises(results)]
+    if (times := results.times_test_was_scored) > 1:
         lines.append(
             f"note: {times} configurations of this study have been scored on its test split; say so when you publish"
         )
-    if 1 < len(metrics["seeds"]) < 3:
+    if 1 < len(results.seeds) < 3:
         lines.append("note: an interval over two seeds says little; final.seeds is 5 unless you change it")
     return lines
+
+
+def _finalist_lines(results: Results, best: Best, seeds: str) -> list[str]:
+    rows = [
+        [
+            f"{row.called} (default)" if row.is_default and row.trial is not None else row.called,
+            str(row.epoch),
+            "failed" if row.mean is None else f"{row.mean:.4f}",
+            "" if row.sd is None else f"{row.sd:.4f}",
+        ]
+        for row in best.finalists
+    ]
+    return [
+        f"finalists, repeated over {seeds} on the validation rows",
+        *table(["trial", "epoch", "val MAP", "sd"], rows),
+        "",
+        f"winner: trial {best.trial}, retrained on the whole training set for {results.epochs} epochs",
+        *["the winner is the default configuration: this search found nothing better"]
+        * bool(results.default_is_winner),
+    ]
+
+
+def _test_lines(results: Results, seeds: str) -> list[str]:
+    bootstrap = results.test.map.bootstrap
+    assert bootstrap is not None
+    label, lines = "", []
+    if results.label is not None:
+        label = f" ({results.label})"
+        epochs = ", ".join(map(str, results.best_epochs or ()))
+        lines.append(f"each seed keeps the epoch with the best test MAP, as published tables do{label}: {epochs}")
+    rows = [[name, *map(score_text, row.shown)] for name, row in score_rows(results)]
+    return [
+        *lines,
+        "",
+        f"test split{label}: mean over {seeds}, 95 % interval over the seeds",
+        *table(["", "map", "audio->visual", "visual->audio", "map_running"], rows),
+        f"over the queries (bootstrap) the 95 % interval of map is {bootstrap[0]:.4f} to {bootstrap[1]:.4f}{label}",
+    ]
 
 
 def failed_lines(study: Study) -> list[str]:

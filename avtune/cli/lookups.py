@@ -16,7 +16,7 @@ def list_studies(given: argparse.Namespace) -> int:
     """One line for each study in the folder of studies; one that cannot be read says why and hides no other."""
     from avtune.core.files import using
     from avtune.study.folder import StudyFolder
-    from avtune.study.results import read_metrics
+    from avtune.study.results import read_results
     from avtune.study.status import read_status
 
     facts: list[dict[str, Any]] = []
@@ -25,13 +25,12 @@ def list_studies(given: argparse.Namespace) -> int:
     for root in roots:
         folder = StudyFolder(root)
         try:
-            status, metrics = read_status(folder), read_metrics(folder)
+            status, results = read_status(folder), read_results(folder)
         except UserError as error:
             facts.append({"study": root.name, "problem": str(error).partition("\n")[0]})
             continue
-        facts.append(
-            status | {"finished": metrics is not None, "running": folder.owner(), "test": metrics and metrics["test"]}
-        )
+        scores = None if results is None else results.test.to_json()
+        facts.append(status | {"finished": results is not None, "running": folder.owner(), "test": scores})
     if given.json:
         print(json.dumps(facts, indent=2))
         return 0

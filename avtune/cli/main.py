@@ -211,18 +211,19 @@ def _bench(given: argparse.Namespace, log: list[Path]) -> int:
 
 
 def _status(given: argparse.Namespace, log: list[Path]) -> int:
-    from avtune.study.results import read_best, read_metrics
+    from avtune.study.best import read_best
+    from avtune.study.results import read_results
     from avtune.study.status import command_to_continue, read_status
 
     if given.study is None:
         return list_studies(given)
     folder = _existing(given)
     status = read_status(folder)
-    metrics, best = read_metrics(folder), read_best(folder)
+    results, best = read_results(folder), read_best(folder)
     if given.json:
-        more = {"finished": metrics is not None, "running": folder.owner(), "test": metrics and metrics["test"]}
-        if metrics is not None:
-            more |= {key: metrics[key] for key in ("label", "problems") if key in metrics}
+        facts = results.to_json() if results is not None else {}
+        more = {"finished": results is not None, "running": folder.owner(), "test": facts.get("test")}
+        more |= {key: facts[key] for key in ("label", "problems") if key in facts}
         print(json.dumps(status | more, indent=2))
         return 0
     words = {"COMPLETE": "complete", "PRUNED": "stopped early", "FAIL": "failed", "RUNNING": "not ended"}
@@ -231,8 +232,8 @@ def _status(given: argparse.Namespace, log: list[Path]) -> int:
     if status["best"]:
         top = status["best"]
         console.say(f"best     trial {top['trial']}: validation MAP {top['val_map']:.4f} at epoch {top['epoch']}")
-    if metrics is not None:
-        console.say("", *console.result_lines(metrics, best))
+    if results is not None:
+        console.say("", *console.result_lines(results, best))
     elif owner := folder.owner():
         console.say(f"running now: {owner}")
     else:
@@ -348,7 +349,8 @@ def _show_looks(folder: StudyFolder, method: str | None) -> None:
 
 def _retrain(given: argparse.Namespace, log: list[Path]) -> int:
     from avtune.data import examine, load
-    from avtune.finals.finish import Workshop
+    from avtune.finals.finish import FinalsRun
+    from avtune.report.card import model_card
     from avtune.runners.placement import place
     from avtune.study.limits import batch_note
     from avtune.workflows.choose_runner import data_bytes, runner_named
@@ -381,11 +383,11 @@ def _retrain(given: argparse.Namespace, log: list[Path]) -> int:
         if out.exists():
             raise UserError(f"{out} exists; give another --out")
         with console.Progress(0) as progress, runner(placement, data_bytes(dataset, 0)) as run:
-            shop = Workshop(run, progress.stage)
-            metrics = retrain_trial(study, record, dataset, shop, epochs=given.epochs, seeds=given.seeds, out=out)
+            finals = FinalsRun(run, progress.stage, model_card)
+            results = retrain_trial(study, record, dataset, finals, epochs=given.epochs, seeds=given.seeds, out=out)
         study.close()
         _show_looks(folder, given.train or given.method)
-    console.say(*console.result_lines(metrics, None), "", f"model  {out}")
+    console.say(*console.result_lines(results, None), "", f"model  {out}")
     return 0
 
 

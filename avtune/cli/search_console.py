@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from avtune.cli import console
 from avtune.space.space import Space
-from avtune.study.results import read_best
+from avtune.study.best import read_best
 from avtune.study.study import Study
 from avtune.workflows.dataset_facts import dataset_line
 from avtune.workflows.listening import Concluded, Planned
@@ -60,7 +60,7 @@ def _result(study: Study, end: Concluded) -> list[str]:
     folder = study.folder
     kept = f"checkpoints  {folder.checkpoints}: trials {', '.join(map(str, end.kept))}"
     return [
-        *console.result_lines(end.metrics, read_best(folder)),
+        *console.result_lines(end.results, read_best(folder)),
         "",
         f"report       {folder.report_html}",
         f"model        {folder.final}",

@@ -13,7 +13,7 @@ from avtune.core.files import append_line, read_lines, read_yaml, write_text
 from avtune.core.schema import fitting
 from avtune.engine.model import CONFIG, Model
 from avtune.study.folder import StudyFolder
-from avtune.study.results import read_metrics, write_metrics
+from avtune.study.results import read_results, write_times_scored
 
 _CARD_ROW = re.compile(r"^\| scored on the test split so far \| \d+ ", re.MULTILINE)
 
@@ -81,20 +81,20 @@ def _way(model: Model) -> list[Any]:
 def is_behind(folder: StudyFolder) -> bool:
     """Whether the study's `metrics.json` tells fewer looks than `scored.jsonl` holds: a command was killed after it had
     noted one."""
-    metrics = read_metrics(folder)
-    return metrics is not None and metrics["times_test_was_scored"] < len(_known(folder, repair=False))
+    results = read_results(folder)
+    return results is not None and results.times_test_was_scored < len(_known(folder, repair=False))
 
 
 def show_count(folder: StudyFolder) -> bool:
     """Brings the study's `metrics.json` and model card up to what `scored.jsonl` says; whether there was a need. The
     report is the caller's, and so is the lock."""
-    metrics, count = read_metrics(folder), len(_known(folder))
-    if metrics is None or metrics["times_test_was_scored"] == count:
+    results, count = read_results(folder), len(_known(folder))
+    if results is None or results.times_test_was_scored == count:
         return False
     if folder.model_card.is_file():
         card = folder.model_card.read_text(encoding="utf-8")
         write_text(folder.model_card, _CARD_ROW.sub(f"| scored on the test split so far | {count} ", card))
-    write_metrics(folder, metrics | {"times_test_was_scored": count})
+    write_times_scored(folder, count)
     return True
 
 

@@ -1,5 +1,5 @@
-"""A fixed list of training runs for a runner: finalists over seeds, and the retraining. Finished runs are kept on disk,
-under the names that `run_key` gives them."""
+"""The run record: the training runs of the finals (finalists over seeds, retrainings) that are done, each a line of
+`repeats.jsonl` under the name that `run_key` gives it, so that none is done twice."""
 
 from __future__ import annotations
 
@@ -63,15 +63,19 @@ def failed_runs(path: Path) -> int:
     return sum("failure" in line for line in _known(path, repair=False).values())
 
 
-class Repeats:
-    """A `runners.Source` that gives out every run once and lets each train to its own end.
+class RunRecord:
+    """A list of training runs for a runner, see `runners._base.Source`: gives out every run that is not on record, lets
+    each train to its own end and records it.
 
     Args:
-        path: file of JSON lines with the runs that are done; a run found there is not done again.
+        path: the file of JSON lines, `repeats.jsonl`.
         trials: the runs. Their numbers are replaced by their places in this list.
         on_done: called after each run, with the number done and the number of all.
         note: takes the details of a failure.
         again: run those that failed again.
+
+    Raises:
+        UserError: the file is damaged.
     """
 
     def __init__(

@@ -1,18 +1,17 @@
-"""Test scores over seeds: means, intervals, and the table that is published."""
+"""Scores of models on the test split, and over seeds: means and intervals."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
 from avtune.data.dataset import Split
 from avtune.engine.model import Model
 from avtune.metrics import RetrievalScores, bootstrap_interval, mean_interval, retrieval_scores
-
-HEADLINE = ("map", "map_a2v", "map_v2a", "map_running", "map_running_a2v", "map_running_v2a")
+from avtune.study.scores import HEADLINE, Score, Scores
 
 
 def score(model: Model, split: Split) -> RetrievalScores:
@@ -34,24 +33,27 @@ def per_query(rows: Mapping[str, Sequence[RetrievalScores]]) -> bytes:
     return out.getvalue()
 
 
-def over_seeds(scores: Sequence[RetrievalScores], seed: int) -> dict[str, Any]:
-    """What several seeds of one configuration scored.
+def over_seeds(scores: Sequence[RetrievalScores], seed: int, epochs: int | None = None) -> Scores:
+    """What several seeds of one configuration scored: a mean with its 95 % interval for each of `HEADLINE`, for `map`
+    also the bootstrap interval over the queries.
 
-    Returns:
-        For each of `HEADLINE`: `mean`, `ci95` ([low, high], Student t over the seeds; null for one seed), `seeds` (each
-        seed's value). For `map` also `bootstrap95`: [low, high] over the queries, clips drawn with replacement, of the
-        seed-averaged average precision.
+    Args:
+        scores: of each seed, at least one.
+        seed: of the bootstrap.
+        epochs: that the configuration was trained, see `Scores`.
     """
-    table: dict[str, Any] = {}
-    for name in HEADLINE:
-        values = [float(getattr(one, name)) for one in scores]
-        mean, half = mean_interval(values)
-        table[name] = {
-            "mean": mean,
-            "ci95": None if half is None else [mean - half, mean + half],
-            "seeds": values,
-        }
     per_clip = np.mean([(one.ap_a2v + one.ap_v2a) / 2 for one in scores], axis=0)
     low, high = bootstrap_interval(per_clip, seed=seed)
-    table["map"]["bootstrap95"] = [low, high]
-    return table
+    made = {name: mean_score([float(getattr(one, name)) for one in scores]) for name in HEADLINE}
+    made["map"] = replace(made["map"], bootstrap=(low, high))
+    return Scores(**made, epochs=epochs)
+
+
+def mean_score(values: Sequence[float]) -> Score:
+    """The mean of a score over seeds, with its 95 % interval (Student t).
+
+    Args:
+        values: of each seed, at least one.
+    """
+    mean, half = mean_interval(values)
+    return Score(mean, tuple(values), None if half is None else (mean - half, mean + half))

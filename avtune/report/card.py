@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from avtune import __version__
 from avtune.core.hyper import Value
@@ -13,39 +13,58 @@ from avtune.report.text import escaped, score_rows, score_text, still_rises, tie
 if TYPE_CHECKING:
     from avtune.data.dataset import Dataset
     from avtune.space.space import Space
+    from avtune.study.results import Results
 
 _PUBLISHED = (
     "**Selected on test.** Each of these models was scored on the test split after every one of its {epochs} epochs "
     "and kept its best one, as the public training scripts of the field do. Compare these scores with tables made so, "
     "and with nothing else; without `--protocol published` the test split selects nothing."
 )
+_LIMITS = (
+    "## Limits",
+    "",
+    "The embeddings rank clips of the classes above; nothing is known of other classes, other feature extractors "
+    "or other collections. The features describe whole clips, so the model knows nothing of when a sound is heard.",
+    "",
+)
 
 
-def model_card(dataset: Dataset, space: Space, config: Mapping[str, Value], metrics: Mapping[str, Any]) -> str:
+def model_card(dataset: Dataset, space: Space, config: Mapping[str, Value], results: Results) -> str:
     """Markdown for `final/MODEL_CARD.md`.
 
     Args:
+        dataset: that the model was retrained and scored on.
+        space: of its study.
         config: the hyper-parameters, complete.
-        metrics: what `final/metrics.json` holds.
+        results: what `final/metrics.json` holds.
     """
-    kind = METHODS.get(space.method)
-    published = "label" in metrics
-    seeds = len(metrics["seeds"])
-    chosen = (
-        f"validation MAP of {space.search.trials} configurations, "
-        f"then of the {space.final.finalists} best over {seeds} fresh seeds"
-        if metrics["selected_on"] in ("validation", "test")
-        else f"hand: trial {metrics['trial']} of a search, whoever ran this said so"
-    )
-    what = f"{kind.summary}. Source: {kind.source}." if kind else "Trained by a training function of its user's."
-    left = "weights" if kind else "test embeddings"
     lines = [
-        f"# {space.method} on {escaped(dataset.name)}" + (f" ({metrics['label']})" if published else ""),
+        *_head(dataset, space, results),
+        *_facts(dataset, space, config, results),
+        *_test_scores(results),
+        *(part for sentence in still_rises(results) for part in (f"**Note:** {escaped(sentence)}.", "")),
+        *_hyper_parameters(config),
+        *_LIMITS,
+    ]
+    return "\n".join(lines)
+
+
+def _head(dataset: Dataset, space: Space, results: Results) -> list[str]:
+    kind = METHODS.get(space.method)
+    label = f" ({results.label})" if results.label is not None else ""
+    return [
+        f"# {space.method} on {escaped(dataset.name)}{label}",
         "",
-        what,
-        *(["", _PUBLISHED.format(**metrics)] if published else []),
-        *(line for problem in metrics.get("problems", []) for line in ("", f"**Problem: {escaped(problem)}.**")),
+        f"{kind.summary}. Source: {kind.source}." if kind else "Trained by a training function of its user's.",
+        *(["", _PUBLISHED.format(epochs=results.epochs)] if label else []),
+        *(line for problem in results.problems or () for line in ("", f"**Problem: {escaped(problem)}.**")),
         "",
+    ]
+
+
+def _facts(dataset: Dataset, space: Space, config: Mapping[str, Value], results: Results) -> list[str]:
+    left = "weights" if space.method in METHODS else "test embeddings"
+    return [
         "| | |",
         "|---|---|",
         f"| dataset | {escaped(dataset.name)}, {len(dataset.train)} training and {len(dataset.test)} test clips, "
@@ -53,42 +72,51 @@ def model_card(dataset: Dataset, space: Space, config: Mapping[str, Value], metr
         f"| dataset digest | `{dataset.digest}` |",
         f"| inputs | audio {dataset.audio_dim}-d, visual {dataset.visual_dim}-d; scaled inside the model |",
         f"| output | two {config.get('embedding_dim', '?')}-d embeddings, compared by cosine |",
-        f"| trained for | {metrics['epochs']} epochs on the whole training set, {metrics['precision']} |",
-        f"| configuration chosen by | {chosen} |",
-        f"| the {left} in this folder | seed {metrics['seeds'][0]}, the first of {seeds}, not the best one |",
-        f"| scored on the test split so far | {metrics['times_test_was_scored']} configuration(s) of this study |",
+        f"| trained for | {results.epochs} epochs on the whole training set, {results.precision} |",
+        f"| configuration chosen by | {_chosen_by(space, results)} |",
+        f"| the {left} in this folder | seed {results.seeds[0]}, the first of {len(results.seeds)}, not the best one |",
+        f"| scored on the test split so far | {results.times_test_was_scored} configuration(s) of this study |",
         f"| made by | avtune {__version__} |",
         "",
-        f"## Test scores, {metrics['label']}" if published else "## Test scores",
+    ]
+
+
+def _chosen_by(space: Space, results: Results) -> str:
+    if not results.searched:
+        return f"hand: trial {results.trial} of a search, whoever ran this said so"
+    return (
+        f"validation MAP of {space.search.trials} configurations, "
+        f"then of the {space.final.finalists} best over {len(results.seeds)} fresh seeds"
+    )
+
+
+def _test_scores(results: Results) -> list[str]:
+    bootstrap = results.test.map.bootstrap
+    assert bootstrap is not None
+    return [
+        f"## Test scores, {results.label}" if results.label is not None else "## Test scores",
         "",
-        f"Mean over {seeds} seeds with the 95 % interval (Student t over the seeds). MAP over all ranks, cosine, "
-        "gallery = all test clips of the other modality. `map_running` averages AP@k over every cut-off k; it always "
-        "reads higher and is given to compare with papers that use it.",
+        f"Mean over {len(results.seeds)} seeds with the 95 % interval (Student t over the seeds). MAP over all ranks, "
+        "cosine, gallery = all test clips of the other modality. `map_running` averages AP@k over every cut-off k; it "
+        "always reads higher and is given to compare with papers that use it.",
         "",
         "| | map | A to V | V to A | map_running |",
         "|---|---|---|---|---|",
-        *(
-            f"| {name} | "
-            + " | ".join(score_text(row[key]) for key in ("map", "map_a2v", "map_v2a", "map_running"))
-            + " |"
-            for name, row in score_rows(metrics)
-        ),
+        *(f"| {name} | {' | '.join(map(score_text, row.shown))} |" for name, row in score_rows(results)),
         "",
         f"Over the queries (bootstrap, clips drawn with replacement) the 95 % interval of `map` is "
-        f"{metrics['test']['map']['bootstrap95'][0]:.4f} to {metrics['test']['map']['bootstrap95'][1]:.4f}.",
-        *(["", f"{ties_text(metrics['tied_queries'])}."] if "tied_queries" in metrics else []),
+        f"{bootstrap[0]:.4f} to {bootstrap[1]:.4f}.",
+        *(["", f"{ties_text(results.tied_queries)}."] if results.tied_queries is not None else []),
         "",
-        *(part for sentence in still_rises(metrics) for part in (f"**Note:** {escaped(sentence)}.", "")),
+    ]
+
+
+def _hyper_parameters(config: Mapping[str, Value]) -> list[str]:
+    return [
         "## Hyper-parameters",
         "",
         "| name | value |",
         "|---|---|",
         *(f"| {name} | {escaped(str(value))} |" for name, value in config.items()),
         "",
-        "## Limits",
-        "",
-        "The embeddings rank clips of the classes above; nothing is known of other classes, other feature extractors "
-        "or other collections. The features describe whole clips, so the model knows nothing of when a sound is heard.",
-        "",
     ]
-    return "\n".join(lines)

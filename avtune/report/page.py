@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
@@ -11,7 +11,9 @@ from markupsafe import Markup
 from avtune import __version__
 from avtune.report.plots import curves
 from avtune.report.text import score_rows, score_text, short, still_rises, ties_text
-from avtune.study.study import Study
+from avtune.study.best import Best, Finalist
+from avtune.study.results import Results
+from avtune.study.study import Record, Study
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{{ name }}</title>
@@ -59,52 +61,65 @@ map_running averages AP@k over every cut-off and always reads higher.{% if ties 
 _MOST_ROWS = 200
 
 
-def page(study: Study, metrics: Mapping[str, Any] | None, best: Mapping[str, Any] | None) -> str:
+def page(study: Study, results: Results | None, best: Best | None) -> str:
     """The report of a study.
 
     Args:
-        metrics: what `final/metrics.json` holds, None before the end.
+        study: its trials, as far as they are.
+        results: what `final/metrics.json` holds, None before the end.
         best: what `best.yaml` holds, None before the end.
     """
     records = sorted(study.records, key=lambda r: (-(r.best_value if r.best_value is not None else -1.0), r.number))
     shown = records[:_MOST_ROWS]
     axes = [axis.name for axis in study.space.axes]
-    winner = study.records[best["trial"]].values if best else None
-    rows = [
-        {"name": name, "scores": [score_text(row[score]) for score in ("map", "map_a2v", "map_v2a", "map_running")]}
-        for name, row in (score_rows(metrics) if metrics else [])
-    ]
-    finalists = [
-        {key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()}
-        for row in (best or {}).get("finalists", [])
-    ]
+    winner = study.records[best.trial].values if best else None
     template = Environment(autoescape=True, undefined=StrictUndefined).from_string(_PAGE)
     return template.render(
         name=study.folder.root.name,
         method=study.space.method,
         version=__version__,
         counts=f"{len(study.records)} trials, {study.count('PRUNED')} stopped early, {study.count('FAIL')} failed",
-        rows=rows,
-        label=f", {metrics['label']}" if metrics and "label" in metrics else "",
-        seeds=len(metrics["seeds"]) if metrics else 0,
-        scored=metrics["times_test_was_scored"] if metrics else 0,
-        problems=metrics.get("problems", []) if metrics else [],
-        ties=ties_text(metrics["tied_queries"]) if metrics and "tied_queries" in metrics else "",
-        finalists=finalists,
-        notes=still_rises(metrics) if metrics else [],
+        **_scores(results),
+        finalists=[_finalist(row) for row in best.finalists] if best else [],
         # Safe: drawn by us from numbers.
         picture=Markup(curves([(r.values, r.state) for r in shown if r.values], winner)),
         header=["trial", "state", "epochs", "best epoch", "val MAP", *axes],
-        trials=[
-            [
-                r.number,
-                r.state,
-                r.values.last,
-                r.best_epoch if r.best_epoch is not None else "",
-                f"{r.best_value:.4f}" if r.best_value is not None else r.reason,
-                *(short(r.trial.config[name]) for name in axes),
-            ]
-            for r in shown
-        ],
+        trials=[_trial(record, axes) for record in shown],
         hidden=len(records) - len(shown),
     )
+
+
+def _scores(results: Results | None) -> dict[str, Any]:
+    """What the page says of test scores; empty before the end."""
+    if results is None:
+        return {"rows": [], "label": "", "seeds": 0, "scored": 0, "problems": [], "ties": "", "notes": []}
+    return {
+        "rows": [{"name": name, "scores": [score_text(one) for one in row.shown]} for name, row in score_rows(results)],
+        "label": f", {results.label}" if results.label is not None else "",
+        "seeds": len(results.seeds),
+        "scored": results.times_test_was_scored,
+        "problems": results.problems or (),
+        "ties": ties_text(results.tied_queries) if results.tied_queries is not None else "",
+        "notes": still_rises(results),
+    }
+
+
+def _finalist(row: Finalist) -> dict[str, Any]:
+    return {
+        "trial": row.called,
+        "epoch": row.epoch,
+        "val_map_mean": None if row.mean is None else round(row.mean, 4),
+        "val_map_sd": None if row.sd is None else round(row.sd, 4),
+    }
+
+
+def _trial(record: Record, axes: Sequence[str]) -> list[Any]:
+    """The cells of a trial in the table; of one without a validation MAP, why."""
+    return [
+        record.number,
+        record.state,
+        record.values.last,
+        record.best_epoch if record.best_epoch is not None else "",
+        f"{record.best_value:.4f}" if record.best_value is not None else record.reason,
+        *(short(record.trial.config[name]) for name in axes),
+    ]

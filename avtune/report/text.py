@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+
+from avtune.study.results import Results
+from avtune.study.scores import Score, Scores
 
 
-def score_text(value: Mapping[str, Any]) -> str:
-    """`0.5940 ± 0.0030` from `{mean, ci95}`, the half width of the interval behind the sign; one seed has none."""
-    if value["ci95"] is None:
-        return f"{value['mean']:.4f}"
-    return f"{value['mean']:.4f} ± {(value['ci95'][1] - value['ci95'][0]) / 2:.4f}"
+def score_text(score: Score) -> str:
+    """`0.5940 ± 0.0030`: the mean, and the half width of its interval over the seeds; one seed has none."""
+    half = score.half_width
+    return f"{score.mean:.4f}" + (f" ± {half:.4f}" if half is not None else "")
 
 
 def ties_text(share: float) -> str:
@@ -19,29 +20,28 @@ def ties_text(share: float) -> str:
     return f"{100 * share:.3g} % of the queries have ties; their scores are means over the orders"
 
 
-def score_rows(metrics: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    """The rows of the table of test scores, each with its name: what `final/metrics.json` holds. A row whose epoch was
-    chosen by its test score says so."""
-    searched = metrics["selected_on"] in ("validation", "test")
-    label = f", {metrics['label']}" if "label" in metrics else ""
+def score_rows(results: Results) -> list[tuple[str, Scores]]:
+    """The rows of the table of test scores, each with its name. A row whose epoch was chosen by its test score says
+    so."""
+    label = f", {results.label}" if results.label is not None else ""
     rows = [
-        ("retrained winner" if searched else f"retrained trial {metrics['trial']}", "test", label),
-        ("default configuration", "default", label),
-        ("untrained network", "untrained", ""),
+        ("retrained winner" if results.searched else f"retrained trial {results.trial}", results.test, label),
+        ("default configuration", results.default, label),
+        ("untrained network", results.untrained, ""),
     ]
-    return [(name + label, metrics[key]) for name, key, label in rows if key in metrics]
+    return [(name + mark, scores) for name, scores, mark in rows if scores is not None]
 
 
-def still_rises(metrics: Mapping[str, Any]) -> list[str]:
+def still_rises(results: Results) -> list[str]:
     """What to do where the mean curve of the winner, or of a finalist that may overtake it, still rose at the end of
-    the horizon, from `final/metrics.json`; empty where none did."""
-    if "still_rises" not in metrics:
+    the horizon; empty where none did."""
+    found = results.still_rises
+    if found is None:
         return []
-    found = metrics["still_rises"]
-    who = "the winner" if found["trial"] == metrics["trial"] else f"the finalist {found['trial']}"
+    who = "the winner" if found.trial == results.trial else f"the finalist {found.trial}"
     return [
-        f"the mean curve of {who} still rises at its last epoch, {found['epochs']}: trials trained too short for their "
-        f"best; go on with: {found['command']}"
+        f"the mean curve of {who} still rises at its last epoch, {found.epochs}: trials trained too short for their "
+        f"best; go on with: {found.command}"
     ]
 
 

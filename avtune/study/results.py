@@ -1,66 +1,202 @@
-"""What a finished study's `best.yaml` and `final/metrics.json` hold, read and checked."""
+"""`final/metrics.json`: what a finished study found, and the scores of a retrained trial."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from avtune.core.errors import UserError
-from avtune.core.files import read_yaml, write_text
+from avtune.core.files import write_text
 from avtune.core.schema import fitting
 from avtune.study.folder import StudyFolder
+from avtune.study.scores import SCORES_SHAPE, VALIDATION_SHAPE, Scores, ValidationScore
 
-_SCORE = {"mean": float, "ci95": (None, [float, float]), "seeds": [float]}
-_SCORES = {
-    **dict.fromkeys(("map_a2v", "map_v2a", "map_running", "map_running_a2v", "map_running_v2a"), _SCORE),
-    "map": {**_SCORE, "bootstrap95": [float, float]},
-}
-_METRICS = {
-    "dataset": {"name": str, "digest": str},
+_RESULTS = {
+    "dataset": {"name": str, "digest": str, "test_clips?": int},
     "problems?": [str],
     "method": str,
     "trial": (int, None),
     "epochs": int,
     "seeds": [int],
     "precision": str,
+    "protocol?": str,
     "selected_on": str,
     "times_test_was_scored": int,
-    "test": _SCORES,
+    "test": SCORES_SHAPE,
     "tied_queries?": float,
-    "default?": _SCORES,
+    "default?": SCORES_SHAPE,
     "default_is_winner?": bool,
-    "untrained?": _SCORES,
+    "untrained?": SCORES_SHAPE,
     "label?": str,
     "still_rises?": {"trial": int, "epochs": int, "command": str},
     "best_epochs?": [int],
     "files?": {str: str},
     "sha256?": str,
-    "validation?": {"map": {"mean": float, "sd": float, "seeds": [float]}},
+    "validation?": VALIDATION_SHAPE,
+    "retraining_seconds?": float,
 }
-_BEST = {
-    "trial": int,
-    "epoch": (int, None),
-    "val_map": (float, None),
-    "config": {str: (float, str, bool)},
-    "finalists": [
-        {
-            "trial": (int, "default"),
-            "default?": bool,
-            "epoch": int,
-            "val_map_mean": (float, None),
-            "val_map_sd": (float, None),
-            "seeds?": [float],
-            "failure?": str,
+
+
+@dataclass(frozen=True)
+class ScoredDataset:
+    """The dataset whose test split was scored: its name, the digest of its content, and the number of test clips, None
+    where that was not kept."""
+
+    name: str
+    digest: str
+    test_clips: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As `metrics.json` holds it."""
+        return _without_none({"name": self.name, "digest": self.digest, "test_clips": self.test_clips})
+
+
+@dataclass(frozen=True)
+class StillRises:
+    """A finalist whose mean curve still rose when it had no epochs left: its trial, its epochs, and the command line
+    that trains longer."""
+
+    trial: int
+    epochs: int
+    command: str
+
+    def to_json(self) -> dict[str, Any]:
+        """As `metrics.json` holds it."""
+        return {"trial": self.trial, "epochs": self.epochs, "command": self.command}
+
+
+@dataclass(frozen=True)
+class Results:
+    """What `metrics.json` holds. None stands for what it does not say: it is an older file, or there is no such value.
+
+    Attributes:
+        dataset: whose test split was scored.
+        method: the name of the method or training function.
+        trial: the number of the retrained trial; None for a default configuration that was no trial.
+        epochs: of the retraining.
+        seeds: of the retraining, in the order of `Score.seeds`.
+        precision: of the retraining, e.g. `fp32`.
+        selected_on: `validation`, `test`, or that the trial was chosen by hand.
+        times_test_was_scored: configurations of the study that have been scored on its test split.
+        test: scores of the retrained configuration.
+        problems: sentences on what is wrong with the data and touches the test score.
+        protocol: of the retraining, see `core.protocol`.
+        tied_queries: share of the queries with ties, above 0; None for none.
+        label: `selected on test` under the protocol `published`; None otherwise.
+        best_epochs: under that protocol, the epoch at which each seed's weights were taken.
+        still_rises: set where training longer may give more.
+        validation: validation MAP of the winner over the seeds of the finals; None where it was chosen by hand.
+        default: scores of the default configuration; None where it failed, or there were no finalists.
+        default_is_winner: the default configuration won, so that `default` is `test`.
+        untrained: scores of the network before training; None for a training function.
+        retraining_seconds: device seconds that the retraining of the winner took.
+        files: SHA-256 of the files beside `metrics.json`, by name.
+        sha256: SHA-256 of all else that the file says, see `digest_of`; of results that were read.
+    """
+
+    dataset: ScoredDataset
+    method: str
+    trial: int | None
+    epochs: int
+    seeds: tuple[int, ...]
+    precision: str
+    selected_on: str
+    times_test_was_scored: int
+    test: Scores
+    problems: tuple[str, ...] | None = None
+    protocol: str | None = None
+    tied_queries: float | None = None
+    label: str | None = None
+    best_epochs: tuple[int, ...] | None = None
+    still_rises: StillRises | None = None
+    validation: ValidationScore | None = None
+    default: Scores | None = None
+    default_is_winner: bool | None = None
+    untrained: Scores | None = None
+    retraining_seconds: float | None = None
+    files: Mapping[str, str] | None = None
+    sha256: str | None = None
+
+    @property
+    def searched(self) -> bool:
+        """Whether the configuration was chosen by a search, not by hand."""
+        return self.selected_on in ("validation", "test")
+
+    def to_json(self) -> dict[str, Any]:
+        """As `metrics.json` holds it, in its order."""
+        facts = {
+            "dataset": self.dataset.to_json(),
+            "problems": _list(self.problems),
+            "method": self.method,
+            "trial": self.trial,
+            "epochs": self.epochs,
+            "seeds": list(self.seeds),
+            "precision": self.precision,
+            "protocol": self.protocol,
+            "selected_on": self.selected_on,
+            "times_test_was_scored": self.times_test_was_scored,
+            "test": self.test.to_json(),
+            "tied_queries": self.tied_queries,
+            "label": self.label,
+            "best_epochs": _list(self.best_epochs),
+            "still_rises": self.still_rises and self.still_rises.to_json(),
+            "validation": self.validation and self.validation.to_json(),
+            "default": self.default and self.default.to_json(),
+            "default_is_winner": self.default_is_winner,
+            "untrained": self.untrained and self.untrained.to_json(),
+            "retraining_seconds": self.retraining_seconds,
+            "files": self.files and dict(self.files),
+            "sha256": self.sha256,
         }
-    ],
-}
+        return _without_none(facts, but="trial")
+
+    @staticmethod
+    def from_json(facts: Any, path: Path) -> Results:
+        """From what was read from `path`. What a newer avtune says beside it is left out.
+
+        Raises:
+            UserError: it is damaged; names the file and the field.
+        """
+        checked: dict[str, Any] = fitting(facts, _RESULTS, path)
+        dataset, rises, validation = checked["dataset"], checked.get("still_rises"), checked.get("validation")
+        made: dict[str, Any] = {key.removesuffix("?"): checked.get(key.removesuffix("?")) for key in _RESULTS}
+        made |= {key: tuple(made[key]) for key in ("problems", "seeds", "best_epochs") if made[key] is not None}
+        made |= {key: Scores.from_json(made[key]) for key in ("test", "default", "untrained") if made[key] is not None}
+        made["dataset"] = ScoredDataset(dataset["name"], dataset["digest"], dataset.get("test_clips"))
+        made["still_rises"] = rises and StillRises(rises["trial"], rises["epochs"], rises["command"])
+        made["validation"] = validation and ValidationScore.from_json(validation)
+        return Results(**made)
 
 
-def write_metrics(folder: StudyFolder, facts: Mapping[str, Any]) -> None:
+def _list(values: tuple[Any, ...] | None) -> list[Any] | None:
+    return None if values is None else list(values)
+
+
+def _without_none(facts: dict[str, Any], but: str = "") -> dict[str, Any]:
+    return {key: value for key, value in facts.items() if value is not None or key == but}
+
+
+def write_results(folder: StudyFolder, results: Results) -> None:
     """Writes `final/metrics.json`, with a digest of all that it says."""
+    _write(folder, results.to_json())
+
+
+def write_times_scored(folder: StudyFolder, times: int) -> None:
+    """Changes `times_test_was_scored` in `final/metrics.json`. All else stays, also what only a newer avtune knows.
+
+    Raises:
+        UserError: the file cannot be read, or is damaged.
+    """
+    facts = _read(folder.metrics)
+    Results.from_json(facts, folder.metrics)
+    _write(folder, facts | {"times_test_was_scored": times})
+
+
+def _write(folder: StudyFolder, facts: Mapping[str, Any]) -> None:
     text = json.dumps({**facts, "sha256": digest_of(facts)}, indent=2, allow_nan=False)
     write_text(folder.metrics, text + "\n")
 
@@ -77,37 +213,37 @@ def file_digests(folder: StudyFolder) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.is_file()}
 
 
-def read_metrics(folder: StudyFolder) -> dict[str, Any] | None:
+def read_results(folder: StudyFolder) -> Results | None:
     """`final/metrics.json`, None before the end.
 
     Raises:
         UserError: it cannot be read, or is damaged.
     """
-    return checked_metrics(folder.metrics) if folder.metrics.is_file() else None
+    return load_results(folder.metrics) if folder.metrics.is_file() else None
 
 
-def checked_metrics(path: Path) -> dict[str, Any]:
+def load_results(path: Path) -> Results:
     """A `metrics.json` of a model's folder.
 
     Raises:
         UserError: it cannot be read, or is damaged.
     """
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
-    made: dict[str, Any] = fitting(facts, _METRICS, path)
-    return made
+    return Results.from_json(_read(path), path)
 
 
-def read_best(folder: StudyFolder) -> dict[str, Any] | None:
-    """`best.yaml`, None before the finalists are known.
+def is_as_written(path: Path) -> bool:
+    """Whether a `metrics.json` still has the digest that it was written with, or never had one.
 
     Raises:
         UserError: it cannot be read, or is damaged.
     """
-    path = folder.best_yaml
-    if not path.is_file():
-        return None
-    made: dict[str, Any] = fitting(read_yaml(path), _BEST, path)
-    return made
+    facts = _read(path)
+    told = Results.from_json(facts, path).sha256
+    return told is None or told == digest_of(facts)
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None

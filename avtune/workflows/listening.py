@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from avtune.data.dataset import Dataset
 from avtune.space.space import Space
 from avtune.study.horizon import Horizon
+from avtune.study.results import Results
 from avtune.study.study import Listener, Record, Study
 
 
@@ -51,12 +52,12 @@ class Concluded:
 
     Attributes:
         study: which has ended.
-        metrics: what `final/metrics.json` holds.
+        results: what `final/metrics.json` holds.
         kept: trials whose weights are there, best first.
     """
 
     study: Study
-    metrics: dict[str, Any]
+    results: Results
     kept: Sequence[int]
 
 

@@ -6,13 +6,13 @@ import shutil
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from avtune.core.errors import UserError
 from avtune.data.dataset import Dataset
-from avtune.finals.finish import Workshop, retrain
+from avtune.finals.finish import FinalsRun, retrain
+from avtune.study.best import read_best
 from avtune.study.folder import StudyFolder
-from avtune.study.results import read_best
+from avtune.study.results import Results
 from avtune.study.study import Record, Study
 
 
@@ -35,18 +35,28 @@ def choose(study: Study, number: int | None) -> Record:
 
 
 def retrain_trial(
-    study: Study, record: Record, dataset: Dataset, shop: Workshop, *, epochs: int | None, seeds: int | None, out: Path
-) -> dict[str, Any]:
+    study: Study,
+    record: Record,
+    dataset: Dataset,
+    finals: FinalsRun,
+    *,
+    epochs: int | None,
+    seeds: int | None,
+    out: Path,
+) -> Results:
     """Trains the trial's configuration over seeds, scores the test split once per seed, and writes model, metrics and
     model card into `out`.
 
     Args:
+        study: of the trial.
+        record: of the trial.
+        dataset: of the study.
         epochs: None for the epoch at which its mean curve over seeds peaked if it was a finalist, else its best epoch.
         seeds: None for the study's `final.seeds`.
         out: does not exist.
 
     Returns:
-        What `metrics.json` holds.
+        What `metrics.json` holds, but for digests.
 
     Raises:
         UserError: a number is out of range.
@@ -63,20 +73,20 @@ def retrain_trial(
     scratch = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
     try:
         folder = StudyFolder(scratch)
-        metrics = retrain(
-            folder, horizon, dataset, record.number, record.trial.config, epochs or best, shop, study.folder
+        results = retrain(
+            folder, horizon, dataset, record.number, record.trial.config, epochs or best, finals, study.folder
         )
         folder.final.rename(out)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return metrics
+    return results
 
 
 def _epochs(folder: StudyFolder, record: Record) -> int:
     """How long to train: as the finalists say, else the trial's own best epoch."""
-    best = read_best(folder) or {}
-    for row in best.get("finalists", []):
-        if row["trial"] == record.number and row["epoch"]:
-            return int(row["epoch"])
+    best = read_best(folder)
+    for row in best.finalists if best else ():
+        if row.trial == record.number and row.epoch:
+            return row.epoch
     assert record.best_epoch is not None
     return record.best_epoch

@@ -13,16 +13,17 @@ from avtune.core.files import using
 from avtune.data.findings import examine
 from avtune.data.prepare import Prepared, for_search
 from avtune.finals.checkpoints import Checkpoints
-from avtune.finals.finish import Workshop, finish
+from avtune.finals.finish import FinalsRun, finish
 from avtune.finals.looks import show_count
 from avtune.finals.run_record import failed_runs
 from avtune.report.board import BoardListener
+from avtune.report.card import model_card
 from avtune.report.tensorboard import StudyBoard
 from avtune.runners._base import Run
 from avtune.runners.placement import environment
 from avtune.study.folder import StudyFolder
 from avtune.study.limits import limits
-from avtune.study.results import read_metrics
+from avtune.study.results import Results, read_results
 from avtune.study.study import Study
 from avtune.workflows.choose_runner import data_bytes
 from avtune.workflows.continuing import code_notes, keep_note, moves, record_changes
@@ -32,7 +33,7 @@ from avtune.workflows.search_plan import Plan, Request, resolve
 from avtune.workflows.write_report import write_report
 
 
-def search(request: Request, listener: SearchListener) -> dict[str, Any]:
+def search(request: Request, listener: SearchListener) -> Results:
     """Runs a search to its end, or continues it; a finished one is shown again.
 
     A study that is continued keeps its runner, its precision and its mode where the request names none.
@@ -82,20 +83,20 @@ def run(opened: _Opened, call: Run, folds: Sequence[Prepared]) -> None:
         if not study.exhausted:
             call(study, folds)
         study.close()
-        shop = Workshop(call, opened.listener.stage, again=plan.request.retry_failed)
-        finish(study, plan.request.dataset, folds, shop, str(plan.settings["protocol"]))
+        finals = FinalsRun(call, opened.listener.stage, model_card, again=plan.request.retry_failed)
+        finish(study, plan.request.dataset, folds, finals, str(plan.settings["protocol"]))
 
 
-def conclude(study: Study, kept: Sequence[int], listener: SearchListener) -> dict[str, Any]:
+def conclude(study: Study, kept: Sequence[int], listener: SearchListener) -> Results:
     """Tells what a finished study found, and returns what its `metrics.json` holds.
 
     Args:
         kept: trials whose weights are there, best first.
     """
-    metrics = read_metrics(study.folder)
-    assert metrics is not None
-    listener.concluded(Concluded(study, metrics, kept))
-    return metrics
+    results = read_results(study.folder)
+    assert results is not None
+    listener.concluded(Concluded(study, results, kept))
+    return results
 
 
 def _split(plan: Plan) -> tuple[Prepared, ...]:

@@ -8,42 +8,31 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from avtune.core.errors import UserError
 from avtune.core.files import read_lines, unchecked
 from avtune.core.protocol import VALIDATION
+from avtune.core.trial import Trial
 from avtune.data.dataset import Dataset
-from avtune.finals.finish import best_facts
-from avtune.finals.retraining import Retraining, retraining
-from avtune.finals.run_record import on_record, runs_that_ended_well
+from avtune.finals.retraining import retraining
+from avtune.finals.run_record import Result, on_record, runs_that_ended_well
 from avtune.finals.select import Repeated, finalists, retraining_seed, winner
+from avtune.finals.summary import best_of
+from avtune.study.best import read_best
 from avtune.study.curves import read_curves
 from avtune.study.folder import StudyFolder
-from avtune.study.results import read_best, read_metrics
+from avtune.study.results import Results, read_results
+from avtune.study.scores import ValidationScore
 from avtune.study.study import Study
 from avtune.workflows.open_study import open_space, open_study
 from avtune.workflows.verify_model import Check, check, check_model, skipped
 from avtune.workflows.verify_retrain import check_retraining
 
 _OLD = "written by an avtune that did not name its runs or sum up its files"
-
-
-@dataclass(frozen=True)
-class _Copy:
-    """What is replayed: a study opened on copies of its append-only files, and its finalists.
-
-    Attributes:
-        study: as the copies say.
-        rows: the finalists; empty where their runs have names of an earlier avtune.
-    """
-
-    study: Study
-    rows: list[Repeated]
 
 
 def verify_study(folder: StudyFolder, dataset: Dataset, *, retrain: bool = False) -> list[Check]:
@@ -63,10 +52,12 @@ def verify_study(folder: StudyFolder, dataset: Dataset, *, retrain: bool = False
     checks = [_digest(folder, settings, dataset)]
     checks += [_lines(path, finished) for path in (folder.curves, folder.repeats, folder.scored)]
     if all(one.ok for one in checks):
-        with _replayed(folder, dataset) as (copy, check_copy):
-            checks += check_copy
-            if copy is not None and finished:
-                checks += _finished(folder, settings, dataset, copy, retrain=retrain)
+        with _copied(folder) as copy:
+            replay = _Replay(folder, copy, dataset)
+            checks += replay.checks()
+            if replay.study is not None and finished:
+                protocol = str(settings.get("protocol", VALIDATION))
+                checks += _finished(folder, protocol, dataset, replay.study, replay.rows, retrain=retrain)
     if not finished:
         checks.append(skipped("final/", "scores", "the study is not finished"))
     for made in sorted(folder.root.glob("retrained_trial_*/metrics.json")):
@@ -103,84 +94,114 @@ def _lines(path: Path, finished: bool) -> Check:
 
 
 @contextmanager
-def _replayed(folder: StudyFolder, dataset: Dataset) -> Iterator[tuple[_Copy | None, list[Check]]]:
-    """Opens the study on copies of its files; gives None where that fails, and what was compared."""
+def _copied(folder: StudyFolder) -> Iterator[StudyFolder]:
+    """A copy of the settings and the append-only files of a study, which replaying may write to."""
     with tempfile.TemporaryDirectory(prefix="avtune-verify-") as place:
         copy = StudyFolder(Path(place) / folder.root.name)
         copy.root.mkdir()
         for path in (folder.study_yaml, folder.journal, folder.curves, folder.repeats, folder.scored):
             if path.is_file():
                 shutil.copyfile(path, copy.root / path.name)
-        study: list[Study] = []
-        rows: list[Repeated] = []
+        yield copy
 
-        def said(call: Callable[[], str]) -> Callable[[], str]:
-            def inside() -> str:
-                try:
-                    return call()
-                except UserError as error:  # of the copy
-                    raise UserError(str(error).replace(str(copy.root), str(folder.root))) from None
 
-            return inside
+class _Replay:
+    """Makes trials, finalists and winner of a study again from copies of its append-only files.
 
-        def trials() -> str:
-            study.append(open_study(copy, open_space(copy), dataset))
-            study[0].close()
-            if not folder.metrics.is_file():
+    Args:
+        folder: of the study.
+        copy: see `_copied`.
+        dataset: that the study was made with.
+
+    Attributes:
+        study: as the copies say; None where it could not be opened.
+        rows: the finalists; empty where they could not be made again.
+    """
+
+    def __init__(self, folder: StudyFolder, copy: StudyFolder, dataset: Dataset) -> None:
+        self._folder = folder
+        self._copy = copy
+        self._dataset = dataset
+        self.study: Study | None = None
+        self.rows: list[Repeated] = []
+
+    def checks(self) -> list[Check]:
+        """Compares what is made again with `trials.csv` and, of a finished study, with `best.yaml`."""
+        checks = [check("trials.csv", "made again from journal.log and curves.jsonl", self._trials)]
+        if self._folder.metrics.is_file() and checks[0].ok:
+            old = unchecked(self._folder.repeats)[0] > 0 and not _has_names(self._folder)
+            what = "finalists and winner, made again from repeats.jsonl"
+            checks.append(skipped("best.yaml", what, _OLD) if old else check("best.yaml", what, self._best))
+        return checks
+
+    def _trials(self) -> str:
+        with self._errors_of_the_study():
+            self.study = open_study(self._copy, open_space(self._copy), self._dataset)
+            self.study.close()
+            if not self._folder.metrics.is_file():
                 return ""
-            if not study[0].exhausted:
+            if not self.study.exhausted:
                 return "the study has final scores, and trials that have not ended"
-            return _differs(folder.trials_csv, copy.trials_csv.read_text())
+            return _differs(self._folder.trials_csv, self._copy.trials_csv.read_text())
 
-        def best() -> str:
-            rows.extend(finalists(study[0], runs_that_ended_well(copy.repeats), _on_record(copy)))
-            won = winner(rows)
+    def _best(self) -> str:
+        assert self.study is not None
+        with self._errors_of_the_study():
+            self.rows = finalists(self.study, runs_that_ended_well(self._copy.repeats), self._on_record)
+            won = winner(self.rows)
             if won is None:
                 return "no finalist has a result"
-            made, told = best_facts(study[0], won, rows), read_best(folder)
-            return "" if told == made else _first_difference(told or {}, made)
+            told = read_best(self._folder)
+            made = best_of(self.study, won, self.rows).to_json()
+            return _first_difference({} if told is None else told.to_json(), made)
 
-        checks = [check("trials.csv", "made again from journal.log and curves.jsonl", said(trials))]
-        if folder.metrics.is_file() and checks[0].ok:
-            old = unchecked(folder.repeats)[0] > 0 and not _has_names(folder)
-            what = "finalists and winner, made again from repeats.jsonl"
-            checks.append(skipped("best.yaml", what, _OLD) if old else check("best.yaml", what, said(best)))
-        yield (_Copy(study[0], rows) if study else None), checks
+    def _on_record(self, stage: str, names: Sequence[str], trials: Sequence[Trial]) -> list[Result]:
+        return on_record(self._copy.repeats, trials)
 
-
-def _on_record(copy: StudyFolder) -> Any:
-    return lambda stage, names, trials: on_record(copy.repeats, trials)
+    @contextmanager
+    def _errors_of_the_study(self) -> Iterator[None]:
+        """Errors name the files of the study, not those of the copy."""
+        try:
+            yield
+        except UserError as error:
+            raise UserError(str(error).replace(str(self._copy.root), str(self._folder.root))) from None
 
 
 def _has_names(folder: StudyFolder) -> bool:
     """Whether the winner's files carry the names of their runs."""
-    facts = read_metrics(folder)
-    return facts is not None and "sha256" in facts
+    results = read_results(folder)
+    return results is not None and results.sha256 is not None
 
 
 def _finished(
-    folder: StudyFolder, settings: dict[str, Any], dataset: Dataset, copy: _Copy, *, retrain: bool
+    folder: StudyFolder, protocol: str, dataset: Dataset, study: Study, rows: Sequence[Repeated], *, retrain: bool
 ) -> list[Check]:
+    """Checks `final/`.
+
+    Args:
+        protocol: of the retraining.
+        study, rows: made again, see `_Replay`.
+        retrain: train the winner's first seed once more.
+    """
     checks = check_model(folder.final, dataset, name="final/")
     metrics_ok = all(one.ok for one in checks if one.file == "final/metrics.json")
-    if not metrics_ok:
+    if not metrics_ok or not rows:
         return checks
-    metrics = read_metrics(folder)
-    assert metrics is not None
-    if not copy.rows:
-        return checks
-    best = winner(copy.rows)
+    results, best = read_results(folder), winner(rows)
+    assert results is not None
     assert best is not None
-    way = retraining(copy.study.horizon, dataset, str(settings.get("protocol", VALIDATION)))
-    seeds = [retraining_seed(copy.study.space, index) for index in range(copy.study.space.final.seeds)]
-    checks.append(check("final/metrics.json", "winner, epochs and seeds", lambda: _told(metrics, best, seeds, way)))
-    checks.append(_looks(folder, metrics))
+    way = retraining(study.horizon, dataset, protocol)
+    seeds = [retraining_seed(study.space, index) for index in range(study.space.final.seeds)]
     trial = way.trial(best.candidate.config, seeds[0], best.epoch, len(best.curve))
-    return checks + check_retraining(folder, dataset, way, trial, metrics, train=retrain)
+    told = check(
+        "final/metrics.json", "winner, epochs and seeds", lambda: _told(results, best, seeds, trial, way.precision)
+    )
+    checks += [told, _looks(folder, results)]
+    return checks + check_retraining(folder, way, trial, results, train=retrain)
 
 
-def _looks(folder: StudyFolder, metrics: dict[str, Any]) -> Check:
-    scored, told = len(read_lines(folder.scored, repair=False)[0]), metrics["times_test_was_scored"]
+def _looks(folder: StudyFolder, results: Results) -> Check:
+    scored, told = len(read_lines(folder.scored, repair=False)[0]), results.times_test_was_scored
     what = "looks at the test split"
     if told < scored:  # noted before it is taken
         why = f"a command was killed when {scored - told} more had been noted; the next search or evaluate tells them"
@@ -189,19 +210,24 @@ def _looks(folder: StudyFolder, metrics: dict[str, Any]) -> Check:
     return Check("final/metrics.json", what, problem)
 
 
-def _told(metrics: dict[str, Any], best: Repeated, seeds: list[int], way: Retraining) -> str:
-    trial = way.trial(best.candidate.config, seeds[0], best.epoch, len(best.curve))
+def _told(results: Results, best: Repeated, seeds: list[int], trial: Trial, precision: str) -> str:
+    """Where the results differ from the winner that was made again.
+
+    Args:
+        trial: the run of its first seed.
+        precision: of the retraining.
+    """
     made = {
         "trial": best.candidate.number,
         "epochs": trial.epochs,
         "seeds": seeds,
-        "precision": way.precision,
-        "validation": {"map": {"mean": best.mean, "sd": best.spread, "seeds": list(best.values)}},
+        "precision": precision,
+        "validation": ValidationScore(best.mean, best.spread, best.values).to_json(),
     }
-    return _first_difference({key: metrics.get(key) for key in made}, made)
+    return _first_difference(results.to_json(), made)
 
 
-def _first_difference(told: dict[str, Any], made: dict[str, Any]) -> str:
+def _first_difference(told: Mapping[str, Any], made: Mapping[str, Any]) -> str:
     for key, value in made.items():
         if told.get(key) != value:
             return f"{key} is {told.get(key)!r}; made again it is {value!r}"[:200]

@@ -7,16 +7,16 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from avtune.core.errors import UserError
 from avtune.data.dataset import Dataset
 from avtune.engine.model import EMBEDDINGS, WEIGHTS, load_model
-from avtune.finals.scores import score
-from avtune.metrics import RetrievalScores, mean_interval, retrieval_scores
-from avtune.study.results import checked_metrics, digest_of
+from avtune.finals.scores import mean_score, score
+from avtune.metrics import RetrievalScores, retrieval_scores
+from avtune.study.results import Results, is_as_written, load_results
+from avtune.study.scores import Score, Scores
 from avtune.workflows.evaluate import read_embeddings
 
 TOLERANCE = 1e-6
@@ -68,27 +68,25 @@ def check_model(folder: Path, dataset: Dataset | None, *, name: str = "") -> lis
     if not path.is_file():
         loaded = check(name + WEIGHTS, "loads, and fits config.yaml", lambda: _loads(folder))
         return [loaded, skipped(name + "metrics.json", "scores", "there is none: this model was never scored")]
-    facts: dict[str, Any] = {}
-
-    def metrics() -> str:
-        facts.update(checked_metrics(path))
-        sealed = facts.get("sha256")
-        return "" if sealed in (None, digest_of(facts)) else "it has changed since it was written"
-
-    checks = [check(name + "metrics.json", "digest of what it says", metrics)]
-    if not checks[0].ok:
-        return checks
-    if "files" in facts:
-        checks += [_file(folder, name, file, digest) for file, digest in facts["files"].items()]
-    else:
+    written = check(name + "metrics.json", "digest of what it says", lambda: _as_written(path))
+    if not written.ok:
+        return [written]
+    results = load_results(path)
+    if results.files is None:
         checks = [skipped(name + "metrics.json", "digests", _OLD)]
+    else:
+        checks = [written, *(_file(folder, name, file, digest) for file, digest in results.files.items())]
     if not all(one.ok for one in checks):
         return checks
-    checks.append(check(name + "metrics.json", "tables made again from query_ap.npz", lambda: _tables(folder, facts)))
+    checks.append(check(name + "metrics.json", "tables made again from query_ap.npz", lambda: _tables(folder, results)))
     if dataset is not None:
         file = name + (EMBEDDINGS if (folder / EMBEDDINGS).is_file() else WEIGHTS)
-        checks.append(check(file, "scored again on the test split", lambda: _score(folder, dataset, facts)))
+        checks.append(check(file, "scored again on the test split", lambda: _score(folder, dataset, results)))
     return checks
+
+
+def _as_written(path: Path) -> str:
+    return "" if is_as_written(path) else "it has changed since it was written"
 
 
 def _loads(folder: Path) -> str:
@@ -104,22 +102,28 @@ def _file(folder: Path, name: str, file: str, digest: str) -> Check:
     return Check(name + file, "digest", "" if same else "it has changed since metrics.json was written")
 
 
-def _tables(folder: Path, facts: dict[str, Any]) -> str:
+def _tables(folder: Path, results: Results) -> str:
     """Means and intervals over the seeds, from the average precision of every query."""
     with np.load(io.BytesIO((folder / "query_ap.npz").read_bytes()), allow_pickle=False) as file:
         ap = {key: file[key] for key in file.files}
-    for row in ("test", "default", "untrained"):
+    for row, scores in (("test", results.test), ("default", results.default), ("untrained", results.untrained)):
         if f"{row}_a2v" not in ap:
             continue
+        if scores is None:
+            raise UserError(f"{folder / 'metrics.json'} lacks the row {row}, of which query_ap.npz has the queries")
         ways = {f"map_{way}": ap[f"{row}_{way}"].mean(axis=1) for way in ("a2v", "v2a")}
         ways["map"] = (ways["map_a2v"] + ways["map_v2a"]) / 2
         for key, seeds in ways.items():
-            mean, half = mean_interval([float(one) for one in seeds])
-            made = [mean, *seeds, *([] if half is None else [mean - half, mean + half])]
-            told = [facts[row][key]["mean"], *facts[row][key]["seeds"], *(facts[row][key]["ci95"] or [])]
-            if len(made) != len(told) or not np.allclose(made, told, rtol=0, atol=1e-9):
-                return f"{row} {key} is {told[0]:.6f}; made again it is {mean:.6f}"
+            made = mean_score([float(one) for one in seeds])
+            if not _agree(made, scores[key]):
+                return f"{row} {key} is {scores[key].mean:.6f}; made again it is {made.mean:.6f}"
     return ""
+
+
+def _agree(one: Score, other: Score) -> bool:
+    """Whether two scores have the same mean, seeds and interval, up to rounding."""
+    these, those = ([score.mean, *score.seeds, *(score.interval or ())] for score in (one, other))
+    return len(these) == len(those) and np.allclose(these, those, rtol=0, atol=1e-9)
 
 
 def scores_of(folder: Path, dataset: Dataset) -> RetrievalScores:
@@ -130,16 +134,16 @@ def scores_of(folder: Path, dataset: Dataset) -> RetrievalScores:
     return score(load_model(folder), dataset.test)
 
 
-def _score(folder: Path, dataset: Dataset, facts: dict[str, Any]) -> str:
-    if dataset.digest != facts["dataset"]["digest"]:
-        return f"it was scored on another dataset, of digest {facts['dataset']['digest'][:12]}"
-    return difference(scores_of(folder, dataset), facts["test"], TOLERANCE)
+def _score(folder: Path, dataset: Dataset, results: Results) -> str:
+    if dataset.digest != results.dataset.digest:
+        return f"it was scored on another dataset, of digest {results.dataset.digest[:12]}"
+    return difference(scores_of(folder, dataset), results.test, TOLERANCE)
 
 
-def difference(made: RetrievalScores, told: dict[str, Any], most: float) -> str:
+def difference(made: RetrievalScores, told: Scores, most: float) -> str:
     """Where scores differ by more than `most` from those of the first seed in `metrics.json`; empty where nowhere."""
-    for key in told:
-        value, before = float(getattr(made, key)), told[key]["seeds"][0]
+    for name, score_told in told.items():
+        value, before = float(getattr(made, name)), score_told.seeds[0]
         if abs(value - before) > most:
-            return f"{key} of the first seed is {before:.6f}; made again it is {value:.6f}"
+            return f"{name} of the first seed is {before:.6f}; made again it is {value:.6f}"
     return ""

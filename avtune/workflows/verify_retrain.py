@@ -6,19 +6,18 @@ import io
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from avtune.core.run_files import read_run
 from avtune.core.run_key import training_key
 from avtune.core.trial import Trial
-from avtune.data.dataset import Dataset
 from avtune.engine.model import EMBEDDINGS, WEIGHTS
 from avtune.finals.retraining import Retraining
 from avtune.finals.run_record import Curve
 from avtune.runners.work import work
 from avtune.study.folder import StudyFolder
+from avtune.study.results import Results
 from avtune.workflows.verify_model import Check, check, difference
 
 RETRAIN_TOLERANCE = 1e-4
@@ -27,12 +26,15 @@ of lanes add up in another order."""
 
 
 def check_retraining(
-    folder: StudyFolder, dataset: Dataset, way: Retraining, trial: Trial, metrics: dict[str, Any], *, train: bool
+    folder: StudyFolder, way: Retraining, trial: Trial, results: Results, *, train: bool
 ) -> list[Check]:
     """Checks whose weights are in `final/`.
 
     Args:
+        folder: of the study.
+        way: how its winner is retrained.
         trial: the run of the winner's first seed.
+        results: what its `metrics.json` holds.
         train: do it once more and compare its scores.
     """
     embeddings = folder.embeddings.is_file()
@@ -42,7 +44,7 @@ def check_retraining(
     problem = "" if found == wanted else f"it is of the run {found}; the winner's first seed is the run {wanted}"
     checks.append(Check(file, "it is of the winner's first seed", problem))
     if train:
-        checks.append(check(file, "trained once more", lambda: _again(way, trial, metrics)))
+        checks.append(check(file, "trained once more", lambda: _again(way, trial, results)))
     return checks
 
 
@@ -51,7 +53,7 @@ def _run_of(embeddings: Path) -> str | None:
         return str(file["run"]) if "run" in file.files else None
 
 
-def _again(way: Retraining, trial: Trial, metrics: dict[str, Any]) -> str:
+def _again(way: Retraining, trial: Trial, results: Results) -> str:
     curve: Curve = {}
 
     def report(epoch: int, values: dict[str, float]) -> bool:
@@ -64,4 +66,4 @@ def _again(way: Retraining, trial: Trial, metrics: dict[str, Any]) -> str:
         failure = work(run, [way.data], report, device="cpu")
         if failure is not None:
             return f"it failed: {failure.line}"
-        return difference(way.scores(run, curve), metrics["test"], RETRAIN_TOLERANCE)
+        return difference(way.scores(run, curve), results.test, RETRAIN_TOLERANCE)

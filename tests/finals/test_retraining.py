@@ -12,7 +12,7 @@ from avtune.engine.engine import Engine, Orders
 from avtune.engine.function_trainer import train_function
 from avtune.engine.trainer import train
 from avtune.finals.retraining import retraining
-from avtune.finals.run_record import Repeats
+from avtune.finals.run_record import RunRecord
 from avtune.methods import METHODS, check_config, get, hypers_of
 from avtune.space.space import parse
 from avtune.study.horizon import Horizon
@@ -75,7 +75,7 @@ def test_a_training_function_may_count_on_all_epochs_and_is_told_to_stop(tmp_pat
 
 def test_a_run_on_record_of_another_horizon_is_another_run(early, tmp_path):
     def runs(one):
-        return Repeats(tmp_path / "repeats.jsonl", [one], on_done=lambda done, of: None, note=lambda text: None)
+        return RunRecord(tmp_path / "repeats.jsonl", [one], on_done=lambda done, of: None, note=lambda text: None)
 
     trial = replace(early[1], save_to=None)
     runs(trial).tell(0, "failed")

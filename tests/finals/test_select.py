@@ -5,7 +5,7 @@ import torch
 
 from avtune.core.seeds import mix
 from avtune.core.trial import Trial
-from avtune.finals.run_record import Repeats, Result
+from avtune.finals.run_record import Result, RunRecord
 from avtune.finals.select import (
     Candidate,
     candidates,
@@ -94,7 +94,7 @@ def test_a_finalist_with_a_failed_seed_cannot_win():
 
 def repeats(path, trials):
     notes = []
-    return Repeats(path, trials, on_done=lambda done, total: None, note=notes.append), notes
+    return RunRecord(path, trials, on_done=lambda done, total: None, note=notes.append), notes
 
 
 def drive(source, most=99):

@@ -14,7 +14,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_cli import call
-from toy import write_toy
+from toy import toy_results, write_toy
 
 import avtune.runners.work as work
 from avtune.cli.main import main
@@ -331,8 +331,7 @@ def test_youtube_files_are_named_as_such():
 
 
 def made_row(name, ap, default_ap=None):
-    metrics = {"test": {"map": {"mean": float(np.mean(ap)), "seeds": [float(np.mean(ap))]}}}
-    return Row(name, metrics, {}, {}, 1.0, np.asarray(ap), default_ap)
+    return Row(name, toy_results(float(np.mean(ap))), {}, {}, 1.0, np.asarray(ap), default_ap)
 
 
 def test_rows_that_are_alike_share_a_letter_and_others_do_not():

@@ -18,10 +18,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from avtune.core.hyper import Value
 from avtune.core.seeds import mix
 from avtune.data.layouts.npz import NPZ_ERRORS
 from avtune.metrics import detectable_difference, holm, randomisation_tests, rounds_for
 from avtune.metrics.letters import letters
+from avtune.study.results import Results
 
 Floats = npt.NDArray[np.float64]
 
@@ -37,7 +39,7 @@ class Row:
 
     Attributes:
         method: its name.
-        metrics: what its `final/metrics.json` holds.
+        results: what its `final/metrics.json` holds.
         config: the winning configuration.
         environment: what its `environment.json` holds.
         seconds: device seconds of the search's epochs.
@@ -46,8 +48,8 @@ class Row:
     """
 
     method: str
-    metrics: Mapping[str, Any]
-    config: Mapping[str, Any]
+    results: Results
+    config: Mapping[str, Value]
     environment: Mapping[str, Any]
     seconds: float
     ap: Floats
@@ -55,12 +57,14 @@ class Row:
 
     @property
     def map(self) -> float:
-        return float(self.metrics["test"]["map"]["mean"])
+        """Mean test MAP over the seeds."""
+        return self.results.test.map.mean
 
     @property
     def gain(self) -> float | None:
         """MAP of the tuned configuration minus that of the default one; 0 when that won, None when it failed."""
-        return self.map - self.metrics["default"]["map"]["mean"] if "default" in self.metrics else None
+        default = self.results.default
+        return None if default is None else self.map - default.map.mean
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,6 +197,6 @@ def _compare(pairs: Sequence[_Pair], rounds: int, known: MutableMapping[tuple[st
 def _detectable(one: Row, other: Row, level: float) -> float:
     variance = sum(
         float(np.var(seeds, ddof=1)) / len(seeds) if len(seeds) > 1 else 0.0
-        for seeds in (row.metrics["test"]["map"]["seeds"] for row in (one, other))
+        for seeds in (row.results.test.map.seeds for row in (one, other))
     )
     return detectable_difference(one.ap - other.ap, variance, level, POWER)

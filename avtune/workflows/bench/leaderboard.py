@@ -11,6 +11,8 @@ from avtune.report.text import duration, escaped, score_text, table
 from avtune.space.settings import AUTO, MOST_STEPS
 from avtune.study.asha import rung_epochs
 from avtune.study.horizon import GRACE_STEPS
+from avtune.study.results import Results
+from avtune.study.scores import HEADLINE, Score
 from avtune.workflows.bench.board import LEVEL, POWER, Board, Row
 
 HEADER = (
@@ -26,10 +28,9 @@ HEADER = (
     "device s",
     "group",
 )
-_SCORES = ("map", "map_a2v", "map_v2a", "map_running", "map_running_a2v", "map_running_v2a")
 _COLUMNS = (
     *("rank", "method", "group"),
-    *(f"{name}{end}" for name in (*_SCORES, "default_map", "untrained_map") for end in ("", "_low", "_high")),
+    *(f"{name}{end}" for name in (*HEADLINE, "default_map", "untrained_map") for end in ("", "_low", "_high")),
     *("map_queries_low", "map_queries_high", "gain", "gain_p", "validation_map", "search_seconds"),
     *("trials", "epochs", "seeds", "retrained_epochs", "dataset", "dataset_digest", "problems"),
 )
@@ -47,15 +48,28 @@ def cells(board: Board) -> list[list[str]]:
         [
             str(place),
             row.method,
-            *(score_text(row.metrics["test"][name]) for name in ("map", "map_a2v", "map_v2a", "map_running")),
-            score_text(row.metrics["default"]["map"]) if "default" in row.metrics else "failed",
+            *map(score_text, row.results.test.shown),
+            default_text(row),
             _gain_text(row, gain_p),
-            score_text(row.metrics["untrained"]["map"]),
+            untrained_text(row),
             f"{row.seconds:.0f}" if row.seconds >= 10 else f"{row.seconds:.1f}",
             group,
         ]
         for place, (row, group, gain_p) in enumerate(zip(board.rows, board.letters, board.gain_p, strict=True), 1)
     ]
+
+
+def default_text(row: Row) -> str:
+    """Test MAP of the default configuration."""
+    default = row.results.default
+    return "failed" if default is None else score_text(default.map)
+
+
+def untrained_text(row: Row) -> str:
+    """Test MAP of the winner's network before training."""
+    untrained = row.results.untrained
+    assert untrained is not None, "see read_row"
+    return score_text(untrained.map)
 
 
 def p_text(p: float) -> str:
@@ -87,7 +101,7 @@ def notes(board: Board) -> list[str]:
         "p-value of tuned against default is by the same test, corrected over the methods.",
         *([f"{detectable}."] if (detectable := detectable_text(board)) else []),
     ]
-    several = [row.method for row in board.rows if row.metrics["times_test_was_scored"] > 1]
+    several = [row.method for row in board.rows if row.results.times_test_was_scored > 1]
     if several:
         lines.append(f"More than one configuration has been scored on the test split by: {_listed(several)}.")
     return lines
@@ -130,7 +144,7 @@ def _length(about: Mapping[str, Any]) -> str:
 
 def gaps(board: Board) -> list[str]:
     """What is wrong with the table: problems of the dataset, and what is missing."""
-    problems = dict.fromkeys(problem for row in board.rows for problem in row.metrics.get("problems", []))
+    problems = dict.fromkeys(problem for row in board.rows for problem in row.results.problems or ())
     lines = [f"Problem: {problem}." for problem in problems]
     lines += [f"{method} has no row: {reason}" for method, reason in board.failures.items()]
     if board.pending:
@@ -201,38 +215,43 @@ def markdown(board: Board) -> str:
 
 def comma_separated(board: Board) -> str:
     """`leaderboard.csv`: a line a method, with all digits."""
-    about = board.about
     out = io.StringIO()
     writer = csv.DictWriter(out, _COLUMNS, lineterminator="\n")
     writer.writeheader()
     for place, (row, group, gain_p) in enumerate(zip(board.rows, board.letters, board.gain_p, strict=True), 1):
-        metrics = row.metrics
-        spans = {name: metrics["test"][name] for name in _SCORES} | {
-            f"{key}_map": metrics[key]["map"] for key in ("default", "untrained") if key in metrics
-        }
-        low, high = metrics["test"]["map"]["bootstrap95"]
         writer.writerow(
-            {
-                "rank": place,
-                "method": row.method,
-                "group": group,
-                **{f"{name}{end}": value for name, span in spans.items() for end, value in _span(span).items()},
-                "map_queries_low": low,
-                "map_queries_high": high,
-                "gain": row.gain,
-                "gain_p": gain_p,
-                "validation_map": metrics["validation"]["map"]["mean"],
-                "search_seconds": row.seconds,
-                "trials": about["trials"],
-                "epochs": about["epochs"],
-                "seeds": about["seeds"],
-                "retrained_epochs": metrics["epochs"],
-                "dataset": about["dataset"]["name"],
-                "dataset_digest": about["dataset"]["digest"],
-                "problems": "; ".join(metrics.get("problems", [])),
-            }
+            {"rank": place, "method": row.method, "group": group}
+            | _score_columns(row.results)
+            | {"gain": row.gain, "gain_p": gain_p, "search_seconds": row.seconds}
+            | _run_columns(board.about, row.results)
         )
     return out.getvalue()
+
+
+def _score_columns(results: Results) -> dict[str, float | None]:
+    """Means and intervals; a row that has no default or untrained network leaves these columns empty."""
+    assert results.test.map.bootstrap is not None
+    assert results.validation is not None
+    scores = dict(results.test.items())
+    scores |= {"default_map": results.default.map} if results.default is not None else {}
+    scores |= {"untrained_map": results.untrained.map} if results.untrained is not None else {}
+    low, high = results.test.map.bootstrap
+    return {f"{name}{end}": value for name, score in scores.items() for end, value in _span(score).items()} | {
+        "map_queries_low": low,
+        "map_queries_high": high,
+        "validation_map": results.validation.mean,
+    }
+
+
+def _run_columns(about: Mapping[str, Any], results: Results) -> dict[str, Any]:
+    """What was run, and on which dataset."""
+    return {
+        **{key: about[key] for key in ("trials", "epochs", "seeds")},
+        "retrained_epochs": results.epochs,
+        "dataset": about["dataset"]["name"],
+        "dataset_digest": about["dataset"]["digest"],
+        "problems": "; ".join(results.problems or ()),
+    }
 
 
 def _line(values: Sequence[str]) -> str:
@@ -245,9 +264,10 @@ def _gain_text(row: Row, p: float | None) -> str:
     return f"{row.gain:+.4f} ({p_text(p)})" if p is not None else "the default won"
 
 
-def _span(value: Mapping[str, Any]) -> dict[str, float | None]:
-    low, high = value["ci95"] or (None, None)
-    return {"": value["mean"], "_low": low, "_high": high}
+def _span(score: Score) -> dict[str, float | None]:
+    """The ends of three columns, and their values."""
+    low, high = score.interval or (None, None)
+    return {"": score.mean, "_low": low, "_high": high}
 
 
 def _listed(values: Sequence[Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import matplotlib
 from jinja2 import Environment, StrictUndefined
@@ -12,7 +13,7 @@ from matplotlib.figure import Figure
 
 from avtune import __version__
 from avtune.report.text import short
-from avtune.workflows.bench.board import LEVEL, POWER, Board
+from avtune.workflows.bench.board import LEVEL, POWER, Board, Row
 from avtune.workflows.bench.leaderboard import HEADER, cells, facts, gaps, notes, size_text, title
 
 _PAGE = """<!doctype html>
@@ -61,7 +62,6 @@ found.</p>
 
 def leaderboard_page(board: Board) -> str:
     """The page; each method's name leads to the report of its study."""
-    methods = [row.method for row in board.rows]
     template = Environment(autoescape=True, undefined=StrictUndefined).from_string(_PAGE)
     return template.render(
         title=title(board.about),
@@ -73,21 +73,27 @@ def leaderboard_page(board: Board) -> str:
         picture=Markup(_intervals(board)) if board.rows else "",
         level=LEVEL,
         power=f"{POWER:.0%}",
-        methods=methods,
-        pairs=[
-            [
-                None if at == place else {"p": float(p), "detectable": size_text(board.detectable[place, at])}
-                for at, p in enumerate(row)
-            ]
-            for place, row in enumerate(board.p_values)
-        ],
-        configs=[
-            (row.method, ", ".join(f"{name} {short(value)}" for name, value in row.config.items()))
-            for row in board.rows
-        ],
+        methods=[row.method for row in board.rows],
+        pairs=_pairs(board),
+        configs=[(row.method, _config_text(row)) for row in board.rows],
         facts=facts(board),
         version=__version__,
     )
+
+
+def _pairs(board: Board) -> list[list[dict[str, Any] | None]]:
+    """p-value and detectable difference of every pair of rows [n, n]; None on the diagonal."""
+    return [
+        [
+            None if at == place else {"p": float(p), "detectable": size_text(board.detectable[place, at])}
+            for at, p in enumerate(row)
+        ]
+        for place, row in enumerate(board.p_values)
+    ]
+
+
+def _config_text(row: Row) -> str:
+    return ", ".join(f"{name} {short(value)}" for name, value in row.config.items())
 
 
 def _intervals(board: Board) -> str:
@@ -96,22 +102,16 @@ def _intervals(board: Board) -> str:
     figure = Figure(figsize=(8, 1.2 + 0.3 * len(board.rows)), layout="constrained")
     FigureCanvasSVG(figure)
     axes = figure.add_subplot()
-    places = range(len(board.rows))
-    for key, name, colour, marker in (
-        ("test", "tuned", "#cc3311", "o"),
-        ("default", "default", "#4477aa", "s"),
-        ("untrained", "untrained", "#bbbbbb", "d"),
+    for name, colour, marker, scores in (
+        ("tuned", "#cc3311", "o", [row.results.test for row in board.rows]),
+        ("default", "#4477aa", "s", [row.results.default for row in board.rows]),
+        ("untrained", "#bbbbbb", "d", [row.results.untrained for row in board.rows]),
     ):
-        shown = [
-            (place, row.metrics[key]["map"])
-            for place, row in zip(places, board.rows, strict=True)
-            if key in row.metrics
-        ]
-        spread = [(value["ci95"][1] - value["ci95"][0]) / 2 if value["ci95"] else 0.0 for _, value in shown]
+        shown = [(place, one.map) for place, one in enumerate(scores) if one is not None]
         axes.errorbar(
-            [value["mean"] for _, value in shown],
+            [score.mean for _, score in shown],
             [place for place, _ in shown],
-            xerr=spread,
+            xerr=[score.half_width or 0.0 for _, score in shown],
             color=colour,
             marker=marker,
             markersize=5,
@@ -119,11 +119,16 @@ def _intervals(board: Board) -> str:
             capsize=2,
             label=name,
         )
-    axes.set_yticks(list(places), [row.method for row in board.rows], parse_math=False)
+    axes.set_yticks(range(len(board.rows)), [row.method for row in board.rows], parse_math=False)
     axes.invert_yaxis()
     axes.set_xlabel("test MAP")
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
+    return _svg(figure)
+
+
+def _svg(figure: Figure) -> str:
+    """Its `<svg>` element, without date and creator."""
     out = io.StringIO()
     with matplotlib.rc_context({"svg.hashsalt": "avtune"}):
         figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})

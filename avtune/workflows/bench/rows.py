@@ -1,4 +1,4 @@
-"""What is known of a bench so far: the rows of its finished methods, and the leaderboard on disk."""
+"""Bench rows: what the finished methods of a bench found, and the leaderboard on disk."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from avtune.core.errors import UserError
 from avtune.core.files import write_text
 from avtune.core.schema import fitting
 from avtune.report.text import score_text
+from avtune.study.best import read_best
 from avtune.study.folder import StudyFolder
-from avtune.study.results import read_best, read_metrics
+from avtune.study.results import read_results
 from avtune.study.status import read_status
-from avtune.workflows.bench.board import Board, Row, board, clip_ap
+from avtune.workflows.bench.board import Board, Floats, Row, board, clip_ap
 from avtune.workflows.bench.folder import BenchFolder
-from avtune.workflows.bench.leaderboard import comma_separated, markdown
+from avtune.workflows.bench.leaderboard import comma_separated, default_text, markdown
 from avtune.workflows.bench.leaderboard_page import leaderboard_page
 
 _ENVIRONMENT = {"versions": {str: (str, None)}, "cpu": str, "cores": int, "gpus": [str]}
 
 
 class Ledger:
-    """Collects the rows of one bench and writes its leaderboard.
+    """The rows of one bench, and its leaderboard on disk.
 
     Args:
         folder: of the bench.
@@ -46,8 +47,7 @@ class Ledger:
         if self._rows and len(row.ap) != len(next(iter(self._rows.values())).ap):
             raise UserError(f"{self._folder.study(method).query_ap} is of other test clips than those of other methods")
         self._rows[method] = row
-        default = score_text(row.metrics["default"]["map"]) if "default" in row.metrics else "failed"
-        console.say(f"{method}: test MAP {score_text(row.metrics['test']['map'])}, default {default}")
+        console.say(f"{method}: test MAP {score_text(row.results.test.map)}, default {default_text(row)}")
 
     def failed(self, method: str, reason: str) -> None:
         """Notes and shows why a method has no row."""
@@ -75,23 +75,30 @@ def read_row(folder: StudyFolder, method: str) -> Row:
     Raises:
         UserError: a file of the study is missing or damaged, or does not belong to the others.
     """
-    metrics, best = read_metrics(folder), read_best(folder)
-    if metrics is None or best is None:
+    results, best = read_results(folder), read_best(folder)
+    if results is None or best is None:
         raise UserError(f"{folder.root} is not finished, or lacks {folder.metrics} or {folder.best_yaml}")
     environment = _environment(folder.environment_json)
-    try:
-        data = folder.query_ap.read_bytes()
-        ap, default_ap = clip_ap(data, "test"), clip_ap(data, "default")
-    except (OSError, ValueError) as error:
-        raise UserError(f"{folder.query_ap} cannot be read: {error}; restore it from a copy") from None
+    ap, default_ap = _clip_ap(folder)
     seconds = read_status(folder)["seconds"]
-    if "validation" not in metrics or (default_ap is not None and "default" not in metrics):
+    if None in (results.validation, results.untrained) or (default_ap is not None and results.default is None):
         raise UserError(f"{folder.metrics} lacks a score; restore it from a copy")
-    scored = [metrics[name]["map"]["mean"] for name, of in (("test", ap), ("default", default_ap)) if of is not None]
-    means = [float(of.mean()) for of in (ap, default_ap) if of is not None]
+    pairs = [(results.test, ap), (results.default, default_ap)]
+    scored = [scores.map.mean for scores, of in pairs if scores is not None and of is not None]
+    means = [float(of.mean()) for _, of in pairs if of is not None]
     if ap is None or not np.allclose(means, scored):
         raise UserError(f"{folder.query_ap} does not belong to {folder.metrics}; restore both from one copy")
-    return Row(method, metrics, best["config"], environment, seconds, ap, default_ap)
+    return Row(method, results, best.config, environment, seconds, ap, default_ap)
+
+
+def _clip_ap(folder: StudyFolder) -> tuple[Floats | None, Floats | None]:
+    """Average precision of every test clip [N], of the retrained winner and of the default configuration; None for what
+    the file does not have."""
+    try:
+        data = folder.query_ap.read_bytes()
+        return clip_ap(data, "test"), clip_ap(data, "default")
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder.query_ap} cannot be read: {error}; restore it from a copy") from None
 
 
 def _environment(path: Path) -> dict[str, Any]:
