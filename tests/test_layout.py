@@ -45,12 +45,7 @@ def sources():
     return sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE)
 
 
-UNDONE = {"workflows"}  # which import the words for the terminal
-
-
-@pytest.mark.parametrize(
-    "folder", [pytest.param(one, marks=pytest.mark.xfail(strict=True) if one in UNDONE else ()) for one in BELOW]
-)
+@pytest.mark.parametrize("folder", BELOW)
 def test_a_folder_imports_only_what_lies_below_it(folder):
     allowed = {folder, *BELOW[folder].split()}
     back = [

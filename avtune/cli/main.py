@@ -179,6 +179,7 @@ def _search(given: argparse.Namespace, log: list[Path]) -> int:
 
 
 def _bench(given: argparse.Namespace, log: list[Path]) -> int:
+    from avtune.cli.bench_console import BenchConsole
     from avtune.data import load
     from avtune.data.registry import REGISTRY
     from avtune.workflows.bench.folder import BenchFolder
@@ -206,7 +207,7 @@ def _bench(given: argparse.Namespace, log: list[Path]) -> int:
         deterministic=given.deterministic,
     )
     log[:] = [folder.shared.log]
-    board = bench(request)
+    board = bench(request, BenchConsole())
     return 1 if board.failures else 0
 
 

@@ -17,10 +17,12 @@ from test_cli import call
 from toy import toy_results, write_toy
 
 import avtune.runners.work as work
+from avtune.cli import bench_console
 from avtune.cli.main import main
 from avtune.metrics import detectable_difference, holm, randomisation_test
 from avtune.workflows.bench.board import LEVEL, Row, board
 from avtune.workflows.bench.leaderboard import HEADER, detectable_text, escaped, title
+from avtune.workflows.listening import Silent
 
 METHODS = ["triplet", "cca", "hard_triplet"]
 ALL = ",".join(METHODS)
@@ -291,6 +293,46 @@ def test_a_method_that_fails_leaves_the_others_their_rows(tmp_path, capsys, monk
         assert "the sky fell" in text
         assert "Unfinished" not in text
     assert "the sky fell" in (tmp_path / "results" / "b" / "log.txt").read_text()
+
+
+class Recorder:
+    """A `BenchListener` that keeps what it is told."""
+
+    def __init__(self):
+        self.told = []
+
+    def __getattr__(self, name):
+        def take(*words):
+            self.told.append((name, *words))
+            return Silent() if name == "started" else None
+
+        return take
+
+
+def test_a_listener_is_told_what_happens(tmp_path, monkeypatch):
+    write_toy(tmp_path)
+    train = work.train
+
+    def broken(trial, *arguments, **more):
+        if trial.method == "c_cca":
+            raise RuntimeError("the sky fell")
+        return train(trial, *arguments, **more)
+
+    monkeypatch.setattr(work, "train", broken)
+    first, again = Recorder(), Recorder()
+    for recorder in (first, again):
+        monkeypatch.setattr(bench_console, "BenchConsole", lambda recorder=recorder: recorder)
+        assert main([str(word) for word in words(tmp_path, methods="c_cca,cca")]) == 1
+    assert [name for name, *_ in first.told] == ["planned", "started", "failed", "started", "finished", "done"]
+    assert [name for name, *_ in again.told] == ["planned", "known", "started", "failed", "done"]
+    assert [told[1].finished for told in (first.told[0], again.told[0])] == [None, 1]
+    assert [told[1:] for told in first.told if told[0] == "started"] == [("c_cca", 1, 2), ("cca", 2, 2)]
+    assert first.told[2][1] == "c_cca"
+    assert "the sky fell" in first.told[2][2]
+    assert first.told[4][1].method == again.told[1][1].method == "cca"
+    board, files = first.told[-1][1:]
+    assert [row.method for row in board.rows] == ["cca"]
+    assert all(path.is_file() for path in files)
 
 
 HOSTILE = "<img src=x onerror=alert(1)>|[a](javascript:b)`x` $y$ *z* __w__ &amp; \"q\" 'r' =1+1\n# h"

@@ -9,60 +9,71 @@ from typing import Any
 
 import numpy as np
 
-from avtune.cli import console
 from avtune.core.errors import UserError
 from avtune.core.files import write_text
 from avtune.core.schema import fitting
-from avtune.report.text import score_text
 from avtune.study.best import read_best
 from avtune.study.folder import StudyFolder
 from avtune.study.results import read_results
 from avtune.study.status import read_status
 from avtune.workflows.bench.board import Board, Floats, Row, board, clip_ap
 from avtune.workflows.bench.folder import BenchFolder
-from avtune.workflows.bench.leaderboard import comma_separated, default_text, markdown
+from avtune.workflows.bench.leaderboard import comma_separated, markdown
 from avtune.workflows.bench.leaderboard_page import leaderboard_page
 
 _ENVIRONMENT = {"versions": {str: (str, None)}, "cpu": str, "cores": int, "gpus": [str]}
 
 
-class Ledger:
+class BenchRows:
     """The rows of one bench, and its leaderboard on disk.
 
     Args:
         folder: of the bench.
         settings: what its `bench.yaml` holds.
+
+    Attributes:
+        folder: of the bench.
+        methods: their names, in the order of the runs.
     """
 
     def __init__(self, folder: BenchFolder, settings: Mapping[str, Any]) -> None:
-        self._folder = folder
+        self.folder = folder
+        self.methods: list[str] = settings["methods"]
         self._settings = settings
         self._rows: dict[str, Row] = {}
         self._failures: dict[str, str] = {}
         self._p_values: dict[tuple[str, str], float] = {}
 
-    def finished(self, method: str) -> None:
-        """Takes and shows the row of a method whose study is finished."""
-        row = read_row(self._folder.study(method), method)
-        if self._rows and len(row.ap) != len(next(iter(self._rows.values())).ap):
-            raise UserError(f"{self._folder.study(method).query_ap} is of other test clips than those of other methods")
-        self._rows[method] = row
-        console.say(f"{method}: test MAP {score_text(row.results.test.map)}, default {default_text(row)}")
+    @property
+    def pending(self) -> list[str]:
+        """The methods whose studies are not finished."""
+        return [method for method in self.methods if not self.folder.study(method).metrics.is_file()]
 
-    def failed(self, method: str, reason: str) -> None:
-        """Notes and shows why a method has no row."""
+    def add(self, method: str) -> Row:
+        """Takes the row of a method whose study is finished.
+
+        Raises:
+            UserError: a file of the study is damaged, or it was scored on other test clips than the others.
+        """
+        row = read_row(self.folder.study(method), method)
+        if self._rows and len(row.ap) != len(next(iter(self._rows.values())).ap):
+            raise UserError(f"{self.folder.study(method).query_ap} is of other test clips than those of other methods")
+        self._rows[method] = row
+        return row
+
+    def add_failure(self, method: str, reason: str) -> None:
+        """Notes why a method has no row."""
         self._failures[method] = reason
-        console.say(f"{method}: no result: {reason}")
 
     def write(self) -> Board:
         """Writes `leaderboard.md`, `.csv` and `.html` of what is known."""
         done = self._rows.keys() | self._failures.keys()
-        waiting = [method for method in self._settings["methods"] if method not in done]
+        waiting = [method for method in self.methods if method not in done]
         found = board(self._settings, list(self._rows.values()), self._failures, waiting, self._p_values)
         for path, content in (
-            (self._folder.leaderboard_md, markdown(found)),
-            (self._folder.leaderboard_csv, comma_separated(found)),
-            (self._folder.leaderboard_html, leaderboard_page(found)),
+            (self.folder.leaderboard_md, markdown(found)),
+            (self.folder.leaderboard_csv, comma_separated(found)),
+            (self.folder.leaderboard_html, leaderboard_page(found)),
         ):
             if not path.is_file() or path.read_bytes() != content.encode():
                 write_text(path, content)

@@ -13,8 +13,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from avtune.cli import console
-from avtune.cli.search_console import SearchConsole
 from avtune.core.files import to_yaml, write_text
 from avtune.data.dataset import Dataset
 from avtune.data.findings import examine
@@ -22,15 +20,14 @@ from avtune.data.split import validation_folds
 from avtune.finals.finish import NoWinner
 from avtune.runners._base import Run
 from avtune.runners.placement import PlacementRequest, place
-from avtune.space.settings import AUTO
 from avtune.space.space import Space
 from avtune.workflows.bench.board import Board
 from avtune.workflows.bench.folder import FORMAT, BenchFolder, continued
-from avtune.workflows.bench.leaderboard import text
-from avtune.workflows.bench.rows import Ledger
+from avtune.workflows.bench.listener import BenchListener, BenchPlan
+from avtune.workflows.bench.rows import BenchRows
 from avtune.workflows.bench.rules import Rules
 from avtune.workflows.choose_runner import data_bytes, precision_named, runner_named
-from avtune.workflows.dataset_facts import dataset_facts, dataset_line
+from avtune.workflows.dataset_facts import dataset_facts
 from avtune.workflows.search import search
 from avtune.workflows.search_plan import Request
 
@@ -61,11 +58,15 @@ class BenchRequest:
     deterministic: bool = False
 
 
-def bench(request: BenchRequest) -> Board:
+def bench(request: BenchRequest, listener: BenchListener) -> Board:
     """Runs every search of the bench to its end, or continues them, and writes the leaderboard.
 
     A method of which nothing can be retrained has no row; the others go on. A bench that is continued keeps its runner
     and its precision where the request names none.
+
+    Args:
+        request: what the user asked for.
+        listener: is told what happens.
 
     Raises:
         UserError: something the user gave is wrong; a new bench leaves no folder behind then.
@@ -76,57 +77,48 @@ def bench(request: BenchRequest) -> Board:
     placement = place(request.placement, name, request.rules.trials, exact=request.deterministic)
     precision = precision_named(request.precision, old.get("precision"), placement)
     request = replace(request, runner=name, precision=precision)
-    settings = _settings(request)
-    if not old:
-        # Before there is a folder: a class with too few clips for the split is the user's to mend.
-        validation_folds(
-            request.dataset.train.labels, fraction=request.rules.fraction, folds=None, seed=request.rules.seed
-        )
-        folder.create(settings)
-    else:
-        settings = continued(folder, old, settings, request.spaces)
+    settings = _made_or_continued(folder, request, old)
     with folder.shared.locked():
         folder.clear_torn()
         if old and settings != old:
             write_text(folder.bench_yaml, to_yaml(settings))
-        methods = settings["methods"]
-        pending = [method for method in methods if not folder.study(method).metrics.is_file()]
-        ledger = Ledger(folder, settings)
-        console.say(
-            *console.problem_lines(examine(request.dataset).problems),
-            f"bench      {folder.root}"
-            + (f" (continues, {len(methods) - len(pending)} of {len(methods)} methods known)" if old else ""),
-            f"dataset    {dataset_line(request.dataset)}",
-            f"methods    {', '.join(methods)}",
-            f"each       {request.rules.trials} trials {_length(request.rules)}, {request.rules.seeds} seeds",
-            f"runner     {name}: {placement.text}, {precision}",
-            "",
-        )
-        for method in methods:
+        rows = BenchRows(folder, settings)
+        known = len(rows.methods) - len(rows.pending) if old else None
+        where = f"{name}: {placement.text}, {precision}"
+        problems = examine(request.dataset).problems
+        listener.planned(BenchPlan(folder.root, request.dataset, rows.methods, request.rules, where, problems, known))
+        pending = rows.pending
+        for method in rows.methods:
             if method not in pending:
-                ledger.finished(method)
+                listener.known(rows.add(method))
         if pending:
             with runner(placement, data_bytes(request.dataset, 1)) as run:
                 for method in pending:
-                    console.say("", f"{method} ({methods.index(method) + 1} of {len(methods)})")
-                    _search(request, folder, method, run, ledger)
-        found = ledger.write()
-    console.say("", *text(found), "")
-    console.say(*(f"written    {path}" for path in (folder.leaderboard_md, folder.leaderboard_html)))
+                    _train(request, method, run, rows, listener)
+        found = rows.write()
+    listener.done(found, (folder.leaderboard_md, folder.leaderboard_html))
     return found
 
 
-def _length(rules: Rules) -> str:
-    return f"of at most {rules.epochs} epochs" if rules.epochs != AUTO else "until their curves are flat"
+def _made_or_continued(folder: BenchFolder, request: BenchRequest, old: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of the bench; makes the folder of a new one."""
+    settings = _settings(request)
+    if old:
+        return continued(folder, old, settings, request.spaces)
+    # Before there is a folder: a class with too few clips for the split is the user's to mend.
+    validation_folds(request.dataset.train.labels, fraction=request.rules.fraction, folds=None, seed=request.rules.seed)
+    folder.create(settings)
+    return settings
 
 
-def _search(request: BenchRequest, folder: BenchFolder, method: str, run: Run, ledger: Ledger) -> None:
-    """One method's study, to its end."""
+def _train(request: BenchRequest, method: str, run: Run, rows: BenchRows, listener: BenchListener) -> None:
+    """One method's study, to its end; adds its row, or why it has none."""
+    of_search = listener.started(method, rows.methods.index(method) + 1, len(rows.methods))
     study = Request(
         dataset=request.dataset,
         spec=request.spec,
         space=request.spaces[method],
-        folder=folder.study(method),
+        folder=rows.folder.study(method),
         placement=request.placement,
         runner=request.runner,
         precision=request.precision,
@@ -134,13 +126,14 @@ def _search(request: BenchRequest, folder: BenchFolder, method: str, run: Run, l
         run=run,
     )
     try:
-        search(study, SearchConsole(brief=True))
+        search(study, of_search)
     except NoWinner as error:
-        folder.shared.note(f"{method}: {error}")
-        ledger.failed(method, str(error))
+        rows.folder.shared.note(f"{method}: {error}")
+        rows.add_failure(method, str(error))
+        listener.failed(method, str(error))
     else:
-        ledger.finished(method)
-        ledger.write()
+        listener.finished(rows.add(method))
+        rows.write()
 
 
 def _settings(request: BenchRequest) -> dict[str, Any]:

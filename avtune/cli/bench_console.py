@@ -1,0 +1,59 @@
+"""What `avtune bench` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from avtune.cli import console
+from avtune.cli.search_console import SearchConsole
+from avtune.report.text import score_text
+from avtune.space.settings import AUTO
+from avtune.workflows.bench.board import Board, Row
+from avtune.workflows.bench.leaderboard import default_text, text
+from avtune.workflows.bench.listener import BenchPlan
+from avtune.workflows.bench.rules import Rules
+from avtune.workflows.dataset_facts import dataset_line
+
+
+class BenchConsole:
+    """Prints a bench as it goes; a `workflows.bench.listener.BenchListener`."""
+
+    def planned(self, plan: BenchPlan) -> None:
+        """The plan, with what is wrong with the dataset."""
+        known = f" (continues, {plan.finished} of {len(plan.methods)} methods known)"
+        console.say(
+            *console.problem_lines(plan.problems),
+            f"bench      {plan.root}{known if plan.finished is not None else ''}",
+            f"dataset    {dataset_line(plan.dataset)}",
+            f"methods    {', '.join(plan.methods)}",
+            f"each       {plan.rules.trials} trials {_length(plan.rules)}, {plan.rules.seeds} seeds",
+            f"runner     {plan.where}",
+            "",
+        )
+
+    def known(self, row: Row) -> None:
+        """Its scores."""
+        self.finished(row)
+
+    def started(self, method: str, place: int, count: int) -> SearchConsole:
+        """A heading for what the search prints."""
+        console.say("", f"{method} ({place} of {count})")
+        return SearchConsole(brief=True)
+
+    def finished(self, row: Row) -> None:
+        """Its scores."""
+        console.say(f"{row.method}: test MAP {score_text(row.results.test.map)}, default {default_text(row)}")
+
+    def failed(self, method: str, reason: str) -> None:
+        """Why it has no row."""
+        console.say(f"{method}: no result: {reason}")
+
+    def done(self, board: Board, files: Sequence[Path]) -> None:
+        """The leaderboard, and where it is."""
+        console.say("", *text(board), "")
+        console.say(*(f"written    {path}" for path in files))
+
+
+def _length(rules: Rules) -> str:
+    return f"of at most {rules.epochs} epochs" if rules.epochs != AUTO else "until their curves are flat"
