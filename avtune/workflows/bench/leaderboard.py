@@ -1,9 +1,7 @@
-"""A leaderboard as plain lines, Markdown and CSV. What is shown in several forms is worded here once."""
+"""A leaderboard as plain lines and as Markdown, and the words that its page shares with them."""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,8 +9,6 @@ from avtune.report.text import duration, escaped, score_text, table
 from avtune.space.settings import AUTO, MOST_STEPS
 from avtune.study.asha import rung_epochs
 from avtune.study.horizon import GRACE_STEPS
-from avtune.study.results import Results
-from avtune.study.scores import HEADLINE, Score
 from avtune.workflows.bench.board import LEVEL, POWER, Board, Row
 
 HEADER = (
@@ -27,12 +23,6 @@ HEADER = (
     "untrained",
     "device s",
     "group",
-)
-_COLUMNS = (
-    *("rank", "method", "group"),
-    *(f"{name}{end}" for name in (*HEADLINE, "default_map", "untrained_map") for end in ("", "_low", "_high")),
-    *("map_queries_low", "map_queries_high", "gain", "gain_p", "validation_map", "search_seconds"),
-    *("trials", "epochs", "seeds", "retrained_epochs", "dataset", "dataset_digest", "problems"),
 )
 
 
@@ -213,47 +203,6 @@ def markdown(board: Board) -> str:
     return "\n".join(lines)
 
 
-def comma_separated(board: Board) -> str:
-    """`leaderboard.csv`: a line a method, with all digits."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, _COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    for place, (row, group, gain_p) in enumerate(zip(board.rows, board.letters, board.gain_p, strict=True), 1):
-        writer.writerow(
-            {"rank": place, "method": row.method, "group": group}
-            | _score_columns(row.results)
-            | {"gain": row.gain, "gain_p": gain_p, "search_seconds": row.seconds}
-            | _run_columns(board.about, row.results)
-        )
-    return out.getvalue()
-
-
-def _score_columns(results: Results) -> dict[str, float | None]:
-    """Means and intervals; a row that has no default or untrained network leaves these columns empty."""
-    assert results.test.map.bootstrap is not None
-    assert results.validation is not None
-    scores = dict(results.test.items())
-    scores |= {"default_map": results.default.map} if results.default is not None else {}
-    scores |= {"untrained_map": results.untrained.map} if results.untrained is not None else {}
-    low, high = results.test.map.bootstrap
-    return {f"{name}{end}": value for name, score in scores.items() for end, value in _span(score).items()} | {
-        "map_queries_low": low,
-        "map_queries_high": high,
-        "validation_map": results.validation.mean,
-    }
-
-
-def _run_columns(about: Mapping[str, Any], results: Results) -> dict[str, Any]:
-    """What was run, and on which dataset."""
-    return {
-        **{key: about[key] for key in ("trials", "epochs", "seeds")},
-        "retrained_epochs": results.epochs,
-        "dataset": about["dataset"]["name"],
-        "dataset_digest": about["dataset"]["digest"],
-        "problems": "; ".join(results.problems or ()),
-    }
-
-
 def _line(values: Sequence[str]) -> str:
     return "| " + " | ".join(escaped(value) for value in values) + " |"
 
@@ -262,12 +211,6 @@ def _gain_text(row: Row, p: float | None) -> str:
     if row.gain is None:
         return ""
     return f"{row.gain:+.4f} ({p_text(p)})" if p is not None else "the default won"
-
-
-def _span(score: Score) -> dict[str, float | None]:
-    """The ends of three columns, and their values."""
-    low, high = score.interval or (None, None)
-    return {"": score.mean, "_low": low, "_high": high}
 
 
 def _listed(values: Sequence[Any]) -> str:

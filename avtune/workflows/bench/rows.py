@@ -18,7 +18,8 @@ from avtune.study.results import read_results
 from avtune.study.status import read_status
 from avtune.workflows.bench.board import Board, Floats, Row, board, clip_ap
 from avtune.workflows.bench.folder import BenchFolder
-from avtune.workflows.bench.leaderboard import comma_separated, markdown
+from avtune.workflows.bench.leaderboard import markdown
+from avtune.workflows.bench.leaderboard_csv import comma_separated
 from avtune.workflows.bench.leaderboard_page import leaderboard_page
 
 _ENVIRONMENT = {"versions": {str: (str, None)}, "cpu": str, "cores": int, "gpus": [str]}

@@ -8,7 +8,8 @@ from pathlib import Path
 from avtune.data.dataset import Dataset
 from avtune.workflows.bench.board import board
 from avtune.workflows.bench.folder import BenchFolder
-from avtune.workflows.bench.leaderboard import comma_separated, markdown
+from avtune.workflows.bench.leaderboard import markdown
+from avtune.workflows.bench.leaderboard_csv import comma_separated
 from avtune.workflows.bench.rows import read_row
 from avtune.workflows.verify import verify_study
 from avtune.workflows.verify_model import Check, check, skipped
@@ -33,6 +34,7 @@ def verify_bench(folder: BenchFolder, dataset: Dataset, *, retrain: bool = False
 
 
 def _leaderboard(folder: BenchFolder, methods: list[str]) -> list[Check]:
+    """Compares the files of the leaderboard with their content made again from the studies."""
     made: dict[Path, str] = {}
 
     def table(path: Path) -> str:
