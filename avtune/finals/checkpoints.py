@@ -39,7 +39,7 @@ def checked_keep(keep: int, *, function: bool) -> int:
 
 
 class Checkpoints:
-    """A study's listener.
+    """Keeps the weights of the best trials of a study; a `study.Listener`.
 
     Args:
         folder: of the study.
@@ -52,8 +52,8 @@ class Checkpoints:
         self._best: list[Record] = []  # best first
 
     def known(self, study: Study) -> None:
-        """Takes note of what ended before this process began, and deletes what should not be there. Where trials are
-        still to be trained, their weights have a folder from here on."""
+        """Takes note of the trials that ended before this process began, and deletes files that belong to no trial that
+        is kept or running. Makes the folder for weights where trials are still to be trained."""
         if self._keep and not study.exhausted:
             with using(self._folder.checkpoints):
                 self._folder.checkpoints.mkdir(exist_ok=True)

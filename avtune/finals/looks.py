@@ -27,11 +27,18 @@ def study_mark(folder: StudyFolder) -> str:
 def count_configuration(
     folder: StudyFolder, trial: int | None, config: Mapping[str, Any], way: Sequence[Any], seeds: Sequence[int]
 ) -> int:
-    """Notes that a configuration is scored on the test split; returns how many have been in this study. The same one
-    trained the same way again gives the same score and does not count again.
+    """Notes in `scored.jsonl` that a configuration is scored on the test split. The same one trained the same way again
+    gives the same score and does not count again.
 
     Args:
+        folder: of the study.
+        trial: the number of the configuration's trial; None for a default configuration that was no trial.
+        config: its hyper-parameters, complete.
         way: how it was trained: the epochs, and what else is not usual.
+        seeds: that it was trained with.
+
+    Returns:
+        How many configurations of the study have been scored on its test split.
     """
     facts = json.loads(json.dumps([sorted(config.items()), *way, list(seeds)]))
     if facts not in _known(folder):
@@ -45,7 +52,16 @@ def _known(folder: StudyFolder, *, repair: bool = True) -> list[Any]:
 
 
 def study_of(model: Model, place: Path, results: Path) -> StudyFolder | None:
-    """The study that a model comes from: the one in whose folder it lies, or one in `results` that it names."""
+    """The study that a model comes from.
+
+    Args:
+        model: as it was loaded.
+        place: its folder. A study in whose folder this lies is looked at first.
+        results: the folder of studies and benches, which are searched for the study that the model names.
+
+    Returns:
+        None where there is no such study.
+    """
     mark = model.about.get("study")
     above = [place.resolve(), *place.resolve().parents]
     below = sorted(results.iterdir()) if results.is_dir() else []
@@ -59,9 +75,9 @@ def study_of(model: Model, place: Path, results: Path) -> StudyFolder | None:
 
 def is_new_look(folder: StudyFolder, model: Model) -> bool:
     """Whether a model of a study has not been scored on its test split: neither as the winner nor by another look."""
-    about, own = model.about, folder.final / CONFIG
-    published = read_yaml(own) if own.is_file() else {}
-    if about.get("run") is not None and published.get("about", {}).get("run") == about["run"]:
+    about, config = model.about, folder.final / CONFIG
+    winner = read_yaml(config) if config.is_file() else {}
+    if about.get("run") is not None and winner.get("about", {}).get("run") == about["run"]:
         return False
     wanted = json.loads(json.dumps([sorted(model.config.items()), *_way(model)]))
     # Of a retraining over several seeds, the first of which left this model.

@@ -29,9 +29,11 @@ from avtune.study.horizon import Horizon
 
 
 class Retraining(Protocol):
-    """
+    """How a configuration is trained for good and scored: a method's, one under the protocol `published`, or a training
+    function's.
+
     Attributes:
-        stage: what the runs are called.
+        stage: what the progress calls the runs.
         precision: of the training.
         data: what they train on.
         about: further facts for the models that are left, see `Model`.
@@ -43,7 +45,14 @@ class Retraining(Protocol):
     about: Mapping[str, str]
 
     def trial(self, config: Mapping[str, Value], seed: int, epochs: int, trained: int) -> Trial:
-        """A run; `epochs` is what validation says, after which its curve ended at `trained`."""
+        """A run.
+
+        Args:
+            config: the hyper-parameters, complete.
+            seed: of the run.
+            epochs: that validation says are best.
+            trained: epochs that the validation curve had.
+        """
 
     def best_epoch(self, trial: Trial, curve: Curve) -> int:
         """After how many epochs the run's model is taken."""
@@ -52,10 +61,10 @@ class Retraining(Protocol):
         """The test scores of a finished run."""
 
     def untrained(self, config: Mapping[str, Value], seed: int) -> RetrievalScores | None:
-        """Those of a model before training; None where there is none."""
+        """The test scores of a model before training; None where there is no model."""
 
     def save(self, trial: Trial, curve: Curve, folder: Path) -> None:
-        """Writes what is left to the user: the model, or the embeddings."""
+        """Writes the model, or the embeddings of a training function, into a folder."""
 
 
 def retraining(horizon: Horizon, dataset: Dataset, protocol: str) -> Retraining:

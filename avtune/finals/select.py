@@ -54,6 +54,7 @@ class Repeated:
 
     @property
     def mean(self) -> float:
+        """Mean validation MAP over the seeds at `epoch`; NaN where a seed failed."""
         return float(np.mean(self.values)) if self.values else float("nan")
 
     @property

@@ -1,4 +1,4 @@
-"""Hands what happens in a study to its TensorBoard folder."""
+"""Writes what happens in a study to its TensorBoard folder."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ class StudyFolder:
         return self.lanes / f"{number}.safetensors"
 
     def checkpoint(self, number: int) -> Path:
-        """The weights of a trial that has trained to its end, see `aggregate.checkpoints`."""
+        """The weights of a trial that has trained to its end, see `finals.checkpoints`."""
         return self.checkpoints / f"{number}.safetensors"
 
     def output_of(self, method: str, name: str) -> str | None:

@@ -12,6 +12,7 @@ from avtune.data.dataset import Dataset
 from avtune.finals.finish import FinalsRun, retrain
 from avtune.study.best import read_best
 from avtune.study.folder import StudyFolder
+from avtune.study.horizon import Horizon
 from avtune.study.results import Results
 from avtune.study.study import Record, Study
 
@@ -65,9 +66,7 @@ def retrain_trial(
     for option, given in (("--epochs", epochs), ("--seeds", seeds)):
         if given is not None and given < 1:
             raise UserError(f"{option} is {given}; allowed: a whole number from 1")
-    horizon = study.horizon
-    if seeds is not None:
-        horizon = replace(horizon, space=replace(study.space, final=replace(study.space.final, seeds=seeds)))
+    horizon = _with_seeds(study.horizon, seeds)
     best = _epochs(study.folder, record)
     out.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
@@ -80,6 +79,13 @@ def retrain_trial(
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return results
+
+
+def _with_seeds(horizon: Horizon, seeds: int | None) -> Horizon:
+    """The horizon with another number of seeds in `final.seeds`; None leaves it as it is."""
+    if seeds is None:
+        return horizon
+    return replace(horizon, space=replace(horizon.space, final=replace(horizon.space.final, seeds=seeds)))
 
 
 def _epochs(folder: StudyFolder, record: Record) -> int:

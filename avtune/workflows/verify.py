@@ -39,6 +39,7 @@ def verify_study(folder: StudyFolder, dataset: Dataset, *, retrain: bool = False
     """Checks every file of a study.
 
     Args:
+        folder: of the study.
         dataset: the one that it was made with.
         retrain: train the winner's first seed once more and compare it too.
 
@@ -72,7 +73,7 @@ def _digest(folder: StudyFolder, settings: dict[str, Any], dataset: Dataset) -> 
 
 
 def _lines(path: Path, finished: bool) -> Check:
-    """That no line has changed, and that all are there as far as that can be seen."""
+    """Checks that no line has changed. A missing last line cannot be seen, half a one can."""
 
     def compare() -> str:
         if path.name == "curves.jsonl":

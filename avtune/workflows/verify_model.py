@@ -42,6 +42,7 @@ class Check:
 
     @property
     def ok(self) -> bool:
+        """Whether no difference was found; true also where nothing was compared."""
         return not self.problem
 
 
@@ -54,6 +55,7 @@ def check(file: str, what: str, compare: Callable[[], str]) -> Check:
 
 
 def skipped(file: str, what: str, why: str) -> Check:
+    """What was not compared, and why; arguments as of `Check`."""
     return Check(file, what, skipped=why)
 
 
@@ -61,8 +63,9 @@ def check_model(folder: Path, dataset: Dataset | None, *, name: str = "") -> lis
     """Checks a model's folder as `search` and `retrain` leave it.
 
     Args:
+        folder: of the model.
         dataset: the one that the model was scored on; None where the test split is not to be scored.
-        name: of the folder, before those of its files.
+        name: is put before the names of files, e.g. `final/`.
     """
     path = folder / "metrics.json"
     if not path.is_file():

@@ -138,6 +138,10 @@ def board(
     """Orders and compares rows.
 
     Args:
+        about: what `bench.yaml` holds.
+        rows: of the finished methods, in any order.
+        failures: why a method has no row, by its name.
+        pending: methods that have not finished.
         known: p-values of pairs compared before, by their names in order; new ones are added.
     """
     rows = sorted(rows, key=lambda row: (-row.map, row.method))

@@ -34,9 +34,11 @@ class BenchFolder:
 
     @property
     def exists(self) -> bool:
+        """Whether there is a bench."""
         return self.bench_yaml.is_file()
 
     def study(self, method: str) -> StudyFolder:
+        """The folder of a method's study; user code is called `module:Name`, where `:` becomes `-`."""
         return StudyFolder(self.root / method.replace(":", "-"))
 
     def create(self, settings: dict[str, Any]) -> None:

@@ -112,7 +112,14 @@ def spaces_of(methods: str | None, given: Sequence[str], rules: Rules) -> dict[s
 
 
 def command_of(spec: str, methods: str | None, given: Sequence[str], rules: Rules, classes: str | None = None) -> str:
-    """The command line of a bench, files by their names alone."""
+    """The command line of a bench, files by their names alone.
+
+    Args:
+        spec: the dataset as the user named it.
+        methods, given: see `spaces_of`.
+        rules: of the bench.
+        classes: the file of classes that the user named.
+    """
     words = ["avtune", "bench", Path(spec).name or spec]
     words += ["--classes", Path(classes).name] if classes else []
     words += ["--methods", methods] if methods is not None else []
