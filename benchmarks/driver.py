@@ -33,7 +33,8 @@ import numpy as np
 from avtune.space.space import Space, load
 from avtune.study import window
 from avtune.study.folder import StudyFolder
-from avtune.study.study import Record, Study
+from avtune.study.record import Record
+from avtune.study.study import Study
 from benchmarks import _measure, _report, _tiny
 
 SIDES = ("avtune", "avtune, random", "ray, reuse_actors", "ray")

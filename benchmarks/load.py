@@ -23,7 +23,8 @@ from typing import Any
 from avtune.report.board import BoardListener
 from avtune.report.tensorboard import StudyBoard
 from avtune.study.folder import StudyFolder
-from avtune.study.study import Record, Study
+from avtune.study.record import Record
+from avtune.study.study import Study
 from avtune.workflows.open_study import open_space
 from benchmarks import _report, _tiny
 

@@ -28,7 +28,8 @@ from typing import Any
 
 import numpy as np
 
-from avtune.study.study import Record, Study
+from avtune.study.record import Record
+from avtune.study.study import Study
 from benchmarks import _report
 
 ROOT = Path(__file__).parents[1]

@@ -22,8 +22,9 @@ from avtune.space.space import Space
 from avtune.study.asha import expected_epochs, rung_table
 from avtune.study.best import Best
 from avtune.study.horizon import FEW_STEPS, Horizon
+from avtune.study.record import Record
 from avtune.study.results import Results
-from avtune.study.study import Record, Study
+from avtune.study.study import Study
 
 RETRY = "once the cause is mended, the same command with --retry-failed trains what failed again"
 _STATES = {"COMPLETE": "complete", "PRUNED": "stopped", "FAIL": "failed", "RUNNING": "running"}

@@ -19,7 +19,8 @@ from avtune.data.prepare import search_scalers
 from avtune.engine.model import CONFIG, Model, load_weights
 from avtune.finals.looks import study_mark
 from avtune.study.folder import StudyFolder
-from avtune.study.study import Record, Study
+from avtune.study.record import Record
+from avtune.study.study import Study
 
 
 def checked_keep(keep: int, *, function: bool) -> int:

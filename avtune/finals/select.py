@@ -16,7 +16,8 @@ from avtune.core.trial import Trial
 from avtune.finals.run_record import Result
 from avtune.space.space import Space
 from avtune.study.horizon import Horizon
-from avtune.study.study import Record, Study
+from avtune.study.record import Record
+from avtune.study.study import Study
 
 Do = Callable[[str, Sequence[str], Sequence[Trial]], list[Result]]
 """Takes what the runs are called, a name for each, and the runs; gives their results in the same order."""

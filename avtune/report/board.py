@@ -8,7 +8,7 @@ from pathlib import Path
 
 from avtune.core.files import using
 from avtune.report.tensorboard import StudyBoard, tag_of
-from avtune.study.study import Record
+from avtune.study.record import Record
 
 
 class BoardListener:

@@ -12,8 +12,9 @@ from avtune import __version__
 from avtune.report.plots import curves
 from avtune.report.text import score_rows, score_text, short, still_rises, ties_text
 from avtune.study.best import Best, Finalist
+from avtune.study.record import Record
 from avtune.study.results import Results
-from avtune.study.study import Record, Study
+from avtune.study.study import Study
 
 _PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{{ name }}</title>

@@ -61,6 +61,10 @@ class Asha:
         """How many trials have reached the rung."""
         return len(self._seen[rung])
 
+    def values(self) -> list[list[float]]:
+        """The values at each rung that a trial has reached, ascending."""
+        return [list(self._seen[rung]) for rung in sorted(self._seen)]
+
 
 def _places(seen: int, factor: int) -> int:
     """How many of the best of so many go on."""

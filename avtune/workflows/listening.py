@@ -11,8 +11,9 @@ from typing import Any, Protocol
 from avtune.data.dataset import Dataset
 from avtune.space.space import Space
 from avtune.study.horizon import Horizon
+from avtune.study.record import Listener, Record
 from avtune.study.results import Results
-from avtune.study.study import Listener, Record, Study
+from avtune.study.study import Study
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,9 @@ from avtune.finals.finish import FinalsRun, retrain
 from avtune.study.best import read_best
 from avtune.study.folder import StudyFolder
 from avtune.study.horizon import Horizon
+from avtune.study.record import Record
 from avtune.study.results import Results
-from avtune.study.study import Record, Study
+from avtune.study.study import Study
 
 
 def choose(study: Study, number: int | None) -> Record:

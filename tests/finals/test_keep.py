@@ -16,7 +16,8 @@ from avtune.finals.checkpoints import Checkpoints
 from avtune.runners.work import save_weights
 from avtune.study.curve import Curve
 from avtune.study.folder import StudyFolder
-from avtune.study.study import Record, Study
+from avtune.study.record import Record
+from avtune.study.study import Study
 from avtune.workflows.open_study import horizon_of, open_space
 
 

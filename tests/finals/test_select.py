@@ -21,7 +21,7 @@ from avtune.runners.work import save_weights
 from avtune.space.space import parse
 from avtune.study.curve import Curve
 from avtune.study.horizon import Horizon
-from avtune.study.study import Record
+from avtune.study.record import Record
 
 SPACE = parse(
     "method: triplet\nspace: {margin: {type: float, low: 0.1, high: 1.0}}\nsearch: {trials: 5}\n"

@@ -98,7 +98,7 @@ def test_a_suggestion_and_a_report_cost_the_same_in_a_large_study(studies):
         study = opened(studies[size])
         for _ in range(40):  # the trials that were running, and the first rows of trials.csv
             step(study)
-        study._csv_due = float("inf")
+        study._csv.due = float("inf")
         counts.append(min(calls(lambda: step(study)) for _ in range(5)))  # noqa: B023
     assert counts[1] < 1.5 * counts[0]
 

@@ -89,7 +89,7 @@ def test_a_flat_trial_counts_at_the_rungs_that_it_did_not_reach(make_study):
     other = study.ask()
     goes_on = [study.report(other.number, epoch, {"val_map": 0.5 + epoch / 1000}) for epoch in range(1, 28)]
     assert goes_on.index(False) == 2, "one of two goes on, and 0.9 was better at the first rung"
-    assert [study._asha.seen(rung) for rung in range(4)] == [2, 1, 1, 1]
+    assert [study._rungs.asha.seen(rung) for rung in range(4)] == [2, 1, 1, 1]
 
 
 @pytest.mark.parametrize("deterministic", [False, True])
@@ -103,7 +103,7 @@ def test_a_continued_study_is_what_its_files_say(make_study, deterministic, seed
         ended = [record.number for record in study.records if record.state != "RUNNING"]
         assert [outcome(again)[number] for number in ended] == [outcome(study)[number] for number in ended]
         for rung in range(5):
-            assert again._asha.seen(rung) == study._asha.seen(rung)
+            assert again._rungs.asha.seen(rung) == study._rungs.asha.seen(rung)
         if study.exhausted:
             break
     assert study.exhausted

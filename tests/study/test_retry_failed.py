@@ -49,8 +49,8 @@ def failed_study(folder, **more):
 
 def inside(study):
     """All that decides what happens next."""
-    rungs = [list(seen) for seen in study._asha._seen.values()]
-    return outcome(study), rungs, [record._decided for record in study.records], study._running
+    rungs = study._rungs.asha.values()
+    return outcome(study), rungs, [record.rungs_decided for record in study.records], study._running
 
 
 def again(study):
@@ -80,11 +80,11 @@ def test_they_are_trained_again_with_their_numbers_seeds_and_configurations(make
 
 def test_the_values_that_a_failed_trial_left_at_rungs_go(make_folder):  # noqa: F811
     study = failed_study(make_folder())
-    seen = study._asha.seen(0)
+    seen = study._rungs.asha.seen(0)
     study.retry_failed()
-    assert study._asha.seen(0) == seen - 2  # trials 4 and 5 had trained an epoch
+    assert study._rungs.asha.seen(0) == seen - 2  # trials 4 and 5 had trained an epoch
     drive(study)
-    assert study._asha.seen(0) == len(study.records)
+    assert study._rungs.asha.seen(0) == len(study.records)
 
 
 def test_a_trial_that_fails_again_can_be_tried_again(make_folder):  # noqa: F811
@@ -146,10 +146,10 @@ def test_optunas_journal_has_the_failed_trial_and_the_one_in_its_place(make_fold
     from optuna.storages.journal import JournalFileBackend
 
     study = failed_study(make_folder())
-    shown = study._proposals._window.get_all_trials(0)
+    shown = study._sampler._window.get_all_trials(0)
     study.retry_failed()
     drive(study)
-    assert len(study._proposals._window.get_all_trials(0)) == len(shown) + len(BROKEN)
+    assert len(study._sampler._window.get_all_trials(0)) == len(shown) + len(BROKEN)
     theirs = optuna.load_study(
         study_name=study.folder.root.name, storage=JournalStorage(JournalFileBackend(str(study.folder.journal)))
     )
@@ -159,9 +159,9 @@ def test_optunas_journal_has_the_failed_trial_and_the_one_in_its_place(make_fold
         assert last[record.number].state.name == record.state
         assert last[record.number].params["x"] == record.trial.config["x"]
     reopened = again(study)
-    assert len(reopened._proposals._journal.get_all_trials(0)) == len(theirs.trials), "told once"
-    assert [t.params for t in reopened._proposals._window.get_all_trials(0)] == [
-        t.params for t in study._proposals._window.get_all_trials(0)
+    assert len(reopened._sampler._journal._storage.get_all_trials(0)) == len(theirs.trials), "told once"
+    assert [t.params for t in reopened._sampler._window.get_all_trials(0)] == [
+        t.params for t in study._sampler._window.get_all_trials(0)
     ]
 
 

@@ -11,7 +11,9 @@ from optuna.trial import TrialState
 from avtune.core.hyper import Hyper
 from avtune.space.space import parse
 from avtune.study import window
-from avtune.study.sampler import Proposals, _good, _grid_size, _values
+from avtune.study.grid import grid_size, values_of
+from avtune.study.optuna_private import good_trials
+from avtune.study.sampler import Sampler
 from avtune.study.window import Window
 
 SEEN, BEST = 12, 4
@@ -103,8 +105,8 @@ def test_what_tpe_counts_as_good_is_what_it_would_be_of_all_trials(results):
 
 def test_one_trial_in_twenty_counts_as_good_and_no_more_than_the_window_keeps(monkeypatch):
     monkeypatch.undo()
-    assert [_good(ended) for ended in (0, 1, 20, 21, 64)] == [0, 1, 1, 2, 4]
-    assert max(_good(ended) for ended in range(10 * window.SEEN)) == window.BEST
+    assert [good_trials(ended) for ended in (0, 1, 20, 21, 64)] == [0, 1, 1, 2, 4]
+    assert max(good_trials(ended) for ended in range(10 * window.SEEN)) == window.BEST
 
 
 # --- the suggestions
@@ -121,19 +123,17 @@ def space(text="x: {type: float, low: 0.0, high: 1.0}, y: {type: float, low: 0.0
 
 
 def suggestions(journal, count, *, reopened=(), running=3):
-    """So many suggestions with some trials running, the proposals opened again before the given ones."""
+    """So many suggestions with some trials running, the sampler opened again before the given ones."""
     found = []
-    proposals = Proposals(journal, space())
+    sampler = Sampler(journal, space())
     for number in range(count):
         if number in reopened:
-            proposals = Proposals(journal, space())
-        found.append(proposals.ask(number))
+            sampler = Sampler(journal, space())
+        found.append(sampler.ask(number))
         ended = number - running
         if ended >= 0:
             value = found[ended]["x"] - found[ended]["y"] ** 2
-            proposals.tell(
-                ended, ("COMPLETE", "PRUNED", "PRUNED", "FAIL")[ended % 4], value, {1: value - 0.1, 3: value}
-            )
+            sampler.tell(ended, ("COMPLETE", "PRUNED", "PRUNED", "FAIL")[ended % 4], value, {1: value - 0.1, 3: value})
     return found
 
 
@@ -180,10 +180,10 @@ def test_tpe_is_optunas(tmp_path, monkeypatch):
 
 
 def test_a_suggestion_is_one_line_of_the_journal(tmp_path):
-    proposals = Proposals(tmp_path / "journal", space())
+    sampler = Sampler(tmp_path / "journal", space())
     for number in range(6):
         lines = (tmp_path / "journal").read_bytes().count(b"\n")
-        proposals.ask(number)
+        sampler.ask(number)
         assert (tmp_path / "journal").read_bytes().count(b"\n") == lines + 1
 
 
@@ -195,20 +195,20 @@ def test_a_proposal_that_never_became_a_trial_is_left_out(tmp_path):
     study.ask(space().distributions())
     trial = study.ask(space().distributions())
     trial.set_user_attr("trial", 0)
-    proposals = Proposals(tmp_path / "journal", space())
-    assert proposals.past() == [trial.params | {"n": 1}]
-    proposals.tell(0, "COMPLETE", 0.5, {1: 0.5})
-    assert proposals.ask(1) is not None
-    assert len(Proposals(tmp_path / "journal", space()).past()) == 2
+    sampler = Sampler(tmp_path / "journal", space())
+    assert sampler.past() == [trial.params | {"n": 1}]
+    sampler.tell(0, "COMPLETE", 0.5, {1: 0.5})
+    assert sampler.ask(1) is not None
+    assert len(Sampler(tmp_path / "journal", space()).past()) == 2
 
 
 @pytest.mark.parametrize("size", [2, 7, 9])
 def test_a_finite_space_is_walked_through_without_a_repetition(tmp_path, size):
-    proposals = Proposals(tmp_path / "journal", space(f"n: {{type: int, low: 1, high: {size}}}"))
+    sampler = Sampler(tmp_path / "journal", space(f"n: {{type: int, low: 1, high: {size}}}"))
     found = []
-    while (config := proposals.ask(len(found))) is not None:
+    while (config := sampler.ask(len(found))) is not None:
         found.append(config["n"])
-        proposals.tell(len(found) - 1, "COMPLETE", 1.0 / config["n"], {})
+        sampler.tell(len(found) - 1, "COMPLETE", 1.0 / config["n"], {})
     assert sorted(found) == list(range(1, size + 1))
 
 
@@ -219,6 +219,6 @@ def test_stepped_values_are_those_that_samplers_write(sampler, low, high, step):
     study = optuna.create_study(sampler=sampler(seed=1))
     for number in range(40):
         trial = study.ask({"x": axis})
-        assert trial.params["x"] in _values(axis)
+        assert trial.params["x"] in values_of(axis)
         study.tell(trial, float(number % 5))
-    assert _grid_size({"x": axis}) == round((high - low) / step) + 1
+    assert grid_size({"x": axis}) == round((high - low) / step) + 1

@@ -1,0 +1,205 @@
+"""The journal of one study: an Optuna journal file, which Optuna's own tools open.
+
+Every configuration is one line, written once it is a trial; its end follows. What Optuna has as ended is so for good:
+where a failed trial was trained again and did not fail, a further one with its number takes its place. Our numbers are
+attributes of Optuna's trials, whose own numbers then differ from them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState
+
+from avtune.core.errors import UserError
+from avtune.core.files import append_line, using
+from avtune.core.hyper import Value
+from avtune.core.schema import is_number, is_whole
+from avtune.space.space import Space
+
+_NUMBER = "trial"
+# What Optuna raises on a journal that it did not write.
+_DAMAGE = (
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    AssertionError,
+    ArithmeticError,
+    RecursionError,
+    optuna.exceptions.OptunaError,
+)
+
+
+class Journal:
+    """The trials that a journal file holds, by our numbers.
+
+    Args:
+        path: the file; a last line torn by a kill is cut off.
+        space: what is searched.
+
+    Attributes:
+        params: the values of the axes of each trial.
+        ended: the states of those that have ended.
+        repaired: whether a line was cut off.
+    """
+
+    def __init__(self, path: Path, space: Space) -> None:
+        self._axes = space.axes
+        self._distributions = space.distributions()
+        self.params: dict[int, dict[str, Value]] = {}
+        self.ended: dict[int, TrialState] = {}
+        self._ids: dict[int, int] = {}  # of Optuna, of those that had not ended when it was read
+        with using(path):
+            self.repaired = _cut_torn_line(path)
+            self._file = _File(path)
+        with readable(path):
+            self._storage = JournalStorage(self._file)
+            self._study_id = _only_study(self._storage, path.absolute().parent.name)
+
+    def read(self) -> Iterator[tuple[int, FrozenTrial]]:
+        """Our numbers and Optuna's trials in the order of the file, checked and taken into `params` and `ended` as they
+        come.
+
+        Raises:
+            ValueError: one is not what we wrote, or of another space.
+        """
+        for trial in self._storage.get_all_trials(self._study_id, deepcopy=False):
+            number = trial.user_attrs.get(_NUMBER)
+            if number is None:  # of a journal written in smaller steps: a proposal that never became a trial
+                continue
+            self._check(number, trial)
+            self.params[number] = {name: trial.params[name] for name in self._distributions}
+            if trial.state.is_finished():
+                self.ended[number] = trial.state
+            else:
+                self._ids[number] = self._storage.get_trial_id_from_study_id_trial_number(self._study_id, trial.number)
+            yield number, trial
+        if sorted(self.params) != list(range(len(self.params))):
+            raise ValueError("the numbers of its trials have gaps")
+
+    def add(self, number: int, params: Mapping[str, Value]) -> None:
+        """Adds a trial; afterwards it survives a power loss.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        trial = self.trial(number, params, TrialState.RUNNING)
+        self._ids[number] = self._storage.create_new_trial(self._study_id, trial)
+        self._file.sync()  # before the curves name it; what is told later can be told again
+        self.params[number] = {name: params[name] for name in self._distributions}
+
+    def end(self, number: int, state: TrialState, values: Sequence[float] | None, rungs: Mapping[int, float]) -> None:
+        """Writes how a trial ended, see `Sampler.tell`."""
+        trial_id = self._ids[number]
+        for epoch, seen in rungs.items():
+            self._storage.set_trial_intermediate_value(trial_id, epoch, seen)
+        self._storage.set_trial_state_values(trial_id, state, values)
+        self.ended[number] = state
+
+    def replace(self, number: int, trial: FrozenTrial) -> None:
+        """Writes a trial in the place of the failed one with that number, at once with its end."""
+        self._storage.create_new_trial(self._study_id, trial)
+        self.ended[number] = trial.state
+
+    def trial(self, number: int, params: Mapping[str, Value], state: TrialState, **end: Any) -> FrozenTrial:
+        """A trial as the journal holds it; `end` as in `optuna.trial.create_trial`."""
+        return optuna.trial.create_trial(
+            state=state,
+            params=dict(params),
+            distributions=self._distributions,
+            user_attrs={_NUMBER: number},
+            **end,
+        )
+
+    def _check(self, number: Any, trial: FrozenTrial) -> None:
+        """Raises:
+        ValueError: what the journal says of a trial is not what we wrote.
+        """
+        if not is_whole(number) or (number in self.params and self.ended.get(number) != TrialState.FAIL):
+            raise ValueError("a trial's number is missing or there twice")
+        if number in self.params and self.params[number] != {name: trial.params[name] for name in self._distributions}:
+            raise ValueError(f"trial {number} is there with two configurations")
+        if trial.distributions != self._distributions or not all(
+            axis.contains(trial.params[axis.name]) for axis in self._axes
+        ):
+            raise ValueError(f"trial {number} is of another space")
+        values = [*(trial.values or []), *trial.intermediate_values.values()]
+        if not all(map(is_number, values)) or (trial.state == TrialState.COMPLETE and len(trial.values or []) != 1):
+            raise ValueError(f"the value of trial {number} is no number")
+
+
+class _File(JournalFileBackend):
+    """Optuna's journal file without its lock, which would outlive a killed driver (the study folder is locked as a
+    whole), and without its wait for the disk at every line."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path))
+        self._path = path
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        for log in logs:
+            append_line(self._path, log, checksum=False)  # lines that Optuna reads
+
+    def sync(self) -> None:
+        """What has been written survives a power loss."""
+        with using(self._path):
+            handle = os.open(self._path, os.O_RDONLY)
+            try:
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+
+
+def _only_study(storage: JournalStorage, name: str) -> int:
+    """The id of the journal's study. A new one has the name of its folder, for those who open the journal with Optuna;
+    a folder that was moved keeps the one it had, and older journals say `avtune`.
+
+    Raises:
+        ValueError: there are several.
+    """
+    studies = storage.get_all_studies()
+    if not studies:
+        optuna.create_study(storage=storage, study_name=name, direction="maximize")
+        studies = storage.get_all_studies()
+    if len(studies) > 1:
+        raise ValueError(f"it holds {len(studies)} studies")
+    found: int = storage.get_study_id_from_name(studies[0].study_name)
+    return found
+
+
+def _cut_torn_line(path: Path) -> bool:
+    """Cuts off a last line without a line end; returns whether there was one."""
+    if not path.exists():
+        return False
+    if not path.is_file():
+        raise UserError(f"{path} is no regular file; restore it from a copy")
+    data = path.read_bytes()
+    end = data.rfind(b"\n") + 1
+    if end == len(data):
+        return False
+    os.truncate(path, end)
+    return True
+
+
+@contextmanager
+def readable(journal: Path) -> Iterator[None]:
+    """Turns what a damaged journal leads to, whoever notices it, into a sentence.
+
+    Raises:
+        UserError: the journal is damaged.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except _DAMAGE as error:
+        said = " ".join(str(error).split())[:120] or type(error).__name__
+        raise UserError(f"{journal} is damaged ({said}); restore it from a copy") from error

@@ -1,0 +1,87 @@
+"""When the sampler is told how trials ended: at once, or in the order of their numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from avtune.study.record import Record
+from avtune.study.sampler import Sampler
+
+
+class ResultsToSampler(Protocol):
+    """Passes the ends of trials on to the sampler. Telling an end again changes nothing."""
+
+    def may_suggest(self, number: int) -> bool:
+        """Whether the sampler knows all that suggestion `number` must see; tells it what it can be told now."""
+
+    def ended(self, record: Record) -> None:
+        """A trial has ended, or had ended when the study was opened."""
+
+    def restarted(self, record: Record) -> None:
+        """A failed trial is about to begin again."""
+
+
+class AtOnce:
+    """The sampler hears of every end as soon as there is one."""
+
+    def __init__(self, sampler: Sampler) -> None:
+        self._sampler = sampler
+
+    def may_suggest(self, number: int) -> bool:
+        return True
+
+    def ended(self, record: Record) -> None:
+        _tell(self._sampler, record)
+
+    def restarted(self, record: Record) -> None:
+        pass
+
+
+class InOrder:
+    """Suggestion `number` sees the ends of all trials that are at least `lag` lower, and of no other, whichever were
+    quicker.
+
+    Args:
+        sampler: that of the study.
+        records: those of the study, which grow with it.
+        lag: `search.lag`.
+    """
+
+    def __init__(self, sampler: Sampler, records: Sequence[Record], lag: int) -> None:
+        self._sampler = sampler
+        self._records = records
+        self._lag = lag
+        self._told = 0  # trials of lower number
+        self._again: set[int] = set()  # trials trained again, of whose new end the sampler is not told yet
+
+    def may_suggest(self, number: int) -> bool:
+        for again in sorted(one for one in self._again if one < self._told):
+            if self._records[again].state == "RUNNING":
+                return False
+            _tell(self._sampler, self._records[again])
+            self._again.remove(again)
+        while self._told < number - self._lag + 1:
+            past = self._records[self._told]
+            if past.state == "RUNNING":
+                return False
+            _tell(self._sampler, past)
+            self._told += 1
+        return True
+
+    def ended(self, record: Record) -> None:
+        pass
+
+    def restarted(self, record: Record) -> None:
+        self._again.add(record.number)
+
+
+def results_to_sampler(sampler: Sampler, records: Sequence[Record], lag: int | None) -> ResultsToSampler:
+    """Args:
+    lag: of a deterministic study, see `InOrder`; None for one that is not.
+    """
+    return AtOnce(sampler) if lag is None else InOrder(sampler, records, lag)
+
+
+def _tell(sampler: Sampler, record: Record) -> None:
+    sampler.tell(record.number, record.state, record.best_value, record.rung_values())
