@@ -18,9 +18,10 @@ def read_curves(path: Path, *, repair: bool) -> tuple[Iterator[dict[str, Any]], 
 
     The epochs of a trial come one after the other from 1, then its end; a stopped trial's end may name an earlier
     epoch, the last one that counts. Where the study was given more epochs, a complete trial's end may be followed by
-    further epochs and another end, or at once by the end of a trial that a new rung stopped. A line `{"again": [3, 5]}`
-    has trials that failed begin anew: what is known of them is forgotten, and they come again from epoch 1. It is given
-    here as a line `{"trial": 3, "again": True}` for each.
+    further epochs and another end, or at once by an end: a new rung stopped it, it had become flat at its last epoch,
+    or it failed before the next one. A line `{"again": [3, 5]}` has trials that failed begin anew: what is known of
+    them is forgotten, and they come again from epoch 1. It is given here as a line `{"trial": 3, "again": True}` for
+    each.
 
     Args:
         repair: as in `read_lines`.
@@ -55,7 +56,7 @@ def _wrong(line: dict[str, Any], last: dict[int, int], ended: dict[int, str]) ->
         last[trial] = 0
         return None
     if trial in ended:
-        further = "epoch" in line or line.get("state") == "PRUNED"
+        further = "epoch" in line or line.get("state") in ("PRUNED", "FAIL") or line.get("flat") is True
         if ended.pop(trial) != "COMPLETE" or not further:
             return f"trial {trial} has ended before"
     known = last.get(trial, 0)

@@ -160,3 +160,36 @@ def test_more_epochs_and_a_kill(make_study, most):
     lines = [json.loads(line) for line in last.folder.curves.read_text().splitlines()]
     epochs = [(line["trial"], line["epoch"]) for line in lines if "epoch" in line]
     assert len(epochs) == len(set(epochs))
+
+
+def test_a_trial_that_fails_before_its_first_further_epoch_leaves_a_study_that_opens(make_study):
+    drive(make_study(space=fixed_space(9)))
+    more = make_study(space=fixed_space(27))
+    trial = more.ask()
+    assert trial.known == 9
+    more.tell(trial.number, "out of memory")
+    again = make_study(space=fixed_space(27))
+    assert again.records[trial.number].state == "FAIL"
+    assert again.retry_failed() == [trial.number]
+    drive(again)
+    assert again.exhausted
+    assert again.records[trial.number].state != "FAIL"
+
+
+def test_a_trial_that_became_flat_at_its_last_epoch_ends_there_again_with_more_of_them(make_study):
+    def space(steps):
+        return space_of(f"{{epochs: auto, grace: 3, factor: 3, steps: {steps}}}\nsearch: {{trials: 1}}")
+
+    first = make_study(space=space(135))
+    trial = first.ask()
+    values = [min(epoch, trial.epochs - trial.patience) / 100 for epoch in range(1, trial.epochs + 1)]
+    assert [trial.ends(values[:epoch]) for epoch in (trial.epochs - 1, trial.epochs)] == [False, True]
+    for epoch, value in enumerate(values, 1):
+        first.report(trial.number, epoch, {"val_map": value})
+    first.tell(trial.number)
+    assert not first.records[0].ended_flat
+    for _ in range(2):
+        more = make_study(space=space(900))
+        assert more.exhausted
+        assert more.records[0].ended_flat
+        assert list(more.records[0].values.values()) == values
