@@ -9,7 +9,8 @@ import numpy as np
 from avtune.data import from_arrays
 from avtune.data.prepare import Prepared, for_search
 from avtune.methods import METHODS, hypers_of
-from avtune.space.space import Space, load
+from avtune.space.files import load
+from avtune.space.space import Space
 
 _SPACE = """
 method: triplet

@@ -30,7 +30,8 @@ from typing import Any
 
 import numpy as np
 
-from avtune.space.space import Space, load
+from avtune.space.files import load
+from avtune.space.space import Space
 from avtune.study import window
 from avtune.study.folder import StudyFolder
 from avtune.study.record import Record

@@ -175,7 +175,7 @@ def _search(size: Size, trials: int) -> dict[str, Any]:
     from avtune.methods import METHODS, hypers_of
     from avtune.runners import lanes as lanes_runner
     from avtune.runners._base import Placement
-    from avtune.space.space import load
+    from avtune.space.files import load
     from avtune.study.folder import StudyFolder
 
     rng = np.random.default_rng(0)

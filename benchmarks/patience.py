@@ -24,7 +24,7 @@ from avtune.data import load
 from avtune.data.prepare import Prepared, for_search
 from avtune.engine.lane_trainer import Lanes
 from avtune.methods import METHODS, check_config, get, hypers_of, static_values
-from avtune.space.space import load as load_space
+from avtune.space.files import load as load_space
 from avtune.study.horizon import PATIENCE_STEPS
 from benchmarks import _report
 from benchmarks._small import small

@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from avtune.report.page import page
-from avtune.space.space import Space, load
+from avtune.space.files import load
+from avtune.space.space import Space
 from avtune.study.folder import StudyFolder
 from avtune.study.status import read_status
 from avtune.study.study import Study

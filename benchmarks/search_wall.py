@@ -138,7 +138,7 @@ def _ratio(theirs: list[dict[str, float]], ours: list[dict[str, float]]) -> floa
 
 def _space(given: argparse.Namespace) -> Any:
     from avtune.methods import METHODS, hypers_of
-    from avtune.space.space import load
+    from avtune.space.files import load
 
     # A number of epochs for every side: the peers have no open horizon.
     settings = [f"search.trials={given.trials}", f"search.seed={given.seed}", f"early_stopping.epochs={given.epochs}"]

@@ -85,7 +85,7 @@ def _data(given: argparse.Namespace, log: list[Path]) -> int:
 
 
 def _space_verb(given: argparse.Namespace, log: list[Path]) -> int:
-    from avtune.space.space import names
+    from avtune.space.files import names
     from avtune.workflows.choose_space import chosen
 
     if given.action == "list":

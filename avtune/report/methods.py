@@ -7,7 +7,7 @@ import re
 from avtune.methods import METHODS, get, hypers_of
 from avtune.report.text import short, table
 from avtune.space.axis import Axis
-from avtune.space.space import load, names
+from avtune.space.files import load, names
 
 _LEGEND = (
     "exact: as in the authors' public code or the textbook; stated: as the paper's text says; reading: our",

@@ -27,7 +27,8 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, Sessi
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from avtune.core.hyper import Value
-from avtune.space.space import Axis, Space
+from avtune.space.axis import Axis
+from avtune.space.space import Space
 
 BEST_TAG = "objective/best"
 # Files kept open between epochs, well below the 256 that macOS allows a process. A trial beyond them opens its file for

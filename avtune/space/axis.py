@@ -10,6 +10,7 @@ import optuna
 from avtune.core.errors import UserError, choices, did_you_mean
 from avtune.core.hyper import Hyper, Value
 from avtune.space.checks import flag, legal, only_keys
+from avtune.space.written import Written
 from avtune.space.yaml_lines import Entry, shorten
 
 _NEEDED = {"float": ("low", "high"), "int": ("low", "high"), "choice": ("values",)}
@@ -41,11 +42,11 @@ class Axis:
     values: tuple[Value, ...] = ()
     default: Value = field(default=0, compare=False)
 
-    def as_dict(self) -> dict[str, object]:
+    def as_dict(self) -> dict[str, Written]:
         """The axis as a space file writes it."""
         if self.kind == "choice":
             return {"type": "choice", "values": list(self.values)}
-        written: dict[str, object] = {"type": self.kind, "low": self.low, "high": self.high, "log": self.log}
+        written: dict[str, Written] = {"type": self.kind, "low": self.low, "high": self.high, "log": self.log}
         return written if self.step is None else {**written, "step": self.step}
 
     def distribution(self) -> optuna.distributions.BaseDistribution:
@@ -59,6 +60,12 @@ class Axis:
         return optuna.distributions.IntDistribution(
             int(self.low), int(self.high), log=self.log, step=1 if self.step is None else int(self.step)
         )
+
+    def lies_within(self, low: float, high: float) -> bool:
+        """Whether all that it samples lies there; only for a range."""
+        assert self.low is not None
+        assert self.high is not None
+        return low <= self.low and self.high <= high
 
     def contains(self, value: Value) -> bool:
         """Whether the axis could sample `value`."""

@@ -6,13 +6,14 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import yaml
 
 from avtune.core.errors import UserError
 from avtune.core.hyper import Hyper, Value
 from avtune.space.axis import Axis, parse_axis
+from avtune.space.space import Space
+from avtune.space.written import Written
 from avtune.space.yaml_lines import Entry, shorten
 
 _TAKEN = ("trial", "state", "epochs", "best_epoch", "val_map", "seconds")  # columns of trials.csv
@@ -98,27 +99,27 @@ def _middle(axis: Axis) -> Value:
     return int(middle) if axis.kind == "int" else min(max(middle, axis.low), axis.high)
 
 
-def space_of(method: str, hypers: Mapping[str, Hyper], like: Mapping[str, Any]) -> str:
+def space_of(method: str, hypers: Mapping[str, Hyper], like: Space) -> str:
     """The text of a space file for a method that has none. It searches every number among the hyper-parameters that is
     not static, over the range that `like` has for it, else over the whole legal range.
 
     Args:
         method: its name.
         hypers: what it takes.
-        like: another space, see `Space.as_dict`; its settings are taken over.
+        like: another space; its settings are taken over.
     """
-    axes: dict[str, Any] = {}
+    ranges = {axis.name: axis for axis in like.axes}
+    axes: dict[str, Written] = {}
     for name, hyper in hypers.items():
         if hyper.static or hyper.kind not in ("int", "float") or name in _NOT_SEARCHED:
             continue
         assert hyper.low is not None
         assert hyper.high is not None
-        axis = like["space"].get(name)
-        ranged = isinstance(axis, dict) and axis["type"] == hyper.kind
-        if ranged and hyper.low <= axis["low"] and axis["high"] <= hyper.high:
-            axes[name] = axis
+        axis = ranges.get(name)
+        if axis is not None and axis.kind == hyper.kind and axis.lies_within(hyper.low, hyper.high):
+            axes[name] = axis.as_dict()
         elif hyper.low < hyper.high:
             log = hyper.low > 0 and hyper.high / hyper.low >= _WIDE
             axes[name] = {"type": hyper.kind, "low": hyper.low, "high": hyper.high, "log": log}
-    settings = {key: value for key, value in like.items() if key not in ("method", "space")}
+    settings = {key: value for key, value in like.as_dict().items() if key not in ("method", "space")}
     return yaml.safe_dump({"method": method, "space": axes, **settings}, sort_keys=False)

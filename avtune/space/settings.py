@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
 from avtune.core.errors import UserError, did_you_mean
 from avtune.core.hyper import Hyper, Value
 from avtune.space.checks import legal, only_keys, table
+from avtune.space.written import Written
 from avtune.space.yaml_lines import Entry, shorten
 
 
@@ -162,7 +164,7 @@ def _setting(entry: Entry, hyper: Hyper, section: str) -> Value:
     return legal(entry, hyper, label)
 
 
-def _check_horizon(given: dict[str, Entry], values: dict[str, Any]) -> None:
+def _check_horizon(given: dict[str, Entry], values: Mapping[str, Value]) -> None:
     """Raises:
     UserError: a setting that goes with the other kind of horizon.
     """
@@ -173,7 +175,7 @@ def _check_horizon(given: dict[str, Entry], values: dict[str, Any]) -> None:
         raise UserError(f"{given[other].where}: early_stopping.{other} goes with {needed}; leave it out")
 
 
-def settings_dict(made: SearchSettings | EarlyStopping | Validation | Final) -> dict[str, Any]:
+def settings_dict(made: SearchSettings | EarlyStopping | Validation | Final) -> dict[str, Written]:
     """The section as it is written; what has no part in it is left out: the half of `validation` that is not used,
     `steps` where the epochs are a number."""
     values = {field.name: getattr(made, field.name) for field in fields(made)}

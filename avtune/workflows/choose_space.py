@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from avtune.core.errors import UserError
 from avtune.engine import user_code
 from avtune.methods import get, hypers_of
+from avtune.space.files import load, names
 from avtune.space.free import space_of
-from avtune.space.space import Space, load, names, parse
+from avtune.space.parse import parse
+from avtune.space.space import Space
 
 
 def chosen(file: str | None, method: str | None, *, usual: str | None = None, overrides: Sequence[str] = ()) -> Space:
@@ -18,7 +20,7 @@ def chosen(file: str | None, method: str | None, *, usual: str | None = None, ov
         file: the path or the name of a space, None to choose.
         method: the method, or the code of the user's own, that it must be for; None for whatever it says.
         usual: the dataset's own space, taken where neither says otherwise; None for `psd`.
-        overrides: see `space.parse`.
+        overrides: see `space.parse.parse`.
 
     Raises:
         UserError: there is no such space or method, or the space is not as it should be.
@@ -37,7 +39,7 @@ def chosen(file: str | None, method: str | None, *, usual: str | None = None, ov
         elif method in names():
             file = method
         else:
-            like = load("psd", hypers_of=user_code.hypers_of, method_names=user_code.names()).as_dict()
+            like = load("psd", hypers_of=user_code.hypers_of, method_names=user_code.names())
             text = space_of(method, hypers_of(method), like)
             return parse(
                 text,

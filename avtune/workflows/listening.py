@@ -11,7 +11,8 @@ from typing import Any, Protocol
 from avtune.data.dataset import Dataset
 from avtune.space.space import Space
 from avtune.study.horizon import Horizon
-from avtune.study.record import Listener, Record
+from avtune.study.listener import Listener
+from avtune.study.record import Record
 from avtune.study.results import Results
 from avtune.study.study import Study
 

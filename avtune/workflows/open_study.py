@@ -11,7 +11,8 @@ from avtune.core.run_key import search_basis
 from avtune.data.dataset import Dataset
 from avtune.engine import user_code
 from avtune.methods import get
-from avtune.space.space import Space, parse
+from avtune.space.parse import parse
+from avtune.space.space import Space
 from avtune.study.folder import StudyFolder
 from avtune.study.horizon import Horizon
 from avtune.study.study import Study

@@ -10,7 +10,7 @@ from avtune.data.prepare import for_retraining
 from avtune.engine.trainer import embed, train
 from avtune.methods import METHODS, hypers_of
 from avtune.metrics import retrieval_scores
-from avtune.space.space import load
+from avtune.space.files import load
 
 GOOD = {"lr": 6e-3, "w_dis": 0.02, "w_cross": 2.0, "margin": 0.3, "dropout": 0.1}
 

@@ -15,7 +15,7 @@ from avtune.runners import inline
 from avtune.runners._base import Placement
 from avtune.runners.dispatcher import Dispatcher
 from avtune.runners.lane_files import LaneFiles
-from avtune.space.space import parse
+from avtune.space.parse import parse
 from avtune.study.folder import StudyFolder
 from avtune.study.study import Study
 

@@ -14,7 +14,7 @@ from avtune.engine.trainer import train
 from avtune.finals.retraining import retraining
 from avtune.finals.run_record import RunRecord
 from avtune.methods import METHODS, check_config, get, hypers_of
-from avtune.space.space import parse
+from avtune.space.parse import parse
 from avtune.study.horizon import Horizon
 
 # The second stage begins after 3 of 6 epochs, but after 1.5 of 3.

@@ -18,7 +18,7 @@ from avtune.finals.select import (
 )
 from avtune.methods import METHODS, hypers_of
 from avtune.runners.work import save_weights
-from avtune.space.space import parse
+from avtune.space.parse import parse
 from avtune.study.curve import Curve
 from avtune.study.horizon import Horizon
 from avtune.study.record import Record

@@ -111,7 +111,9 @@ def _another_kind(draw, base, folder):
 
 
 def _space_file(draw, base, folder):
-    text = draw.choice([*(path.read_text() for path in sorted(_SPACES.glob("*.yaml"))), TINY])
+    text = draw.choice(
+        [*(path.read_text() for path in sorted(_SPACES.rglob("*.yaml"), key=lambda path: path.name)), TINY]
+    )
     kind = draw.randrange(4)
     if kind == 0:
         data = damaged(text.encode(), draw)

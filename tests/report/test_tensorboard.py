@@ -15,7 +15,8 @@ from tensorboard.util import tensor_util
 
 from avtune.report import tensorboard as board_module
 from avtune.report.tensorboard import StudyBoard
-from avtune.space.space import Axis, Space
+from avtune.space.axis import Axis
+from avtune.space.space import Space
 
 SPACE = Space(
     "psd",

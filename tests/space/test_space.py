@@ -11,8 +11,11 @@ import pytest
 
 from avtune.core.errors import UserError
 from avtune.core.hyper import Hyper
-from avtune.space import space
-from avtune.space.space import Axis, EarlyStopping, Final, SearchSettings, Space, Validation
+from avtune.space import files
+from avtune.space.axis import Axis
+from avtune.space.parse import parse as parse_space
+from avtune.space.settings import EarlyStopping, Final, SearchSettings, Validation
+from avtune.space.space import Space
 
 PSD = (
     Hyper("margin", "float", 0.2, 0.0, 2.0),
@@ -36,7 +39,7 @@ early_stopping: {epochs: 27}
 
 
 def parse(text: str, *overrides: str) -> Space:
-    return space.parse(text, file="f.yaml", hypers_of=METHODS.__getitem__, method_names=METHODS, overrides=overrides)
+    return parse_space(text, file="f.yaml", hypers_of=METHODS.__getitem__, method_names=METHODS, overrides=overrides)
 
 
 def test_the_parts_of_a_space() -> None:
@@ -158,48 +161,48 @@ def test_difference_is_empty_for_equals_and_short_for_another_method() -> None:
 def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A checkout with two spaces, and a working directory elsewhere."""
     folder = tmp_path / "checkout" / "search_spaces"
-    folder.mkdir(parents=True)
-    (folder / "ave.yaml").write_text(GOOD)
-    (folder / "vegas.yaml").write_text(GOOD)
-    monkeypatch.setattr(space, "__file__", str(tmp_path / "checkout" / "avtune" / "space" / "space.py"))
+    for path in (folder / "datasets" / "ave.yaml", folder / "methods" / "vegas.yaml"):
+        path.parent.mkdir(parents=True)
+        path.write_text(GOOD)
+    monkeypatch.setattr(files, "__file__", str(tmp_path / "checkout" / "avtune" / "space" / "files.py"))
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
     return folder
 
 
 def load(name: str | Path, *overrides: str) -> Space:
-    return space.load(name, hypers_of=METHODS.__getitem__, method_names=METHODS, overrides=overrides)
+    return files.load(name, hypers_of=METHODS.__getitem__, method_names=METHODS, overrides=overrides)
 
 
 def test_find_takes_paths_and_names(shipped: Path) -> None:
-    assert space.names() == ["ave", "vegas"]
-    assert space.find("ave") == shipped / "ave.yaml"
-    assert space.find(str(shipped / "vegas.yaml")) == shipped / "vegas.yaml"
+    assert files.names() == ["ave", "vegas"]
+    assert files.find("ave") == shipped / "datasets" / "ave.yaml"
+    assert files.find(str(shipped / "methods" / "vegas.yaml")) == shipped / "methods" / "vegas.yaml"
     Path("ave").mkdir()  # a folder of that name is not a space file
-    assert space.find("ave") == shipped / "ave.yaml"
+    assert files.find("ave") == shipped / "datasets" / "ave.yaml"
     assert load("ave", "search.seed=3").search.seed == 3
 
 
 def test_the_names_inside_the_package_come_first(shipped: Path) -> None:
-    inside = shipped.parent / "avtune" / "search_spaces"
+    inside = shipped.parent / "avtune" / "search_spaces" / "datasets"
     inside.mkdir(parents=True)
     (inside / "ave.yaml").write_text(GOOD)
-    assert space.find("ave") == inside / "ave.yaml"
+    assert files.find("ave") == inside / "ave.yaml"
 
 
 @pytest.mark.parametrize("name", ["vegsa", "x/y.yaml", "", ".", "a\0b", "a" * 5000, "/dev/null"])
 def test_find_names_what_there_is(shipped: Path, name: str) -> None:
     with pytest.raises(UserError, match="give the path of one, or a name: ave or vegas") as caught:
-        space.find(name)
+        files.find(name)
     assert len(str(caught.value)) < 250
 
 
 def test_find_suggests_names_and_files_beside(shipped: Path) -> None:
     with pytest.raises(UserError, match="did you mean 'vegas'"):
-        space.find("vegsa")
+        files.find("vegsa")
     Path("mine.yaml").write_text(GOOD)
     with pytest.raises(UserError, match=r"did you mean 'mine\.yaml'"):
-        space.find("mien.yaml")
+        files.find("mien.yaml")
 
 
 def test_load_names_the_file_in_errors(tmp_path: Path) -> None:
@@ -216,7 +219,17 @@ def test_load_names_the_file_in_errors(tmp_path: Path) -> None:
 
 
 def test_torch_and_ray_are_not_imported() -> None:
-    code = "import sys, avtune.space.space; print(sorted({'torch', 'ray', 'numpy.random'} & set(sys.modules)))"
+    code = "import sys, avtune.space.files; print(sorted({'torch', 'ray', 'numpy.random'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "torch" not in done.stdout
     assert "ray" not in done.stdout
+
+
+def test_the_spaces_that_come_with_avtune_lie_where_they_are_for_and_have_names_of_their_own() -> None:
+    root = Path(__file__).parents[2] / "search_spaces"
+    paths = sorted(root.rglob("*.yaml"))
+    assert {path.stem for path in (root / "datasets").glob("*.yaml")} == {"demo", "ave", "vegas"}
+    assert sorted(path.stem for path in paths) == files.names()
+    for path in (root / "methods").glob("*.yaml"):
+        assert f"\nmethod: {path.stem}\n" in path.read_text()
+    assert {path.parent.parent for path in paths} == {root}

@@ -6,7 +6,7 @@ import pytest
 
 from avtune.core.errors import UserError
 from avtune.core.hyper import Hyper
-from avtune.space import space
+from avtune.space.parse import parse as parse_space
 
 PSD = (
     Hyper("margin", "float", 0.2, 0.0, 2.0),
@@ -23,7 +23,7 @@ TEXT = " (what is written is text; a number such as 0.001 has no quotes, units o
 
 def check(message: str, text: str, *overrides: str) -> None:
     with pytest.raises(UserError) as caught:
-        space.parse(text, file="f.yaml", hypers_of=METHODS.__getitem__, method_names=METHODS, overrides=overrides)
+        parse_space(text, file="f.yaml", hypers_of=METHODS.__getitem__, method_names=METHODS, overrides=overrides)
     assert str(caught.value) == message
     assert "\n" not in message
     assert len(message) < 250

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from avtune.core.errors import UserError
 from avtune.core.hyper import Hyper, Value
-from avtune.space import space
+from avtune.space.parse import parse as parse_space
 from avtune.space.space import Space
 from avtune.space.yaml_lines import decode
 
@@ -40,7 +40,7 @@ early_stopping: {epochs: 27}
 
 
 def parse(text: str, *overrides: str) -> Space:
-    return space.parse(text, file="f.yaml", hypers_of=METHODS.__getitem__, method_names=METHODS, overrides=overrides)
+    return parse_space(text, file="f.yaml", hypers_of=METHODS.__getitem__, method_names=METHODS, overrides=overrides)
 
 
 def legal_values(hyper: Hyper) -> st.SearchStrategy[Value]:

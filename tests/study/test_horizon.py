@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from avtune.core.errors import UserError
 from avtune.core.hyper import Hyper
-from avtune.space.space import parse
+from avtune.space.parse import parse
 from avtune.study.horizon import GRACE_STEPS, PATIENCE_STEPS, Horizon
 
 HYPERS = {

@@ -6,7 +6,7 @@ from command import call
 from toy import write_toy
 
 from avtune.core.hyper import Hyper
-from avtune.space.space import parse
+from avtune.space.parse import parse
 from avtune.study.horizon import Horizon
 from avtune.study.limits import batch_note, limits
 

@@ -13,7 +13,7 @@ from avtune.core.errors import UserError
 from avtune.core.files import read_lines
 from avtune.core.hyper import Hyper
 from avtune.runners.work import save_weights
-from avtune.space.space import parse
+from avtune.space.parse import parse
 from avtune.study.folder import StudyFolder
 from avtune.study.status import read_status
 from avtune.study.study import Study

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from optuna.trial import TrialState
 
 from avtune.core.hyper import Hyper
-from avtune.space.space import parse
+from avtune.space.parse import parse
 from avtune.study import window
 from avtune.study.grid import grid_size, values_of
 from avtune.study.optuna_private import good_trials

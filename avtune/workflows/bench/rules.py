@@ -11,8 +11,9 @@ from pathlib import Path
 from avtune.core.errors import UserError, choices, did_you_mean
 from avtune.methods import METHODS, get, hypers_of
 from avtune.methods._closed_form import ClosedForm
-from avtune.space.settings import AUTO, SETTINGS
-from avtune.space.space import EarlyStopping, Final, SearchSettings, Space, Validation, load, names
+from avtune.space.files import load, names
+from avtune.space.settings import AUTO, SETTINGS, EarlyStopping, Final, SearchSettings, Validation
+from avtune.space.space import Space
 from avtune.workflows import choose_space
 
 _DEFAULT_SPACES = {"psd": "ave"}

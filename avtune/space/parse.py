@@ -1,0 +1,150 @@
+"""Space files: YAML -> a checked `Space`.
+
+The format:
+
+    method: psd
+    space:
+      margin: {type: float, low: 0.05, high: 1.0}        # searched
+      embedding_dim: 64                                  # a bare value is fixed; what is not named keeps its default
+    search: {sampler: tpe, trials: 200, seed: 0}
+    early_stopping: {epochs: auto, grace: 3, factor: 3}  # or a number of epochs
+    validation: {fraction: 0.2}                          # or {folds: 5}
+    final: {finalists: 3, seeds: 5}
+
+`--set search.trials=64` overrides one value by its dotted key; the last of several wins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from avtune.core.errors import UserError, choices, did_you_mean
+from avtune.core.hyper import Hyper, Value
+from avtune.space.axis import Axis, parse_axis
+from avtune.space.checks import legal, only_keys, table
+from avtune.space.free import free_hypers
+from avtune.space.overrides import override
+from avtune.space.settings import (
+    AUTO,
+    FUNCTION_EPOCHS,
+    SECTIONS,
+    EarlyStopping,
+    Final,
+    SearchSettings,
+    Validation,
+    parse_settings,
+)
+from avtune.space.space import Space
+from avtune.space.yaml_lines import Entry, read, shorten
+
+HypersOf = Callable[[str], Mapping[str, Hyper] | None]
+_TOP = ("method", "space", *SECTIONS)
+
+
+def parse(
+    text: str,
+    *,
+    file: str,
+    hypers_of: HypersOf,
+    method_names: Iterable[str],
+    overrides: Sequence[str] = (),
+    method: str | None = None,
+) -> Space:
+    """Reads and checks a space file.
+
+    Args:
+        text: the YAML text.
+        file: what errors call it.
+        hypers_of: the hyper-parameters of a method, by its name; None where the file itself defines them.
+        method_names: the names `hypers_of` knows.
+        overrides: `key=value` each, applied in this order.
+        method: one of them, which the file need not name but must not contradict.
+
+    Raises:
+        UserError: anything about the file or an override that is not as it should be, by `file:line` or `--set ...`.
+    """
+    methods = list(method_names)
+    top = _top(text, file)
+    for assignment in overrides:
+        override(top, assignment, _TOP, lambda name: hypers_of(name) if name in methods else None)
+    only_keys(top, _TOP, "")
+    name = _method(top, file, methods, method)
+    hypers = hypers_of(name)
+    axes, fixed = _hypers(name, hypers, top.get("space"))
+    if hypers is None:
+        _close_horizon(top, file)
+    return Space(
+        name,
+        axes,
+        fixed,
+        parse_settings(SearchSettings, "search", top.get("search")),
+        parse_settings(EarlyStopping, "early_stopping", top.get("early_stopping")),
+        parse_settings(Validation, "validation", top.get("validation")),
+        parse_settings(Final, "final", top.get("final")),
+    )
+
+
+def _top(text: str, file: str) -> dict[str, Entry]:
+    """The entries of the whole file."""
+    root = read(text, lambda line: f"{file}:{line}")
+    if not isinstance(root.value, dict):
+        raise UserError(
+            f"{root.where}: a space file is a mapping that starts with 'method: NAME'; this one is {root.shown}"
+        )
+    return root.value
+
+
+def _method(top: dict[str, Entry], file: str, methods: list[str], wanted: str | None) -> str:
+    """The method that the file names, or the wanted one where it names none."""
+    if wanted is not None:
+        given = top.setdefault("method", Entry(wanted, file, file))
+        if given.value != wanted:
+            raise UserError(f"{given.where}: the space is for the method {given.shown}, not for {wanted}")
+    if "method" not in top:
+        raise UserError(f"{file}: no method; write for example 'method: {methods[0]}' ({choices(methods)})")
+    named = top["method"]
+    if isinstance(named.value, str) and ":" in named.value and named.value not in methods:
+        raise UserError(
+            f"{named.where}: {shorten(named.value)} is code of your own, which only the command line may name: add\n"
+            f"--method {shorten(named.value)} (--train for a training function)"
+        )
+    return str(legal(named, Hyper("method", "choice", methods[0], values=tuple(methods)), "method"))
+
+
+def _close_horizon(top: dict[str, Entry], file: str) -> None:
+    """Gives a training function, which takes the steps that it likes, a number of epochs where the file has none.
+
+    Raises:
+        UserError: the file says `auto`.
+    """
+    entry = top.setdefault("early_stopping", Entry({}, file, file))
+    given = table(entry, "early_stopping", f"early_stopping: {{epochs: {FUNCTION_EPOCHS}}}")
+    epochs = given.setdefault("epochs", Entry(FUNCTION_EPOCHS, file, file))
+    top["early_stopping"] = Entry(given, entry.where, entry.key_where)
+    if epochs.value == AUTO:
+        raise UserError(
+            f"{epochs.where}: early_stopping.epochs is {AUTO}, which counts a method's optimiser steps; a training "
+            f"function takes a number, for example epochs: {FUNCTION_EPOCHS}"
+        )
+
+
+def _hypers(
+    method: str, hypers: Mapping[str, Hyper] | None, entry: Entry | None
+) -> tuple[tuple[Axis, ...], dict[str, Value]]:
+    given = {} if entry is None else table(entry, "space", "space: {margin: 0.2}")
+    if hypers is None:
+        return free_hypers(given)
+    for name, item in given.items():
+        if name not in hypers:
+            hint = did_you_mean(shorten(name), hypers) or f"; it has {choices(hypers) or 'none'}"
+            raise UserError(f"{item.key_where}: method {method} has no hyper-parameter {shorten(name)!r}{hint}")
+    axes: list[Axis] = []
+    fixed: dict[str, Value] = {}
+    for name, hyper in hypers.items():
+        if name not in given:
+            fixed[name] = hyper.default
+        elif isinstance(given[name].value, dict):
+            axes.append(parse_axis(given[name], hyper))
+        else:
+            fixed[name] = legal(given[name], hyper, f"space.{name}")
+    return tuple(axes), fixed
