@@ -3,25 +3,74 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from avtune.core.errors import UserError
 from avtune.core.files import stream_lines
 from avtune.core.schema import is_number, is_whole
 
-_STATES = ("COMPLETE", "PRUNED", "FAIL")
+EndState = Literal["COMPLETE", "PRUNED", "FAIL"]
+_STATES: tuple[str, ...] = get_args(EndState)
 
 
-def read_curves(path: Path, *, repair: bool) -> tuple[Iterator[dict[str, Any]], bool]:
+@dataclass(frozen=True, slots=True)
+class EpochLine:
+    """An epoch of a trial: its validation MAP, and the device seconds that it took."""
+
+    trial: int
+    epoch: int
+    val_map: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class EndLine:
+    """How a trial ended.
+
+    Attributes:
+        trial: its number.
+        state: how.
+        epochs: how many count.
+        reason: why it failed, else empty.
+        flat: its curve ended it, before its last epoch and no rung.
+    """
+
+    trial: int
+    state: EndState
+    epochs: int
+    reason: str = ""
+    flat: bool = False
+
+    def to_json(self) -> dict[str, int | str | bool]:
+        """The line as it is written."""
+        line: dict[str, int | str | bool] = {"trial": self.trial, "state": self.state, "epochs": self.epochs}
+        if self.reason:
+            line["reason"] = self.reason
+        if self.flat:
+            line["flat"] = True
+        return line
+
+
+@dataclass(frozen=True, slots=True)
+class AgainLine:
+    """A failed trial begins anew."""
+
+    trial: int
+
+
+Line = EpochLine | EndLine | AgainLine
+
+
+def read_curves(path: Path, *, repair: bool) -> tuple[Iterator[Line], bool]:
     """The lines, in the order in which they were written, and whether the last one was torn by a kill and is left out.
 
     The epochs of a trial come one after the other from 1, then its end; a stopped trial's end may name an earlier
     epoch, the last one that counts. Where the study was given more epochs, a complete trial's end may be followed by
     further epochs and another end, or at once by an end: a new rung stopped it, it had become flat at its last epoch,
     or it failed before the next one. A line `{"again": [3, 5]}` has trials that failed begin anew: what is known of
-    them is forgotten, and they come again from epoch 1. It is given here as a line `{"trial": 3, "again": True}` for
-    each.
+    them is forgotten, and they come again from epoch 1. It is given here as an `AgainLine` for each.
 
     Args:
         repair: as in `read_lines`.
@@ -33,7 +82,7 @@ def read_curves(path: Path, *, repair: bool) -> tuple[Iterator[dict[str, Any]], 
     return _checked(path, lines), torn
 
 
-def _checked(path: Path, lines: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def _checked(path: Path, lines: Iterator[dict[str, Any]]) -> Iterator[Line]:
     last: dict[int, int] = {}
     ended: dict[int, str] = {}
     for number, found in enumerate(lines, 1):
@@ -43,7 +92,16 @@ def _checked(path: Path, lines: Iterator[dict[str, Any]]) -> Iterator[dict[str, 
             wrong = _wrong(line, last, ended)
             if wrong is not None:
                 raise UserError(f"{path}, line {number} is damaged ({wrong}); restore the file from a copy")
-            yield line
+            yield _line(line)
+
+
+def _line(line: dict[str, Any]) -> Line:
+    """A line that has been checked."""
+    if line.get("again") is True:
+        return AgainLine(line["trial"])
+    if "epoch" in line:
+        return EpochLine(line["trial"], line["epoch"], line["val_map"], line.get("seconds", 0.0))
+    return EndLine(line["trial"], line["state"], line["epochs"], line.get("reason", ""), bool(line.get("flat")))
 
 
 def _wrong(line: dict[str, Any], last: dict[int, int], ended: dict[int, str]) -> str | None:
@@ -67,7 +125,8 @@ def _wrong(line: dict[str, Any], last: dict[int, int], ended: dict[int, str]) ->
             return "a metric is no number"
         last[trial] = known + 1
         return None
-    state, epochs = line.get("state"), line.get("epochs")
+    state: Any = line.get("state")
+    epochs = line.get("epochs")
     if state not in _STATES or not isinstance(line.get("reason", ""), str) or line.get("flat") not in (None, True):
         return "it is neither an epoch nor an end"
     allowed = range(1, known + 1) if state == "PRUNED" else (known,)

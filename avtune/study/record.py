@@ -6,15 +6,15 @@ Only these methods change a record; the study, the rung policies and the replay 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Literal
+from typing import Literal
 
 from avtune.core.trial import Trial
 from avtune.study.curve import Curve
+from avtune.study.curves import EndLine, EndState, EpochLine
 
-State = Literal["RUNNING", "COMPLETE", "PRUNED", "FAIL"]
+State = Literal["RUNNING", EndState]
 """As the files have it. RUNNING until the end is on record, also where the training is over already and a rung is still
 to be decided."""
 
@@ -122,11 +122,11 @@ class Record:
 
     # -- what happens to it ----------------------------------------------------------------------------------------
 
-    def add_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        """Takes the metrics of the epoch after its last one."""
-        self.values.add(epoch, metrics["val_map"])
-        self._epoch_seconds.append(metrics.get("seconds", 0.0))
-        self.seconds += self._epoch_seconds[-1]
+    def add_epoch(self, epoch: int, val_map: float, seconds: float) -> None:
+        """It has trained the epoch after its last one."""
+        self.values.add(epoch, val_map)
+        self._epoch_seconds.append(seconds)
+        self.seconds += seconds
 
     def stop(self, epoch: int) -> None:
         """The rung at that epoch stops it; what it trained since does not count."""
@@ -143,7 +143,7 @@ class Record:
         if failure is None and not self.values:
             self.reason = "it ended without a result"
 
-    def end(self) -> dict[str, Any]:
+    def end(self) -> EndLine:
         """Gives it its last state, once its training is over and its rungs are decided.
 
         Returns:
@@ -151,15 +151,11 @@ class Record:
         """
         assert self.is_over
         if self.stopped_at is not None:
-            self.state, self.reason = "PRUNED", ""
-        else:
-            self.state = "FAIL" if self.reason else "COMPLETE"
-        line: dict[str, Any] = {"trial": self.number, "state": self.state, "epochs": self.values.last}
-        if self.reason:
-            line["reason"] = self.reason
-        if self.ended_flat:
-            line["flat"] = True
-        return line
+            self.reason = ""
+        failed: EndState = "FAIL" if self.reason else "COMPLETE"
+        state: EndState = failed if self.stopped_at is None else "PRUNED"
+        self.state = state
+        return EndLine(self.number, state, self.values.last, self.reason, self.ended_flat)
 
     def release(self) -> None:
         """Gives back the memory that only a running trial needs."""
@@ -177,17 +173,17 @@ class Record:
 
     # -- from its lines --------------------------------------------------------------------------------------------
 
-    def read_epoch(self, line: Mapping[str, Any]) -> None:
+    def read_epoch(self, line: EpochLine) -> None:
         """Takes an epoch's line of `curves.jsonl`; one of a trial that had ended is of a study given more epochs."""
         self.reopen()
-        self.add_epoch(line["epoch"], line)
+        self.add_epoch(line.epoch, line.val_map, line.seconds)
 
-    def read_end(self, line: Mapping[str, Any]) -> None:
+    def read_end(self, line: EndLine) -> None:
         """Takes an end's line of `curves.jsonl`."""
-        self.state, self.reason = line["state"], line.get("reason", "")
-        flat = line.get("flat", False) and self.stopped_at is None
+        self.state, self.reason = line.state, line.reason
+        flat = line.flat and self.stopped_at is None
         self.training = Training.FLAT if flat else Training.OVER
-        self._cut(line["epochs"])
+        self._cut(line.epochs)
 
     def _cut(self, epoch: int) -> None:
         self.values.cut(epoch)

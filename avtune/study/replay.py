@@ -6,12 +6,11 @@ through the same rung policy as when it was written, so that its decisions are m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from avtune.core.errors import UserError
 from avtune.core.run_files import is_left_by
-from avtune.study.curves import read_curves
+from avtune.study.curves import AgainLine, EpochLine, Line, read_curves
 from avtune.study.folder import StudyFolder
 from avtune.study.record import Record
 from avtune.study.rungs import RungPolicy
@@ -38,23 +37,23 @@ def replay(
     """
     lines, torn = read_curves(folder.curves, repair=True)
     for line in lines:
-        if line["trial"] >= len(records):  # its proposal was synced before its first epoch
+        if line.trial >= len(records):  # its proposal was synced before its first epoch
             journal = folder.journal.name
             raise UserError(
-                f"{folder.curves} names trial {line['trial']}, which {journal} does not know; "
+                f"{folder.curves} names trial {line.trial}, which {journal} does not know; "
                 f"restore {journal} from a copy"
             )
-        _replay_line(line, records[line["trial"]], rungs, restart)
+        _replay_line(line, records[line.trial], rungs, restart)
     for record in records:
         _reopen(record)
     return torn
 
 
-def _replay_line(line: Mapping[str, Any], record: Record, rungs: RungPolicy, restart: Callable[[Record], None]) -> None:
-    if "again" in line:
+def _replay_line(line: Line, record: Record, rungs: RungPolicy, restart: Callable[[Record], None]) -> None:
+    if isinstance(line, AgainLine):
         rungs.changed(record)
         restart(record)
-    elif "epoch" in line:
+    elif isinstance(line, EpochLine):
         record.read_epoch(line)
     else:
         record.read_end(line)

@@ -6,7 +6,7 @@ import shlex
 from typing import Any
 
 from avtune.study.curve import Curve
-from avtune.study.curves import read_curves
+from avtune.study.curves import AgainLine, EpochLine, read_curves
 from avtune.study.folder import StudyFolder
 from avtune.study.horizon import Horizon
 
@@ -56,18 +56,18 @@ def read_status(folder: StudyFolder) -> dict[str, Any]:
     values: dict[int, Curve] = {}
     epochs, seconds = 0, 0.0
     for line in lines:
-        trial = line["trial"]
+        trial = line.trial
         curve = values.setdefault(trial, Curve())
-        if "again" in line:
+        if isinstance(line, AgainLine):
             states[trial], values[trial] = "RUNNING", Curve()
-        elif "epoch" in line:
+        elif isinstance(line, EpochLine):
             states[trial] = "RUNNING"
-            curve.add(line["epoch"], line["val_map"])
+            curve.add(line.epoch, line.val_map)
             epochs += 1
-            seconds += line.get("seconds", 0.0)
+            seconds += line.seconds
         else:
-            states[trial] = line["state"]
-            curve.cut(line["epochs"])
+            states[trial] = line.state
+            curve.cut(line.epochs)
     counted = [(curve.best_until(curve.last), -trial) for trial, curve in values.items() if states[trial] != "FAIL"]
     best = max(((value, trial) for value, trial in counted if value is not None), default=None)
     return {

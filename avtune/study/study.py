@@ -3,10 +3,9 @@
 Everything is rebuilt from two append-only files: Optuna's journal (what was proposed) and the curves (what came of it:
 one line an epoch, one line an end). Continuing a search and opening it are therefore one path, `study.replay`.
 
-In deterministic mode a decision never depends on which trial was quicker: at a rung a trial is compared with the
-trials of lower number only (`study.rungs`), and a suggestion sees the trials whose number is at least `search.lag`
-lower (`study.results_to_sampler`). A trial whose comparison is still open goes on meanwhile; epochs past the rung it is
-stopped at do not count.
+In deterministic mode nothing depends on which trial was quicker: at a rung a trial is compared with the trials of lower
+number only (`study.rungs`), a suggestion sees the trials whose number is at least `search.lag` lower
+(`study.results_to_sampler`). Epochs that a trial trained past the rung that stops it do not count.
 """
 
 from __future__ import annotations
@@ -80,8 +79,7 @@ class Study:
         self._rungs = rung_policy(deterministic=deterministic, factor=space.early_stopping.factor)
         self._sampler = Sampler(folder.journal, space)
         self._results = results_to_sampler(self._sampler, self.records, space.search.lag if deterministic else None)
-        self.repaired = self._open()
-        """Whether a kill had torn the last line of one of its files, which was cut off."""
+        self.repaired = self._open()  # whether a kill had torn the last line of one of its files
 
     # -- the contract of runners -----------------------------------------------------------------------------------
 
@@ -113,7 +111,7 @@ class Study:
             numbers = {name: float(v) for name, v in metrics.items() if isinstance(v, int | float)}
             finite = {name: v for name, v in numbers.items() if math.isfinite(v)}
             append_line(self.folder.curves, {"trial": number, "epoch": epoch, **finite})
-            record.add_epoch(epoch, finite)
+            record.add_epoch(epoch, finite["val_map"], finite.get("seconds", 0.0))
             for listener in self._listeners:
                 listener.epoch(record, epoch, finite)
             self._changed(record)
@@ -242,7 +240,7 @@ class Study:
             self._end(one)
 
     def _end(self, record: Record) -> None:
-        append_line(self.folder.curves, record.end(), sync=True)
+        append_line(self.folder.curves, record.end().to_json(), sync=True)
         self._running -= 1
         record.release()
         self.folder.drop_lane(record.number)
