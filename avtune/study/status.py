@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from typing import Any
+from typing import TypedDict
 
 from avtune.study.curve import Curve
 from avtune.study.curves import AgainLine, EpochLine, read_curves
@@ -40,12 +40,37 @@ def longer_command(folder: StudyFolder, horizon: Horizon) -> str:
     return command_to_continue(folder, "--set", f"early_stopping.steps={3 * stopping.steps}")
 
 
-def read_status(folder: StudyFolder) -> dict[str, Any]:
-    """What the study's files say.
+class BestSoFar(TypedDict):
+    """The trial with the highest validation MAP, and its best epoch."""
 
-    Returns:
-        `study`, `dataset`, `method`, `trials` (asked for), `states` (how many of each), `epochs` and `seconds`
-        trained, and `best` (`trial`, `epoch`, `val_map`; None before the first epoch).
+    trial: int
+    epoch: int | None
+    val_map: float
+
+
+class Status(TypedDict):
+    """How far a study is, as `--status --json` prints it.
+
+    Attributes:
+        study, dataset, method: names.
+        trials: how many are asked for.
+        states: how many there are of each state.
+        epochs, seconds: trained in all, the latter on devices.
+        best: None before the first epoch.
+    """
+
+    study: str
+    dataset: str
+    method: str
+    trials: int
+    states: dict[str, int]
+    epochs: int
+    seconds: float
+    best: BestSoFar | None
+
+
+def read_status(folder: StudyFolder) -> Status:
+    """What the study's files say.
 
     Raises:
         UserError: a file is damaged.
