@@ -21,7 +21,8 @@ def replay(
 ) -> bool:
     """Reads `curves.jsonl` into the records of a study that is being opened. A last line torn by a kill is cut off.
 
-    Afterwards a record without an end is RUNNING, also one that had an end and has not any more: see `_reopen`.
+    Afterwards a record is RUNNING where its trial has no end yet, and where its study was given more epochs, with which
+    it goes on.
 
     Args:
         folder: of the study.
