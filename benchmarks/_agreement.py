@@ -19,7 +19,7 @@ from avtune.core.hyper import Value
 from avtune.core.trial import Trial
 from avtune.data.dataset import Split
 from avtune.data.prepare import Prepared
-from avtune.engine.lane_trainer import Lanes
+from avtune.engine.lane_trainer import LaneTrainer
 from avtune.engine.optimizer import AdamW
 from avtune.lanes.modules import Tensors
 from avtune.methods import METHODS, Method, check_config, defaults, static_values
@@ -94,7 +94,7 @@ def run(
     epoch."""
     first = trials[0]
     static = static_values(METHODS[first.method], first.config)
-    group = Lanes(
+    group = LaneTrainer(
         first.method,
         static,
         data,
@@ -109,7 +109,7 @@ def run(
     done = Runs({trial.number: [] for trial in trials}, {})
     for turn in itertools.count():
         while waiting and group.num_active < lanes - (late if turn == 0 else 0):
-            group.admit(waiting.pop(0))
+            group.store.admit(waiting.pop(0))
         if not group.num_active:
             break
         for result in group.train_epoch():
@@ -117,9 +117,9 @@ def run(
                 raise RuntimeError(result.failed)
             done.curves[result.trial.number].append((result.metrics["val_map"], result.metrics.get("loss", 0.0)))
             if result.epoch == result.trial.epochs:
-                params, buffers = group.weights(result.trial)
+                params, buffers = group.store.weights(result.trial)
                 done.weights[result.trial.number] = params | buffers
-                group.release(result.trial)
+                group.store.release(result.trial)
     return done
 
 

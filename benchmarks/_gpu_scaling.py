@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from avtune.data.arrays import plural
-from avtune.engine.lane_trainer import Lanes
+from avtune.engine.lane_trainer import LaneTrainer
 from benchmarks import _report
 from benchmarks._gpu_device import Clock, Device, out_of_memory
 from benchmarks._gpu_report import Section, Table, one_line
@@ -170,7 +170,7 @@ def _speed(device: Device, setup: Setup, count: int, seconds: float, clock: Cloc
     )
 
 
-def _epoch(device: Device, lanes: Lanes) -> float:
+def _epoch(device: Device, lanes: LaneTrainer) -> float:
     device.wait()
     start = time.perf_counter()
     lanes.train_epoch()
@@ -178,7 +178,7 @@ def _epoch(device: Device, lanes: Lanes) -> float:
     return time.perf_counter() - start
 
 
-def _watch_validation(device: Device, lanes: Lanes) -> list[float]:
+def _watch_validation(device: Device, lanes: LaneTrainer) -> list[float]:
     """A list that takes in the seconds of every validation from now on."""
     seconds: list[float] = []
     validate = lanes._validate

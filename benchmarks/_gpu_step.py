@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from avtune.engine import lane_trainer as lane_engine
-from avtune.engine.lane_trainer import Lanes
+from avtune.engine.lane_store import LARGE
+from avtune.engine.lane_trainer import LaneTrainer, take_rows
+from avtune.engine.validation import validate
 from avtune.lanes.modules import Dropout, batch_norm, encoder, layer_norm, matrix_precision
 from avtune.lanes.noise import row_order, step_keys
 from avtune.methods import Batch
@@ -50,12 +51,14 @@ class Step:
     """A step of an engine's lanes, taken apart. What it computes is thrown away, but the optimiser's part spoils the
     weights."""
 
-    def __init__(self, lanes: Lanes, setup: Setup, count: int) -> None:
+    def __init__(self, lanes: LaneTrainer, setup: Setup, count: int) -> None:
         self._lanes, self._setup, self._count = lanes, setup, count
         self._all = slice(0, count)
-        self._params, self._buffers, self._hyper, self._progress = lanes._of(self._all)
+        view = lanes.store.view(self._all)
+        self._params, self._buffers, self._hyper, self._progress = view.params, view.buffers, view.hyper, view.progress
+        self._train = lanes._features.train
         seeds = np.arange(count)
-        orders = np.stack([row_order(int(seed), 0, len(lanes._labels))[: lanes._batch_size] for seed in seeds])
+        orders = np.stack([row_order(int(seed), 0, len(self._train.labels))[: lanes._batch_size] for seed in seeds])
         self._rows = torch.tensor(orders, device=lanes._device)
         keys = torch.tensor(step_keys(seeds, np.zeros_like(seeds)), device=lanes._device)
         self._batch = Batch(*self._gather(), keys)
@@ -109,8 +112,8 @@ class Step:
         return torch.bfloat16 if self._setup.precision == "bf16" else torch.float32
 
     def _gather(self) -> tuple[Tensor, Tensor, Tensor]:
-        sources = (self._lanes._audio, self._lanes._visual, self._lanes._labels)
-        audio, visual, labels = (lane_engine._rows(source, self._rows) for source in sources)
+        sources = (self._train.audio, self._train.visual, self._train.labels)
+        audio, visual, labels = (take_rows(source, self._rows) for source in sources)
         return audio, visual, labels
 
     @torch.no_grad()
@@ -121,7 +124,7 @@ class Step:
         ]
 
     def _row_orders(self) -> list[np.ndarray]:
-        return [row_order(seed, 0, len(self._lanes._labels)) for seed in range(self._count)]
+        return [row_order(seed, 0, len(self._train.labels)) for seed in range(self._count)]
 
     def _activations(self) -> Callable[[], object]:
         shape = (self._count, self._lanes._batch_size, self._setup.hidden)
@@ -167,14 +170,14 @@ class Step:
         """The large tensors one by one and the small ones as one, as the engine has them."""
         lanes = self._lanes
         steps = torch.ones(self._count, dtype=torch.int64, device=lanes._device)
-        hyper = lanes._hyper["lr"][self._all], lanes._hyper["weight_decay"][self._all]
+        hyper = self._hyper["lr"], self._hyper["weight_decay"]
         jobs = []
         for name, value in self._params.items():
-            if value[0].numel() >= lane_engine._LARGE:
-                moments = {f"{kind}.{name}": lanes._stacks["moments"][f"{kind}.{name}"][self._all] for kind in "mv"}
+            if value[0].numel() >= LARGE:
+                moments = {f"{kind}.{name}": lanes.store.moments[f"{kind}.{name}"][self._all] for kind in "mv"}
                 jobs.append(({name: value}, {name: torch.full_like(value, 1e-4)}, moments))
-        if lanes._small:
-            small = {kind: value[self._all] for kind, value in lanes._small.items()}
+        if lanes.store.small:
+            small = {kind: value[self._all] for kind, value in lanes.store.small.items()}
             grads = {"small": torch.full_like(small["params"], 1e-4)}
             jobs.append(({"small": small["params"]}, grads, {f"{kind}.small": small[kind] for kind in "mv"}))
 
@@ -190,7 +193,7 @@ class Step:
 
         def call() -> object:
             with matrix_precision("fp32"):
-                return lanes._validate([self._all])
+                return validate(lanes.store, lanes._features.validation, [self._all])
 
         products = self._embed_products(rows)
         scores = 2 * self._count * rows * rows

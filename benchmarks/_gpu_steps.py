@@ -11,7 +11,7 @@ from functools import partial
 import torch
 
 from avtune.data.arrays import plural
-from avtune.engine.lane_trainer import Lanes
+from avtune.engine.lane_trainer import LaneTrainer
 from avtune.lanes.modules import matrix_precision
 from benchmarks import _report
 from benchmarks._gpu_device import Clock, Device
@@ -162,12 +162,12 @@ def _row(
     )
 
 
-def _whole_step(device: Device, lanes: Lanes) -> float:
+def _whole_step(device: Device, lanes: LaneTrainer) -> float:
     """Seconds of a step of all lanes: of an epoch less its validation."""
 
     def train() -> None:
         for block in lanes.blocks():
-            lanes._train(block)
+            lanes._train_block(block)
 
     train()
     device.wait()

@@ -13,7 +13,7 @@ import torch
 from avtune.core.trial import Trial
 from avtune.data.dataset import Split
 from avtune.data.prepare import Prepared, for_search
-from avtune.engine.lane_trainer import Lanes
+from avtune.engine.lane_trainer import LaneTrainer
 from avtune.lanes.modules import matrix_precision
 from avtune.methods import Batch, Progress, check_config, get, static_values
 from benchmarks._products import Product, Recorder
@@ -93,15 +93,15 @@ def trial(setup: Setup, number: int) -> Trial:
     return Trial(number, METHOD, config, seed=number, epochs=100_000, precision=setup.precision)
 
 
-def engine(setup: Setup, num_lanes: int, *, validate: bool) -> Lanes:
+def engine(setup: Setup, num_lanes: int, *, validate: bool) -> LaneTrainer:
     """An engine with so many lanes, all taken."""
     data = prepared(setup)
     if not validate:
         data = dataclasses.replace(data, validation=None)
     static = static_values(get(METHOD), trial(setup, 0).config)
-    lanes = Lanes(METHOD, static, data, capacity=num_lanes, device=setup.device, precision=setup.precision)
+    lanes = LaneTrainer(METHOD, static, data, capacity=num_lanes, device=setup.device, precision=setup.precision)
     for number in range(num_lanes):
-        lanes.admit(trial(setup, number))
+        lanes.store.admit(trial(setup, number))
     return lanes
 
 
@@ -118,7 +118,7 @@ def weight_bytes(setup: Setup) -> int:
     return sum(value.nbytes for value in method.init(torch.Generator())[0].values())
 
 
-def epochs_per_second(lanes: Lanes, seconds: float) -> float:
+def epochs_per_second(lanes: LaneTrainer, seconds: float) -> float:
     """Epochs of all lanes together, trained for at least so many seconds."""
     start, elapsed, epochs = time.perf_counter(), 0.0, 0
     while elapsed < seconds:

@@ -21,7 +21,7 @@ from functools import partial
 
 import torch
 
-from avtune.engine.lane_trainer import Lanes
+from avtune.engine.lane_trainer import LaneTrainer
 from benchmarks import _report
 from benchmarks._measure import Call, Limits, Values, probe, spread, take_turns
 from benchmarks._processes import Engines
@@ -83,7 +83,7 @@ def free_gpu(setup: Setup) -> None:
         torch.cuda.empty_cache()
 
 
-def timed(setup: Setup, alone: Lanes, num_lanes: int, rounds: int) -> tuple[dict[str, list[float]], int]:
+def timed(setup: Setup, alone: LaneTrainer, num_lanes: int, rounds: int) -> tuple[dict[str, list[float]], int]:
     """(seconds of an epoch of `alone`, of an epoch of so many lanes and of a step's products, in turn; the
     floating-point operations of these products)."""
     fused = engine(setup, num_lanes, validate=False) if num_lanes > 1 else alone
@@ -100,7 +100,7 @@ def timed(setup: Setup, alone: Lanes, num_lanes: int, rounds: int) -> tuple[dict
 def scaling(setup: Setup, counts: Sequence[int], rounds: int, limits: Limits) -> Scaling:
     """Measures part one for every number of lanes, ascending, up to one that takes too much."""
     alone = engine(setup, 1, validate=False)
-    weights = sum(value.nbytes for value in alone.weights(trial(setup, 0))[0].values())
+    weights = sum(value.nbytes for value in alone.store.weights(trial(setup, 0))[0].values())
     clips = clips_per_epoch(setup)
     rows: list[list[str]] = []
     speed_of: dict[int, float] = {}

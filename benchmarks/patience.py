@@ -22,7 +22,7 @@ from avtune.core import patience
 from avtune.core.trial import Trial
 from avtune.data import load
 from avtune.data.prepare import Prepared, for_search
-from avtune.engine.lane_trainer import Lanes
+from avtune.engine.lane_trainer import LaneTrainer
 from avtune.methods import METHODS, check_config, get, hypers_of, static_values
 from avtune.space.files import load as load_space
 from avtune.study.horizon import PATIENCE_STEPS
@@ -65,9 +65,9 @@ def recorded(given: argparse.Namespace, data: Prepared) -> tuple[list[list[float
     drawn = [dict(study.ask(space.distributions()).params) for _ in range(given.configurations)]
     configs = [check_config(kind, space.fixed | one) for one in drawn]
     trials = [Trial(number, space.method, config, number, given.epochs) for number, config in enumerate(configs)]
-    lanes = Lanes(space.method, static_values(kind, configs[0]), data, capacity=len(trials))
+    lanes = LaneTrainer(space.method, static_values(kind, configs[0]), data, capacity=len(trials))
     for trial in trials:
-        lanes.admit(trial)
+        lanes.store.admit(trial)
     curves: list[list[float]] = [[] for _ in trials]
     for epoch in range(given.epochs):
         for result in lanes.train_epoch():

@@ -17,7 +17,7 @@ import torch
 from avtune.core.trial import Trial
 from avtune.data import load
 from avtune.data.prepare import Prepared, for_search
-from avtune.engine.lane_trainer import Lanes
+from avtune.engine.lane_trainer import LaneTrainer
 from avtune.methods import METHODS, check_config, get, static_values
 from avtune.metrics import mean_interval
 from benchmarks import _report
@@ -77,9 +77,9 @@ def _curves(
     kind = get(method)
     width = {"hidden_dim": WIDTH} if any(hyper.name == "hidden_dim" for hyper in kind.hypers) else {}
     config = check_config(kind, width)
-    lanes = Lanes(method, static_values(kind, config), data, capacity=seeds, device=device, precision=precision)
+    lanes = LaneTrainer(method, static_values(kind, config), data, capacity=seeds, device=device, precision=precision)
     for seed in range(seeds):
-        lanes.admit(Trial(seed, method, config, seed, epochs, precision))
+        lanes.store.admit(Trial(seed, method, config, seed, epochs, precision))
     return np.array([[result.metrics["val_map"] for result in lanes.train_epoch()] for _ in range(epochs)]).T
 
 

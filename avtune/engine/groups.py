@@ -7,16 +7,15 @@ gone and left its memory, or, where an epoch ran out of memory, until the part o
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from avtune.core.trial import Trial
 from avtune.data.prepare import Prepared
 from avtune.engine.features import Features
-from avtune.engine.lane_trainer import Lanes
+from avtune.engine.group import Group
+from avtune.engine.lane_trainer import LaneTrainer
 from avtune.engine.memory import Need, free_bytes, need
-from avtune.lanes.modules import Tensors
 from avtune.methods import get, static_values
 
 Key = tuple[Any, ...]
@@ -27,67 +26,14 @@ class NoRoom(MemoryError):
     """There is no memory for a new group beside the trials that the engine holds."""
 
 
-@dataclass(eq=False)
-class Group:
-    """The lanes of one group, one set for each fold; a trial has the same place in all.
-
-    Attributes:
-        values: the `val_map` of every epoch that each trial has done; 0 without validation rows.
-        best: the highest `val_map` so far and the weights it came with, of trials that keep those.
-        most: trials that the engine holds at a time while this group is there; None for no limit.
-    """
-
-    key: Key
-    folds: list[Lanes]
-    trials: dict[int, tuple[Trial, list[Trial]]] = field(default_factory=dict)
-    values: dict[int, list[float]] = field(default_factory=dict)
-    best: dict[int, tuple[float, Tensors, Tensors]] = field(default_factory=dict)
-    most: int | None = None
-
-    @property
-    def lanes(self) -> int:
-        return self.folds[0].capacity
-
-    def enter(
-        self, trial: Trial, lane_trials: list[Trial], states: Sequence[Tensors | None], values: Sequence[float]
-    ) -> None:
-        """Puts a trial into a lane of every fold, or into none.
-
-        Args:
-            lane_trials: its lane's trial in each fold.
-            states: those of its lanes after as many epochs as there are `values`.
-
-        Raises:
-            ValueError: the states are not those of such lanes.
-        """
-        admitted: list[tuple[Lanes, Trial]] = []
-        try:
-            for lanes, one, state in zip(self.folds, lane_trials, states, strict=True):
-                lanes.admit(one, state, len(values))
-                admitted.append((lanes, one))
-        except BaseException:
-            for lanes, one in admitted:
-                lanes.release(one)
-            raise
-        self.trials[trial.number] = (trial, lane_trials)
-        self.values[trial.number] = list(values)
-
-    def leave(self, number: int) -> None:
-        """Frees a trial's lanes."""
-        _, lane_trials = self.trials.pop(number)
-        del self.values[number]
-        self.best.pop(number, None)
-        for lanes, one in zip(self.folds, lane_trials, strict=True):
-            lanes.release(one)
-
-
 class Groups:
-    """
+    """All groups of an engine.
+
     Args:
         data: the folds that every trial trains on.
         lanes: trials at a time, at most.
         device: where.
-        exact: see `Lanes`.
+        exact: see `LaneTrainer`.
     """
 
     def __init__(self, data: Sequence[Prepared], *, lanes: int, device: str, exact: bool = False) -> None:
@@ -97,6 +43,7 @@ class Groups:
         self._exact = exact
         self._features: list[Features] = []  # of each fold, made with the first group
         self._groups: list[Group] = []
+        self._keys: dict[Group, Key] = {}
         self._needs: dict[Key, Need] = {}
         self._room = lanes
         self._why = ""
@@ -107,7 +54,7 @@ class Groups:
 
     @property
     def num_trials(self) -> int:
-        return sum(len(group.trials) for group in self._groups)
+        return sum(len(group) for group in self._groups)
 
     @property
     def capacity(self) -> int:
@@ -120,7 +67,7 @@ class Groups:
         return self._why
 
     def find(self, number: int) -> Group | None:
-        return next((group for group in self._groups if number in group.trials), None)
+        return next((group for group in self._groups if number in group), None)
 
     def narrow(self, capacity: int, why: str, group: Group | None = None) -> None:
         """No more trials at a time than so many, until a group has gone; where one is named, until that one has."""
@@ -133,11 +80,12 @@ class Groups:
     def drop(self, group: Group) -> None:
         """The group is gone, and gives back its memory."""
         self._groups.remove(group)
+        del self._keys[group]
         self._room = self._lanes
 
     def drop_empty(self) -> None:
         for group in self:
-            if not group.trials:
+            if not len(group):
                 self.drop(group)
 
     def for_trial(self, lane_trials: Sequence[Trial], precision: str) -> Group:
@@ -148,22 +96,23 @@ class Groups:
         """
         key = _key(lane_trials[0], precision)
         for group in self._groups:
-            if group.key == key and len(group.trials) < group.lanes:
+            if self._keys[group] == key and len(group) < group.capacity:
                 return group
         return self.add(lane_trials, precision, self._fitting(key, lane_trials, precision))
 
     def add(self, lane_trials: Sequence[Trial], precision: str, lanes: int) -> Group:
         """A new group with so many lanes for such trials."""
         made = [self._make(fold, lane_trials[0], precision, lanes) for fold in range(len(self._data))]
-        group = Group(_key(lane_trials[0], precision), made)
+        group = Group(made)
+        self._keys[group] = _key(lane_trials[0], precision)
         self._groups.append(group)
         return group
 
-    def _make(self, fold: int, trial: Trial, precision: str, lanes: int) -> Lanes:
+    def _make(self, fold: int, trial: Trial, precision: str, lanes: int) -> LaneTrainer:
         for data in self._data[len(self._features) :]:
             self._features.append(Features.of(data, self._device))
         static = static_values(get(trial.method), trial.config)
-        return Lanes(
+        return LaneTrainer(
             trial.method,
             static,
             self._data[fold],

@@ -10,7 +10,8 @@ import torch
 from avtune.core.hyper import Value
 from avtune.core.system import available_memory, usable_cores
 from avtune.core.trial import Trial
-from avtune.engine.lane_trainer import BLOCK_BYTES, WIDE_BYTES, Lanes
+from avtune.engine.blocks import BLOCK_BYTES, WIDE_BYTES
+from avtune.engine.lane_trainer import LaneTrainer
 from avtune.lanes.noise import init_generator
 from avtune.methods import get, static_values
 
@@ -58,12 +59,12 @@ def free_bytes(device: str) -> int:
     return int(_SHARE * (free + kept))
 
 
-def need(make: Callable[[int], Lanes], trials: Sequence[Trial], device: str) -> Need:
+def need(make: Callable[[int], LaneTrainer], trials: Sequence[Trial], device: str) -> Need:
     """What lanes of a group take, with a lane for each fold.
 
     On a GPU the peak of an epoch of one lane and of two lanes is measured, on the first fold. On a CPU, where a
     process cannot tell its memory from what it has kept of earlier work, weights and moments are counted, and the
-    features that are copied; what a step keeps for its backward pass is of one block only (`Lanes.blocks`), and put at
+    features that are copied; what a step keeps for its backward pass is of one block only (`engine.blocks`), and put at
     twice as much, see `benchmarks/lanes.py`, and for large batches at their similarities.
 
     Args:
@@ -75,8 +76,8 @@ def need(make: Callable[[int], Lanes], trials: Sequence[Trial], device: str) -> 
         torch.OutOfMemoryError: two lanes do not fit.
     """
     one = make(1)
-    one.admit(trials[0])
-    state = one.lane_bytes
+    one.store.admit(trials[0])
+    state = one.store.lane_bytes
     if device == "cpu":
         # A lane wider than a block is one, and takes about twice its weights and moments in a step.
         batch, rows = one.copied_bytes
@@ -89,12 +90,12 @@ def need(make: Callable[[int], Lanes], trials: Sequence[Trial], device: str) -> 
     return Need(single + others, max(pair - single, state) + others)
 
 
-def _peak(make: Callable[[int], Lanes], trial: Trial, lanes: int, device: str) -> int:
+def _peak(make: Callable[[int], LaneTrainer], trial: Trial, lanes: int, device: str) -> int:
     """The most bytes of a GPU that so many lanes take in their first epoch, beside what was taken before."""
     torch.cuda.reset_peak_memory_stats(device)
     before = torch.cuda.memory_allocated(device)
     group = make(lanes)
     for number in range(lanes):
-        group.admit(replace(trial, number=number))
+        group.store.admit(replace(trial, number=number))
     group.train_epoch()
     return int(torch.cuda.max_memory_allocated(device)) - before

@@ -1,21 +1,19 @@
-"""The core trainer: one configuration, one report an epoch. A fused engine is the same loop over many
-configurations."""
+"""Trains one configuration: a lane group (`engine.group`) with one trial, as an engine has several with many."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from avtune.core.seeds import mix
 from avtune.core.trial import Trial, TrialFailed
 from avtune.data.prepare import Prepared
-from avtune.engine.lane_trainer import Lanes, mean_metrics
+from avtune.engine.group import Group, lane_trials_of
+from avtune.engine.lane_trainer import LaneTrainer
 from avtune.lanes.modules import Tensors
-from avtune.methods import Method, check_config, get, static_values
+from avtune.methods import Method, get, static_values
 
 Report = Callable[[int, dict[str, float]], bool]
 """Called after every epoch (from 1) with its metrics; returns whether to go on."""
@@ -38,8 +36,7 @@ def train(trial: Trial, data: Prepared | Sequence[Prepared], report: Report, *, 
         trial: what to train.
         data: the rows; several folds are trained side by side and their metrics averaged.
         report: receives `loss` and its terms (means over the epoch's steps), `val_map`, `val_map_a2v`, `val_map_v2a`
-        (0 to
-            1, when there are validation rows), `lr`, the method's schedules such as `r`, `seconds` and
+            (0 to 1, when there are validation rows), `lr`, the method's schedules such as `r`, `seconds` and
             `clips_per_second` of the epoch. Training ends early when it returns False.
         device: where, e.g. `cpu` or `cuda:0`.
 
@@ -50,32 +47,17 @@ def train(trial: Trial, data: Prepared | Sequence[Prepared], report: Report, *, 
         UserError: the configuration is not legal for the method.
         TrialFailed: a loss or an embedding is not finite.
     """
-    kind = get(trial.method)
-    config = check_config(kind, trial.config)
     folds = [data] if isinstance(data, Prepared) else list(data)
-    runs: list[tuple[Lanes, Trial]] = []
-    for index, fold in enumerate(folds):
-        seed = trial.seed if index == 0 else mix(trial.seed, "fold", index)
-        lane_trial = replace(trial, config=config, seed=seed)
-        lanes = Lanes(trial.method, static_values(kind, config), fold, device=device, precision=trial.precision)
-        lanes.admit(lane_trial)
-        runs.append((lanes, lane_trial))
-    lanes, lane_trial = runs[0]
-    epoch, best = 0, -math.inf
-    values: list[float] = []
-    kept: Trained | None = None
-    for epoch in range(1, trial.epochs + 1):
-        results = [one.train_epoch()[0] for one, _ in runs]
-        failed = next((result.failed for result in results if result.failed), None)
-        if failed:
-            raise TrialFailed(failed)
-        metrics = mean_metrics(results)
-        if trial.keep_best and metrics["val_map"] > best:
-            best, kept = metrics["val_map"], Trained(lanes.method, *lanes.weights(lane_trial), epoch)
-        values.append(metrics.get("val_map", 0.0))
-        if not report(epoch, metrics) or trial.ends(values):
-            break
-    return kept or Trained(lanes.method, *lanes.weights(lane_trial), epoch)
+    lane_trials = lane_trials_of(trial, len(folds))
+    static = static_values(get(trial.method), lane_trials[0].config)
+    group = Group([LaneTrainer(trial.method, static, fold, device=device, precision=trial.precision) for fold in folds])
+    group.enter(trial, lane_trials, [None] * len(folds), [])
+    while True:
+        (outcome,) = group.train_epoch()
+        if outcome.failed is not None:
+            raise TrialFailed(outcome.failed)
+        if not report(outcome.epoch, outcome.metrics) or outcome.ended:
+            return Trained(group.folds[0].method, *group.trained(trial.number))
 
 
 @torch.no_grad()

@@ -1,23 +1,80 @@
-"""Validation MAP of every lane at once, on the device that holds the embeddings.
+"""Validation of lanes: embeddings of the validation rows, and the MAP of every lane at once on the device that holds
+them.
 
-On a GPU a few large sorts, one answer. On a CPU the kernel of `metrics`, which is several times faster there.
+On a GPU a few large sorts, with one transfer to the host. On a CPU the kernel of `metrics`, which is several times
+faster there.
 
 Legend: L lanes, N clips, D embedding, Q queries of a chunk.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from avtune.engine.features import Rows
+from avtune.engine.lane_store import LaneStore
+from avtune.methods._in_place import named, unchanged
 from avtune.metrics import average_precision, retrieval_scores
 from avtune.metrics.cosine import unit_rows
 from avtune.metrics.ranking import BLOCK_ITEMS
 
 CHUNK = 1 << 24
 """Similarities sorted at a time: about 2 GB of working memory."""
+
+
+# Rows x lanes embedded at a time: bounds the memory of hidden layers.
+_EMBED_ROWS = 1 << 15
+
+Scores = list[dict[str, float] | None]
+"""By lane: `val_map`, `val_map_a2v` and `val_map_v2a` (0 to 1), or None where an embedding is not finite."""
+
+
+@torch.no_grad()
+def validate(store: LaneStore, rows: Rows | None, parts: Sequence[slice]) -> Scores | None:
+    """MAP of each active lane on validation rows; None without such rows.
+
+    Args:
+        store: the lanes.
+        rows: what is validated on.
+        parts: all active lanes; those of a part are computed together.
+
+    Raises:
+        ChangedInPlace: the method's `embed` has written to what it was given.
+    """
+    if rows is None:
+        return None
+    given = rows.copy()
+    embedded = [_embed(store, part, given) for part in parts]
+    rows.check_copy(given, "embed")
+    finite_L = torch.cat([torch.isfinite(a).all(2).all(1) & torch.isfinite(v).all(2).all(1) for a, v in embedded])
+    scores: list[tuple[float, float]] = []
+    for part, views in zip(parts, embedded, strict=True):
+        z_a, z_v = (torch.where(finite_L[part][:, None, None], z, 0) for z in views)
+        if z_a.device.type == "cpu":
+            scores += lane_map_on_cpu(z_a, z_v, rows.labels.numpy(), torch.get_num_threads())
+        else:
+            scores += [(a2v, v2a) for a2v, v2a in lane_map(z_a, z_v, rows.labels).tolist()]
+    return [
+        {"val_map": (a2v + v2a) / 2, "val_map_a2v": a2v, "val_map_v2a": v2a} if finite else None
+        for (a2v, v2a), finite in zip(scores, finite_L.tolist(), strict=True)
+    ]
+
+
+def _embed(store: LaneStore, part: slice, rows: Rows) -> tuple[Tensor, Tensor]:
+    """Embeddings of rows by these lanes: two tensors [L, N, D]."""
+    lanes, count = store.view(part), part.stop - part.start
+    size = max(1, _EMBED_ROWS // count)
+    with unchanged("embed", named("params", lanes.params) | named("buffers", lanes.buffers)):
+        views = zip(torch.split(rows.audio, size), torch.split(rows.visual, size), strict=True)
+        expanded = ((audio.expand(count, -1, -1), visual.expand(count, -1, -1)) for audio, visual in views)
+        made = [store.method.embed(lanes.params, lanes.buffers, *pair) for pair in expanded]
+    z_a, z_v = (torch.cat(views, 1) for views in zip(*made, strict=True))
+    return z_a, z_v
 
 
 @torch.no_grad()

@@ -71,7 +71,7 @@ class Placement:
         max_failures: how often a trial may take its process down, or hang, before it fails.
         timeout: seconds in which a trial must report an epoch, else it is held to hang; None for no limit.
         cluster: where the processes are; None for this machine.
-        exact: a trial has the same bits in any lane of any engine, see `lanes.engine.Lanes`.
+        exact: a trial has the same bits in any lane of any engine, see `engine.lane_trainer.LaneTrainer`.
     """
 
     count: int

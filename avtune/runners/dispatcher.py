@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from avtune.core.trial import Trial
-from avtune.engine.engine import Message, Orders
+from avtune.engine.messages import Message, Orders
 from avtune.runners._base import Source
 
 

@@ -19,7 +19,7 @@ _FORMAT = "avtune lane 3"
 
 
 class LaneFiles:
-    """Implements `engine.LaneFiles`."""
+    """Implements `engine.lane_states.LaneFiles`."""
 
     def save(self, trial: Trial, values: Sequence[float], folds: Sequence[Tensors]) -> None:
         """One file a trial, replaced as a whole."""

@@ -17,7 +17,7 @@ from avtune.core.run_files import origin
 from avtune.core.trial import Trial, TrialFailed
 from avtune.data.prepare import Prepared
 from avtune.engine import user_code
-from avtune.engine.engine import one_line
+from avtune.engine.failures import one_line
 from avtune.engine.function_trainer import train_function
 from avtune.engine.trainer import Report, train
 from avtune.lanes.modules import Tensors

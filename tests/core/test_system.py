@@ -11,7 +11,8 @@ from toy import toy_prepared
 from avtune.core import system
 from avtune.core.errors import UserError
 from avtune.core.trial import Trial
-from avtune.engine.engine import Engine, Orders
+from avtune.engine.engine import Engine
+from avtune.engine.messages import Orders
 from avtune.runners import out_of_memory as lack
 from avtune.runners import placement, thread_limit
 from avtune.runners._base import Placement

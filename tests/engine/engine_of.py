@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 from toy import toy_prepared
 
 from avtune.core.trial import Trial
-from avtune.engine.engine import Engine, Orders
+from avtune.engine.engine import Engine
+from avtune.engine.messages import Orders
 from avtune.runners.lane_files import LaneFiles
 
 SMALL = {"hidden_dim": 8, "embedding_dim": 4, "batch_size": 16}

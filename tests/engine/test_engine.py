@@ -8,7 +8,8 @@ import torch
 from toy import toy_prepared
 
 from avtune.engine.engine import Engine
-from avtune.engine.lane_trainer import Lanes
+from avtune.engine.lane_store import LaneStore
+from avtune.engine.lane_trainer import LaneTrainer
 from avtune.engine.memory import Need
 from avtune.methods import METHODS, hypers_of
 from avtune.runners import inline
@@ -155,7 +156,7 @@ def test_folds_are_trained_side_by_side(make_study):
 
 
 def test_out_of_memory_halves_the_lanes_and_nothing_is_lost(reference, make_study, monkeypatch):
-    train = Lanes.train_epoch
+    train = LaneTrainer.train_epoch
     crowds = []
 
     def narrow(self):
@@ -164,7 +165,7 @@ def test_out_of_memory_halves_the_lanes_and_nothing_is_lost(reference, make_stud
             raise torch.OutOfMemoryError("no memory left")
         return train(self)
 
-    monkeypatch.setattr(Lanes, "train_epoch", narrow)
+    monkeypatch.setattr(LaneTrainer, "train_epoch", narrow)
     study = make_study("narrow")
     Engines(study, [toy_prepared()], engines=1, capacity=8).run()
     assert max(crowds) > 2
@@ -177,13 +178,13 @@ def test_out_of_memory_halves_the_lanes_and_nothing_is_lost(reference, make_stud
 def test_as_many_trials_as_there_is_memory_for(reference, make_study, monkeypatch, lanes):
     """The space has two groups; what one holds is missing to the other."""
     crowds = []
-    train = Lanes.train_epoch
+    train = LaneTrainer.train_epoch
 
     def count(self):
         crowds.append(self.num_active)
         return train(self)
 
-    monkeypatch.setattr(Lanes, "train_epoch", count)
+    monkeypatch.setattr(LaneTrainer, "train_epoch", count)
     monkeypatch.setattr("avtune.engine.groups.need", lambda make, trials, device: Need(100, 50))
     monkeypatch.setattr("avtune.engine.groups.free_bytes", lambda device: 50 + 50 * lanes)
     study = make_study("short")
@@ -195,7 +196,7 @@ def test_as_many_trials_as_there_is_memory_for(reference, make_study, monkeypatc
 
 def test_no_memory_for_a_new_lane_waits_for_one(reference, make_study, monkeypatch):
     refused = []
-    admit = Lanes.admit
+    admit = LaneStore.admit
 
     def narrow(self, *given):
         if self.num_active >= 2:
@@ -203,7 +204,7 @@ def test_no_memory_for_a_new_lane_waits_for_one(reference, make_study, monkeypat
             raise torch.OutOfMemoryError("no memory left")
         admit(self, *given)
 
-    monkeypatch.setattr(Lanes, "admit", narrow)
+    monkeypatch.setattr(LaneStore, "admit", narrow)
     study = make_study("narrow")
     Engines(study, [toy_prepared()], engines=1, capacity=8).run()
     assert refused
@@ -216,7 +217,7 @@ def test_one_trial_too_large_for_the_device_fails_alone(make_study, monkeypatch)
     def full(self):
         raise torch.OutOfMemoryError("no memory left")
 
-    monkeypatch.setattr(Lanes, "train_epoch", full)
+    monkeypatch.setattr(LaneTrainer, "train_epoch", full)
     study = make_study("one", deterministic=False, trials=2)
     Engines(study, [toy_prepared()], engines=1, capacity=4).run()
     assert [record.reason for record in study.records] == [
@@ -228,7 +229,7 @@ def test_an_error_of_the_method_fails_its_trials_with_the_traceback(make_study, 
     def broken(self):
         raise ValueError("shapes\nand more")
 
-    monkeypatch.setattr(Lanes, "train_epoch", broken)
+    monkeypatch.setattr(LaneTrainer, "train_epoch", broken)
     study = make_study("one", deterministic=False, trials=2)
     Engines(study, [toy_prepared()], engines=1, capacity=4).run()
     assert [record.reason for record in study.records] == ["ValueError: shapes"] * 2

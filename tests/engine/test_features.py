@@ -10,9 +10,10 @@ from avtune.core.trial import Trial
 from avtune.data.dataset import Split
 from avtune.data.prepare import Prepared
 from avtune.engine import groups
-from avtune.engine.engine import Engine, Orders
+from avtune.engine.engine import Engine
 from avtune.engine.features import Features, Rows
-from avtune.engine.lane_trainer import Lanes
+from avtune.engine.lane_trainer import LaneTrainer
+from avtune.engine.messages import Orders
 from avtune.methods import METHODS, check_config
 from avtune.methods._in_place import ChangedInPlace, unchanged
 
@@ -104,5 +105,5 @@ def test_groups_without_trials_are_dropped():
 
 def test_lanes_make_their_own_where_none_are_given():
     data = toy_prepared()
-    lanes = Lanes("triplet", {"hidden_dim": 8, "embedding_dim": 4, "batch_size": 16, "mining": "all"}, data)
-    assert is_same_memory(lanes._audio, data.train.audio)
+    lanes = LaneTrainer("triplet", {"hidden_dim": 8, "embedding_dim": 4, "batch_size": 16, "mining": "all"}, data)
+    assert is_same_memory(lanes._features.train.audio, data.train.audio)

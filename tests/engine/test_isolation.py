@@ -6,9 +6,10 @@ import pytest
 import torch
 from engine_of import EngineRun, alone, make_trials
 
-from avtune.engine.engine import Orders
-from avtune.engine.lane_trainer import Lanes
+from avtune.engine.lane_store import LaneStore
+from avtune.engine.lane_trainer import LaneTrainer
 from avtune.engine.memory import Need
+from avtune.engine.messages import Orders
 from avtune.methods import METHODS
 from avtune.methods.cca import CCA
 from avtune.methods.triplet import Triplet
@@ -42,7 +43,7 @@ def method(monkeypatch):
 @pytest.fixture
 def crowds(monkeypatch):
     """How many lanes each epoch of a group had, and whether it was trained to its end."""
-    seen, train = [], Lanes.train_epoch
+    seen, train = [], LaneTrainer.train_epoch
 
     def count(self):
         seen.append([self.num_active, False])
@@ -50,7 +51,7 @@ def crowds(monkeypatch):
         seen[-1][1] = True
         return results
 
-    monkeypatch.setattr(Lanes, "train_epoch", count)
+    monkeypatch.setattr(LaneTrainer, "train_epoch", count)
     return seen
 
 
@@ -142,14 +143,14 @@ def test_a_lane_that_takes_all_memory_fails_and_the_engine_is_as_wide_as_before(
 
 
 def test_a_lane_whose_weights_do_not_fit_fails_alone(method, monkeypatch):
-    admit = Lanes.admit
+    admit = LaneStore.admit
 
     def full(self, trial, *given):
         if trial.number == 5:
             raise torch.OutOfMemoryError("no memory left")
         admit(self, trial, *given)
 
-    monkeypatch.setattr(Lanes, "admit", full)
+    monkeypatch.setattr(LaneStore, "admit", full)
     engine = EngineRun(make_trials("triplet", margins(12)), 8).run()
     check_others(engine, {5}, "out of memory (OutOfMemoryError: no memory left)")
 
@@ -158,17 +159,17 @@ def test_what_other_groups_hold_is_not_its_fault(method, monkeypatch):
     """A trial of another width runs out of memory as long as others are there."""
     trials = make_trials("triplet", margins(6))
     trials[2] = with_config(trials[2], hidden_dim=12)
-    engines, train = [], Lanes.train_epoch
+    engines, train = [], LaneTrainer.train_epoch
 
     def full(self):
         if self.method.static["hidden_dim"] == 12 and engines[0].engine.num_trials > 1:
             raise torch.OutOfMemoryError("no memory left")
         return train(self)
 
-    monkeypatch.setattr(Lanes, "train_epoch", full)
+    monkeypatch.setattr(LaneTrainer, "train_epoch", full)
     engines.append(EngineRun(trials, 4))
     engine = engines[0].run()
-    monkeypatch.setattr(Lanes, "train_epoch", train)
+    monkeypatch.setattr(LaneTrainer, "train_epoch", train)
     check_others(engine, set(), "")
 
 
@@ -176,14 +177,14 @@ def test_a_group_that_is_too_large_narrows_the_engine_until_it_has_gone(method, 
     """Two lanes of a width of 12 are one too many; of a width of 8 there is no end."""
     trials = make_trials("triplet", margins(3)) + make_trials("triplet", dict.fromkeys(range(3, 30), 0.1), epochs=2)
     trials[:3] = [with_config(trial, hidden_dim=12) for trial in trials[:3]]
-    train = Lanes.train_epoch
+    train = LaneTrainer.train_epoch
 
     def full(self):
         if self.method.static["hidden_dim"] == 12 and self.num_active > 1:
             raise torch.OutOfMemoryError("no memory left")
         return train(self)
 
-    monkeypatch.setattr(Lanes, "train_epoch", full)
+    monkeypatch.setattr(LaneTrainer, "train_epoch", full)
     engine = EngineRun(trials, 6).run()
     narrow = [at for at, note in enumerate(engine.notes) if "trials at a time, not 6: out of memory" in note]
     assert narrow
@@ -193,10 +194,10 @@ def test_a_group_that_is_too_large_narrows_the_engine_until_it_has_gone(method, 
     assert together == 6
 
 
-@pytest.mark.parametrize("where", ["train_epoch", "admit"])
-def test_those_that_take_all_memory_are_tried_alone_once_and_hold_nobody_up(where, method, monkeypatch):
+@pytest.mark.parametrize(("kind", "where"), [(LaneTrainer, "train_epoch"), (LaneStore, "admit")])
+def test_those_that_take_all_memory_are_tried_alone_once_and_hold_nobody_up(kind, where, method, monkeypatch):
     """Two trials of a group of their own never fit."""
-    trials, tried, plain = make_trials("triplet", margins(30), epochs=2), [], getattr(Lanes, where)
+    trials, tried, plain = make_trials("triplet", margins(30), epochs=2), [], getattr(kind, where)
     trials[3:5] = [with_config(trial, hidden_dim=12) for trial in trials[3:5]]
 
     def full(self, *given):
@@ -205,7 +206,7 @@ def test_those_that_take_all_memory_are_tried_alone_once_and_hold_nobody_up(wher
             raise torch.OutOfMemoryError("no memory left")
         return plain(self, *given)
 
-    monkeypatch.setattr(Lanes, where, full)
+    monkeypatch.setattr(kind, where, full)
     monkeypatch.setattr("avtune.engine.groups.need", lambda make, trials, device: Need(1, 1))
     engine = EngineRun(trials, 4).run()
     assert len(tried) <= 8

@@ -6,16 +6,18 @@ import pytest
 from toy import toy_prepared
 
 from avtune.core.trial import Trial
-from avtune.engine import lane_trainer
-from avtune.engine.lane_trainer import Lanes
+from avtune.engine import blocks as engine_blocks
+from avtune.engine.lane_trainer import LaneTrainer
 from avtune.methods import METHODS, check_config, static_values
 
 
 def group(lanes, block=None, **hypers):
     config = check_config(METHODS["triplet"], {"embedding_dim": 4, **hypers})
-    made = Lanes("triplet", static_values(METHODS["triplet"], config), toy_prepared(), capacity=lanes, block=block)
+    made = LaneTrainer(
+        "triplet", static_values(METHODS["triplet"], config), toy_prepared(), capacity=lanes, block=block
+    )
     for number in range(lanes):
-        made.admit(Trial(number, "triplet", config, seed=number, epochs=2))
+        made.store.admit(Trial(number, "triplet", config, seed=number, epochs=2))
     return made
 
 
@@ -40,8 +42,8 @@ def test_narrow_lanes_are_trained_together(lanes, expected):
 @pytest.mark.parametrize(("fit", "expected"), [(3, [3, 3, 2]), (1.5, [1] * 8), (0.1, [1] * 8), (99, [4, 4])])
 def test_of_wide_lanes_only_as_many_as_a_block_has_room_for(fit, expected, monkeypatch):
     made = group(8)
-    params, _ = made.weights(made._trials[0])
-    monkeypatch.setattr(lane_trainer, "BLOCK_BYTES", int(fit * sum(value.nbytes for value in params.values())))
+    params, _ = made.store.weights(made.store.trials[0])
+    monkeypatch.setattr(engine_blocks, "BLOCK_BYTES", int(fit * sum(value.nbytes for value in params.values())))
     assert sizes(made) == expected
 
 

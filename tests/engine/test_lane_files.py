@@ -8,8 +8,9 @@ import torch
 from toy import toy_prepared
 
 from avtune.core.trial import Trial
-from avtune.engine.engine import Engine, Orders
-from avtune.engine.lane_trainer import Lanes
+from avtune.engine.engine import Engine
+from avtune.engine.lane_trainer import LaneTrainer
+from avtune.engine.messages import Orders
 from avtune.engine.trainer import train
 from avtune.methods import METHODS, check_config, static_values
 from avtune.runners.lane_files import LaneFiles
@@ -24,7 +25,7 @@ def make_trial(number, folder, **changes):
 
 
 def make_lanes(trial, data, capacity=3):
-    return Lanes("psd", static_values(KIND, trial.config), data, capacity=capacity)
+    return LaneTrainer("psd", static_values(KIND, trial.config), data, capacity=capacity)
 
 
 def losses(results):
@@ -38,16 +39,16 @@ def test_a_restored_lane_trains_as_the_one_that_was_saved(tmp_path):
     trials = [make_trial(number, tmp_path) for number in range(3)]
     lanes = make_lanes(trials[0], data)
     for trial in trials:
-        lanes.admit(trial)
+        lanes.store.admit(trial)
     for _ in range(4):
         lanes.train_epoch()
-    files.save(trials[2], [0.1, 0.2, 0.3, 0.4], [lanes.state(trials[2])])
+    files.save(trials[2], [0.1, 0.2, 0.3, 0.4], [lanes.store.state(trials[2])])
     wanted = [losses(lanes.train_epoch())[2] for _ in range(3)]
     values, (state,) = files.load(trials[2])
     assert values == [0.1, 0.2, 0.3, 0.4]
     other = make_lanes(trials[0], data)
-    other.admit(trials[1])
-    other.admit(trials[2], state, len(values))
+    other.store.admit(trials[1])
+    other.store.admit(trials[2], state, len(values))
     got = [losses(other.train_epoch())[2] for _ in range(3)]
     assert [one[0] for one in got] == [5, 6, 7]
     for mine, theirs in zip(got, wanted, strict=True):
@@ -107,8 +108,9 @@ def test_a_trial_whose_state_has_another_shape_starts_again(tmp_path):
     files = LaneFiles()
     undisturbed = work(replace(trial, lane_file=None), [toy_prepared()] * 2, 3)
     lanes = make_lanes(trial, toy_prepared())
-    lanes.admit(trial)
-    files.save(trial, [0.1, 0.2], [lanes.state(trial), {"params.odd": torch.zeros(3)}])  # the first fold's would fit
+    lanes.store.admit(trial)
+    # The first fold's would fit.
+    files.save(trial, [0.1, 0.2], [lanes.store.state(trial), {"params.odd": torch.zeros(3)}])
     assert work(trial, [toy_prepared()] * 2, 3) == undisturbed
 
 

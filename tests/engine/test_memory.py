@@ -8,7 +8,8 @@ from toy import toy_prepared
 
 from avtune.core.trial import Trial
 from avtune.engine import memory as engine_memory
-from avtune.engine.lane_trainer import BLOCK_BYTES, Lanes
+from avtune.engine.blocks import BLOCK_BYTES
+from avtune.engine.lane_trainer import LaneTrainer
 from avtune.engine.memory import Need, free_bytes, is_wide, need
 from avtune.methods import METHODS, check_config, static_values
 
@@ -25,7 +26,7 @@ def make_trial(method):
 def maker(trial, made=None):
     def make(lanes):
         static = static_values(METHODS[trial.method], trial.config)
-        group = Lanes(trial.method, static, toy_prepared(), capacity=lanes)
+        group = LaneTrainer(trial.method, static, toy_prepared(), capacity=lanes)
         if made is not None:
             made.append(group)
         return group
@@ -37,7 +38,7 @@ def maker(trial, made=None):
 def test_on_a_cpu_a_lane_takes_its_weights_its_moments_and_a_batch(method, copies):
     trial, made = make_trial(method), []
     found = need(maker(trial, made), [trial] * 5, "cpu")
-    params, buffers = made[0].weights(trial)
+    params, buffers = made[0].store.weights(trial)
     state = copies * sum(v.nbytes for v in params.values()) + sum(v.nbytes for v in buffers.values())
     rows = (10 + 14) * 4 + 8  # bytes of a clip and its label
     assert found.further == 5 * state + (48 * rows if method == "psd" else 0)  # a batch has all 48 clips
@@ -74,7 +75,7 @@ def test_on_a_gpu_one_lane_and_two_are_measured(monkeypatch):
     found = need(maker(trial, made), [trial], "cuda:0")
     assert [group.num_active for group in made[1:]] == [1, 2]
     assert found == Need(first=70_000_500, further=70_000_000)
-    state = made[0].lane_bytes
+    state = made[0].store.lane_bytes
     assert need(maker(trial, made), [trial] * 3, "cuda:0") == Need(70_000_500 + 2 * state, 70_000_000 + 2 * state)
 
 

@@ -12,7 +12,8 @@ from user_code import function_search, method_search
 
 from avtune.cli.main import main
 from avtune.core.trial import Trial
-from avtune.engine.engine import Engine, Orders
+from avtune.engine.engine import Engine
+from avtune.engine.messages import Orders
 from avtune.methods import METHODS
 from avtune.methods.triplet import Triplet
 from avtune.runners import work

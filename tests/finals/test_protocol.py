@@ -9,7 +9,8 @@ from command import call
 from toy import toy_dataset, toy_prepared, write_toy
 
 from avtune.core.trial import Trial
-from avtune.engine.engine import Engine, Orders
+from avtune.engine.engine import Engine
+from avtune.engine.messages import Orders
 from avtune.engine.model import load_model
 from avtune.engine.trainer import train
 from avtune.finals.scores import score

@@ -8,8 +8,9 @@ from toy import toy_dataset
 
 from avtune.core.protocol import VALIDATION
 from avtune.engine import user_code
-from avtune.engine.engine import Engine, Orders
+from avtune.engine.engine import Engine
 from avtune.engine.function_trainer import train_function
+from avtune.engine.messages import Orders
 from avtune.engine.trainer import train
 from avtune.finals.retraining import retraining
 from avtune.finals.run_record import RunRecord

@@ -8,7 +8,7 @@ import torch
 from toy import toy_prepared
 
 from avtune.core.trial import Trial
-from avtune.engine.lane_trainer import Lanes
+from avtune.engine.lane_trainer import LaneTrainer
 from avtune.lanes.noise import init_generator
 from avtune.methods import METHODS, Batch, Progress, static_values
 from avtune.methods._closed_form import ClosedForm
@@ -195,9 +195,9 @@ def test_an_epoch_reads_nothing_back_from_the_device(name, change):
     trial = Trial(0, name, full_config(name, change, batch_size=len(data.train)), seed=1, epochs=3)
     static = static_values(METHODS[name], trial.config)
     for precision in ("fp32", "bf16"):
-        group = Lanes(name, static, data, device="meta", precision=precision)
-        group.admit(trial)
-        for values in group._train(slice(0, 1)).values():
+        group = LaneTrainer(name, static, data, device="meta", precision=precision)
+        group.store.admit(trial)
+        for values in group._train_block(slice(0, 1)).values():
             assert values.device.type == "meta"
             with pytest.raises(RuntimeError, match="meta"):
                 values.tolist()

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from avtune.core.trial import Trial
-from avtune.engine.engine import Message
+from avtune.engine.messages import Message
 from avtune.runners.dispatcher import Dispatcher
 
 

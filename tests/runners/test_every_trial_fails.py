@@ -5,13 +5,13 @@ from start_up import plant
 from toy import write_toy
 
 from avtune.cli.main import main
-from avtune.engine.lane_trainer import Lanes
+from avtune.engine.lane_trainer import LaneTrainer
 
 _BROKEN = """
 def broken(self):
     raise RuntimeError("the sky fell\\nand more")
 
-module.Lanes.train_epoch = broken
+module.LaneTrainer.train_epoch = broken
 """
 
 
@@ -26,7 +26,7 @@ def test_it_says_so_with_the_first_cause(runner, tmp_path, capsys, monkeypatch):
     (tmp_path / "start_up").mkdir()
     plant(tmp_path / "start_up", "avtune.engine.lane_trainer", _BROKEN)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "start_up"))
-    monkeypatch.setattr(Lanes, "train_epoch", broken)
+    monkeypatch.setattr(LaneTrainer, "train_epoch", broken)
     data, space = write_toy(tmp_path)
     words = ["search", data, "--space", space, "--results", tmp_path / "results", "--name", "one", "--runner", runner]
     assert main([str(word) for word in [*words, "--gpus", "0"]]) == 1
