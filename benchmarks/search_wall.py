@@ -155,8 +155,9 @@ def _avtune(given: argparse.Namespace, precision: str | None) -> dict[str, float
     """The search as `avtune search` runs it, without the finals."""
     from avtune.data import load
     from avtune.engine.memory import is_wide
+    from avtune.engine.precision import fast_precision
     from avtune.runners import lanes as lanes_runner
-    from avtune.runners.placement import PlacementRequest, fast_precision, place
+    from avtune.runners.placement import PlacementRequest, place
     from avtune.study.folder import StudyFolder
     from avtune.study.study import Study
 

@@ -1,26 +1,19 @@
-"""What this machine has, and what of it a search uses."""
+"""How many processes train, on which devices, and how many lanes each has: from what the user asks for and what there
+is."""
 
 from __future__ import annotations
 
 import math
-import platform
-import shutil
-import sys
 from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
-from typing import Any
 
 import torch
 
-from avtune import __version__
 from avtune.core.errors import UserError
 from avtune.core.system import available_memory, cores, usable_cores
 from avtune.runners._base import Cluster, Placement
 
-_PACKAGES = ("torch", "ray", "optuna", "numpy", "scipy", "scikit-learn", "h5py", "safetensors", "tensorboard")
-# What a worker process with torch, its data and its weights takes; measured 376 MB resident without data.
-_BYTES_A_SLOT = 1 << 30
+# What a process with torch, its data and its weights takes; measured 376 MB resident without data.
+_BYTES_A_PROCESS = 1 << 30
 # What the driver, with torch and the data's copies, and Ray's own processes take beside.
 _BYTES_OF_A_RUN = 640 << 20
 # On a CPU more lanes gain 10 % at most (two engines; 130 ms an epoch and lane with 4 lanes of 512 units, 125 ms with 8;
@@ -102,7 +95,7 @@ def _place(request: PlacementRequest, runner: str, at_a_time: int, gpus: int) ->
         return Placement(count, gpus, max(1, cpus // count), *_lanes(request, runner, at_a_time, count, _GPU_LANES))
     count = cpus
     if request.cluster is None and request.cpus is None:
-        count = max(1, min(cpus, (available_memory() - _BYTES_OF_A_RUN) // _BYTES_A_SLOT))
+        count = max(1, min(cpus, (available_memory() - _BYTES_OF_A_RUN) // _BYTES_A_PROCESS))
     return Placement(count, 0, 1, *_lanes(request, runner, at_a_time, count, _CPU_LANES))
 
 
@@ -154,56 +147,3 @@ def _lanes(request: PlacementRequest, runner: str, at_a_time: int, engines: int,
             raise UserError(f"--lanes is {request.lanes}; allowed: 1 to 4096")
         return request.lanes, request.lanes
     return max(1, min(most, at_a_time // engines)), max(most, _CPU_RUNS)
-
-
-def fast_precision(gpus: int) -> str:
-    """The precision a search uses by itself: `bf16` where the device multiplies bfloat16 in hardware, else `fp32`."""
-    if gpus:
-        if not torch.cuda.is_available():  # a cluster's, which this machine cannot ask
-            return "fp32"
-        return "bf16" if torch.cuda.get_device_capability() >= (8, 0) else "fp32"
-    try:
-        flags = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return "fp32"
-    return "bf16" if "avx512_bf16" in flags or "amx_bf16" in flags else "fp32"
-
-
-def versions() -> dict[str, str]:
-    """Versions of avtune, Python and the packages that decide a result."""
-    found = {"avtune": __version__, "python": platform.python_version()}
-    for name in _PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "missing"
-    return found
-
-
-def environment() -> dict[str, Any]:
-    """What a result may depend on besides its study: for `environment.json`."""
-    return {
-        "versions": versions(),
-        "platform": platform.platform(),
-        "cpu": _cpu_name(),
-        "cores": usable_cores(),
-        "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
-    }
-
-
-def _cpu_name() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
-
-
-def free_disk(path: Path) -> int:
-    """Free bytes where `path` is or will be."""
-    while not path.exists():
-        path = path.parent
-    return shutil.disk_usage(path).free

@@ -5,11 +5,11 @@ from __future__ import annotations
 from avtune.core.errors import UserError, choices, did_you_mean
 from avtune.data.dataset import Dataset
 from avtune.engine.memory import is_wide
+from avtune.engine.precision import fast_precision
 from avtune.runners import inline
 from avtune.runners import lanes as lanes_runner
 from avtune.runners import processes as processes_runner
 from avtune.runners._base import Placement, Runner
-from avtune.runners.placement import fast_precision
 from avtune.space.space import Space
 
 RUNNERS: dict[str, Runner] = {

@@ -6,9 +6,11 @@ import shutil
 import sys
 from pathlib import Path
 
+from avtune.core.environment import free_disk, versions
 from avtune.core.errors import UserError
 from avtune.core.system import cores, memory, size, threads
-from avtune.runners.placement import PlacementRequest, fast_precision, free_disk, place, versions
+from avtune.engine.precision import fast_precision
+from avtune.runners.placement import PlacementRequest, place
 from avtune.runners.thread_limit import threads_of_a_run
 
 _LEAST_DISK = 2 << 30

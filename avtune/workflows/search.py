@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
+from avtune.core.environment import environment
 from avtune.core.errors import UserError
 from avtune.core.files import using
 from avtune.data.findings import examine
@@ -20,7 +21,6 @@ from avtune.report.board import BoardListener
 from avtune.report.card import model_card
 from avtune.report.tensorboard import StudyBoard
 from avtune.runners._base import Run
-from avtune.runners.placement import environment
 from avtune.study.folder import StudyFolder
 from avtune.study.limits import limits
 from avtune.study.results import Results, read_results
