@@ -141,23 +141,8 @@ def check(dataset: Dataset, *, keys: Mapping[str, str] | None = None) -> None:
             than two training clips.
     """
     named = {key: f"{dataset.source}: {(keys or {}).get(key, key)}" for key in SIX_KEYS}
-    for split_name, split in (("train", dataset.train), ("test", dataset.test)):
-        for view in ("audio", "visual"):
-            features, where = getattr(split, view), named[f"{view}_{split_name}"]
-            if to_features(features, where) is not features:
-                raise UserError(f"{where} must be float32 in C order")
-            if len(features) != len(split):
-                hint = turned_hint(features.shape, len(split), where.rpartition(": ")[2])
-                raise UserError(
-                    f"{where} has {plural(len(features), 'row')} and {named[f'lab_{split_name}']} has "
-                    f"{plural(len(split), 'label')}"
-                    + (hint or "\nrow i of audio, visual and labels must be the same clip")
-                )
-        where = named[f"lab_{split_name}"]
-        if split.labels.dtype != np.int64 or split.labels.ndim != 1:
-            raise UserError(f"{where} must be int64 with one axis")
-        if split.labels.min() < 0 or split.labels.max() >= dataset.num_classes:
-            raise UserError(f"{where} must lie in 0..{dataset.num_classes - 1}")
+    _check_split(dataset.train, "train", dataset.num_classes, named)
+    _check_split(dataset.test, "test", dataset.num_classes, named)
     for view in ("audio", "visual"):
         train_dim, test_dim = (getattr(split, view).shape[1] for split in (dataset.train, dataset.test))
         if train_dim != test_dim:
@@ -174,6 +159,25 @@ def check(dataset: Dataset, *, keys: Mapping[str, str] | None = None) -> None:
             f"{named['lab_train']} has too few clips of {_some(few)}; a validation split needs two of every class\n"
             f"add training clips, or remove the class from both splits"
         )
+
+
+def _check_split(split: Split, name: str, num_classes: int, named: Mapping[str, str]) -> None:
+    """Checks the arrays of one split by themselves; `named`: what messages call each of `SIX_KEYS`."""
+    for view in ("audio", "visual"):
+        features, where = getattr(split, view), named[f"{view}_{name}"]
+        if to_features(features, where) is not features:
+            raise UserError(f"{where} must be float32 in C order")
+        if len(features) != len(split):
+            hint = turned_hint(features.shape, len(split), where.rpartition(": ")[2])
+            raise UserError(
+                f"{where} has {plural(len(features), 'row')} and {named[f'lab_{name}']} has "
+                f"{plural(len(split), 'label')}" + (hint or "\nrow i of audio, visual and labels must be the same clip")
+            )
+    where = named[f"lab_{name}"]
+    if split.labels.dtype != np.int64 or split.labels.ndim != 1:
+        raise UserError(f"{where} must be int64 with one axis")
+    if split.labels.min() < 0 or split.labels.max() >= num_classes:
+        raise UserError(f"{where} must lie in 0..{num_classes - 1}")
 
 
 def _names_of(values: Labels, names: Sequence[str] | None, source: str) -> tuple[str, ...]:

@@ -48,41 +48,57 @@ def validation_folds(
     Raises:
         UserError: a number out of range, or a class with too few rows.
     """
-    from sklearn.model_selection import StratifiedKFold, train_test_split  # here: it takes two seconds to import
-
     assert (fraction is None) != (folds is None), "give a fraction or a number of folds"
-    classes, counts = np.unique(labels, return_counts=True)
-    least, rarest = int(counts.min()), classes[counts.argmin()]
-    rows = np.arange(len(labels))
     if folds is not None:
-        if folds < 2:
-            raise UserError(f"{folds} folds; allowed: 2 to {least} for this dataset")
-        if folds > least:
-            ways = [f"--set validation.folds={least}"] * (settings and least > 1) + ["add clips, or remove the class"]
-            raise UserError(
-                f"{folds} folds need {folds} training clips of every class and class {rarest} (from 0) has {least}\n"
-                f"what helps: {', or '.join(ways)}"
-            )
-        splits = StratifiedKFold(folds, shuffle=True, random_state=seed).split(rows, labels)
-        rng = np.random.default_rng(seed)
-        return [Fold(rng.permutation(fit), rng.permutation(validation)) for fit, validation in splits]
+        return _k_folds(labels, folds, seed, settings)
     assert fraction is not None
+    return [_one_split(labels, fraction, seed, settings)]
+
+
+def _rarest(labels: npt.NDArray[np.int64]) -> tuple[int, int, int]:
+    """(number of classes, the class with the fewest rows, how many)."""
+    classes, counts = np.unique(labels, return_counts=True)
+    return len(classes), int(classes[counts.argmin()]), int(counts.min())
+
+
+def _k_folds(labels: npt.NDArray[np.int64], folds: int, seed: int, settings: bool) -> list[Fold]:
+    from sklearn.model_selection import StratifiedKFold  # here: it takes two seconds to import
+
+    _, rarest, least = _rarest(labels)
+    if folds < 2:
+        raise UserError(f"{folds} folds; allowed: 2 to {least} for this dataset")
+    if folds > least:
+        ways = [f"--set validation.folds={least}"] * (settings and least > 1) + ["add clips, or remove the class"]
+        raise UserError(
+            f"{folds} folds need {folds} training clips of every class and class {rarest} (from 0) has {least}\n"
+            f"what helps: {', or '.join(ways)}"
+        )
+    splits = StratifiedKFold(folds, shuffle=True, random_state=seed).split(labels, labels)
+    rng = np.random.default_rng(seed)
+    return [Fold(rng.permutation(fit), rng.permutation(validation)) for fit, validation in splits]
+
+
+def _one_split(labels: npt.NDArray[np.int64], fraction: float, seed: int, settings: bool) -> Fold:
+    from sklearn.model_selection import train_test_split  # as above
+
+    classes, rarest, least = _rarest(labels)
+    clips = len(labels)
     if not 0 < fraction < 1:
         raise UserError(f"a split fraction of {fraction:g}; allowed: above 0 and below 1")
     if least < 2:
         raise UserError(f"class {rarest} (from 0) has one training clip; a validation split needs two of every class")
-    size = round(fraction * len(rows))
-    if not len(classes) <= size <= len(rows) - len(classes):
-        ways = _ways(len(rows), len(classes), least, fraction) if settings else []
+    size = round(fraction * clips)
+    if not classes <= size <= clips - classes:
+        ways = _ways(clips, classes, least, fraction) if settings else []
         raise UserError(
-            f"a split fraction of {fraction:g} puts {size} of {len(rows)} clips aside; "
-            f"{len(classes)} classes need at least one clip each on both sides\n"
+            f"a split fraction of {fraction:g} puts {size} of {clips} clips aside; "
+            f"{classes} classes need at least one clip each on both sides\n"
             f"what helps: {', or '.join([*ways, 'merge classes or add clips'])}"
         )
-    fit, validation = train_test_split(rows, test_size=size, stratify=labels, random_state=seed)
+    fit, validation = train_test_split(np.arange(clips), test_size=size, stratify=labels, random_state=seed)
     fit, validation = _represent(labels, fit, validation)
     validation, fit = _represent(labels, validation, fit)
-    return [Fold(fit, validation)]
+    return Fold(fit, validation)
 
 
 def _ways(clips: int, classes: int, least: int, fraction: float) -> list[str]:
@@ -95,8 +111,8 @@ def _ways(clips: int, classes: int, least: int, fraction: float) -> list[str]:
 def _represent(labels: Any, source: Any, target: Any) -> tuple[Any, Any]:
     """Moves a row of each class that `target` lacks from `source`: rounding can leave a rare class out."""
     for label in np.setdiff1d(labels, labels[target]):
-        place = np.flatnonzero(labels[source] == label)[0]
-        target, source = np.append(target, source[place]), np.delete(source, place)
+        first = np.flatnonzero(labels[source] == label)[0]
+        target, source = np.append(target, source[first]), np.delete(source, first)
     return source, target
 
 

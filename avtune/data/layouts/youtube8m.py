@@ -38,6 +38,7 @@ def read_youtube8m(
     Clips are ordered by id, and one of each id is kept, so that neither the order nor the names of the shards matter.
 
     Args:
+        folder: of the shards.
         classes: CSV of `name,label_id`, a header is optional; `classes.csv` in the folder when None.
         fraction: share of the test split, between 0 and 1.
         seed: of the split.
@@ -48,6 +49,30 @@ def read_youtube8m(
             feature, or too few clips of a class.
     """
     folder = Path(os.path.expanduser(folder))
+    shards = _shards_of(folder)
+    class_file = _class_file(folder, classes)
+    names = read_class_file(class_file)
+    dims: dict[str, int] = {}
+    clips: list[Clip] = sorted(clip for shard in shards for clip in _clips_of(shard, set(names), dims))
+    clips = [clip for i, clip in enumerate(clips) if i == 0 or clip[0] != clips[i - 1][0]]
+    labels = np.array([clip[1] for clip in clips], np.int64)
+    _check_classes(labels, names, folder, class_file)
+    fold = validation_folds(labels, fraction=fraction, seed=seed)[0]
+    views: dict[str, Array] = {
+        "audio": np.stack([np.frombuffer(clip[2], np.float32) for clip in clips]),
+        "visual": np.stack([np.frombuffer(clip[3], np.float32) for clip in clips]),
+        "lab": labels,
+    }
+    rows = {"train": fold.fit, "test": fold.validation}
+    return from_arrays(
+        {f"{view}_{split}": array[part] for view, array in views.items() for split, part in rows.items()},
+        name=name or folder.resolve().name,
+        source=str(folder),
+        class_names=[names[label] for label in sorted(names)],
+    )
+
+
+def _shards_of(folder: Path) -> list[Path]:
     try:
         files = sorted(folder.iterdir())
     except OSError as error:
@@ -57,17 +82,21 @@ def read_youtube8m(
         others = [file for file in files if file.suffix in (".h5", ".hdf5", ".npz")]
         hint = f"; did you mean '{others[0]}'?" if others else ""
         raise UserError(f"{folder} is a folder without .tfrecord shards{hint}")
-    class_file = Path(os.path.expanduser(classes)) if classes is not None else folder / CLASS_FILE
-    if classes is None and not class_file.is_file():
+    return shards
+
+
+def _class_file(folder: Path, given: str | Path | None) -> Path:
+    if given is not None:
+        return Path(os.path.expanduser(given))
+    if not (folder / CLASS_FILE).is_file():
         raise UserError(
             f"{folder} holds shards and no {CLASS_FILE}; a class file has a line `name,label_id` for each class\n"
             f"put one there, or give it with --classes"
         )
-    names = read_class_file(class_file)
-    dims: dict[str, int] = {}
-    clips: list[Clip] = sorted(clip for shard in shards for clip in _clips_of(shard, set(names), dims))
-    clips = [clip for i, clip in enumerate(clips) if i == 0 or clip[0] != clips[i - 1][0]]
-    labels = np.array([clip[1] for clip in clips], np.int64)
+    return folder / CLASS_FILE
+
+
+def _check_classes(labels: np.ndarray, names: dict[int, str], folder: Path, class_file: Path) -> None:
     for label, class_name in names.items():
         count = int((labels == label).sum())
         if count < 3:
@@ -75,22 +104,6 @@ def read_youtube8m(
                 f"{folder} has {plural(count, 'clip')} of class '{class_name}' (label {label}) alone; at least 3 are "
                 f"needed\nadd shards, or take the class out of {class_file}"
             )
-    fold = validation_folds(labels, fraction=fraction, seed=seed)[0]
-    views: dict[str, Array] = {
-        "audio": np.stack([np.frombuffer(clip[2], np.float32) for clip in clips]),
-        "visual": np.stack([np.frombuffer(clip[3], np.float32) for clip in clips]),
-        "lab": labels,
-    }
-    return from_arrays(
-        {
-            f"{view}_{split}": array[rows]
-            for view, array in views.items()
-            for split, rows in (("train", fold.fit), ("test", fold.validation))
-        },
-        name=name or folder.resolve().name,
-        source=str(folder),
-        class_names=[names[label] for label in sorted(names)],
-    )
 
 
 def read_class_file(path: Path) -> dict[int, str]:
