@@ -6,6 +6,11 @@ the annotation ratio r; soft alignments of the network's own (gradient stopped) 
 triplets of the unannotated part; r shrinks as training goes on. The formulas below are our reading of it; where
 more than one reading is plausible, the others are options.
 
+    loss    = w_lab * l_lab + w_cross * l_cross + w_dis * l_dis
+    l_lab   = mean_i ||P z_a,i - onehot(y_i)|| + ||P z_v,i - onehot(y_i)||    (option: cross-entropy)
+    l_cross = r * l_tri + (1 - r) * l_soft                                    (see `PSD._cross`)
+    l_dis   = mean_i ||z_a,i - z_v,i||                                        (option: decorrelation)
+
 Legend: L lanes, B rows of a batch, D embedding, C classes.
 """
 
@@ -13,6 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -200,53 +206,64 @@ class PSD(Method):
         z_a: Tensor,
         z_v: Tensor,
     ) -> Tensor:
-        """r * l_tri + (1 - r) * l_soft, the mean of both directions: [L]."""
-        distance_av = 1 - cosine(z_a, z_v)
-        directions = (distance_av, distance_av.transpose(1, 2).contiguous())
-        same = same_class(batch.labels)
-        margin = hyper["margin"]
+        """l_cross = r * l_tri + (1 - r) * l_soft, the mean of both directions: [L] (reading).
+
+        With A the annotated rows of the batch, U the others, d the cosine distance of an anchor to the other view, and
+        S the soft alignments of `_soft_labels`:
+
+            l_tri  = mean over the valid triplets (i, p, n) within A of [d_ip - d_in + margin]_+
+            l_soft = mean over i in U of sum_p,n in U of S_ip Q_in [d_ip - d_in + margin]_+
+            Q_in   = (1 - S_in) / sum_k in U (1 - S_ik)
+
+        Without distillation all rows are annotated, and l_cross is l_tri.
+        """
+        distance_LBB = 1 - cosine(z_a, z_v)
+        directions = (distance_LBB, distance_LBB.transpose(1, 2).contiguous())
+        same_LBB = same_class(batch.labels)
         if not self.distils:
-            losses = [self._labelled_triplets(distance, same, margin) for distance in directions]
-            return (losses[0] + losses[1]) / 2
-        rows = batch.labels.shape[1]
+            a2v_L, v2a_L = (self._labelled_triplets(d_LBB, same_LBB, hyper["margin"]) for d_LBB in directions)
+            return (a2v_L + v2a_L) / 2
         r_L = self.schedules(hyper, progress)["r"]
-        ann = (torch.arange(rows, device=r_L.device) < torch.round(r_L * rows)[:, None]).to(r_L.dtype)
-        free = 1 - ann
-        num_free = free.sum(1).clamp(min=1)
-        free_pairs = free[:, :, None] * free[:, None, :]
-        pos, neg, count = _label_weights(same, ann)
-        soft = self._soft_labels(params, buffers, batch, hyper, directions, z_a, z_v, free)
-        total = torch.zeros_like(r_L)
-        for distance, soft_LBB in zip(directions, soft, strict=True):
-            # Q_in is 1 - S_in over its sum, which is a factor of the anchor's and applied to the anchor's sum.
-            far_LB = (num_free[:, None] - soft_LBB.sum(2)).clamp(min=1e-12)
-            weight_LB = ((1 - r_L) / num_free)[:, None] * free / far_LB
-            if self.static["mining"] == "all":
-                # Annotated rows look only at annotated columns and the others only at the others: one call serves
-                # both parts.
-                weight_LB = weight_LB + ann * (r_L / count)[:, None]
-                sums_LB = weighted_triplets(distance, pos + soft_LBB, neg + free_pairs - soft_LBB, margin)
-                total = total + (sums_LB * weight_LB).sum(1)
-            else:
-                sums_LB = weighted_triplets(distance, soft_LBB, free_pairs - soft_LBB, margin)
-                hard_L = self._mined(distance, same, ann > 0, margin)
-                total = total + (sums_LB * weight_LB).sum(1) + r_L * hard_L
-        return total / 2
+        parts = _Parts.of(r_L, batch.labels.shape[1])
+        soft = self._soft_labels(params, buffers, batch, hyper, directions, z_a, z_v, parts.free_LB)
+        total_L = torch.zeros_like(r_L)
+        for d_LBB, soft_LBB in zip(directions, soft, strict=True):
+            for term_L in self._distilled_triplets(d_LBB, soft_LBB, same_LBB, parts, r_L, hyper["margin"]):
+                total_L = total_L + term_L
+        return total_L / 2
 
-    def _labelled_triplets(self, distance: Tensor, same: Tensor, margin: Tensor) -> Tensor:
-        """Mean over the valid triplets when every clip is annotated: [L]."""
-        everyone = torch.ones(same.shape[:2], dtype=distance.dtype, device=same.device)
+    def _distilled_triplets(
+        self, d_LBB: Tensor, soft_LBB: Tensor, same_LBB: Tensor, parts: _Parts, r_L: Tensor, margin_L: Tensor
+    ) -> list[Tensor]:
+        """Terms [L] that add up to r * l_tri + (1 - r) * l_soft of one direction."""
+        # Q_in is 1 - S_in over a sum that depends on the anchor i alone: it divides the anchor's sum of triplets.
+        sum_LB = (parts.num_free_L[:, None] - soft_LBB.sum(2)).clamp(min=1e-12)
+        weight_LB = ((1 - r_L) / parts.num_free_L)[:, None] * parts.free_LB / sum_LB
+        free_LBB = parts.free_LB[:, :, None] * parts.free_LB[:, None, :]
+        if self.static["mining"] != "all":
+            soft_LB = weighted_triplets(d_LBB, soft_LBB, free_LBB - soft_LBB, margin_L)
+            tri_L = self._mined(d_LBB, same_LBB, parts.annotated_LB > 0, margin_L)
+            return [(soft_LB * weight_LB).sum(1), r_L * tri_L]
+        # An anchor in A has triplets within A only, one in U within U only: one call takes both.
+        pos_LBB, neg_LBB, num_triplets_L = _label_weights(same_LBB, parts.annotated_LB)
+        weight_LB = weight_LB + parts.annotated_LB * (r_L / num_triplets_L)[:, None]
+        both_LB = weighted_triplets(d_LBB, pos_LBB + soft_LBB, neg_LBB + free_LBB - soft_LBB, margin_L)
+        return [(both_LB * weight_LB).sum(1)]
+
+    def _labelled_triplets(self, d_LBB: Tensor, same_LBB: Tensor, margin_L: Tensor) -> Tensor:
+        """l_tri when every row is annotated: [L]."""
+        everyone_LB = torch.ones(same_LBB.shape[:2], dtype=d_LBB.dtype, device=same_LBB.device)
         if self.static["mining"] == "all":
-            pos, neg, count = _label_weights(same, everyone)
-            return weighted_triplets(distance, pos, neg, margin).sum(1) / count
-        return self._mined(distance, same, everyone > 0, margin)
+            pos_LBB, neg_LBB, num_triplets_L = _label_weights(same_LBB, everyone_LB)
+            return weighted_triplets(d_LBB, pos_LBB, neg_LBB, margin_L).sum(1) / num_triplets_L
+        return self._mined(d_LBB, same_LBB, everyone_LB > 0, margin_L)
 
-    def _mined(self, distance: Tensor, same: Tensor, ann: Tensor, margin: Tensor) -> Tensor:
-        """Mean over the hard or semi-hard triplets of the annotated part (bool [L, B]): [L]; 0 for a lane without."""
-        both = ann[:, :, None] & ann[:, None, :]
+    def _mined(self, d_LBB: Tensor, same_LBB: Tensor, annotated_LB: Tensor, margin_L: Tensor) -> Tensor:
+        """Mean over the hard or semi-hard triplets of the annotated rows (bool): [L]; 0 for a lane without."""
+        both_LBB = annotated_LB[:, :, None] & annotated_LB[:, None, :]
         mine = hard_triplets if self.static["mining"] == "hard" else semihard_triplets
-        values, valid = mine(distance, same & both, ~same & both, margin)
-        return values.sum(1) / valid.sum(1).clamp(min=1)
+        values_LB, valid_LB = mine(d_LBB, same_LBB & both_LBB, ~same_LBB & both_LBB, margin_L)
+        return values_LB.sum(1) / valid_LB.sum(1).clamp(min=1)
 
     @torch.no_grad()
     def _soft_labels(
@@ -260,34 +277,61 @@ class PSD(Method):
         z_v: Tensor,
         free_LB: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Soft alignments [L, B, B] of both directions: each unannotated row (1 in `free_LB`, else 0) is a distribution
-        over the unannotated columns; annotated rows and columns are 0."""
-        head = params["head.weight"]
+        """S [L, B, B] of both directions, with the gradient stopped: each row of U (1 in `free_LB`) is a distribution
+        over the columns of U; rows and columns of A are 0.
+
+            similarity:         S_ij = softmax over j of cos(z_i, z_j) / tau
+            class_probability:  S_ij = p_i . p_j / sum_k p_i . p_k,  p = softmax(P z / tau)
+        """
+        head_LDC = params["head.weight"]
         if self.static["teacher"] == "ema":
             teacher = {name: buffers[f"teacher.{name}"] for name in params}
             z_a, z_v = self.embed(teacher, buffers, batch.audio, batch.visual)
-            head = teacher["head.weight"]
-            distance_av = 1 - cosine(z_a, z_v)
-            directions = (distance_av, distance_av.transpose(1, 2))
+            head_LDC = teacher["head.weight"]
+            distance_LBB = 1 - cosine(z_a, z_v)
+            directions = (distance_LBB, distance_LBB.transpose(1, 2))
         if self.static["soft_labels"] == "class_probability":
-            p_a, p_v = (torch.bmm(z, head).div(hyper["tau"][:, None, None]).softmax(-1) for z in (z_a, z_v))
-            agree = torch.bmm(p_a, p_v.transpose(1, 2)) * free_LB[:, :, None] * free_LB[:, None, :]
-            soft_av = agree / agree.sum(2, keepdim=True).clamp(min=1e-12)
-            soft_va = agree.transpose(1, 2) / agree.sum(1)[:, :, None].clamp(min=1e-12)
+            p_a_LBC, p_v_LBC = (torch.bmm(z, head_LDC).div(hyper["tau"][:, None, None]).softmax(-1) for z in (z_a, z_v))
+            agree_LBB = torch.bmm(p_a_LBC, p_v_LBC.transpose(1, 2)) * free_LB[:, :, None] * free_LB[:, None, :]
+            soft_av = agree_LBB / agree_LBB.sum(2, keepdim=True).clamp(min=1e-12)
+            soft_va = agree_LBB.transpose(1, 2) / agree_LBB.sum(1)[:, :, None].clamp(min=1e-12)
         else:
-            blocked = (1e9 * (free_LB - 1))[:, None, :]
-            # The softmax of -d / tau is that of similarity / tau.
-            slope = (-1 / hyper["tau"])[:, None, None]
+            # Columns of A get a logit of -1e9. The softmax of -d / tau is that of cos / tau, as d = 1 - cos.
+            blocked_L1B = (1e9 * (free_LB - 1))[:, None, :]
+            slope_L11 = (-1 / hyper["tau"])[:, None, None]
             soft_av, soft_va = (
-                torch.addcmul(blocked, distance, slope).softmax(-1).mul_(free_LB[:, :, None]) for distance in directions
+                torch.addcmul(blocked_L1B, d_LBB, slope_L11).softmax(-1).mul_(free_LB[:, :, None])
+                for d_LBB in directions
             )
         return (soft_va, soft_av) if self.static["soft_swap"] else (soft_av, soft_va)
 
 
-def _label_weights(same_LBB: Tensor, ann_LB: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Positives and negatives by label within the annotated part (1 in `ann_LB`, else 0) as 0/1 weights [L, B, B], and
-    the number of valid triplets [L], at least 1."""
-    both = ann_LB[:, :, None] * ann_LB[:, None, :]
-    pos = same_LBB.to(ann_LB.dtype).mul_(both)
-    neg = both.sub_(pos)
-    return pos, neg, (pos.sum(2) * neg.sum(2)).sum(1).clamp(min=1)
+@dataclass(frozen=True)
+class _Parts:
+    """The annotated rows A and the others U of a batch. Rows come in random order: A is the first ones.
+
+    Attributes:
+        annotated_LB: 1 for rows of A, else 0.
+        free_LB: 1 for rows of U, else 0.
+        num_free_L: rows of U, at least 1.
+    """
+
+    annotated_LB: Tensor
+    free_LB: Tensor
+    num_free_L: Tensor
+
+    @classmethod
+    def of(cls, r_L: Tensor, rows: int) -> _Parts:
+        """The parts for annotation ratios."""
+        annotated_LB = (torch.arange(rows, device=r_L.device) < torch.round(r_L * rows)[:, None]).to(r_L.dtype)
+        free_LB = 1 - annotated_LB
+        return cls(annotated_LB, free_LB, free_LB.sum(1).clamp(min=1))
+
+
+def _label_weights(same_LBB: Tensor, annotated_LB: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Positives and negatives by label within the annotated rows (1 in `annotated_LB`, else 0) as weights of 0 and 1
+    [L, B, B], and the number of valid triplets [L], at least 1."""
+    both_LBB = annotated_LB[:, :, None] * annotated_LB[:, None, :]
+    pos_LBB = same_LBB.to(annotated_LB.dtype).mul_(both_LBB)
+    neg_LBB = both_LBB.sub_(pos_LBB)
+    return pos_LBB, neg_LBB, (pos_LBB.sum(2) * neg_LBB.sum(2)).sum(1).clamp(min=1)
