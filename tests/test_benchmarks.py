@@ -223,6 +223,7 @@ def test_every_lane_has_a_configuration_of_its_own() -> None:
                 "| semihard: dense |",
             ],
         ),
+        ("optimizer", ["| 1 | ", "| 4 | ", "kernel is faster"]),
         ("precision", ["| psd, best epoch |", "| psd, last epoch |"]),
         ("resume", ["| opening it |", "| report.html |", "| memory of all this, MB |"]),
         pytest.param(

@@ -1,18 +1,24 @@
-"""AdamW over stacked weights, with a learning rate and a weight decay of each lane's own.
+"""AdamW over stacked weights, where each lane has its own learning rate, weight decay and count of steps.
 
-Two ways to the same update. On a GPU a few operations over all lanes at once. On a CPU torch's own fused AdamW
-kernel, one call a lane: it passes over memory once, where separate operations pass seven times, and its 2 ms dwarf the
-call (3.3 M weights on one core: 1.9 ms a lane against 6.2 ms).
+Two ways to the same update. On a GPU a few operations over all lanes at once. On a CPU the kernel of
+`torch.optim.AdamW(fused=True)`, one call a lane: it passes over memory once, where separate operations pass seven times
+(`benchmarks/optimizer.py`). Its function is not public, but the public optimiser keeps moments of its own and has one
+learning rate for all lanes of a tensor. Where torch lacks the function, the operations are used on a CPU too, and
+`tests/engine/test_lane_optimizer.py` fails.
 
 Legend: L lanes, P weights of one tensor.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from avtune.lanes.modules import Tensors
+
+_KERNEL: Callable[..., None] | None = getattr(torch, "_fused_adamw_", None)
 
 
 class AdamW:
@@ -21,7 +27,7 @@ class AdamW:
     Args:
         betas: decay of the first and second moment.
         eps: added to the root of the second moment.
-        kernel: use the fused kernel; None for where it pays, on a CPU.
+        kernel: use the fused kernel; None for on a CPU only, where torch has it.
     """
 
     def __init__(
@@ -49,8 +55,10 @@ class AdamW:
             lr_L: [L], learning rates.
             decay_L: [L], weight decays.
         """
-        on_cpu = steps_L.device.type == "cpu"
-        update = self._update_by_kernel if (on_cpu if self._kernel is None else self._kernel) else self._update
+        kernel = self._kernel
+        if kernel is None:
+            kernel = steps_L.device.type == "cpu" and _KERNEL is not None
+        update = self._update_by_kernel if kernel else self._update
         update(params, grads, moments, steps_L, lr_L, decay_L)
 
     def _update(
@@ -73,12 +81,13 @@ class AdamW:
     def _update_by_kernel(
         self, params: Tensors, grads: Tensors, moments: Tensors, steps_L: Tensor, lr_L: Tensor, decay_L: Tensor
     ) -> None:
+        assert _KERNEL is not None
         beta1, beta2 = self._betas
         lanes = list(zip(steps_L.tolist(), lr_L.tolist(), decay_L.tolist(), strict=True))
         for name in params:
             stacks = (params[name], grads[name], moments[f"m.{name}"], moments[f"v.{name}"])
             for (step, lr, decay), p, g, m, v in zip(lanes, *(stack.unbind() for stack in stacks), strict=True):
-                torch._fused_adamw_(
+                _KERNEL(
                     [p],
                     [g],
                     [m],

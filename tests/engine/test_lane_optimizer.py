@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from avtune.engine import optimizer
 from avtune.engine.optimizer import AdamW
 from benchmarks._agreement import adamw_apart
 
@@ -20,3 +21,13 @@ def test_lanes_count_their_own_steps(kernel):
     # At its first step a lane moves by lr; with zero moments at step 100 the corrections differ.
     assert params["w"][0, 0].item() == pytest.approx(0.9, abs=1e-6)
     assert params["w"][1, 0].item() != pytest.approx(0.9, abs=1e-3)
+
+
+def test_torch_has_the_kernel():
+    """Without it training on a CPU takes longer: see `benchmarks/optimizer.py` before this is changed."""
+    assert optimizer._KERNEL is not None, "torch has no _fused_adamw_ any more"
+
+
+def test_without_the_kernel_the_operations_are_used(monkeypatch):
+    monkeypatch.setattr(optimizer, "_KERNEL", None)
+    assert adamw_apart(dtype=torch.float64, kernel=None) < 1e-12
