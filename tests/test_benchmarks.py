@@ -236,6 +236,7 @@ def test_every_lane_has_a_configuration_of_its_own() -> None:
             ["## Long trials", "| 640 |", "## Short trials", "| 2,560 | ", "the finished study alone"],
             marks=pytest.mark.ray,
         ),
+        pytest.param("ray_start", ["| all | nothing |", "| all processes |", "| own workers |"], marks=pytest.mark.ray),
         pytest.param(
             "memory", ["## tiny size", "| now | 2 |", "| now | 20 |", "| engine: own, MB |"], marks=pytest.mark.ray
         ),

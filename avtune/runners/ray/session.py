@@ -21,16 +21,17 @@ from avtune.core import signals
 from avtune.core.errors import UserError
 from avtune.core.files import private_files
 from avtune.engine.user_code import SAFE_PATH
+from avtune.runners.ray import private
 
 SETTINGS = {
     "RAY_AUTH_MODE": "token",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_USAGE_STATS_REPORT_URL": "http://127.0.0.1:9/",
-    # Trials keep the working directory, so that relative paths mean what the user meant.
+    # Trials keep the driver's working directory: relative paths stay valid.
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     # Old output engine and verbose=0: nothing is printed.
     "RAY_AIR_NEW_OUTPUT": "0",
-    # What still runs when Ray is shut down must not start another Ray, which would be neither private nor quiet.
+    # A thread that still runs when Ray is shut down must not start another Ray, which would be open to the network.
     "RAY_ENABLE_AUTO_CONNECT": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -43,7 +44,7 @@ SETTINGS = {
     # Interrupts reach our own handler, which ends the run with a study that continues.
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
-    # No process of a run looks for modules in the current folder or beside its script; see also `_job_config`.
+    # No process of a run looks for modules in the current folder or beside its script; see also `private.job_config`.
     SAFE_PATH[0]: SAFE_PATH[1],
 }
 """Environment of the driver and, in a cluster, of its workers."""
@@ -64,80 +65,58 @@ def ray_session(
     """`ray.init(**init)` with `SETTINGS` and further ones in the environment; all is as before afterwards.
 
     Args:
+        settings: further environment variables.
         start: a context for the start of Ray alone.
+        init: further arguments of `ray.init`.
 
     Raises:
         UserError: Ray was imported before, without these settings.
     """
+    with _environment(settings), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecations inside Ray and its dependencies
+        import ray
+
+        _check_token()
+        for name in ("ray", "ray.tune", "ray.train"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        # Importing Tune takes more than a second; in a thread it overlaps with the wait for Ray's processes.
+        tune = _Import("ray.tune")
+        tune.start()
+        try:
+            with _signals_wait(), private_files(), private.quiet_errors(), start():
+                quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL, "configure_logging": True}
+                ray.init(job_config=private.job_config(), **quiet, **init)
+            tune.join()
+            if tune.error is not None:
+                raise UserError(f"Ray Tune cannot be imported: {tune.error!r}"[:200]) from tune.error
+            private.guard_tune()
+            yield
+        finally:
+            tune.join()
+            with _signals_wait():
+                ray.shutdown(wait_for_processes=True)
+
+
+@contextlib.contextmanager
+def _environment(settings: Mapping[str, str]) -> Iterator[None]:
+    """`SETTINGS` and these in the environment for the length of the block."""
     before = dict(os.environ)
     os.environ.update(SETTINGS, **settings)
     os.environ.setdefault(*KEEP_MEMORY)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Ray's and its dependencies' deprecations are no news to the user
-            import ray
-            import ray._raylet as core
-
-            if core.get_authentication_mode() != core.AuthenticationMode.TOKEN:  # type: ignore[attr-defined]
-                raise UserError(
-                    "Ray was imported before avtune could set it up: without a token, open to the network. Does a "
-                    "module that --method or --train names import it? Import it in the function that uses it instead"
-                )
-            for name in ("ray", "ray.tune", "ray.train"):
-                logging.getLogger(name).setLevel(logging.CRITICAL)
-            # Tune takes more than a second to import, most of which Ray's start spends waiting for its processes.
-            tune = _Import("ray.tune")
-            tune.start()
-            try:
-                with _signals_wait(), private_files(), _quiet(), start():
-                    quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL, "configure_logging": True}
-                    ray.init(job_config=_job_config(), **quiet, **init)
-                tune.join()
-                if tune.error is not None:
-                    raise UserError(f"Ray Tune cannot be imported: {tune.error!r}"[:200]) from tune.error
-                import ray.tune.tune
-
-                ray.tune.tune._ray_auto_init = _no_other_ray
-                # Tune takes SIGUSR1 for itself, and would end a run as if all had been trained.
-                ray.tune.tune._setup_signal_catching = threading.Event
-                yield
-            finally:
-                tune.join()
-                with _signals_wait():
-                    ray.shutdown(wait_for_processes=True)
+        yield
     finally:
         for name in set(os.environ) - set(before):
             del os.environ[name]
         os.environ.update(before)
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Ray starts without the thread that prints a page, whatever the settings, for every worker that dies. The runners
-    say it in a line."""
-    from ray._private import worker
-
-    before = worker.listen_error_messages
-    worker.listen_error_messages = lambda worker, threads_stopped: None
-    try:
-        yield
-    finally:
-        worker.listen_error_messages = before
-
-
-def _job_config() -> Any:
-    """Workers import what is installed. By itself Ray puts the driver's current folder and that of its script at the
-    head of their path, so that a file pandas.py there would be run in the place of pandas.
-
-    Undocumented: a test pins it."""
-    from ray.job_config import JobConfig
-
-    class Installed(JobConfig):  # type: ignore[misc]
-        def _get_proto_job_config(self) -> Any:
-            self._py_driver_sys_path: list[str] = []
-            return super()._get_proto_job_config()
-
-    return Installed()
+def _check_token() -> None:
+    if not private.asks_for_token():
+        raise UserError(
+            "Ray was imported before avtune could set it up: without a token, open to the network. Does a "
+            "module that --method or --train names import it? Import it in the function that uses it instead"
+        )
 
 
 class _Import(threading.Thread):
@@ -155,24 +134,14 @@ class _Import(threading.Thread):
             self.error = error
 
 
-def _no_other_ray(*arguments: object, **more: object) -> None:
-    """In place of Tune's own start of Ray: a run that begins when ours is over must end, not start a public one."""
-    import ray
-
-    if not ray.is_initialized():
-        raise RuntimeError("Ray has been shut down")
-
-
 @contextlib.contextmanager
 def _signals_wait() -> Iterator[None]:
     """Ctrl-C and the signals that end a command wait for the end of the block: half a start or half an end of Ray
     leaves processes behind.
 
-    They then reach the handlers of before. Ray has two handlers of its own for SIGTERM: one in Python, which would exit
-    in the middle of the start and is kept out, and one in its core, which writes to stderr and is replaced afterwards.
+    They then reach the handlers of before. Ray has two handlers of its own for SIGTERM: one in Python, which is kept
+    out, and one in its core, which writes to stderr and is replaced afterwards.
     """
-    import ray._private.utils as ray_utils
-
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -180,12 +149,10 @@ def _signals_wait() -> Iterator[None]:
     before = {each: signal.getsignal(each) for each in (signal.SIGINT, *signals.ending())}
     for each in before:
         signal.signal(each, lambda number, frame: came.append(number))
-    set_sigterm_handler = ray_utils.set_sigterm_handler
-    ray_utils.set_sigterm_handler = lambda handler: None
     try:
-        yield
+        with private.no_sigterm_handler():
+            yield
     finally:
-        ray_utils.set_sigterm_handler = set_sigterm_handler
         for each, handler in before.items():
             signal.signal(each, handler)
     for number in came:
