@@ -15,27 +15,25 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from avtune.core.errors import StorageError, UserError
-from avtune.core.trial import Trial
 from avtune.data.prepare import Prepared
 from avtune.engine import user_code
-from avtune.engine.engine import Message, Orders
+from avtune.engine.messages import Message, Orders
 from avtune.runners._base import Placement, Run, Source
 from avtune.runners.dispatcher import Dispatcher
+from avtune.runners.lane_process import run_engine, stack_file
 from avtune.runners.mailbox import Mailbox
 from avtune.runners.out_of_memory import LACK, LOWER, Deaths, out_of_memory
 from avtune.runners.ray.choose import ray_for
-from avtune.runners.watchdog import Watch, last_stack
+from avtune.runners.ray.engine_trials import run_engines
+from avtune.runners.watchdog import last_stack
 
-_RESTARTS = 3
-_LANES_PER_SPARE = 8
-_MOST_SPARE = 2  # an engine
-_LONGEST_TAKE = 0.5
-_LEAVE = 3.0
-_LONGEST_LEAVE = 30.0
-_LONGEST_WORDS = 300
+_RESTARTS = 3  # deaths an engine since an epoch was last trained, before the run ends; at least `--max-failures`
+_LANES_PER_SPARE, _MOST_SPARE = 8, 2  # one spare trial for so many lanes; most spare trials for each engine
+_LONGEST_TAKE = 0.5  # seconds to wait for a message when there is nothing else to do
+_LEAVE, _LONGEST_LEAVE = 3.0, 30.0  # seconds in which engines return by themselves, and in which Tune ends them
+_LONGEST_WORDS = 300  # characters of an error that are shown
 _OVER = json.dumps(asdict(Orders([], [], over=True)))
 
 
@@ -67,10 +65,10 @@ class _Engines:
         self._scratch = storage
         self._session = 0
         self._lost: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
-        self._deaths = 0  # since an epoch was last trained
+        self._deaths = 0  # of engines, since an epoch was last trained
         self._last_words = "none"
         self._causes = Deaths()
-        self._lacked_memory = False  # the last that died
+        self._lacked_memory = False  # whether the engine that died last did for lack of memory
         self._dismissed = threading.Event()
         self._mailbox = ray.remote(num_cpus=0, max_concurrency=10_000)(Mailbox).remote(_OVER)
         self._tune = threading.Thread(target=self._run_tune, args=(storage,), name="avtune engines", daemon=True)
@@ -87,7 +85,7 @@ class _Engines:
 
         try:
             self._run(source, data)
-        except ray.exceptions.RayActorError as error:  # of the mailbox
+        except ray.exceptions.RayActorError as error:  # the mailbox's process has died
             if self._causes.for_lack_of_memory(str(error)):
                 raise UserError(out_of_memory("a process of the search was ended")) from None
             raise
@@ -103,19 +101,11 @@ class _Engines:
         idle = False
         while not source.exhausted:
             taken = ray.get(self._mailbox.take.remote(_LONGEST_TAKE if idle else 0.0))
-            self._take_deaths(
-                dispatcher
-            )  # before a new process of an engine says hello, Tune says that the old one is gone
+            # Tune reports the death of an engine before its new process says hello.
+            self._take_deaths(dispatcher)
             for ticket, text in taken:
-                answer = _OVER
-                try:
-                    answer = self._answer(dispatcher, text)
-                finally:
-                    self._mailbox.reply.remote(ticket, answer)
-                idle = False
-                break
-            else:
-                idle = not dispatcher.prepare()
+                self._reply(dispatcher, ticket, text)
+            idle = not taken and not dispatcher.prepare()
             if not self._tune.is_alive() or self._deaths > max(_RESTARTS, placement.max_failures) * placement.count:
                 if self._lacked_memory:
                     raise UserError(out_of_memory("the engines were ended before they trained an epoch"))
@@ -123,8 +113,8 @@ class _Engines:
         ray.get(self._mailbox.end.remote())
 
     def dismiss(self) -> None:
-        """Lets the engines go home, and Tune with them: Ray shut down under Tune's thread can crash the process in C.
-        Engines go when their epoch ends; Tune ends those that take longer."""
+        """Ends the engines, and Tune with them: a Ray that is shut down while Tune's thread runs can crash the process
+        in C. Engines return when their epoch ends; Tune ends those that take longer."""
         import ray
 
         with contextlib.suppress(ray.exceptions.RayError):  # the mailbox may be gone
@@ -137,7 +127,7 @@ class _Engines:
         """Takes note of the engines that have died."""
         while not self._lost.empty():
             engine, words = self._lost.get()
-            stack = last_stack(_stack_file(self._scratch, engine))
+            stack = last_stack(stack_file(self._scratch, engine))
             why = f"trained no epoch in {self._placement.timeout:g} s" if stack else "died"
             self._last_words = _last_line(words)
             self._lacked_memory = self._causes.for_lack_of_memory(words)
@@ -145,15 +135,22 @@ class _Engines:
                 why = f"{LACK}; {LOWER}"
             self._deaths += 1
             if dispatcher.died(engine, why, stack):
-                self._deaths = 0  # the cause may be gone with the trial
+                self._deaths = 0  # the trial that failed may have been the cause
+
+    def _reply(self, dispatcher: Dispatcher, ticket: int, text: str) -> None:
+        answer = _OVER
+        try:
+            answer = self._answer(dispatcher, text)
+        finally:
+            self._mailbox.reply.remote(ticket, answer)
 
     def _answer(self, dispatcher: Dispatcher, text: str) -> str:
         said = json.loads(text)
-        if said["session"] != self._session:  # of a session that is over
+        if said["session"] != self._session:  # the message belongs to a session that is over
             return _OVER
         if said["broken"]:
             raise StorageError(said["broken"])
-        if said["hello"]:  # an answer to the last message of its dead forerunner may have leased it trials
+        if said["hello"]:  # a new process: orders to the one that died may have leased it trials
             dispatcher.give_back(said["engine"])
         if said["reports"] or said["ends"]:
             self._deaths = 0
@@ -161,121 +158,27 @@ class _Engines:
         return json.dumps(asdict(dispatcher.exchange(said["engine"], message)))
 
     def _run_tune(self, storage: Path) -> None:
-        """Runs in its own thread: Tune, until every engine has gone home or died for good."""
-        from ray import tune
-
-        class Deaths(tune.Callback):  # type: ignore[misc]
-            """Tells the driver which engines have died; Tune starts them again."""
-
-            def __init__(self, owner: _Engines) -> None:
-                self._owner = owner
-
-            def __getstate__(self) -> dict[str, Any]:
-                return {}  # Tune saves its callbacks; there is nothing to save
-
-            def on_trial_recover(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-                error = Path(trial.error_file) if trial.error_file else None
-                words = error.read_text(errors="replace") if error and error.is_file() else ""
-                self._owner._lost.put((trial.config["engine"], words))
-
-            def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-                self.on_trial_recover(iteration, trials, trial)
-
-        class Dismissed(tune.Stopper):  # type: ignore[misc]
-            """Ends all engines at Tune's next step."""
-
-            def __init__(self, owner: _Engines) -> None:
-                self._owner = owner
-
-            def __getstate__(self) -> dict[str, Any]:
-                return {}  # as above
-
-            def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-                return False
-
-            def stop_all(self) -> bool:
-                return self._owner._dismissed.is_set()
-
-        placement = self._placement
+        """Runs in a thread of its own: Tune, until every engine has returned or died for good."""
         settings = {
-            "threads": placement.threads,
-            "timeout": placement.timeout,
-            "exact": placement.exact,
+            "threads": self._placement.threads,
+            "timeout": self._placement.timeout,
+            "exact": self._placement.exact,
             "scratch": str(storage),
-            "own": user_code.registered(),
+            "user_code": user_code.registered(),
         }
         try:
-            tuner = tune.Tuner(
-                tune.with_resources(
-                    tune.with_parameters(_engine, mailbox=self._mailbox, settings=settings), placement.resources
-                ),
-                param_space={"engine": tune.grid_search([f"engine {index}" for index in range(placement.count)])},
-                tune_config=tune.TuneConfig(trial_dirname_creator=lambda trial: trial.trial_id),
-                run_config=tune.RunConfig(
-                    name="engines",
-                    storage_path=str(storage),
-                    verbose=0,
-                    failure_config=tune.FailureConfig(max_failures=-1),
-                    callbacks=[Deaths(self)],
-                    stop=Dismissed(self),
-                ),
+            run_engines(
+                run_engine,
+                self._placement,
+                storage,
+                on_death=lambda engine, words: self._lost.put((engine, words)),
+                dismissed=self._dismissed,
+                mailbox=self._mailbox,
+                settings=settings,
             )
-            tuner.fit()
-        except BaseException as error:  # also when Ray is shut down under it after an interrupt; nobody reads it then
+        except BaseException as error:  # also raised when Ray is shut down after an interrupt
             self._last_words = _last_line(str(error))
 
 
 def _last_line(text: str) -> str:
     return next(reversed(text.strip().splitlines()), "none")[:_LONGEST_WORDS]
-
-
-def _stack_file(scratch: Path, engine: str) -> Path:
-    """Where an engine that hangs leaves its stack."""
-    return scratch / f"{engine}.stack"
-
-
-def _engine(config: dict[str, Any], mailbox: Any, settings: dict[str, Any]) -> None:
-    """Runs in the engine's process."""
-    import ray
-    import torch
-    from ray import tune
-
-    from avtune.engine.engine import Engine
-    from avtune.runners.lane_files import LaneFiles
-    from avtune.runners.work import save_weights
-
-    user_code.restore(settings["own"])
-    torch.set_num_threads(settings["threads"])
-    device = "cuda:0" if torch.cuda.is_available() and ray.get_gpu_ids() else "cpu"
-    watch = Watch(settings["timeout"], _stack_file(Path(settings["scratch"]), config["engine"]))
-    session = 0
-    while (found := ray.get(mailbox.session.remote(session))) is not None:
-        session, (data,), lanes = found
-        hello = True
-
-        def exchange(message: Message, broken: str = "") -> Orders:
-            nonlocal hello
-            watch.end()
-            said = {"engine": config["engine"], "session": session, "hello": hello, "broken": broken}  # noqa: B023
-            text = json.dumps(said | asdict(message), default=repr)
-            answer = json.loads(ray.get(mailbox.exchange.remote(text)))
-            hello = False
-            watch.begin()
-            return Orders(answer["stop"], [Trial(**trial) for trial in answer["trials"]], answer["over"])
-
-        engine = Engine(
-            ray.get(data),
-            capacity=lanes,
-            device=device,
-            save=save_weights,
-            lane_files=LaneFiles(),
-            name=config["engine"],
-            exact=settings["exact"],
-        )
-        try:
-            engine.run(exchange)
-        except StorageError as error:  # for the driver, which ends the run
-            exchange(Message(0), str(error))
-        watch.end()
-        del engine, data, found  # the next session may be long in coming, and brings its own
-    tune.report({"engine": config["engine"]})

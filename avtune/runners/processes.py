@@ -1,4 +1,4 @@
-"""One Ray Tune trial per configuration, each in a worker process of its own, on a CPU core or a whole or part of a GPU.
+"""One Ray Tune trial for each configuration, in a worker process of its own, on a CPU core or (a part of) a GPU.
 
 Tune places the work; the source alone decides. Tune's own search state, stopping rule, loggers and restore are not
 used.
@@ -21,6 +21,7 @@ from avtune.engine import user_code
 from avtune.runners._base import Placement, Run, Source
 from avtune.runners.out_of_memory import LACK, LOWER, Deaths
 from avtune.runners.ray.choose import ray_for
+from avtune.runners.ray.trial_adapters import scheduler, searcher
 from avtune.runners.watchdog import Watch, last_stack
 
 
@@ -36,8 +37,7 @@ def opened(placement: Placement, data_bytes: int) -> Iterator[Run]:
 def _run(source: Source, data: Sequence[Prepared], placement: Placement, storage: Path, name: str) -> None:
     from ray import tune
 
-    adapters = _adapters()
-    searcher = adapters.StudySearcher(source, placement, storage)
+    answers = _Answers(source, placement, storage)
     trainable = tune.with_resources(
         tune.with_parameters(
             _trial,
@@ -52,8 +52,8 @@ def _run(source: Source, data: Sequence[Prepared], placement: Placement, storage
     tuner = tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(
-            search_alg=searcher,
-            scheduler=adapters.StudyScheduler(source, searcher),
+            search_alg=searcher(answers),
+            scheduler=scheduler(answers),
             num_samples=-1,
             max_concurrent_trials=placement.count,
             reuse_actors=True,
@@ -67,8 +67,8 @@ def _run(source: Source, data: Sequence[Prepared], placement: Placement, storage
         ),
     )
     tuner.fit()
-    if searcher.error is not None:
-        raise searcher.error
+    if answers.error is not None:
+        raise answers.error
     assert source.exhausted, "Tune ended before the source was exhausted"
 
 
@@ -89,7 +89,7 @@ def _trial(
 
     try:
         user_code.restore(named)
-    except UserError as error:  # the user's file has changed, or is another where this worker is
+    except UserError as error:  # the user's file has changed, or differs on this machine
         tune.report({"failure": " ".join(str(error).split()), "details": ""})
         return
     torch.set_num_threads(threads)
@@ -98,16 +98,16 @@ def _trial(
 
     def report(epoch: int, metrics: dict[str, float]) -> bool:
         watch.end()
-        # As text: Tune flattens nested results, and trips over values that are no numbers.
+        # As text: Tune flattens nested results, and raises on values that are no numbers.
         tune.report({"epoch": epoch, "metrics": json.dumps(metrics, default=repr)})
         watch.begin()
-        return True  # a stop arrives as an exception that Tune raises here
+        return True  # Tune stops a trial by an exception that `tune.report` raises
 
     device = "cuda:0" if torch.cuda.is_available() and ray.get_gpu_ids() else "cpu"
     watch.begin()
     try:
         failure = work(trial, data, report, device=device)
-    except StorageError as error:  # for the driver, which ends the run
+    except StorageError as error:  # the driver ends the run
         watch.end()
         tune.report({"broken": str(error)})
         return
@@ -122,104 +122,67 @@ def _stack_file(scratch: Path, number: int) -> Path:
     return scratch / f"trial {number}.stack"
 
 
-def _adapters() -> Any:
-    """The Searcher and the TrialScheduler that ask the source; made here because their base classes import Ray."""
-    from types import SimpleNamespace
+class _Answers:
+    """The source's side of Tune's questions, see `ray.trial_adapters`. Nothing is raised here, since Tune would bury it
+    in a report of its own: what goes wrong is kept, no trial goes on, and `_run` raises it once Tune has ended.
 
-    from ray.tune.schedulers import FIFOScheduler
-    from ray.tune.search import Searcher
+    Attributes:
+        error: the first that was raised.
+    """
 
-    class StudySearcher(Searcher):  # type: ignore[misc]
-        """Gives Tune the source's trials and tells the source how Tune's trials ended."""
+    def __init__(self, source: Source, placement: Placement, scratch: Path) -> None:
+        self.error: Exception | None = None
+        self._source = source
+        self._timeout = placement.timeout
+        self._scratch = scratch
+        self._deaths: dict[int, list[str]] = {}  # Tune's text of each death, by trial
+        self._lacked_memory: set[int] = set()
+        self._causes = Deaths()
 
-        def __init__(self, source: Source, placement: Placement, scratch: Path) -> None:
-            super().__init__(metric="epoch", mode="max")
-            self._source = source
-            self._placement = placement
-            self._scratch = scratch
-            self._numbers: dict[str, int] = {}
-            self.error: Exception | None = None
-            self.deaths: dict[int, list[str]] = {}  # what Tune knows of each
-            self.lacked_memory: set[int] = set()
-            self.causes = Deaths()
-
-        def suggest(self, trial_id: str) -> Any:
-            if self.error is not None:
-                return Searcher.FINISHED
-            try:
+    def next_config(self) -> tuple[int, dict[str, Any]] | None:
+        if self.error is None:
+            with self._kept():
                 trial = self._source.ask()
-                if trial is None:
-                    return Searcher.FINISHED if self._source.exhausted else None
-            except Exception as error:
-                self.error = error
-                return Searcher.FINISHED
-            self._numbers[trial_id] = trial.number
-            return {"trial": asdict(trial)}
+                return None if trial is None else (trial.number, {"trial": asdict(trial)})
+        return None
 
-        def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
-            number = self._numbers.pop(trial_id, None)
-            if number is None or self.error is not None:  # of a run that has broken nothing is said to have ended
-                return
-            try:
-                self._source.tell(number, *(self._failure(number) if error else ()))
-            except Exception as problem:
-                self.error = problem
+    @property
+    def finished(self) -> bool:
+        return self.error is not None or self._source.exhausted
 
-        def _failure(self, number: int) -> tuple[str, str]:
-            """Why a trial that Tune has given up failed, and the details."""
-            stack = last_stack(_stack_file(self._scratch, number))
-            why = f"it trained no epoch in {self._placement.timeout:g} s" if stack else "its process died"
-            deaths = self.deaths.pop(number, [""])
-            times = f" ({len(deaths)} times)" if len(deaths) > 1 else ""
-            if number in self.lacked_memory:
-                return f"its process {LACK}{times}; {LOWER}", deaths[-1]
-            return why + times, stack or deaths[-1]
-
-        def __getstate__(self) -> dict[str, Any]:
-            return {}  # Tune saves its parts; the study's own files are the only resume path
-
-        def save(self, checkpoint_path: str) -> None:
-            """Nothing: the study's own files are the only resume path."""
-
-        def restore(self, checkpoint_path: str) -> None:
-            """Nothing, see `save`."""
-
-    class StudyScheduler(FIFOScheduler):  # type: ignore[misc]
-        """Hands every result to the source and stops the trials that it says."""
-
-        def __init__(self, source: Source, searcher: StudySearcher) -> None:
-            super().__init__()
-            self._source = source
-            self._searcher = searcher
-
-        def __getstate__(self) -> dict[str, Any]:
-            return {}
-
-        def on_trial_result(self, tune_controller: Any, trial: Any, result: Mapping[str, Any]) -> str:
-            if self._searcher.error is not None:
-                return str(self.STOP)
-            number = trial.config["trial"]["number"]
-            try:
+    def result(self, number: int, result: Mapping[str, Any]) -> bool:
+        if self.error is None:
+            with self._kept():
                 if "broken" in result:
                     raise StorageError(result["broken"])
-                if "failure" in result:
-                    self._source.tell(number, result["failure"], result["details"])
-                    return str(self.STOP)
-                go_on = self._source.report(number, result["epoch"], json.loads(result["metrics"]))
-            except Exception as error:
-                # Raised here it would drown in Tune's own report of it; `run` raises it once Tune has ended.
-                self._searcher.error = error
-                return str(self.STOP)
-            return str(self.CONTINUE if go_on else self.STOP)
+                if "failure" not in result:
+                    return self._source.report(number, result["epoch"], json.loads(result["metrics"]))
+                self._source.tell(number, result["failure"], result["details"])
+        return False
 
-        def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-            """Its process died, or something outside of the training in it failed; Tune wrote down what it knows. Tune
-            says this of every attempt, and to the searcher when there is none left."""
-            known = Path(trial.error_file) if trial.error_file else None
-            details = known.read_text(errors="replace") if known is not None and known.is_file() else ""
-            number = trial.config["trial"]["number"]
-            self._searcher.deaths.setdefault(number, []).append(details)
-            if self._searcher.causes.for_lack_of_memory(details):
-                self._searcher.lacked_memory.add(number)
+    def died(self, number: int, details: str) -> None:
+        self._deaths.setdefault(number, []).append(details)
+        if self._causes.for_lack_of_memory(details):
+            self._lacked_memory.add(number)
 
-    return SimpleNamespace(StudySearcher=StudySearcher, StudyScheduler=StudyScheduler)
+    def ended(self, number: int, *, given_up: bool) -> None:
+        if self.error is None:  # after an error no trial is recorded as ended: the study continues with it
+            with self._kept():
+                self._source.tell(number, *(self._failure(number) if given_up else ()))
+
+    @contextmanager
+    def _kept(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self.error = error
+
+    def _failure(self, number: int) -> tuple[str, str]:
+        """Why a trial that Tune has given up failed, and the details."""
+        stack = last_stack(_stack_file(self._scratch, number))
+        why = f"it trained no epoch in {self._timeout:g} s" if stack else "its process died"
+        deaths = self._deaths.pop(number, [""])
+        times = f" ({len(deaths)} times)" if len(deaths) > 1 else ""
+        if number in self._lacked_memory:
+            return f"its process {LACK}{times}; {LOWER}", deaths[-1]
+        return why + times, stack or deaths[-1]

@@ -1,0 +1,82 @@
+"""What runs in the process of an engine under the runner `lanes`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from avtune.core.errors import StorageError
+from avtune.core.trial import Trial
+from avtune.engine import user_code
+from avtune.engine.messages import Message, Orders
+from avtune.runners.watchdog import Watch
+
+
+def stack_file(scratch: Path, engine: str) -> Path:
+    """Where an engine that hangs leaves its stack."""
+    return scratch / f"{engine}.stack"
+
+
+def run_engine(config: dict[str, Any], mailbox: Any, settings: dict[str, Any]) -> None:
+    """A Tune function: serves one session after the other until the mailbox says that there will be none.
+
+    Args:
+        config: `engine`, its name.
+        mailbox: handle of the `Mailbox` actor.
+        settings: `threads`, `timeout`, `exact` (see `Placement`), `scratch` (the run's folder) and `user_code` (what
+            the driver has registered).
+    """
+    import ray
+    import torch
+    from ray import tune
+
+    from avtune.engine.engine import Engine
+    from avtune.runners.lane_files import LaneFiles
+    from avtune.runners.work import save_weights
+
+    user_code.restore(settings["user_code"])
+    torch.set_num_threads(settings["threads"])
+    device = "cuda:0" if torch.cuda.is_available() and ray.get_gpu_ids() else "cpu"
+    watch = Watch(settings["timeout"], stack_file(Path(settings["scratch"]), config["engine"]))
+    session = 0
+    while (found := ray.get(mailbox.session.remote(session))) is not None:
+        session, (data,), lanes = found
+        exchange = _exchange(config["engine"], session, mailbox, watch)
+        engine = Engine(
+            ray.get(data),
+            capacity=lanes,
+            device=device,
+            save=save_weights,
+            lane_files=LaneFiles(),
+            name=config["engine"],
+            exact=settings["exact"],
+        )
+        try:
+            engine.run(exchange)
+        except StorageError as error:  # the driver ends the run
+            exchange(Message(0), str(error))
+        watch.end()
+        del engine, data, found  # frees the memory while this process waits for a session
+    tune.report({"engine": config["engine"]})
+
+
+def _exchange(engine: str, session: int, mailbox: Any, watch: Watch) -> Callable[..., Orders]:
+    """What takes an engine's message to the mailbox and brings its orders. The watch rests while it waits."""
+    import ray
+
+    hello = True
+
+    def exchange(message: Message, broken: str = "") -> Orders:
+        nonlocal hello
+        watch.end()
+        said = {"engine": engine, "session": session, "hello": hello, "broken": broken}
+        text = json.dumps(said | asdict(message), default=repr)
+        answer = json.loads(ray.get(mailbox.exchange.remote(text)))
+        hello = False
+        watch.begin()
+        return Orders(answer["stop"], [Trial(**trial) for trial in answer["trials"]], answer["over"])
+
+    return exchange
