@@ -78,6 +78,7 @@ def _tensor(array: np.ndarray, device: torch.device, dtype: torch.dtype | None =
     if device.type != "cpu":
         return torch.tensor(array, device=device, dtype=dtype)
     with warnings.catch_warnings():
-        # Arrays from Ray's object store are read-only. The tensor could write to them; see above for why nobody does.
+        # Arrays from Ray's object store are read-only, and torch warns that the tensor could write to them. Nothing
+        # does, see the top of this file.
         warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
         return torch.from_numpy(np.ascontiguousarray(array)).to(dtype)

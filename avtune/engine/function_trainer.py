@@ -87,11 +87,11 @@ def train_function(
     epochs = trial.horizon or trial.epochs
     given = TrainingData(data.train, data.validation, data.num_classes, epochs, trial.seed, device)
     embed = function(dict(trial.config), given, progress)
-    if progress.problem is not None:  # and it went on all the same
+    if progress.problem is not None:  # the user's code has caught the exception
         raise progress.problem
     if progress.epoch < trial.epochs and not progress.stopped:
         raise UserError(f"{trial.method} ended after epoch {progress.epoch} of {trial.epochs} without being told to")
-    if not callable(embed):  # also where it was stopped early: the retraining ends early too, and needs it
+    if not callable(embed):  # needed of a training that was stopped early too: a retraining may end early
         raise UserError(f"{trial.method} returned {type(embed).__name__}; it must return embed(audio, visual)")
     return None if data.unlabelled is None else _embedded(embed, *data.unlabelled)
 

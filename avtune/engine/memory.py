@@ -15,9 +15,9 @@ from avtune.engine.lane_trainer import LaneTrainer
 from avtune.lanes.noise import init_generator
 from avtune.methods import get, static_values
 
-# Of the memory that is free; the rest is lost between an allocator's blocks, or taken by others meanwhile.
+# Share of the free memory that lanes may take: some is lost to fragmentation, and other processes may take some.
 _SHARE = 0.9
-# What a CPU's blocks of steps take, whatever the group, see `need`.
+# Bytes for the activations of the block that a CPU trains, whatever the group, see `need`.
 _STEPS = 6 * BLOCK_BYTES
 # Matrices [B, B] that a step holds for each lane at a time: 9 to 20 were measured with batches of 2,048, of `triplet`,
 # `clip`, `aadml`, `eics`, `tnn_ccca`, `psd` and `dscmr`. Those of 16 lanes with batches of up to 495 fit into `_STEPS`.
@@ -55,7 +55,7 @@ def free_bytes(device: str) -> int:
     if device == "cpu":
         return int(_SHARE * available_memory() * min(1.0, torch.get_num_threads() / usable_cores()))
     free, _ = torch.cuda.mem_get_info(device)
-    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # by torch, to be used again
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # cached by torch's allocator
     return int(_SHARE * (free + kept))
 
 
@@ -79,7 +79,7 @@ def need(make: Callable[[int], LaneTrainer], trials: Sequence[Trial], device: st
     one.store.admit(trials[0])
     state = one.store.lane_bytes
     if device == "cpu":
-        # A lane wider than a block is one, and takes about twice its weights and moments in a step.
+        # A lane with more weights than `BLOCK_BYTES` is a block by itself; its step takes about twice its state.
         batch, rows = one.copied_bytes
         similarities = 4 * _MATRICES * int(trials[0].config.get("batch_size", 0)) ** 2
         further = len(trials) * state + batch + max(0, similarities - _STEPS // 16)

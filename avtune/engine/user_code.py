@@ -169,7 +169,7 @@ def _instead_of(folder: Path, name: str) -> str:
     here = [path for path in (folder / f"{top}.py", folder / top / "__init__.py", folder / top) if path.exists()]
     try:
         spec = importlib.util.find_spec(top) if here else None
-    except (ImportError, ValueError):  # of `__main__` and the like
+    except (ImportError, ValueError):  # for `__main__` and other modules without a spec
         return ""
     if spec is None:
         return ""

@@ -56,7 +56,7 @@ class _LinearBF16(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x_LBI: Tensor, weight_LIO: Tensor, bias_LO: Tensor | None) -> Tensor:
-        # The weights themselves, to be rounded again: their rounded copies would be half a byte for each of theirs.
+        # The float32 weights are kept and rounded again in the backward pass: rounded copies would take another 50 %.
         ctx.save_for_backward(x_LBI, weight_LIO)
         product = torch.bmm(x_LBI, weight_LIO.bfloat16())
         if bias_LO is not None:
@@ -86,8 +86,8 @@ def linear(x_LBI: Tensor, weight_LIO: Tensor, bias_LO: Tensor | None) -> Tensor:
 
 def layer_norm(x_LBH: Tensor, gain_LH: Tensor, bias_LH: Tensor, eps: float = 1e-5) -> Tensor:
     """Layer normalisation over the last axis with each lane's own gain and bias (Ba, Kiros, Hinton 2016)."""
-    # For the backward pass both steps keep the normalised rows, one tensor; torch's layer norm, followed by each lane's
-    # gain and bias, would keep its input as well.
+    # Both steps save the same tensor for the backward pass, the normalised rows. torch's layer norm, followed by each
+    # lane's gain and bias, would save its input as well.
     normal, _ = _Normalise.apply(x_LBH, eps)  # type: ignore[no-untyped-call]
     scaled: Tensor = _Scale.apply(normal, gain_LH, bias_LH)  # type: ignore[no-untyped-call]
     return scaled
@@ -113,7 +113,8 @@ class _Normalise(torch.autograd.Function):
         grad, grad_rstd = grads
         if torch.is_grad_enabled() or grad is None or grad_rstd is not None:
             return _normalise_backward(normal, rstd_LB1, grad, grad_rstd), None
-        # Of the rows as if they were their own input, with mean 0 and deviation 1, and then of the true deviation.
+        # The normalised rows are passed as the input, with mean 0 and deviation 1; the factor of the true deviation
+        # follows below.
         still, one = torch.zeros_like(rstd_LB1), torch.ones_like(rstd_LB1)
         grad_x, _, _ = torch.ops.aten.native_layer_norm_backward(
             grad, normal, normal.shape[-1:], still, one, None, None, [True, False, False]
@@ -210,8 +211,8 @@ class _Drop(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x_LBH: Tensor, noise_LBH: Tensor, dropped_L11: Tensor, scale_L11: Tensor) -> Tensor:
-        # Arithmetic on bytes as numbers, exact in every dtype: comparisons, and operations of mixed dtypes, are several
-        # times slower on a CPU.
+        # Arithmetic instead of a comparison: bytes are exact in every dtype, and on a CPU comparisons, like operations
+        # on tensors of mixed dtypes, are several times slower.
         dtype = x_LBH.dtype
         factor = noise_LBH.to(dtype).sub_(dropped_L11.to(dtype) - 1).clamp_(0, 1).mul_(scale_L11.to(dtype))
         ctx.save_for_backward(factor)

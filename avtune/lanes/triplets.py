@@ -94,7 +94,8 @@ class _WeightedTriplets(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None, None]:
-        # Constant between the kinks of the loss, so this can be differentiated again as it stands.
+        # The gradient is piecewise constant in the distances: its own derivative is 0, so that a second derivative is
+        # right without more.
         (grad_LBB,) = ctx.saved_tensors
         return grad_LBB * grad_outputs[0][..., None], None, None, None
 
@@ -116,7 +117,7 @@ def _weighted_rows(
     neg = torch.cat([none, neg_RB], -1).gather(-1, order)
     before = neg.cumsum(-1)
     after = pos.cumsum(-1)
-    after -= after[:, -1:].clone()  # minus P
+    after -= after[:, -1:].clone()  # this is -P
     slopes = pos.mul_(before).addcmul_(neg, after)
     both = neg.scatter_(-1, order, slopes)
     torch.add(both[:, :batch], both[:, batch:], out=grad_RB)
@@ -173,7 +174,8 @@ def _semihard_negatives(dist_LBB: Tensor, neg_LBB: Tensor) -> Tensor:
     negative = neg_LBB.reshape(dist.shape).gather(-1, order)
     places = torch.arange(batch, device=dist.device).expand_as(order)
     farthest = torch.where(negative, places, 0).amax(-1, keepdim=True)
-    # The first negative from each place on; `batch` where there is none, also from the place past the end.
+    # For each position in the order of distances, the position of the first negative from there on; `batch` if there is
+    # none, also for the position past the end.
     first = torch.where(negative, places, batch).flip(-1).cummin(-1).values.flip(-1)
     first = torch.cat([first, torch.full_like(farthest, batch)], -1)
     farther = first.gather(-1, torch.searchsorted(dist, dist, right=True))

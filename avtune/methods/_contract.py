@@ -26,9 +26,9 @@ from avtune.methods._closed_form import ClosedForm
 from avtune.methods._in_place import named, read_by_a_step
 
 _LANES = 2
-_FEW = 16  # clips; a method that needs more is asked again with a batch of its own size
-_MOST_WEIGHTS = 1 << 25  # of a lane; wider ones are not tried here
-_TOLERANCE = 1e-3  # of float32 sums in another order, relative to the largest value
+_FEW = 16  # clips of a try; a method that fails with so few is tried again with its own batch size
+_MOST_WEIGHTS = 1 << 25  # weights of a lane; methods with more are not tried
+_TOLERANCE = 1e-3  # relative to the largest value: float32 sums may add in another order
 _PACKAGE = Path(__file__).parents[1]
 
 
@@ -152,7 +152,7 @@ def broken(kind: type[Method], config: Mapping[str, Value], dims: tuple[int, int
 def _init(kind: type[Method], config: Mapping[str, Value], dims: tuple[int, int, int]) -> None:
     """Two dicts of floating tensors, the same for the same generator."""
     runs = []
-    for seed in (0, 1):  # of torch's own generator, which init must not draw from
+    for seed in (0, 1):  # of torch's global generator, which init must not use
         torch.manual_seed(seed)
         with _calling("init"):
             runs.append(kind(static_values(kind, config), *dims).init(init_generator(0)))
@@ -177,7 +177,7 @@ def _step(sample: Sample) -> None:
             raise Broken(f"{name} is not finite on random clips")
     changed = _trained(sample, sample.other_lanes_changed())
     _same_lane(first, changed, "depends on the clips, weights or hyper-parameters of other lanes")
-    if _draws(sample):  # from torch's generator: what a lane is given depends on how many there are
+    if _draws(sample):  # the method uses torch's global generator: its numbers depend on how many lanes there are
         return
     alone = _trained(sample, sample.lane(0))
     _same_lane(first, alone, "is not what the lane has alone")
@@ -256,7 +256,7 @@ def _embed(sample: Sample) -> None:
 
     def embedded(params: Tensors, some: slice) -> tuple[Tensor, Tensor]:
         audio, visual = batch.audio[0, some].clone(), batch.visual[0, some].clone()
-        views = (view.expand(lanes, -1, -1) for view in (audio, visual))  # as validation has it
+        views = (view.expand(lanes, -1, -1) for view in (audio, visual))  # as validation calls it
 
         def read() -> Tensors:
             return {"audio": audio, "visual": visual} | named("params", params) | named("buffers", buffers)

@@ -168,7 +168,7 @@ def _whiten(moments: Moments, ridge_L: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     roots = []
     for cov in (moments.cov_aa, moments.cov_vv):
         eye = torch.eye(cov.shape[-1], dtype=cov.dtype, device=cov.device)
-        # Never raises: a lane that fails has a root that is not one, and gets NaN.
+        # cholesky_ex does not raise: the root of a lane whose matrix is not positive definite is replaced by NaN.
         root, failed_L = torch.linalg.cholesky_ex(cov + ridge_L11 * eye)
         roots.append(torch.where((failed_L == 0)[:, None, None], root, torch.nan))
     half = torch.linalg.solve_triangular(roots[0], moments.cov_av, upper=False)

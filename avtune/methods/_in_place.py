@@ -10,7 +10,7 @@ from torch import Tensor
 
 from avtune.lanes.modules import Tensors
 
-if TYPE_CHECKING:  # methods import lanes
+if TYPE_CHECKING:  # avtune.methods imports this file
     from avtune.methods import Batch, Progress
 
 

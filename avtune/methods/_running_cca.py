@@ -48,7 +48,7 @@ def remember(
 @torch.no_grad()
 def project(buffers: Tensors, audio_LBD: Tensor, visual_LBD: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     """The outputs' K canonical coordinates: two tensors [L, B, K]."""
-    # On the CPU: a GPU decomposes many small matrices one by one, and slowly.
+    # On the CPU: cuSOLVER decomposes many small matrices one after the other, which is slow.
     host = {name: buffers[f"cca.{name}"].cpu() for name in (*_NAMES, "ridge", "pair_weight")}
     moments = mixed_moments(Sums(*(host[name] for name in _NAMES)), host["pair_weight"][:, 0])
     w_a, w_v, _ = directions(moments, host["ridge"][:, 0], rank)

@@ -98,7 +98,7 @@ class AADML(Triplet):
         with torch.no_grad():
             if self.static["graph"] == "same_class":
                 near = near.masked_fill(~same_LBB, -torch.inf)
-            # Each lane has a k of its own: the similarity of its k-th neighbour is the row's threshold.
+            # k differs between lanes: the similarity of the k-th neighbour is the row's threshold.
             best = near.topk(min(_MAX_NEIGHBOURS, near.shape[-1]), dim=-1).values
             last = (torch.round(hyper["k"]).long() - 1).clamp(0, best.shape[-1] - 1)
             threshold = best.gather(-1, last[:, None, None].expand(-1, best.shape[1], 1))

@@ -26,7 +26,7 @@ from avtune.methods.psd import ENCODER_HYPERS, TRIPLET_HYPERS
 from avtune.methods.triplet import Triplet
 
 Miner = Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
-_MIXING_STREAM = 1 << 10  # of the step's noise; dropout takes the first few
+_MIXING_STREAM = 1 << 10  # number of the step's noise stream; dropout uses 0, 1, 2, ...
 
 
 class TwoStage(Triplet):

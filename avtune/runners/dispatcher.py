@@ -1,4 +1,4 @@
-"""Where engines are served: gives out a source's trials, takes their reports, passes on its decisions. No Ray here.
+"""Gives a source's trials to engines, takes their reports, and passes the source's decisions on. No Ray here.
 
 A trial given to an engine is leased to it. When an engine dies, its trials go back to the head of the queue and go on
 from their last lane file, or start again. Any of them may have been the cause: the last of the attempts that a trial
@@ -17,7 +17,7 @@ from avtune.runners._base import Source
 
 
 class Dispatcher:
-    """Serves engines from one thread.
+    """Serves any number of engines. One thread calls it.
 
     Args:
         source: a study, or a list of runs.
@@ -30,7 +30,7 @@ class Dispatcher:
         self._spare = spare
         self._max_failures = max_failures
         self._ready: deque[Trial] = deque()
-        self._alone: deque[Trial] = deque()  # on their last attempt, for engines that have nothing else
+        self._alone: deque[Trial] = deque()  # trials on their last attempt, for engines without other trials
         self._leases: dict[str, dict[int, Trial]] = {}
         self._deaths: Counter[int] = Counter()
         self._known: dict[int, int] = {}
@@ -68,7 +68,7 @@ class Dispatcher:
         return trial is not None
 
     def died(self, engine: str, why: str = "died", details: str = "") -> int:
-        """An engine is gone without a word: its trials return to the queue.
+        """An engine has died: its trials return to the queue.
 
         Args:
             why: for the reason of a trial that has no attempt left: its engine `why`, and what to do after a semicolon.
@@ -91,7 +91,7 @@ class Dispatcher:
         return failed
 
     def give_back(self, engine: str) -> None:
-        """An engine has none of the trials leased to it: they return to the queue, and nobody is to blame."""
+        """An engine does not have the trials leased to it: they return to the queue, which counts as no attempt."""
         returned = self._leases.pop(engine, {})
         for number in sorted(returned, reverse=True):
             self._return(returned[number])

@@ -31,7 +31,7 @@ def opened(placement: Placement, data_bytes: int) -> Iterator[Run]:
                 with _limit(placement.timeout) as limit, _signals() as came:
                     report = _reporter(source, trial.number, limit)
                     failure = work(trial, data, report, device=device, interrupted=lambda: bool(came))
-            except TrialFailed as error:  # its weights took too long
+            except TrialFailed as error:  # the time limit was over while its weights were saved
                 failure = Failure(str(error))
             if failure is None:
                 source.tell(trial.number)

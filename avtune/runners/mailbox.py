@@ -58,7 +58,7 @@ class Mailbox:
         if self._closed:
             return self._over
         self._tickets += 1
-        ticket = self._tickets  # others come while this one waits for the lock
+        ticket = self._tickets  # other calls increment it while this one waits for the lock
         answer = asyncio.get_running_loop().create_future()
         self._answers[ticket] = answer
         async with self._changed:
@@ -79,6 +79,6 @@ class Mailbox:
 
     async def reply(self, ticket: int, text: str) -> None:
         """Answers a message."""
-        answer = self._answers.pop(ticket, None)  # None: answered when the mailbox was closed
+        answer = self._answers.pop(ticket, None)  # None where `close` has answered it
         if answer is not None and not answer.done():
             answer.set_result(text)

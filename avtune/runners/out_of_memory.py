@@ -8,7 +8,9 @@ from avtune.core import system
 
 LACK = "was ended for lack of memory"
 LOWER = "lower --cpus, --lanes or batch_size"
-_WORDS = re.compile(r"OutOfMemoryError|out of memory|memory pressure|running low on memory")  # of Ray's memory monitor
+_WORDS = re.compile(
+    r"OutOfMemoryError|out of memory|memory pressure|running low on memory"
+)  # in messages of Ray's memory monitor
 
 
 class Deaths:

@@ -12,19 +12,19 @@ from avtune.core.errors import UserError
 from avtune.core.system import available_memory, cores, usable_cores
 from avtune.runners._base import Cluster, Placement
 
-# What a process with torch, its data and its weights takes; measured 376 MB resident without data.
+# Memory for a process with torch, its data and its weights; measured 376 MB resident without data.
 _BYTES_A_PROCESS = 1 << 30
-# What the driver, with torch and the data's copies, and Ray's own processes take beside.
+# Memory for the driver, with torch and copies of the data, and for Ray's own processes.
 _BYTES_OF_A_RUN = 640 << 20
-# On a CPU more lanes gain 10 % at most (two engines; 130 ms an epoch and lane with 4 lanes of 512 units, 125 ms with 8;
-# 128 units: 65 and 59 ms), and the more trials run at a time, the less each suggestion has seen.
+# Lanes of an engine in a search. On a CPU more gain 10 % at most (two engines; 130 ms an epoch and lane with 4 lanes of
+# 512 units, 125 ms with 8; 128 units: 65 and 59 ms), and the more trials run at a time, the less each suggestion knows.
 _CPU_LANES = 4
 _GPU_LANES = 64
-# Runs that do not learn from each other: 8 lanes of 512 units train 13 % (fp32) to 27 % (bf16) faster than one by one,
-# see benchmarks/lanes.py.
+# Lanes of an engine for runs that do not learn from each other: 8 lanes of 512 units train 13 % (fp32) to 27 % (bf16)
+# faster than one by one, see benchmarks/lanes.py.
 _CPU_RUNS = 8
-# How many times all lanes are taken in a search: the sampler learns from those that ended. A CPU's wide lanes do not
-# train much faster together than one by one, so there is little to lose by having fewer of them.
+# A search has at least so many trials for each lane, because the sampler learns from trials that have ended. Wide lanes
+# on a CPU train little faster together than one by one, so that fewer of them cost little.
 _GENERATIONS = 4
 _WIDE_GENERATIONS = 10
 
@@ -72,7 +72,7 @@ def place(request: PlacementRequest, runner: str, trials: int, *, wide: bool = F
         raise UserError(f"--trial-timeout is {request.timeout:g}; allowed: seconds above 0")
     generations = _WIDE_GENERATIONS if wide and not gpus else _GENERATIONS
     placement = _place(request, runner, trials // generations, gpus)
-    if exact:  # threads share out a sum by their number, which on a GPU is that of the cores by that of the engines
+    if exact:  # one thread: how a sum is split over threads, and so its rounding, depends on their number
         placement = replace(placement, threads=1, exact=True)
     return replace(placement, max_failures=request.max_failures, timeout=request.timeout, cluster=request.cluster)
 
@@ -88,7 +88,7 @@ def _place(request: PlacementRequest, runner: str, at_a_time: int, gpus: int) ->
                 f"--trials-per-gpu is {request.trials_per_gpu}, and the runner inline trains one trial at a time; "
                 "leave it out"
             )
-        # One thread: with small matrices more of them mostly wait for each other.
+        # One thread: on small matrices several threads mostly wait for each other.
         return Placement(1, min(gpus, 1), 1)
     if gpus:
         count = gpus * request.trials_per_gpu

@@ -16,11 +16,12 @@ from avtune.core.files import using
 from avtune.core.locks import lock
 
 _PREFIX, _NEW, _OWNER = "avtune-", ".avtune-new-", "owner"
-# Bytes of a path. That of a Unix socket has 107 at most, and Ray puts up to 68 behind ours.
+# Most bytes of the folder's path: a Unix socket's path has 107 at most, and Ray appends up to 68.
 _LONGEST = 39
-# For a short name of a folder with a longer path; the first one that can be written to.
+# Where a short symbolic name for a folder with a longer path is made: the first of these that can be written to.
 _SHORT = ("/tmp", "/var/tmp", "/dev/shm")
-# Ray's logs and Tune's records take 2 to 4 MB; what a run of a day adds is small.
+# Bytes that must be free at the start, and below which a disk counts as full. Ray's logs and Tune's records take 2 to
+# 4 MB, and little more in a day.
 _LEAST, _FULL = 8 << 20, 1 << 20
 _WAY_OUT = "set TMPDIR to a folder on another disk, or take --runner inline"
 
@@ -55,7 +56,7 @@ def scratch_folder(root: Path | None = None) -> Iterator[Path]:
     except UserError:
         raise
     except Exception:
-        check_not_full(folder)  # nearly everything in Ray fails in its own words then
+        check_not_full(folder)  # on a full disk Ray fails with errors that do not say so
         raise
     finally:
         _remove(folder)

@@ -8,8 +8,8 @@ import os
 from avtune.core import system
 from avtune.core.errors import UserError
 
-# Measured on two cores: Ray's two daemons take 53, its two agents 32, the driver 30 more than before, and each process
-# of a run (the mailbox is one) 25. The daemons have pools that grow with the machine.
+# Threads, measured on two cores: Ray's two daemons take 53, its two agents 32, the driver 30 more than before, and each
+# process of a run (the mailbox is one) 25. The daemons have pools that grow with the machine.
 _OF_RAY, _OF_A_PROCESS = 110, 25
 _MARKS = ("can't start new thread", "Resource temporarily unavailable", "pthread_create")
 _WAY_OUT = "raise the limit, lower --cpus, or take --runner inline"

@@ -56,14 +56,14 @@ def work(
     output = Output(trial.output, f"{Path(trial.output or '').stem}, seed {trial.seed}")
 
     def passing(epoch: int, metrics: dict[str, float]) -> bool:
-        if passed:  # it went on all the same
+        if passed:  # the user's code has caught the exception and goes on
             raise _Passing
         try:
             if interrupted():
                 raise KeyboardInterrupt
             with output.paused():
                 return report(epoch, metrics)
-        except TrialFailed:  # a time limit's, see `inline`
+        except TrialFailed:  # raised by the time limit of the runner `inline`
             raise
         except BaseException as error:
             passed.append(error)
@@ -76,7 +76,9 @@ def work(
     except TrialFailed as error:
         failure = Failure(str(error))
     except BaseException as error:
-        if isinstance(error, KeyboardInterrupt) and ":" not in trial.method:  # no method of ours raises it
+        if (
+            isinstance(error, KeyboardInterrupt) and ":" not in trial.method
+        ):  # our own methods do not raise it: this is Ctrl-C
             raise
         failure = Failure(one_line(error), traceback.format_exc())
     if passed:

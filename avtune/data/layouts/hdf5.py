@@ -23,7 +23,7 @@ from avtune.data.layouts.hdf5_text import MAX_TEXT, NotDamaged, read_texts
 # What h5py raises on damaged files, unknown filters and types it does not know.
 H5_ERRORS = (OSError, KeyError, RuntimeError, ValueError, TypeError, OverflowError, MemoryError, NotImplementedError)
 MOST_PACKED = 1100  # bytes that one stored byte can become: deflate, the strongest filter in use, gives 1032
-SMALL = 1 << 26  # bytes that are never too many
+SMALL = 1 << 26  # bytes that are read whatever the file declares
 
 
 @contextmanager
@@ -51,7 +51,7 @@ def _opened(path: Path) -> Any:
     except OSError as error:
         if "locking flag" not in str(error):
             raise
-        return h5py.File(path, "r")  # it is open in this process already, whose lock serves for both
+        return h5py.File(path, "r")  # this process has it open already, with a lock that h5py shares
 
 
 def _refuse_if_written(path: Path) -> None:
@@ -69,7 +69,7 @@ def _refuse_if_written(path: Path) -> None:
                 "close it there, e.g. by leaving the `with h5py.File(...)` block or by `file.close()`, and try again"
             ) from None
         except OSError:
-            pass  # a file system without locks: nobody can have one
+            pass  # a file system without locks
 
 
 def _classes_attribute(file: Any, path: Path) -> list[str] | None:
