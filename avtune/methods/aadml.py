@@ -5,7 +5,7 @@ paper: a graph of each view joins an anchor to its k nearest clips of the batch 
 proxy that replaces the anchor in the triplets' distances, in training only. The attention is our reading of it; where
 more than one reading is plausible, the others are options.
 
-Legend: L lanes, B rows of a batch, D embedding.
+Legend: L lanes, B rows of a batch, D embedding, K most neighbours.
 """
 
 from __future__ import annotations
@@ -85,26 +85,29 @@ class AADML(Triplet):
         z_a: Tensor,
         z_v: Tensor,
     ) -> Tensor:
-        """The mean of both directions: [L]."""
-        same = same_class(batch.labels)
-        anchors = [(self._proxies(params, z_a, same, hyper), z_v), (self._proxies(params, z_v, same, hyper), z_a)]
-        losses = [self._labelled_triplets(1 - cosine(proxy, z), same, hyper["margin"]) for proxy, z in anchors]
-        return (losses[0] + losses[1]) / 2
+        """l_tri on d(i, j) = 1 - cos(proxy_i, z_j), the mean of both directions: [L]."""
+        same_LBB = same_class(batch.labels)
+        anchors = [(self._proxies(params, z, same_LBB, hyper), other) for z, other in ((z_a, z_v), (z_v, z_a))]
+        a2v_L, v2a_L = (
+            self._labelled_triplets(1 - cosine(proxy_LBD, z_LBD), same_LBB, hyper["margin"])
+            for proxy_LBD, z_LBD in anchors
+        )
+        return (a2v_L + v2a_L) / 2
 
     def _proxies(self, params: Tensors, z_LBD: Tensor, same_LBB: Tensor, hyper: Tensors) -> Tensor:
-        """Each row's proxy, [L, B, D]."""
-        unit = F.normalize(z_LBD, dim=-1)
-        scores = near = torch.bmm(unit, unit.transpose(1, 2))
+        """proxy_i = sum_j softmax_j(s_ij / tau) zhat_j over the k neighbours j of row i: [L, B, D]."""
+        unit_LBD = F.normalize(z_LBD, dim=-1)
+        scores_LBB = near_LBB = torch.bmm(unit_LBD, unit_LBD.transpose(1, 2))
         with torch.no_grad():
             if self.static["graph"] == "same_class":
-                near = near.masked_fill(~same_LBB, -torch.inf)
+                near_LBB = near_LBB.masked_fill(~same_LBB, -torch.inf)
             # k differs between lanes: the similarity of the k-th neighbour is the row's threshold.
-            best = near.topk(min(_MAX_NEIGHBOURS, near.shape[-1]), dim=-1).values
-            last = (torch.round(hyper["k"]).long() - 1).clamp(0, best.shape[-1] - 1)
-            threshold = best.gather(-1, last[:, None, None].expand(-1, best.shape[1], 1))
-            outside = (near < threshold) | torch.isneginf(near)
+            best_LBK = near_LBB.topk(min(_MAX_NEIGHBOURS, near_LBB.shape[-1]), dim=-1).values
+            last_L = (torch.round(hyper["k"]).long() - 1).clamp(0, best_LBK.shape[-1] - 1)
+            threshold_LB1 = best_LBK.gather(-1, last_L[:, None, None].expand(-1, best_LBK.shape[1], 1))
+            outside_LBB = (near_LBB < threshold_LB1) | torch.isneginf(near_LBB)
         if self.static["attention"] == "learned":
-            query, key = (torch.bmm(unit, params[f"attention.{side}"]) for side in ("query", "key"))
-            scores = torch.bmm(query, key.transpose(1, 2))
-        weights = (scores / hyper["tau"][:, None, None]).masked_fill(outside, -torch.inf).softmax(-1)
-        return torch.bmm(weights, unit)
+            query_LBD, key_LBD = (torch.bmm(unit_LBD, params[f"attention.{side}"]) for side in ("query", "key"))
+            scores_LBB = torch.bmm(query_LBD, key_LBD.transpose(1, 2))
+        weights_LBB = (scores_LBB / hyper["tau"][:, None, None]).masked_fill(outside_LBB, -torch.inf).softmax(-1)
+        return torch.bmm(weights_LBB, unit_LBD)

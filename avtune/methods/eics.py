@@ -25,9 +25,14 @@ from avtune.methods._losses import correlation_likelihood, label_l2, pair_distan
 class EICS(Method):
     """l_imp + w_exp * l_exp + w_diff * l_diff over two heads of each view's trunk (reading).
 
-    l_exp: distance of pairs + alpha * likelihood of the pairs in the explicit subspace. l_imp: label l2 + beta *
-    likelihood of equal classes within each view in the implicit one. l_diff: for each view ||Ehat^T Shat||_F^2 / B^2 of
-    the batch's unit rows in the two subspaces (soft orthogonality, Bousmalis et al. 2016).
+    With e the explicit and s the implicit features, W the label head, L the likelihood of `correlation_likelihood`:
+
+        l_exp  = mean_i ||e_a,i - e_v,i|| + alpha * L(e_a, e_v; the pairs)
+        l_imp  = mean_i ||W s_a,i - y_i|| + ||W s_v,i - y_i||
+                 + beta * (L(s_a, s_a; same class) + L(s_v, s_v; same class))
+        l_diff = ||Ehat_a^T Shat_a||_F^2 / B^2 + ||Ehat_v^T Shat_v||_F^2 / B^2
+
+    l_diff is the soft orthogonality of the two subspaces (Bousmalis et al. 2016), over the batch's unit rows.
     """
 
     name: ClassVar[str] = "eics"

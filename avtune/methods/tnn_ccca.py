@@ -78,12 +78,12 @@ class TNNCCCA(Method):
         self, params: Tensors, buffers: Tensors, batch: Batch, hyper: Tensors, progress: Progress
     ) -> dict[str, Tensor]:
         z_a, z_v = _outputs(params, batch.audio, batch.visual, batch.dropout(hyper["dropout"]))
-        same = batch.labels[:, :, None] == batch.labels[:, None, :]
-        own = torch.eye(same.shape[1], dtype=torch.bool, device=same.device)
-        pos, neg = (same & ~own).to(z_a.dtype), (~same).to(z_a.dtype)
-        count_L = (pos.sum(2) * neg.sum(2)).sum(1).clamp(min=1)
-        distance = 1 - cosine(z_a, z_v) if self.static["distance"] == "cosine" else _squared_distance(z_a, z_v)
-        l_tri = weighted_triplets(distance, pos, neg, hyper["margin"]).sum(1) / count_L
+        same_LBB = batch.labels[:, :, None] == batch.labels[:, None, :]
+        own_BB = torch.eye(same_LBB.shape[1], dtype=torch.bool, device=same_LBB.device)
+        pos_LBB, neg_LBB = (same_LBB & ~own_BB).to(z_a.dtype), (~same_LBB).to(z_a.dtype)
+        num_triplets_L = (pos_LBB.sum(2) * neg_LBB.sum(2)).sum(1).clamp(min=1)
+        d_LBB = 1 - cosine(z_a, z_v) if self.static["distance"] == "cosine" else _squared_distance(z_a, z_v)
+        l_tri = weighted_triplets(d_LBB, pos_LBB, neg_LBB, hyper["margin"]).sum(1) / num_triplets_L
         with torch.no_grad():
             s_a, s_v = _outputs(params, batch.audio, batch.visual, None)
         remember(buffers, s_a - _MIDDLE, s_v - _MIDDLE, batch.labels, hyper["ridge"], hyper["pair_weight"])

@@ -88,13 +88,13 @@ class VAECCA(Method):
         samples = []
         l_vae = torch.zeros_like(hyper["w_vae"])
         for view, x, stream in (("audio", batch.audio, _AUDIO_STREAM), ("visual", batch.visual, _VISUAL_STREAM)):
-            mean, log_variance = self._encode(params, view, x)
-            noise = gaussian(batch.dropout_keys, tuple(mean.shape[1:]), stream, mean.dtype)
-            sample = mean + noise * torch.exp(log_variance / 2)
-            decoded = self._layer(params, f"{view}.out", self._layer(params, "decoder", sample))
-            surprise = (log_variance.exp() + mean.square() - 1 - log_variance).sum((1, 2)) / 2
-            l_vae = l_vae + (decoded - x).square().mean((1, 2)) + surprise
-            samples.append(sample)
+            mean_LBD, log_variance_LBD = self._encode(params, view, x)
+            noise_LBD = gaussian(batch.dropout_keys, tuple(mean_LBD.shape[1:]), stream, mean_LBD.dtype)
+            sample_LBD = mean_LBD + noise_LBD * torch.exp(log_variance_LBD / 2)
+            decoded = self._layer(params, f"{view}.out", self._layer(params, "decoder", sample_LBD))
+            kl_L = (log_variance_LBD.exp() + mean_LBD.square() - 1 - log_variance_LBD).sum((1, 2)) / 2
+            l_vae = l_vae + (decoded - x).square().mean((1, 2)) + kl_L
+            samples.append(sample_LBD)
         e_a, e_v = samples
         terms = {
             "l_vae": l_vae,
@@ -117,19 +117,21 @@ class VAECCA(Method):
         return linear(x, params[f"{name}.weight"], params[f"{name}.bias"])
 
     def _center(self, params: Tensors, batch: Batch, e_a: Tensor, e_v: Tensor) -> Tensor:
+        """l_center: mean_i ||e_i - c_y||^2 / (clips of class y in the batch) / 8, of both views: [L]."""
         if self.static["centers"] == "learned":
             centers = [params["centers"]] * 2
         else:
             shape = (2, self.num_classes, e_a.shape[2])
             centers = list(gaussian(batch.dropout_keys, shape, _CENTER_STREAM, e_a.dtype).unbind(1))
-        member = F.one_hot(batch.labels, self.num_classes).to(e_a.dtype)
-        size_LB = member.sum(1).gather(1, batch.labels)
-        total = torch.zeros_like(size_LB)
-        for sample, center in zip((e_a, e_v), centers, strict=True):
-            total = total + (sample - torch.bmm(member, center)).square().sum(2) / size_LB
-        return total.mean(1) / 8
+        member_LBC = F.one_hot(batch.labels, self.num_classes).to(e_a.dtype)
+        size_LB = member_LBC.sum(1).gather(1, batch.labels)
+        total_LB = torch.zeros_like(size_LB)
+        for e_LBD, center_LCD in zip((e_a, e_v), centers, strict=True):
+            total_LB = total_LB + (e_LBD - torch.bmm(member_LBC, center_LCD)).square().sum(2) / size_LB
+        return total_LB.mean(1) / 8
 
 
 def _correlation(e_a: Tensor, e_v: Tensor, links: Tensor) -> Tensor:
+    """l_corr: the likelihood of the class links [L, B, B] over (aa, av, vv), with each row's mean subtracted: [L]."""
     a, v = (e - e.mean(2, keepdim=True) for e in (e_a, e_v))
     return sum(correlation_likelihood(x, y, links) for x, y in ((a, a), (a, v), (v, v)))  # type: ignore[return-value]
