@@ -1,13 +1,19 @@
 """Imports between the folders of avtune/ go one way. Read from the code, those inside functions included."""
 
 import ast
+import sys
 from pathlib import Path
 
 import pytest
 
 import avtune
 
+sys.path.append(str(Path(__file__).parents[1] / "docs"))
+
+from draw_structure import PICTURE, WHAT, imports, modules_of, picture
+
 PACKAGE = Path(avtune.__file__).parent
+LONG = {"parser"}  # the command line's grammar, until every verb has a file
 BELOW = {
     "core": "",
     "data": "core",
@@ -30,17 +36,6 @@ def folder_of(path):
     return path.relative_to(PACKAGE).parts[0]
 
 
-def modules_of(path):
-    """The modules of avtune that a file imports; `from avtune import x` is the module avtune."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: imports are absolute"
-            names = [node.module or ""]
-        else:
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-        yield from (name for name in names if name.partition(".")[0] == "avtune")
-
-
 def sources():
     return sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE)
 
@@ -59,7 +54,7 @@ def test_a_folder_imports_only_what_lies_below_it(folder):
 
 
 def test_every_folder_has_its_place_and_none_lies_below_itself():
-    assert {folder_of(path) for path in sources()} == BELOW.keys()
+    assert {folder_of(path) for path in sources()} == BELOW.keys() == WHAT.keys()
     done: set[str] = set()
     while missing := BELOW.keys() - done:
         ready = {folder for folder in missing if set(BELOW[folder].split()) <= done}
@@ -68,6 +63,24 @@ def test_every_folder_has_its_place_and_none_lies_below_itself():
 
 
 def test_the_house_stays_small_in_its_parts():
-    """At most 8 files beside the folders, and 16 folders."""
+    """At most 8 files beside the folders, 16 folders, 400 lines a file."""
     assert len(list(PACKAGE.glob("*.py"))) <= 8
     assert len([path for path in PACKAGE.rglob("*") if path.is_dir() and any(path.glob("*.py"))]) <= 16
+    long = {path.name: lines for path in sources() if (lines := len(path.read_text().splitlines())) > 400}
+    assert long.keys() <= {"main.py"}, "the command line, until every verb has a file"
+
+
+def test_no_function_is_longer_than_60_lines():
+    long = [
+        f"{path.relative_to(PACKAGE)}: {node.name}"
+        for path in sources()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (node.end_lineno or 0) - node.lineno >= 60
+        and node.name not in LONG
+    ]
+    assert long == []
+
+
+def test_the_picture_in_the_manual_shows_the_imports_that_there_are():
+    assert PICTURE.read_text() == picture(imports()), "run: python docs/draw_structure.py"
