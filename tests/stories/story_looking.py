@@ -43,7 +43,8 @@ def retrain(story: Story, known: Known) -> None:
         assert epochs is not None
         for text in after_retrain(known, config, epochs, seeds, out):
             story.problem(f"{known.root.name}: {text}")
-        if (ended.code == 0) != out.exists() and ended.code != -9:
+        interrupted = ended.code < 0 or ended.code > 128  # before the folder had its name, or after
+        if (ended.code == 0) != out.exists() and not interrupted:
             story.problem(f"retrain ended with {ended.code}, its folder is {'there' if out.exists() else 'not there'}")
         if out.exists():
             known.retrained.append(out)
