@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from avtune.cli import console
+from avtune.cli.data_text import problem_lines
 from avtune.cli.search_console import SearchConsole
 from avtune.report.text import score_text
 from avtune.space.settings import AUTO
@@ -23,7 +24,7 @@ class BenchConsole:
         """The plan, with what is wrong with the dataset."""
         known = f" (continues, {plan.finished} of {len(plan.methods)} methods known)"
         console.say(
-            *console.problem_lines(plan.problems),
+            *problem_lines(plan.problems),
             f"bench      {plan.root}{known if plan.finished is not None else ''}",
             f"dataset    {dataset_line(plan.dataset)}",
             f"methods    {', '.join(plan.methods)}",

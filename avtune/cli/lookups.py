@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from avtune.cli import console
+from avtune.cli.data_text import data_lines
 from avtune.core.errors import UserError, choices
 from avtune.report.text import short, table
 
@@ -80,7 +81,7 @@ def _data(given: argparse.Namespace, log: list[Path]) -> int:
     if given.json:
         print(json.dumps(facts, indent=2))
         return 0
-    console.say(*console.data_lines(facts))
+    console.say(*data_lines(facts))
     return 0
 
 

@@ -20,7 +20,10 @@ from typing import TYPE_CHECKING
 
 from avtune.cli import console
 from avtune.cli.arguments import parser
+from avtune.cli.data_text import problem_lines
 from avtune.cli.lookups import LOOKUPS, list_studies
+from avtune.cli.progress import Progress
+from avtune.cli.result_text import result_lines
 from avtune.cli.verify import verify
 from avtune.core import signals
 from avtune.core.errors import StorageError, UserError, did_you_mean, is_out_of_memory, shown
@@ -87,12 +90,13 @@ def _name_own_code(given: argparse.Namespace) -> None:
 
 
 def _our_mistake(error: Exception, log: list[Path]) -> int:
+    from avtune.cli.result_text import RETRY
     from avtune.core.files import private_files
     from avtune.finals.finish import NoWinner
     from avtune.runners.thread_limit import no_threads
 
     if isinstance(error, NoWinner):
-        console.error(f"{error}\n{console.RETRY}" if error.retry else str(error))
+        console.error(f"{error}\n{RETRY}" if error.retry else str(error))
         return 1
     if is_out_of_memory(error):
         from avtune.runners.out_of_memory import out_of_memory
@@ -234,7 +238,7 @@ def _status(given: argparse.Namespace, log: list[Path]) -> int:
         top = status["best"]
         console.say(f"best     trial {top['trial']}: validation MAP {top['val_map']:.4f} at epoch {top['epoch']}")
     if results is not None:
-        console.say("", *console.result_lines(results, best))
+        console.say("", *result_lines(results, best))
     elif owner := folder.owner():
         console.say(f"running now: {owner}")
     else:
@@ -264,7 +268,7 @@ def _evaluate(given: argparse.Namespace, log: list[Path]) -> int:
         dataset = load(given.dataset, classes=given.classes)
         problems = list(examine(dataset).problems)
         if not given.json:
-            console.say(*console.problem_lines(problems))
+            console.say(*problem_lines(problems))
         counted = _count_look(given, model, dataset)
         audio, visual, labels = embeddings_of(model, dataset, given.split)
         title = f"{given.model} on {given.dataset} ({given.split} split)"
@@ -375,7 +379,7 @@ def _retrain(given: argparse.Namespace, log: list[Path]) -> int:
         runs = given.seeds or study.space.final.seeds
         placement = place(request, name, runs, exact=bool(settings["deterministic"]))
         record = choose(study, given.trial)
-        console.say(*console.problem_lines(examine(dataset).problems))
+        console.say(*problem_lines(examine(dataset).problems))
         if given.epochs is None and record.state == "PRUNED":
             console.say(f"note: trial {record.number} was stopped early; --epochs N trains it longer")
         if given.train is None:
@@ -383,12 +387,12 @@ def _retrain(given: argparse.Namespace, log: list[Path]) -> int:
         out = given.out or folder.root / f"retrained_trial_{record.number}"
         if out.exists():
             raise UserError(f"{out} exists; give another --out")
-        with console.Progress(0) as progress, runner(placement, data_bytes(dataset, 0)) as run:
+        with Progress(0) as progress, runner(placement, data_bytes(dataset, 0)) as run:
             finals = FinalsRun(run, progress.stage, model_card)
             results = retrain_trial(study, record, dataset, finals, epochs=given.epochs, seeds=given.seeds, out=out)
         study.close()
         _show_looks(folder, given.train or given.method)
-    console.say(*console.result_lines(results, None), "", f"model  {out}")
+    console.say(*result_lines(results, None), "", f"model  {out}")
     return 0
 
 
@@ -407,7 +411,7 @@ def _curves(given: argparse.Namespace, log: list[Path]) -> int:
     with runner(placement, data_bytes(dataset, 1)) as run:
         data = curves.split(dataset)
         console.say(*(f"note: {note}" for note in curves.notes(lines, data)))
-        curves.train(lines, data, run, console.Progress(0), epochs=given.epochs, seeds=given.seeds)
+        curves.train(lines, data, run, Progress(0), epochs=given.epochs, seeds=given.seeds)
     console.say(*curves.write(lines, dataset, folder))
     return 1 if any(line.failures for line in lines) else 0
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from avtune.cli import console
+from avtune.cli.data_text import problem_lines
+from avtune.cli.plan_text import plan_lines
+from avtune.cli.progress import Progress
+from avtune.cli.result_text import failed_lines, result_lines
 from avtune.space.space import Space
 from avtune.study.best import read_best
 from avtune.study.study import Study
@@ -10,7 +14,7 @@ from avtune.workflows.dataset_facts import dataset_line
 from avtune.workflows.listening import Concluded, Planned
 
 
-class SearchConsole(console.Progress):
+class SearchConsole(Progress):
     """A `workflows.listening.SearchListener` that prints.
 
     Args:
@@ -34,9 +38,9 @@ class SearchConsole(console.Progress):
         if self._brief:
             console.say(*(f"note: {line}" for line in plan.limited))
             return
-        console.say(*console.problem_lines(plan.problems), *(f"note: {note}" for note in plan.notes))
+        console.say(*problem_lines(plan.problems), *(f"note: {note}" for note in plan.notes))
         console.say(
-            *console.plan_lines(
+            *plan_lines(
                 plan.horizon,
                 dataset_line(plan.dataset),
                 plan.where,
@@ -60,11 +64,11 @@ def _result(study: Study, end: Concluded) -> list[str]:
     folder = study.folder
     kept = f"checkpoints  {folder.checkpoints}: trials {', '.join(map(str, end.kept))}"
     return [
-        *console.result_lines(end.results, read_best(folder)),
+        *result_lines(end.results, read_best(folder)),
         "",
         f"report       {folder.report_html}",
         f"model        {folder.final}",
         *([kept] if end.kept else []),
         f"TensorBoard  avtune tensorboard {folder.root}",
-        *console.failed_lines(study),
+        *failed_lines(study),
     ]

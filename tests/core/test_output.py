@@ -12,7 +12,7 @@ import pytest
 from command import call
 from user_code import function_search, method_search
 
-from avtune.cli.console import Progress
+from avtune.cli.progress import Progress
 from avtune.core import output
 from avtune.core.errors import StorageError
 from avtune.core.output import Output

@@ -1,0 +1,36 @@
+"""What is said of a dataset: its sizes and ranges, and what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from avtune.report.text import table
+
+
+def data_lines(facts: Mapping[str, Any]) -> list[str]:
+    """What `data info` prints of `data.info.describe`."""
+    ranges = [
+        [name.replace("_", " "), *(f"{value[key]:.3f}" for key in ("min", "max", "mean", "std"))]
+        for name, value in facts["ranges"].items()
+    ]
+    return [
+        f"{facts['name']}: {facts['num_train']} training and {facts['num_test']} test clips, "
+        f"{facts['num_classes']} classes, audio {facts['audio_dim']}-d, visual {facts['visual_dim']}-d",
+        f"source  {facts['source']}",
+        f"digest  {facts['digest']}",
+        "",
+        *table(
+            ["class", "train", "test"], [[row["name"], str(row["train"]), str(row["test"])] for row in facts["classes"]]
+        ),
+        "",
+        *table(["view", "min", "max", "mean", "std"], ranges),
+        "",
+        *(problem_lines(facts["problems"]) or ["no problems found"]),
+        *(f"note: {note}" for note in facts["notes"]),
+    ]
+
+
+def problem_lines(problems: Sequence[str]) -> list[str]:
+    """What touches the test score, see `data.findings`."""
+    return [f"problem: {problem}" for problem in problems]
