@@ -1,4 +1,4 @@
-"""The verb `verify`."""
+"""`avtune verify`: makes the numbers of a study, a bench or a model again and compares them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from avtune.cli import console
+from avtune.cli.arguments import Verbs, add_json, add_results, add_user_code, add_verb
 from avtune.core.errors import UserError, did_you_mean
 from avtune.report.text import table
 
@@ -17,8 +18,19 @@ if TYPE_CHECKING:
     from avtune.workflows.verify_model import Check
 
 
-def verify(given: argparse.Namespace, log: list[Path]) -> int:
-    """Prints what was compared; 1 where something differs."""
+def add(verbs: Verbs) -> None:
+    verb = add_verb(verbs, "verify", "make the numbers of a study, a bench or a model again and compare them")
+    verb.add_argument("target", metavar="STUDY", help="name or folder of a study or a bench, or a model's folder")
+    verb.add_argument("dataset", nargs="?", help="where the dataset is now (default: where it was)")
+    verb.add_argument("--classes", metavar="FILE", help="class file of a folder of tfrecord shards")
+    verb.add_argument("--retrain", action="store_true", help="also train the winner's first seed once more")
+    add_user_code(verb, train=True)
+    add_results(verb)
+    add_json(verb)
+
+
+def run(given: argparse.Namespace, log: list[Path]) -> int:
+    """Prints what was compared; returns 1 where something differs."""
     checks = _checks(given)
     wrong = [one for one in checks if not one.ok]
     if given.json:

@@ -1,0 +1,78 @@
+"""`avtune bench`: searches every method under one budget and ranks them."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from avtune.cli.arguments import Verbs, add_dataset, add_devices, add_results, add_verb, placement_request
+from avtune.cli.folders import new_name
+
+if TYPE_CHECKING:
+    from avtune.workflows.bench.folder import BenchFolder
+    from avtune.workflows.bench.rules import Rules
+
+
+def add(verbs: Verbs) -> None:
+    verb = add_verb(verbs, "bench", "search every method under one budget and rank them; the same command continues")
+    add_dataset(verb)
+    verb.add_argument("--methods", metavar="A,B", help="which methods (default: all; see: avtune methods)")
+    verb.add_argument("--trials", type=int, metavar="N", help="configurations to try of each method (16)")
+    verb.add_argument("--epochs", metavar="N|auto", help="most epochs of a trial (auto: until its curve is flat)")
+    verb.add_argument("--seeds", type=int, metavar="N", help="seeds of finalists and retrained winners (5)")
+    verb.add_argument(
+        "--space",
+        action="append",
+        default=[],
+        metavar="METHOD=FILE|NAME",
+        help="what is searched of a method (default: the space called like it; ave for psd)",
+    )
+    verb.add_argument("--name", help="name of the bench (default: bench-DATASET)")
+    add_results(verb)
+    add_devices(verb)
+    verb.add_argument(
+        "--precision", help="of the searches: bf16, tf32 (GPUs) or fp32 (default: bf16 where the device has it)"
+    )
+    verb.add_argument("--deterministic", action="store_true", help="same result however many devices")
+
+
+def run(given: argparse.Namespace, log: list[Path]) -> int:
+    """Returns 1 where a method has no result."""
+    from avtune.cli.bench_console import BenchConsole
+    from avtune.data import load
+    from avtune.data.registry import REGISTRY
+    from avtune.workflows.bench.folder import BenchFolder
+    from avtune.workflows.bench.rules import command_of, spaces_of
+    from avtune.workflows.bench.run import BenchRequest, bench
+
+    dataset = load(given.dataset, classes=given.classes)
+    folder = BenchFolder(given.results / new_name(given.name, "bench-", dataset.name))
+    rules = _rules(given, folder)
+    spaces = spaces_of(given.methods, given.space, rules)
+    request = BenchRequest(
+        dataset=dataset,
+        spec=given.dataset if given.dataset in REGISTRY else str(Path(given.dataset).resolve()),
+        command=command_of(given.dataset, given.methods, given.space, rules, given.classes),
+        spaces=spaces,
+        rules=rules,
+        root=folder.root,
+        placement=placement_request(given),
+        runner=given.runner,
+        precision=given.precision,
+        deterministic=given.deterministic,
+    )
+    log[:] = [folder.shared.log]
+    board = bench(request, BenchConsole())
+    return 1 if board.failures else 0
+
+
+def _rules(given: argparse.Namespace, folder: BenchFolder) -> Rules:
+    """The budget of every method: what the command line says, and else what is usual."""
+    from avtune.workflows.bench.rules import Rules, epochs_of
+
+    epochs = None if given.epochs is None else epochs_of(given.epochs)
+    if epochs is None and folder.exists:  # another number may have been usual when this bench began
+        epochs = folder.settings().get("epochs")
+    chosen = {"trials": given.trials, "epochs": epochs, "seeds": given.seeds}
+    return Rules(**{name: value for name, value in chosen.items() if value is not None})

@@ -1,0 +1,122 @@
+"""`avtune evaluate`: scores a model, or embeddings, by exact MAP."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from avtune.cli import console
+from avtune.cli.arguments import Verbs, add_json, add_results, add_user_code, add_verb
+from avtune.cli.data_text import problem_lines
+from avtune.cli.folders import model_folder
+from avtune.cli.looks import count_look_at
+from avtune.core.errors import UserError
+from avtune.report.text import table, ties_text
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def add(verbs: Verbs) -> None:
+    verb = add_verb(verbs, "evaluate", "score a model, or embeddings, by exact MAP")
+    verb.add_argument("model", nargs="?", help="a study, or its final/ folder")
+    verb.add_argument("dataset", nargs="?", help="what to score it on; its test split unless --split train")
+    verb.add_argument("--embeddings", type=Path, metavar="FILE.npz", help="score these: audio, visual, labels")
+    verb.add_argument("--split", choices=("test", "train"), default="test")
+    verb.add_argument("--classes", metavar="FILE", help="class file of a folder of tfrecord shards")
+    verb.add_argument("--at", default="1,5,10,50", metavar="K,K", help="ranks for precision and recall")
+    verb.add_argument("--curve", action="store_true", help="also print the precision-recall curve")
+    add_user_code(verb)
+    add_results(verb)
+    add_json(verb)
+
+
+def run(given: argparse.Namespace, log: list[Path]) -> int:
+    from avtune.workflows.evaluate import evaluation
+
+    ranks = _ranks(given.at)
+    scored = _embeddings(given) if given.embeddings is not None else _model_on_dataset(given)
+    facts = evaluation(scored.audio, scored.visual, scored.labels, ranks, curve=given.curve)
+    facts |= {"epoch": scored.epoch} if scored.epoch else {}
+    facts |= {"problems": scored.problems} if scored.problems else {}
+    facts |= {"look": scored.look} if given.json and scored.look else {}
+    if given.json:
+        print(json.dumps(facts, indent=2, allow_nan=False))
+    else:
+        console.say(*_lines(facts, scored, ranks))
+    return 0
+
+
+def _ranks(text: str) -> list[int]:
+    if not re.fullmatch(r"[1-9]\d{0,8}(,[1-9]\d{0,8})*", text):
+        raise UserError(f"--at is {text!r}; allowed: whole numbers from 1, separated by commas, e.g. --at 1,5,10")
+    return sorted({int(part) for part in text.split(",")})
+
+
+class _Scored(NamedTuple):
+    """What is scored.
+
+    Attributes:
+        audio: [N, D] embeddings.
+        visual: [N, D] embeddings.
+        labels: [N] classes.
+        title: where they come from.
+        epoch: how the model's epoch was chosen, where that is to be said.
+        problems: of the dataset.
+        look: what is to be said of the look at the test split of the model's study.
+    """
+
+    audio: np.ndarray
+    visual: np.ndarray
+    labels: np.ndarray
+    title: str
+    epoch: str = ""
+    problems: Sequence[str] = ()
+    look: str = ""
+
+
+def _embeddings(given: argparse.Namespace) -> _Scored:
+    from avtune.workflows.evaluate import read_embeddings
+
+    if given.model or given.dataset:
+        raise UserError("--embeddings already holds everything; leave the model and the dataset out")
+    return _Scored(*read_embeddings(given.embeddings), str(given.embeddings))
+
+
+def _model_on_dataset(given: argparse.Namespace) -> _Scored:
+    from avtune.data import examine, load
+    from avtune.workflows.evaluate import embeddings_of, model_of
+
+    if not given.model or not given.dataset:
+        raise UserError("evaluate needs a model and a dataset, or --embeddings FILE.npz\nsee: avtune evaluate --help")
+    model = model_of(model_folder(given), given.method)
+    dataset = load(given.dataset, classes=given.classes)
+    problems = list(examine(dataset).problems)
+    if not given.json:
+        console.say(*problem_lines(problems))
+    look = count_look_at(given, model, dataset)
+    title = f"{given.model} on {given.dataset} ({given.split} split)"
+    epoch = str(model.about.get("epoch", ""))
+    return _Scored(*embeddings_of(model, dataset, given.split), title, epoch, problems, look)
+
+
+def _lines(facts: Mapping[str, Any], scored: _Scored, ranks: Sequence[int]) -> list[str]:
+    title = scored.title + (f"; the model's epoch was {scored.epoch}" if scored.epoch else "")
+    low, high = facts["bootstrap95"]["map"]
+    scores = [[name, f"{facts[name]:.4f}"] for name in ("map", "map_a2v", "map_v2a", "map_running")]
+    at = [[str(row["k"]), *(f"{row[key]:.4f}" for key in list(row)[1:])] for row in facts["at"]]
+    lines = [f"note: {scored.look}"] if scored.look else []
+    lines += [f"{title}: {facts['clips']} clips, {facts['classes']} classes", "", *table(["", "score"], scores)]
+    lines.append(f"over the queries (bootstrap) the 95 % interval of map is {low:.4f} to {high:.4f}")
+    lines += [ties_text(facts["tied_queries"])] if facts["tied_queries"] else []
+    lines += ["", *table(["k", "precision a->v", "precision v->a", "recall a->v", "recall v->a"], at)]
+    if beyond := [str(k) for k in ranks if k > facts["clips"]]:
+        lines.append(f"note: no precision and recall at {', '.join(beyond)}: there are {facts['clips']} clips")
+    if "curve" in facts:
+        rows = [[f"{r:.2f}", f"{a:.4f}", f"{v:.4f}"] for r, a, v in zip(*facts["curve"].values(), strict=True)]
+        lines += ["", *table(["recall", "precision a->v", "precision v->a"], rows)]
+    return lines

@@ -1,0 +1,56 @@
+"""The folders that a command line names: a study's and a model's, by name or by path, and the name of a new one."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from avtune.core.errors import UserError, did_you_mean, shown
+from avtune.core.names import MOST_LETTERS, is_legal_name, legal_name
+
+if TYPE_CHECKING:
+    from avtune.study.folder import StudyFolder
+
+
+def new_name(name: str | None, before: str, dataset: str, after: str = "") -> str:
+    """The name that --name gives, or one made of the dataset's.
+
+    Args:
+        name: what --name says; None where it is not given.
+        before: what a made name begins with.
+        after: what it ends with.
+
+    Raises:
+        UserError: --name is not the name of a folder.
+    """
+    if name is None:
+        return before + legal_name(dataset, MOST_LETTERS - len(before + after)) + after
+    if not is_legal_name(name):
+        raise UserError(
+            f"--name is {shown(name)}; allowed: letters, digits, '.', '_' and '-', at most {MOST_LETTERS}, "
+            f"a letter or digit first; for example {legal_name(name)}"
+        )
+    return name
+
+
+def study_folder(given: argparse.Namespace) -> StudyFolder:
+    """The folder of the study that STUDY names, by its name below --results or by its path.
+
+    Raises:
+        UserError: there is none.
+    """
+    from avtune.study.folder import StudyFolder
+
+    for path in (given.results / given.study, Path(given.study)):
+        if StudyFolder(path).exists:
+            return StudyFolder(path)
+    there = [path.parent.name for path in given.results.glob("*/study.yaml")] if given.results.is_dir() else []
+    known = f"\nstudies in {given.results}: {', '.join(sorted(there)[:10])}" if there else ""
+    raise UserError(f"no study is called {given.study!r} in {given.results}{did_you_mean(given.study, there)}{known}")
+
+
+def model_folder(given: argparse.Namespace) -> Path:
+    """The folder that `model` names, by its path or by its name below --results; it may hold no model."""
+    path = Path(given.model)
+    return path if path.exists() or not (given.results / given.model).is_dir() else Path(given.results / given.model)

@@ -1,0 +1,145 @@
+"""`avtune search`: searches hyper-parameters, retrains the winner and scores it."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from avtune.cli.arguments import (
+    Verbs,
+    add_dataset,
+    add_devices,
+    add_results,
+    add_user_code,
+    add_verb,
+    placement_request,
+)
+from avtune.cli.folders import new_name
+from avtune.core.errors import StorageError
+from avtune.core.protocol import PUBLISHED
+
+if TYPE_CHECKING:
+    from avtune.space.space import Space
+    from avtune.study.folder import StudyFolder
+    from avtune.workflows.search_plan import Request
+
+
+def add(verbs: Verbs) -> None:
+    verb = add_verb(
+        verbs, "search", "search hyper-parameters, retrain the winner, score it; the same command continues"
+    )
+    add_dataset(verb)
+    verb.add_argument("--name", help="name of the study (default: the dataset's name)")
+    add_results(verb)
+    verb.add_argument(
+        "--space", metavar="FILE|NAME", help="what is searched (default: the dataset's own space, or psd)"
+    )
+    add_user_code(
+        verb, "method to search, by name or your own as module:Class (default: what the space says)", train=True
+    )
+    verb.add_argument("--trials", type=int, metavar="N", help="configurations to try; same as --set search.trials=N")
+    verb.add_argument(
+        "--epochs",
+        metavar="N|auto",
+        help="most epochs of a trial, or auto: until its curve is flat; same as --set early_stopping.epochs=N",
+    )
+    verb.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a value of the space")
+    add_devices(verb)
+    verb.add_argument(
+        "--precision", help="of the search: bf16, tf32 (GPUs) or fp32 (default: bf16 where the device has it)"
+    )
+    verb.add_argument(
+        "--deterministic", action="store_true", help="same result however many devices; see the README for the price"
+    )
+    verb.add_argument(
+        "--retry-failed",
+        action="store_true",
+        help="train the failed trials of the study again, e.g. after a bug is fixed",
+    )
+    verb.add_argument("--keep", type=int, metavar="K", help="keep the weights of the K best trials, as models (0)")
+    verb.add_argument(
+        "--protocol",
+        help="validation (default), or published: the retrained model keeps its best test epoch, as the field's tables "
+        "do; every score is then labelled 'selected on test'",
+    )
+
+
+def run(given: argparse.Namespace, log: list[Path]) -> int:
+    from avtune.cli.search_console import SearchConsole
+    from avtune.workflows.search import search
+
+    request = _request(given, log)
+    log[:] = [request.folder.log]
+    try:
+        search(request, SearchConsole())
+    except StorageError as error:
+        if not request.folder.exists:
+            raise
+        raise StorageError(f"{error}\nthe study keeps what it has; the same command continues") from None
+    return 0
+
+
+def _request(given: argparse.Namespace, log: list[Path]) -> Request:
+    from avtune.data import load
+    from avtune.data.registry import REGISTRY
+    from avtune.study.folder import StudyFolder
+    from avtune.workflows.search_plan import Request
+
+    dataset = load(given.dataset, classes=given.classes)
+    mark = "-published" if given.protocol == PUBLISHED else ""
+    folder = StudyFolder(given.results / new_name(given.name, "", dataset.name, mark))
+    if folder.exists:
+        log.append(folder.log)
+        space, overrides = _recorded_space(given, folder)
+    else:
+        space, overrides = _new_space(given)
+    return Request(
+        dataset=dataset,
+        spec=given.dataset if given.dataset in REGISTRY else str(Path(given.dataset).resolve()),
+        space=space,
+        folder=folder,
+        placement=placement_request(given),
+        runner=given.runner,
+        precision=given.precision,
+        deterministic=given.deterministic,
+        overrides=overrides,
+        protocol=given.protocol,
+        keep=given.keep,
+        retry_failed=given.retry_failed,
+    )
+
+
+def _new_space(given: argparse.Namespace) -> tuple[Space, list[str]]:
+    """The space of a new study, and the overrides that are in it."""
+    from avtune.data.registry import REGISTRY
+    from avtune.workflows.choose_space import chosen
+
+    known, overrides = REGISTRY.get(given.dataset), _overrides(given)
+    method = given.train or given.method
+    return chosen(given.space, method, usual=known.space if known else None, overrides=overrides), overrides
+
+
+def _recorded_space(given: argparse.Namespace, folder: StudyFolder) -> tuple[Space, list[str]]:
+    """The space that a study was recorded with, but for what the command line says, and all its overrides."""
+    from avtune.workflows.choose_space import chosen
+    from avtune.workflows.continuing import check_method_of, overrides_of
+    from avtune.workflows.open_study import open_space
+
+    method = given.train or given.method
+    if given.space is None or method is not None:
+        check_method_of(folder, method)
+    given_now = _overrides(given)
+    overrides = overrides_of(folder, given_now)
+    if given.space:
+        return chosen(given.space, method, overrides=overrides), overrides
+    return open_space(folder, given_now, method), overrides
+
+
+def _overrides(given: argparse.Namespace) -> list[str]:
+    overrides = list(given.set)
+    if given.trials is not None:
+        overrides.append(f"search.trials={given.trials}")
+    if given.epochs is not None:
+        overrides.append(f"early_stopping.epochs={given.epochs}")
+    return overrides

@@ -1,0 +1,57 @@
+"""`avtune space`: checks and shows space files."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from avtune.cli import console
+from avtune.cli.arguments import Verbs, add_actions, add_user_code, add_verb
+from avtune.core.errors import UserError, choices
+from avtune.report.text import short, table
+
+if TYPE_CHECKING:
+    from avtune.space.axis import Axis
+    from avtune.space.space import Space
+
+
+def add(verbs: Verbs) -> None:
+    actions = add_actions(add_verb(verbs, "space", "check and show space files"))
+    for name, text in (("check", "check a space file"), ("show", "print a space, complete")):
+        one = actions.add_parser(name, help=text, allow_abbrev=False)
+        one.add_argument("space", metavar="FILE|NAME", nargs="?")
+        add_user_code(one, "method it is for; without FILE|NAME its own space, or the one made for it", train=True)
+        one.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a value")
+    actions.add_parser("list", help="the spaces that come with avtune", allow_abbrev=False)
+
+
+def run(given: argparse.Namespace, log: list[Path]) -> int:
+    from avtune.space.files import names
+    from avtune.workflows.choose_space import chosen
+
+    if given.action == "list":
+        console.say(*names())
+        return 0
+    method = given.train or given.method
+    if given.space is None and method is None:
+        raise UserError(f"name a space, by file or by name: {choices(names())}")
+    space = chosen(given.space, method, overrides=given.set)
+    if given.action == "show":
+        print(space.to_yaml(), end="")
+    else:
+        console.say(*_lines(space, given.space or "this"))
+    return 0
+
+
+def _lines(space: Space, name: str) -> list[str]:
+    return [
+        f"{name} is a legal space for {space.method}: searches {len(space.axes)} hyper-parameters",
+        *table(["", "low", "high", "", "values"], [_row(axis) for axis in space.axes]),
+        *(f"note: {note}" for note in space.notes()),
+    ]
+
+
+def _row(axis: Axis) -> list[str]:
+    low, high = ("" if end is None else short(end) for end in (axis.low, axis.high))
+    return [axis.name, low, high, "log" if axis.log else "", " ".join(map(str, axis.values))]
