@@ -19,6 +19,16 @@ Verbs: TypeAlias = "argparse._SubParsersAction[Parser]"
 class Parser(argparse.ArgumentParser):
     """Raises `UserError` instead of printing a usage text, with the nearest valid name where there is one."""
 
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        # Before and after the verb. Without a default, the verb's parser leaves what stood before the verb as it is.
+        self.add_argument(
+            "--verbose",
+            action="store_true",
+            default=argparse.SUPPRESS,
+            help="print avtune's log messages to standard error, for developers",
+        )
+
     def error(self, message: str) -> NoReturn:
         found = re.match(r"argument (\S+): invalid choice: '(.*?)' \(choose from (.*)\)", message)
         if found:

@@ -6,12 +6,12 @@ The codes: 0 done, 1 a mistake of ours, 2 the user's, 128 + the number of the si
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import os
 import sys
 import traceback
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -34,7 +34,8 @@ from avtune.cli import (
 )
 from avtune.cli.arguments import Parser, Verbs, import_user_code
 from avtune.core import signals
-from avtune.core.errors import UserError, is_out_of_memory
+from avtune.core.errors import StorageError, UserError, is_out_of_memory
+from avtune.core.log import append_note, shown
 
 
 class Verb(Protocol):
@@ -100,11 +101,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     with signals.taken() as came:
         try:
             given = parser().parse_args(argv)
-            import_user_code(given)
-            try:
-                return _VERBS[given.verb](given, log)
-            except SystemExit as error:  # no code of ours: it would end the command without a word
-                raise UserError(f"code that the command line names ended this command (SystemExit: {error})") from error
+            with shown() if "verbose" in given else contextlib.nullcontext():
+                return _call(given, log)
         except UserError as error:
             console.error(str(error))
             return 2
@@ -119,6 +117,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         except Exception as error:
             # After a signal to all processes of a job, what Ray says of its own end may come before the interrupt.
             return signals.part(signals.first(came)) if came else _our_mistake(error, log)
+
+
+def _call(given: argparse.Namespace, log: list[Path]) -> int:
+    import_user_code(given)
+    try:
+        return _VERBS[given.verb](given, log)
+    except SystemExit as error:  # no code of ours: it would end the command without a word
+        raise UserError(f"code that the command line names ended this command (SystemExit: {error})") from error
 
 
 def _our_mistake(error: Exception, log: Sequence[Path]) -> int:
@@ -165,12 +171,8 @@ def _known_cause(error: Exception) -> tuple[str, int] | None:
 
 def _is_logged(details: str, log: Sequence[Path]) -> bool:
     """Appends a traceback to the study's `log.txt`; False where there is none, or not yet."""
-    from avtune.core.files import private_files
-
-    stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     try:
-        with private_files(), log[0].open("a", encoding="utf-8") as handle:
-            handle.write(f"{stamp} {details}\n")
-    except (IndexError, OSError):
+        append_note(log[0], details, "ERROR")
+    except (IndexError, StorageError):
         return False
     return True

@@ -129,6 +129,14 @@ class Output:
         self._handle = None
 
 
+def standard_error() -> TextIO | None:
+    """The standard error of this process, also inside of `captured`. Where it is a file and a live table is on the
+    terminal, which takes over both streams, it is the file."""
+    stream = next((sink._before[1] for sink in _sinks if sink._before is not None), sys.stderr)
+    file = getattr(stream, "rich_proxied_file", None)
+    return stream if file is None or file.isatty() else file
+
+
 class _Raw(io.RawIOBase):
     """Takes what is printed to the file of the moment. A logging handler that holds on to it writes to the file of the
     run of that time, and to the terminal when there is none."""

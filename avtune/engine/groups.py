@@ -6,6 +6,7 @@ gone and left its memory, or, where an epoch ran out of memory, until the part o
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -17,6 +18,8 @@ from avtune.engine.group import Group
 from avtune.engine.lane_trainer import LaneTrainer
 from avtune.engine.memory import Need, free_bytes, need
 from avtune.methods import get, static_values
+
+_LOG = logging.getLogger(__name__)
 
 Key = tuple[Any, ...]
 """What a group's trials agree on: method, precision and static hyper-parameters."""
@@ -72,6 +75,7 @@ class Groups:
     def narrow(self, capacity: int, why: str, group: Group | None = None) -> None:
         """No more trials at a time than so many, until a group has gone; where one is named, until that one has."""
         self._why = why
+        _LOG.debug("%d trials at a time: %s", capacity, why)
         if group is None:
             self._room = min(self._room, capacity)
         else:
@@ -80,6 +84,7 @@ class Groups:
     def drop(self, group: Group) -> None:
         """The group is gone, and gives back its memory."""
         self._groups.remove(group)
+        _LOG.debug("a group of %d lanes is dropped, %d groups are left", group.capacity, len(self._groups))
         del self._keys[group]
         self._room = self._lanes
 
@@ -97,6 +102,7 @@ class Groups:
         key = _key(lane_trials[0], precision)
         for group in self._groups:
             if self._keys[group] == key and len(group) < group.capacity:
+                _LOG.debug("trial %d: a group of %d trials", lane_trials[0].number, len(group))
                 return group
         return self.add(lane_trials, precision, self._fitting(key, lane_trials, precision))
 
@@ -106,6 +112,7 @@ class Groups:
         group = Group(made)
         self._keys[group] = _key(lane_trials[0], precision)
         self._groups.append(group)
+        _LOG.debug("trial %d: a new group of %d lanes, %s", lane_trials[0].number, lanes, self._keys[group])
         return group
 
     def _make(self, fold: int, trial: Trial, precision: str, lanes: int) -> LaneTrainer:

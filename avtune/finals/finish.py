@@ -8,6 +8,7 @@ these runs is scored after every epoch, and every score is labelled "selected on
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -33,6 +34,8 @@ from avtune.study.folder import StudyFolder
 from avtune.study.horizon import Horizon
 from avtune.study.results import Results, file_digests, write_results
 from avtune.study.study import Study
+
+_LOG = logging.getLogger(__name__)
 
 
 class NoWinner(Exception):
@@ -89,6 +92,7 @@ def finish(
     best = winner(rows)
     if best is None:
         raise NoWinner(f"every finalist failed; the first: {rows[0].failure}", retry=True)
+    _LOG.debug("winner: trial %s, mean validation MAP %.4f, %d epochs", best.candidate.called, best.mean, best.epoch)
     write_best(folder, best_of(study, best, rows))
     return _retrain(folder, folder, Chosen(study.horizon, dataset, best, tuple(rows), protocol), finals)
 
@@ -160,8 +164,10 @@ def _results(
         trials,
         on_done=lambda done, total: finals.progress(stage, done, total),
         note=folder.note,
+        warn=lambda text: folder.note(text, "WARNING"),
         again=again,
     )
+    _LOG.debug("%s: %d runs, %d of them to do", stage, len(trials), record.independent)
     if not record.exhausted:
         finals.run(record, data)
     return record.results

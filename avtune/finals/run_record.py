@@ -71,7 +71,8 @@ class RunRecord:
         path: the file of JSON lines, `repeats.jsonl`.
         trials: the runs. Their numbers are replaced by their places in this list.
         on_done: called after each run, with the number done and the number of all.
-        note: takes the details of a failure.
+        note: takes lines for `log.txt`.
+        warn: takes the details of a failure; None for `note`.
         again: run those that failed again.
 
     Raises:
@@ -85,6 +86,7 @@ class RunRecord:
         *,
         on_done: Callable[[int, int], None],
         note: Callable[[str], None],
+        warn: Callable[[str], None] | None = None,
         again: bool = False,
     ) -> None:
         self._path = path
@@ -95,6 +97,7 @@ class RunRecord:
         self._results: dict[int, Result] = {}
         self._on_done = on_done
         self._note = note
+        self._warn = warn or note
         done = {key: line for key, line in _known(path).items() if not (again and "failure" in line)}
         for number, (trial, key) in enumerate(zip(self._trials, self._keys, strict=True)):
             if key in done:
@@ -129,7 +132,7 @@ class RunRecord:
         line = {"run": self._keys[number], "curve": result.curve, "seconds": result.seconds}
         if failure is not None:
             line["failure"] = failure
-            self._note(f"a repeated run failed: {failure}\n{details}")
+            self._warn(f"a repeated run failed: {failure}\n{details}")
         append_line(self._path, line, sync=True)
         self._results[number] = result
         self._on_done(len(self._results), len(self._trials))

@@ -7,6 +7,7 @@ has is made alone on an engine, so that a trial fails for the deaths that it cau
 
 from __future__ import annotations
 
+import logging
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -14,6 +15,8 @@ from dataclasses import replace
 from avtune.core.trial import Trial
 from avtune.engine.messages import Message, Orders
 from avtune.runners._base import Source
+
+_LOG = logging.getLogger(__name__)
 
 
 class Dispatcher:
@@ -56,6 +59,11 @@ class Dispatcher:
             self._source.tell(number)
         trials = self._take(message.want + len(stop), mine)
         mine.update((trial.number, trial) for trial in trials)
+        if stop or trials:
+            _LOG.debug(
+                "%s, with room for %d: stops trials %s, takes %s, has %d",
+                engine, message.want, stop, [trial.number for trial in trials], len(mine),
+            )  # fmt: skip
         return Orders(stop, trials, over=not mine and self._source.exhausted)
 
     def prepare(self) -> bool:
@@ -88,6 +96,7 @@ class Dispatcher:
                 failed += 1
             else:
                 self._return(returned[number])
+        _LOG.debug("%s %s; of its trials %s, %d failed and the others return", engine, why, sorted(returned), failed)
         return failed
 
     def give_back(self, engine: str) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from avtune.core import log
 from avtune.core.errors import StorageError
 from avtune.core.trial import Trial
 from avtune.engine import user_code
@@ -26,9 +28,15 @@ def run_engine(config: dict[str, Any], mailbox: Any, settings: dict[str, Any]) -
     Args:
         config: `engine`, its name.
         mailbox: handle of the `Mailbox` actor.
-        settings: `threads`, `timeout`, `exact` (see `Placement`), `scratch` (the run's folder) and `user_code` (what
-            the driver has registered).
+        settings: `threads`, `timeout`, `exact` (see `Placement`), `scratch` (the run's folder), `user_code` (what the
+            driver has registered) and `verbose` (what the loggers say goes to the driver with the messages).
     """
+    kept = log.Kept()
+    with kept.keeping() if settings["verbose"] else contextlib.nullcontext():
+        _serve(config, mailbox, settings, kept)
+
+
+def _serve(config: dict[str, Any], mailbox: Any, settings: dict[str, Any], kept: log.Kept) -> None:
     import ray
     import torch
     from ray import tune
@@ -44,7 +52,7 @@ def run_engine(config: dict[str, Any], mailbox: Any, settings: dict[str, Any]) -
     session = 0
     while (found := ray.get(mailbox.session.remote(session))) is not None:
         session, (data,), lanes = found
-        exchange = _exchange(config["engine"], session, mailbox, watch)
+        exchange = _exchange(config["engine"], session, mailbox, watch, kept)
         engine = Engine(
             ray.get(data),
             capacity=lanes,
@@ -63,7 +71,7 @@ def run_engine(config: dict[str, Any], mailbox: Any, settings: dict[str, Any]) -
     tune.report({"engine": config["engine"]})
 
 
-def _exchange(engine: str, session: int, mailbox: Any, watch: Watch) -> Callable[..., Orders]:
+def _exchange(engine: str, session: int, mailbox: Any, watch: Watch, kept: log.Kept) -> Callable[..., Orders]:
     """What takes an engine's message to the mailbox and brings its orders. The watch rests while it waits."""
     import ray
 
@@ -72,7 +80,7 @@ def _exchange(engine: str, session: int, mailbox: Any, watch: Watch) -> Callable
     def exchange(message: Message, broken: str = "") -> Orders:
         nonlocal hello
         watch.end()
-        said = {"engine": engine, "session": session, "hello": hello, "broken": broken}
+        said = {"engine": engine, "session": session, "hello": hello, "broken": broken, "log": kept.taken()}
         text = json.dumps(said | asdict(message), default=repr)
         answer = json.loads(ray.get(mailbox.exchange.remote(text)))
         hello = False

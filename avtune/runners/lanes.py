@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from avtune.core import log
 from avtune.core.errors import StorageError, UserError
 from avtune.data.prepare import Prepared
 from avtune.engine import user_code
@@ -154,6 +155,7 @@ class _Engines:
             dispatcher.give_back(said["engine"])
         if said["reports"] or said["ends"]:
             self._deaths = 0
+        log.show_again(said["engine"], said["log"])
         message = Message(said["want"], said["reports"], said["ends"], said["returned"], said["notes"])
         return json.dumps(asdict(dispatcher.exchange(said["engine"], message)))
 
@@ -165,6 +167,7 @@ class _Engines:
             "exact": self._placement.exact,
             "scratch": str(storage),
             "user_code": user_code.registered(),
+            "verbose": log.is_shown(),
         }
         try:
             run_engines(

@@ -8,7 +8,6 @@ import os
 import shutil
 import time
 from collections.abc import Collection, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,6 +22,7 @@ from avtune.core.files import (
     using,
 )
 from avtune.core.locks import is_locked, lock
+from avtune.core.log import Level, append_note
 from avtune.core.schema import fitting
 
 _LOCK_TRIES = 5
@@ -197,8 +197,6 @@ class StudyFolder:
             pass
         return None
 
-    def note(self, text: str) -> None:
-        """Appends to `log.txt`, each line with the time."""
-        stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        with using(self.log), open(self.log, "a", encoding="utf-8", opener=private_opener) as handle:
-            handle.writelines(f"{stamp} {line}\n" for line in text.rstrip().splitlines())
+    def note(self, text: str, level: Level = "INFO") -> None:
+        """Appends to `log.txt`, each line with the time and the level."""
+        append_note(self.log, text, level)

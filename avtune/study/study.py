@@ -10,6 +10,7 @@ number only (`study.rungs`), a suggestion sees the trials whose number is at lea
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import deque
 from collections.abc import Iterable, Mapping
@@ -30,6 +31,8 @@ from avtune.study.rungs import rung_policy
 from avtune.study.sampler import Sampler
 from avtune.study.trial_maker import TrialMaker
 from avtune.study.trials_csv import TrialsCsv
+
+_LOG = logging.getLogger(__name__)
 
 
 class Study:
@@ -89,6 +92,7 @@ class Study:
         record = self._queue.popleft() if self._queue else self._suggest()
         if record is None:
             return None
+        _LOG.debug("ask: trial %d, epochs %d to %d at most", record.number, record.values.last + 1, record.trial.epochs)
         for listener in self._listeners:
             listener.started(record)
         return replace(record.trial, known=record.values.last)
@@ -128,7 +132,7 @@ class Study:
         if record.is_over:
             return
         if failure is not None:
-            self.folder.note(f"trial {number} failed: {failure}\n{details}")
+            self.folder.note(f"trial {number} failed: {failure}\n{details}", "WARNING")
         record.end_training(failure)
         self._changed(record)
 
@@ -213,11 +217,15 @@ class Study:
     def _suggest(self) -> Record | None:
         """A new trial; None where there is none, or not yet."""
         number = len(self.records)
-        if self._all_suggested or not self._results.may_suggest(number):
+        if self._all_suggested:
+            return None
+        if not self._results.may_suggest(number):
+            _LOG.debug("ask: trial %d waits for results that its suggestion must see", number)
             return None
         config = self._sampler.ask(number)
         if config is None:
             return None
+        _LOG.debug("ask: trial %d is suggested as %s", number, config)
         self._running += 1
         return self._add(number, config)
 

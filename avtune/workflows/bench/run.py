@@ -128,7 +128,7 @@ def _train(request: BenchRequest, method: str, run: Run, rows: BenchRows, listen
     try:
         search(study, of_search)
     except NoWinner as error:
-        rows.folder.shared.note(f"{method}: {error}")
+        rows.folder.shared.note(f"{method}: {error}", "ERROR")
         rows.add_failure(method, str(error))
         listener.failed(method, str(error))
     else:
