@@ -47,7 +47,7 @@ def test_a_search_says_what_it_asks_for_and_whom_it_chooses(capsys, tmp_path):
     loud = capsys.readouterr()
     lines = loud.err.splitlines()
     assert all(re.fullmatch(DEBUG, line) for line in lines)
-    assert any("avtune.study.study: ask: trial 0, at most" in line for line in lines)
+    assert any("avtune.study.study: ask: trial 0 is suggested as" in line for line in lines)
     assert any("avtune.finals.finish: winner: trial 0," in line for line in lines)
     assert main([*map(str, words), "--name", "b"]) == 0
     quiet = capsys.readouterr()

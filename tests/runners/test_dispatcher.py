@@ -125,3 +125,19 @@ def test_what_an_engine_notes_reaches_the_source_by_its_name():
     source = Source(1)
     Dispatcher(source, spare=0, max_failures=1).exchange("engine 1", Message(0, notes=["two", "lines"]))
     assert source.notes == ["engine 1: two", "engine 1: lines"]
+
+
+def test_what_it_decides_is_logged_for_developers(caplog):
+    caplog.set_level("DEBUG", "avtune.runners.dispatcher")
+    source = Source(3)
+    dispatcher = Dispatcher(source, spare=0, max_failures=2)
+    dispatcher.exchange("engine 0", Message(2))
+    source.tell(1)
+    dispatcher.exchange("engine 0", Message(0))
+    dispatcher.exchange("engine 0", Message(0))
+    dispatcher.died("engine 0", "died")
+    assert caplog.messages == [
+        "engine 0, with room for 2: stops trials [], takes [0, 1], has 2",
+        "engine 0, with room for 0: stops trials [1], takes [2], has 2",
+        "engine 0 died; of its trials [0, 2], 0 failed and the others return",
+    ]
