@@ -40,7 +40,7 @@ def checked_keep(keep: int, *, function: bool) -> int:
 
 
 class Checkpoints:
-    """Keeps the weights of the best trials of a study; a `study.Listener`.
+    """Keeps the weights of the best trials of a study; a `study.listener.Listener`.
 
     Args:
         folder: of the study.

@@ -12,7 +12,7 @@ from avtune.study.record import Record
 
 
 class BoardListener:
-    """A `study.Listener`.
+    """A `study.listener.Listener`.
 
     Args:
         board: writes the files.
