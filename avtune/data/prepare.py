@@ -29,10 +29,12 @@ class Prepared:
 
     @property
     def audio_dim(self) -> int:
+        """Width of the audio features."""
         return int(self.train.audio.shape[1])
 
     @property
     def visual_dim(self) -> int:
+        """Width of the visual features."""
         return int(self.train.visual.shape[1])
 
 
@@ -45,9 +47,11 @@ class Scalers:
 
     @staticmethod
     def fit(split: Split) -> Scalers:
+        """Scalers fitted on a split's rows."""
         return Scalers(Scaler.fit(split.audio), Scaler.fit(split.visual))
 
     def apply(self, split: Split) -> Split:
+        """The split with scaled features, as new arrays."""
         return Split(
             np.ascontiguousarray(self.audio.transform(split.audio)),
             np.ascontiguousarray(self.visual.transform(split.visual)),

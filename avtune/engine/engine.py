@@ -78,6 +78,7 @@ class Engine:
 
     @property
     def num_trials(self) -> int:
+        """Trials that hold lanes."""
         return self._groups.num_trials
 
     def run(self, exchange: Callable[[Message], Orders]) -> None:

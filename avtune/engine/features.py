@@ -40,6 +40,7 @@ class Rows:
         )
 
     def copy(self) -> Rows:
+        """Copies of all three tensors."""
         return Rows(self.audio.clone(), self.visual.clone(), self.labels.clone())
 
     def check_copy(self, given: Rows, what: str) -> None:
@@ -57,6 +58,7 @@ class Rows:
 
     @property
     def nbytes(self) -> int:
+        """Bytes of all three tensors."""
         return self.audio.nbytes + self.visual.nbytes + self.labels.nbytes
 
 
@@ -69,6 +71,7 @@ class Features:
 
     @classmethod
     def of(cls, data: Prepared, device: torch.device | str, dtype: torch.dtype = torch.float32) -> Features:
+        """The rows of both splits on a device; on a CPU without a copy where the dtype is theirs."""
         where = torch.device(device)
         validation = None if data.validation is None else Rows.of(data.validation, where, dtype)
         return cls(Rows.of(data.train, where, dtype), validation)

@@ -81,6 +81,7 @@ class Group:
 
     @property
     def trials(self) -> list[Trial]:
+        """Its trials, as the source gave them, in the order in which they came."""
         return [member.trial for member in self._members.values()]
 
     def __contains__(self, number: int) -> bool:

@@ -1,7 +1,7 @@
 """The lane groups of an engine: which trial is where, and how many trials the engine holds at a time.
 
 An engine holds as many trials as it was told, or fewer for as long as it has no memory for so many: until a group has
-gone and left its memory, or, where an epoch ran out of memory, until the part of that group that goes on has gone.
+gone and freed its memory, or, where an epoch ran out of memory, until the half of that group that goes on has gone.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Key = tuple[Any, ...]
 
 
 class NoRoom(MemoryError):
-    """There is no memory for a new group beside the trials that the engine holds."""
+    """There is no memory for a new group while the engine holds its other trials."""
 
 
 class Groups:
@@ -52,24 +52,26 @@ class Groups:
         self._why = ""
 
     def __iter__(self) -> Iterator[Group]:
-        """Groups may be made and dropped meanwhile."""
+        """Over a copy: groups may be made and dropped meanwhile."""
         return iter(list(self._groups))
 
     @property
     def num_trials(self) -> int:
+        """Trials in all groups."""
         return sum(len(group) for group in self._groups)
 
     @property
     def capacity(self) -> int:
-        """Trials at a time, for now."""
+        """Most trials at a time, at present."""
         return min([self._room, *(group.most for group in self._groups if group.most is not None)])
 
     @property
     def why(self) -> str:
-        """Why it became less last."""
+        """Why `capacity` was last lowered."""
         return self._why
 
     def find(self, number: int) -> Group | None:
+        """The group that holds a trial; None where none does."""
         return next((group for group in self._groups if number in group), None)
 
     def narrow(self, capacity: int, why: str, group: Group | None = None) -> None:
@@ -89,6 +91,7 @@ class Groups:
         self._room = self._lanes
 
     def drop_empty(self) -> None:
+        """Drops the groups without trials."""
         for group in self:
             if not len(group):
                 self.drop(group)

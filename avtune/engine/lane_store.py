@@ -62,7 +62,6 @@ class LaneStore:
         epochs: int64 [capacity], epochs that each active lane has done.
         small: of each kind (`params`, and the moments `m` and `v`) one stack [capacity, P] that holds all parameters of
             less than `LARGE` weights; their entries in the other stacks are views of it.
-        moments: `m.<name>` and `v.<name>` of every parameter, [capacity, ...].
     """
 
     def __init__(
@@ -81,10 +80,12 @@ class LaneStore:
 
     @property
     def num_active(self) -> int:
+        """Lanes that hold a trial."""
         return len(self.trials)
 
     @property
     def moments(self) -> Tensors:
+        """`m.<name>` and `v.<name>` of every parameter, [capacity, ...]; there has been a lane."""
         return self._stacks["moments"]
 
     @property

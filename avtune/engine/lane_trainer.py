@@ -105,6 +105,7 @@ class LaneTrainer:
 
     @property
     def num_active(self) -> int:
+        """Lanes that hold a trial."""
         return self.store.num_active
 
     @property

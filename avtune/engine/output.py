@@ -38,5 +38,6 @@ class EngineOutput:
             output.check()
 
     def close(self) -> None:
+        """Closes the files."""
         for output in self._outputs.values():
             output.close()

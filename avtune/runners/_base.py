@@ -39,7 +39,9 @@ class Source(Protocol):
         """A line about how the runner works, for the log."""
 
     @property
-    def exhausted(self) -> bool: ...
+    def exhausted(self) -> bool:
+        """Whether every trial has ended and none will come."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,7 @@ class Placement:
 
     @property
     def text(self) -> str:
+        """For the terminal and `study.yaml`, e.g. `8 at a time on the CPU: 2 engines of 4 lanes`."""
         where = f"{self.gpus} GPU{'s' * (self.gpus > 1)}" if self.gpus else "the CPU"
         if self.cluster is not None:
             where += f" of the cluster at {self.cluster.address}"
