@@ -19,6 +19,8 @@ Features = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
 
 SIX_KEYS = ("audio_train", "visual_train", "lab_train", "audio_test", "visual_test", "lab_test")
+ARRAYS = "arrays"
+"""The source of a dataset that was made of arrays in memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +45,7 @@ class Split:
         return Split(self.audio[rows], self.visual[rows], self.labels[rows])
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """A dataset. `check` says what makes one usable; every reader of this package returns only usable ones.
 
@@ -51,7 +53,7 @@ class Dataset:
         name: a registered name, or the stem of the file.
         train, test: the two splits, of equal dims.
         class_names: one name a class; the original label values as text when the file names none.
-        source: what the user reads: a path or `generated`.
+        source: what the user reads: a path, `generated`, or `arrays` for one made by `from_arrays`.
     """
 
     name: str
@@ -63,6 +65,10 @@ class Dataset:
     @property
     def num_classes(self) -> int:
         return len(self.class_names)
+
+    def __repr__(self) -> str:
+        sizes = f"{len(self.train)} training and {len(self.test)} test clips, {self.num_classes} classes"
+        return f"<Dataset {self.name}: {sizes}, audio {self.audio_dim}-d, visual {self.visual_dim}-d>"
 
     @property
     def audio_dim(self) -> int:
@@ -83,6 +89,56 @@ class Dataset:
                 sha.update(f"{little.shape} {little.dtype.str};".encode())
                 sha.update(little.data)
         return sha.hexdigest()
+
+    @classmethod
+    def from_arrays(
+        cls,
+        *,
+        train: Sequence[npt.ArrayLike],
+        test: Sequence[npt.ArrayLike],
+        name: str = ARRAYS,
+        class_names: Sequence[str] | None = None,
+    ) -> Dataset:
+        """A checked dataset of arrays in memory. They are copied: what becomes of them later does not change it.
+
+        Args:
+            train, test: `(audio, visual, labels)` of each split: features [N, Da] and [N, Dv], labels [N], row i of
+                all three being clip i. Whatever `numpy.asarray` takes.
+            name: of the dataset; a study of it is called so where nobody says otherwise.
+            class_names: see the function `from_arrays`.
+
+        Raises:
+            UserError: the arrays are no usable dataset; names the split, the view and what is wrong.
+
+        >>> import numpy as np
+        >>> draw = np.random.default_rng(0)
+        >>> def clips(n):
+        ...     return draw.normal(size=(n, 8)), draw.normal(size=(n, 16)), np.arange(n) % 3
+        >>> Dataset.from_arrays(train=clips(60), test=clips(24), name="noise", class_names=["dog", "rain", "siren"])
+        <Dataset noise: 60 training and 24 test clips, 3 classes, audio 8-d, visual 16-d>
+        """
+        arrays: dict[str, npt.NDArray[Any]] = {}
+        keys: dict[str, str] = {}
+        for split, given in (("train", train), ("test", test)):
+            if not isinstance(given, tuple | list) or len(given) != 3:
+                what = f"{len(given)} items" if isinstance(given, tuple | list) else f"a {type(given).__name__}"
+                raise UserError(f"{split} is {what}; give (audio, visual, labels)")
+            for view, short, array in zip(
+                ("audio", "visual", "labels"), ("audio", "visual", "lab"), given, strict=True
+            ):
+                keys[f"{short}_{split}"] = f"{view} of {split}"
+                arrays[f"{short}_{split}"] = _copied(array, f"{ARRAYS}: {view} of {split}")
+        return from_arrays(arrays, name=name, source=ARRAYS, class_names=class_names, keys=keys)
+
+
+def _copied(given: npt.ArrayLike, where: str) -> npt.NDArray[Any]:
+    """Raises:
+    UserError: no array can be made of it.
+    """
+    try:
+        return np.array(given, copy=True, order="C")
+    except (TypeError, ValueError, RuntimeError) as error:  # rows of different lengths; a tensor that is on a GPU
+        raise UserError(f"{where} cannot be made an array: {str(error).splitlines()[0]}") from None
 
 
 def from_arrays(

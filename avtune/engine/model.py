@@ -9,9 +9,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
@@ -22,7 +23,7 @@ from avtune.core.hyper import Value
 from avtune.core.run_files import is_left_by, read_origin, read_run
 from avtune.core.schema import fitting
 from avtune.core.trial import Trial
-from avtune.data.arrays import cause
+from avtune.data.arrays import cause, to_features
 from avtune.data.prepare import Scalers
 from avtune.data.split import Scaler
 from avtune.engine.trainer import Trained, embed
@@ -30,6 +31,7 @@ from avtune.lanes.modules import Tensors
 from avtune.lanes.noise import init_generator
 from avtune.methods import check_config, get, static_values
 
+Array = npt.NDArray[np.float32]
 WEIGHTS, CONFIG = "model.safetensors", "config.yaml"
 EMBEDDINGS = "test_embeddings.npz"
 """What a user's training function leaves instead of a model."""
@@ -44,7 +46,7 @@ _CONFIG = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Model:
     """A method's trained weights with everything that embedding new clips needs.
 
@@ -64,26 +66,57 @@ class Model:
     class_names: tuple[str, ...]
     about: Mapping[str, Any]
 
-    def embed(self, audio: np.ndarray, visual: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Embeddings of unscaled features, for retrieval by cosine.
+    @overload
+    def embed(self, audio: npt.ArrayLike, visual: npt.ArrayLike) -> tuple[Array, Array]: ...
+    @overload
+    def embed(self, audio: npt.ArrayLike, visual: None = None) -> Array: ...
+    @overload
+    def embed(self, audio: None = None, *, visual: npt.ArrayLike) -> Array: ...
+
+    def embed(
+        self, audio: npt.ArrayLike | None = None, visual: npt.ArrayLike | None = None
+    ) -> Array | tuple[Array, Array]:
+        """Embeddings of unscaled features, for retrieval by cosine. One view is enough: the embedding of a view does
+        not depend on the other.
 
         Args:
             audio: [N, A].
             visual: [N, V].
 
         Returns:
-            Two float32 arrays [N, D].
+            float32 [N, D] of the view that is given; of two, a pair of such arrays.
 
         Raises:
-            UserError: the dimensions are not those the model was trained on.
+            UserError: no view is given, one holds something else than finite numbers, its dimension is not that which
+                the model was trained on, or two differ in their number of rows.
         """
-        for view, given, want in (
-            ("audio", audio, self.trained.method.audio_dim),
-            ("visual", visual, self.trained.method.visual_dim),
-        ):
-            if given.shape[1] != want:
-                raise UserError(f"the {view} features have {given.shape[1]} dimensions; this model takes {want}")
-        return embed(self.trained, self.scalers.audio.transform(audio), self.scalers.visual.transform(visual))
+        dims = {"audio": self.trained.method.audio_dim, "visual": self.trained.method.visual_dim}
+        given = {view: _features(one, view) for view, one in (("audio", audio), ("visual", visual)) if one is not None}
+        if not given:
+            raise UserError("nothing to embed; give audio=, visual= or both")
+        for view, rows in given.items():
+            if rows.shape[1] != dims[view]:
+                raise UserError(f"the {view} features have {rows.shape[1]} dimensions; this model takes {dims[view]}")
+        counts = {view: len(rows) for view, rows in given.items()}
+        if len(set(counts.values())) > 1:
+            raise UserError(
+                f"audio has {counts['audio']} rows and visual has {counts['visual']}; row i of both is the same clip\n"
+                "embed views that are no pairs one after the other"
+            )
+        scalers = {"audio": self.scalers.audio, "visual": self.scalers.visual}
+        scaled = {view: scalers[view].transform(rows) for view, rows in given.items()}
+        count = next(iter(counts.values()))
+        for view, dim in dims.items():  # a method embeds both views
+            scaled.setdefault(view, np.zeros((count, dim), np.float32))
+        both = dict(zip(dims, embed(self.trained, scaled["audio"], scaled["visual"]), strict=True))
+        return (both["audio"], both["visual"]) if len(given) == 2 else both[next(iter(given))]
+
+    def __repr__(self) -> str:
+        method = self.trained.method
+        return (
+            f"<Model {self.method}: audio {method.audio_dim}-d, visual {method.visual_dim}-d, "
+            f"{len(self.class_names)} classes, trained for {self.trained.epochs} epochs>"
+        )
 
     def save(self, folder: Path) -> None:
         """Writes `model.safetensors` and `config.yaml`."""
@@ -105,6 +138,14 @@ class Model:
         run = {"run": str(self.about["run"])} if "run" in self.about else {}
         write_bytes(folder / WEIGHTS, save(tensors, {"format": "avtune model 1", **run}))
         write_text(folder / CONFIG, to_yaml(config))
+
+
+def _features(given: npt.ArrayLike, view: str) -> Array:
+    try:
+        rows = np.asarray(given)
+    except (TypeError, ValueError, RuntimeError) as error:  # rows of different lengths; a tensor that is on a GPU
+        raise UserError(f"{view} cannot be made an array: {str(error).splitlines()[0]}") from None
+    return to_features(rows, view)
 
 
 def load_weights(path: Path, trial: Trial, dims: tuple[int, int, int]) -> Trained:
