@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from avtune.core.errors import UserError, choices, did_you_mean
 from avtune.core.files import write_bytes
@@ -47,21 +50,44 @@ def read_embeddings(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         declared = [file.declare(key) for key in _KEYS]
         check_memory(declared)
         audio, visual, labels = (one.read() for one in declared)
+    return _checked(audio, visual, labels, f"{path}: ")
+
+
+def checked_embeddings(
+    audio: npt.ArrayLike, visual: npt.ArrayLike, labels: npt.ArrayLike
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Embeddings in memory as `evaluation` takes them: `audio` [N, D], `visual` [N, D] and `labels` int64 [N].
+
+    Raises:
+        UserError: one of the three is no such array, or does not match the others.
+    """
+    made = []
+    for key, given in zip(_KEYS, (audio, visual, labels), strict=True):
+        try:
+            made.append(np.asarray(given))
+        except (TypeError, ValueError, RuntimeError) as error:  # rows of different lengths; a tensor that is on a GPU
+            raise UserError(f"{key} cannot be made an array: {str(error).splitlines()[0]}") from None
+    return _checked(made[0], made[1], made[2], "")
+
+
+def _checked(
+    audio: np.ndarray, visual: np.ndarray, labels: np.ndarray, where: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     for key, view in (("audio", audio), ("visual", visual)):
         if view.ndim != 2 or view.dtype.kind not in "fiu":
             raise UserError(
-                f"{path}: {key} is {view.dtype} {view.shape}; a table of numbers [clips, dimensions] is needed"
+                f"{where}{key} is {view.dtype} {view.shape}; a table of numbers [clips, dimensions] is needed"
             )
     labels = labels.reshape(-1) if labels.ndim == 2 and labels.shape[1] == 1 else labels
     if labels.ndim != 1 or labels.dtype.kind not in "iuUS":
-        raise UserError(f"{path}: labels is {labels.dtype} {labels.shape}; one whole number or word a clip is needed")
+        raise UserError(f"{where}labels is {labels.dtype} {labels.shape}; one whole number or word a clip is needed")
     if not len(audio) == len(visual) == len(labels) or audio.shape[1] != visual.shape[1]:
         raise UserError(
-            f"{path}: audio {audio.shape}, visual {visual.shape} and labels {labels.shape} do not match; "
+            f"{where}audio {audio.shape}, visual {visual.shape} and labels {labels.shape} do not match; "
             "all need one row a clip, and both views the same number of dimensions"
         )
     if not len(labels):
-        raise UserError(f"{path} holds no clips")
+        raise UserError(f"{where}there are no clips" if not where else f"{where[:-2]} holds no clips")
     return audio, visual, np.unique(labels, return_inverse=True)[1]
 
 
@@ -133,6 +159,66 @@ def _csv(audio: np.ndarray, visual: np.ndarray, labels: np.ndarray) -> bytes:
 
 
 _WRITERS: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], bytes]] = {".npz": _npz, ".csv": _csv}
+
+
+@dataclass(frozen=True, repr=False)
+class Evaluation:
+    """Retrieval scores of embeddings; see `metrics.retrieval_scores` and `metrics.precision_recall`.
+
+    Attributes:
+        map, map_a2v, map_v2a: exact mean average precision, 0 to 1; its two directions, audio to visual and back.
+        map_running, map_running_a2v, map_running_v2a: the average over every cut-off that is in circulation too.
+        bootstrap95: 95 % interval of `map` over the queries.
+        tied_queries: share of the queries with ties, whose scores are means over the orders.
+        clips, classes: how many.
+        at: for each rank `k`, `precision_a2v`, `precision_v2a`, `recall_a2v` and `recall_v2a`.
+        curve: `levels` of recall and the precision `curve_a2v` and `curve_v2a` there; None unless it was asked for.
+    """
+
+    map: float
+    map_a2v: float
+    map_v2a: float
+    map_running: float
+    map_running_a2v: float
+    map_running_v2a: float
+    bootstrap95: tuple[float, float]
+    tied_queries: float
+    clips: int
+    classes: int
+    at: tuple[dict[str, float], ...]
+    curve: dict[str, list[float]] | None = None
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any]) -> Evaluation:
+        """What `evaluation` returns, typed."""
+        low, high = facts["bootstrap95"]["map"]
+        return cls(**{**facts, "bootstrap95": (low, high), "at": tuple(facts["at"])})
+
+    def _rows(self) -> list[tuple[str, str]]:
+        low, high = self.bootstrap95
+        return [
+            ("MAP", f"{self.map:.4f}"),
+            ("over the queries (bootstrap)", f"{low:.4f} to {high:.4f}"),
+            ("audio->visual", f"{self.map_a2v:.4f}"),
+            ("visual->audio", f"{self.map_v2a:.4f}"),
+            ("map_running", f"{self.map_running:.4f}"),
+            *((f"precision and recall at {row['k']}, audio->visual", _pair(row, "a2v")) for row in self.at),
+            *((f"precision and recall at {row['k']}, visual->audio", _pair(row, "v2a")) for row in self.at),
+        ]
+
+    def __repr__(self) -> str:
+        rows = self._rows()
+        width = max(len(name) for name, _ in rows)
+        lines = [f"  {name:<{width}}  {value}" for name, value in rows]
+        return "\n".join([f"<Evaluation of {self.clips} clips of {self.classes} classes>", *lines])
+
+    def _repr_html_(self) -> str:
+        rows = "".join(f"<tr><td>{escape(name)}</td><td>{escape(value)}</td></tr>" for name, value in self._rows())
+        return f"<p>{self.clips} clips of {self.classes} classes</p><table>{rows}</table>"
+
+
+def _pair(row: Mapping[str, float], way: str) -> str:
+    return f"{row[f'precision_{way}']:.4f}, {row[f'recall_{way}']:.4f}"
 
 
 def evaluation(
