@@ -1,3 +1,58 @@
-"""avtune: hyper-parameter search for audio-visual metric learning."""
+"""avtune: hyper-parameter search for audio-visual metric learning.
+
+>>> import avtune
+>>> data = avtune.load_dataset("features.h5")  # doctest: +SKIP
+>>> study = avtune.search(data, trials=64)  # doctest: +SKIP
+>>> model = avtune.load_model(study)  # doctest: +SKIP
+
+Names are imported when they are first used: `import avtune` alone takes neither torch nor Ray, NumPy nor pandas.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:  # what editors and type checkers see
+    from avtune.api import evaluate, load_dataset, load_model, load_study, search
+    from avtune.core.errors import UserError
+    from avtune.data.dataset import Dataset
+    from avtune.engine.model import Model
+    from avtune.workflows.evaluate import Evaluation
+    from avtune.workflows.study_view import StudyView
+else:
+    _PLACES = {
+        **dict.fromkeys(("evaluate", "load_dataset", "load_model", "load_study", "search"), "avtune.api"),
+        "Dataset": "avtune.data.dataset",
+        "Evaluation": "avtune.workflows.evaluate",
+        "Model": "avtune.engine.model",
+        "StudyView": "avtune.workflows.study_view",
+        "UserError": "avtune.core.errors",
+    }
+
+    def __getattr__(name):
+        if name not in _PLACES:
+            raise AttributeError(f"module 'avtune' has no attribute {name!r}")
+        found = getattr(importlib.import_module(_PLACES[name]), name)
+        globals()[name] = found
+        return found
+
+    def __dir__():
+        return sorted({*globals(), *__all__})
+
+
+__all__ = [
+    "Dataset",
+    "Evaluation",
+    "Model",
+    "StudyView",
+    "UserError",
+    "__version__",
+    "evaluate",
+    "load_dataset",
+    "load_model",
+    "load_study",
+    "search",
+]

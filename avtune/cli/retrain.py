@@ -64,7 +64,9 @@ def run(given: argparse.Namespace, log: list[Path]) -> int:
 def _dataset(given: argparse.Namespace, folder: StudyFolder, settings: dict[str, Any]) -> Dataset:
     from avtune.data import load
 
-    spec = given.dataset or settings["dataset"]["spec"]
+    spec = given.dataset or settings["dataset"].get("spec")
+    if spec is None:
+        raise UserError("this study does not say where its dataset is; name it with --dataset")
     dataset = load(spec, classes=given.classes)
     if dataset.digest != settings["dataset"]["digest"]:
         raise UserError(

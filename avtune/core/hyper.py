@@ -23,6 +23,10 @@ class Hyper:
         static: True when it changes tensor shapes or the code path, so that only trials that agree on it can share
             fused tensors. A static hyper-parameter partitions lanes into groups; any other is a per-lane tensor.
         doc: one line: what it does, its unit and its source.
+
+    >>> margin = Hyper("margin", "float", 0.2, 0.0, 2.0, doc="least distance between a pair and another class")
+    >>> margin.check(1), margin.range_text
+    (1.0, '0 to 2')
     """
 
     name: str

@@ -142,6 +142,11 @@ def retrieval_scores(
 
     Raises:
         UserError: shapes do not match, there are no clips, or an embedding is not finite.
+
+    >>> clips = np.array([[1, 0], [1, 0.1], [0.2, 1], [0.1, 1]])
+    >>> scores = retrieval_scores(clips, clips[[0, 2, 1, 3]], [0, 0, 1, 1])  # two visual clips have changed places
+    >>> round(scores.map_a2v, 4), round(scores.map, 4)
+    (0.7083, 0.7083)
     """
     a2v, v2a, clip_labels = cosine_blocks(audio, visual, labels, exact)
     ap_a2v, ap_running_a2v, tied_a2v = _average_precision(a2v, clip_labels, clip_labels, threads)

@@ -65,6 +65,11 @@ def precision_recall(
 
     Raises:
         UserError: as `retrieval_scores`, or a cut-off is outside 1..N.
+
+    >>> clips = np.eye(4)
+    >>> found = precision_recall(clips, clips, [0, 0, 1, 1], ks=[1, 4])
+    >>> found.precision_a2v.tolist(), found.recall_a2v.tolist()
+    ([1.0, 0.5], [0.5, 1.0])
     """
     a2v, v2a, clip_labels = cosine_blocks(audio, visual, labels, exact)
     wrong = [k for k in ks if not 1 <= k <= len(clip_labels)]

@@ -87,8 +87,11 @@ def _signals() -> Iterator[list[int]]:
     before: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGINT, *signals.ending())}
 
     def noted(number: int, frame: FrameType | None) -> None:
-        came.append(number)
-        before[number](number, frame)
+        try:
+            before[number](number, frame)
+        except BaseException:  # a handler that returns, of a caller in Python, has not asked for the end
+            came.append(number)
+            raise
 
     handled = [number for number, handler in before.items() if callable(handler)]
     for number in handled:

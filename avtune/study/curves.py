@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -17,12 +17,14 @@ _STATES: tuple[str, ...] = get_args(EndState)
 
 @dataclass(frozen=True, slots=True)
 class EpochLine:
-    """An epoch of a trial: its validation MAP, and the device seconds that it took."""
+    """An epoch of a trial: its validation MAP, the device seconds that it took, and all that the line says (these too,
+    and the losses)."""
 
     trial: int
     epoch: int
     val_map: float
     seconds: float
+    said: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,7 @@ def _line(line: dict[str, Any]) -> Line:
     if line.get("again") is True:
         return AgainLine(line["trial"])
     if "epoch" in line:
-        return EpochLine(line["trial"], line["epoch"], line["val_map"], line.get("seconds", 0.0))
+        return EpochLine(line["trial"], line["epoch"], line["val_map"], line.get("seconds", 0.0), line)
     return EndLine(line["trial"], line["state"], line["epochs"], line.get("reason", ""), bool(line.get("flat")))
 
 

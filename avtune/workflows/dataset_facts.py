@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from avtune.data.dataset import Dataset
+from avtune.data.dataset import ARRAYS, Dataset
 
 
 def dataset_facts(data: Dataset, spec: str) -> dict[str, Any]:
-    """What a settings file says of a dataset that the user calls `spec`."""
+    """What a settings file says of a dataset that the user calls `spec`; one of arrays can be found nowhere."""
     return {
-        "spec": spec,
+        **({} if spec == ARRAYS else {"spec": spec}),
         "name": data.name,
         "digest": data.digest,
         "train": len(data.train),

@@ -11,6 +11,7 @@ import importlib
 import logging
 import os
 import signal
+import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -58,11 +59,22 @@ the system when they are freed and gets them anew, page by page, with every oper
 lanes take. So: keep them, in huge pages where the system has them."""
 
 
+_set_up_here = False  # Ray was imported by `ray_session`
+
+
+def is_of_another() -> bool:
+    """Whether code that is not ours has imported Ray in this process: then it may have read a token that is not that
+    of a private Ray, or none."""
+    return "ray" in sys.modules and not _set_up_here
+
+
 @contextlib.contextmanager
 def ray_session(
     settings: Mapping[str, str], start: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext, **init: Any
 ) -> Iterator[None]:
-    """`ray.init(**init)` with `SETTINGS` and further ones in the environment; all is as before afterwards.
+    """`ray.init(**init)` with `SETTINGS` and further ones in the environment; all is as before afterwards. A Ray that
+    this process is connected to already (of a caller in Python, who asked for it: see `cluster.find_cluster`) is used
+    as it is, and stays.
 
     Args:
         settings: further environment variables.
@@ -72,20 +84,24 @@ def ray_session(
     Raises:
         UserError: Ray was imported before, without these settings.
     """
+    global _set_up_here
+    _set_up_here = not is_of_another()
     with _environment(settings), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecations inside Ray and its dependencies
         import ray
 
         _check_token()
+        connected = ray.is_initialized()
         for name in ("ray", "ray.tune", "ray.train"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
         # Importing Tune takes more than a second; in a thread it overlaps with the wait for Ray's processes.
         tune = _Import("ray.tune")
         tune.start()
         try:
-            with _signals_wait(), private_files(), private.quiet_errors(), start():
-                quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL, "configure_logging": True}
-                ray.init(job_config=private.job_config(), **quiet, **init)
+            if not connected:
+                with _signals_wait(), private_files(), private.quiet_errors(), start():
+                    quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL, "configure_logging": True}
+                    ray.init(job_config=private.job_config(), **quiet, **init)
             tune.join()
             if tune.error is not None:
                 raise UserError(f"Ray Tune cannot be imported: {tune.error!r}"[:200]) from tune.error
@@ -93,8 +109,9 @@ def ray_session(
             yield
         finally:
             tune.join()
-            with _signals_wait():
-                ray.shutdown(wait_for_processes=True)
+            if not connected:
+                with _signals_wait():
+                    ray.shutdown(wait_for_processes=True)
 
 
 @contextlib.contextmanager

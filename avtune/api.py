@@ -1,0 +1,242 @@
+"""The Python interface: `avtune.search` and its companions, over the same workflows as the command line.
+
+Every function raises `avtune.UserError` for what the user can put right, says options as Python spells them, and never
+ends the process.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy.typing as npt
+
+from avtune.cli.search_console import SearchConsole
+from avtune.core.errors import UserError, shown
+from avtune.data import load
+from avtune.data.dataset import Dataset
+from avtune.engine.model import Model
+from avtune.methods import Method
+from avtune.workflows.evaluate import Evaluation, checked_embeddings, evaluation, model_of
+from avtune.workflows.listening import Silent
+from avtune.workflows.python_code import named_code, register_model
+from avtune.workflows.python_errors import python_errors
+from avtune.workflows.python_options import Options
+from avtune.workflows.python_search import request_for, run
+from avtune.workflows.study_view import StudyView, existing
+
+Place = str | os.PathLike[str]
+
+
+def load_dataset(source: Place, *, classes: Place | None = None) -> Dataset:
+    """A dataset by its registered name or from a file.
+
+    Args:
+        source: `vegas`, `ave` or `demo`, or the path of an HDF5 or .npz file, or of a folder of tfrecord shards.
+        classes: class file (`name,label_id`) of a folder of tfrecord shards.
+
+    Raises:
+        UserError: there is no such dataset, it cannot be read, or nothing can be trained on it.
+
+    >>> load_dataset("demo")
+    <Dataset demo: 1766 training and 189 test clips, 15 classes, audio 128-d, visual 1024-d>
+    """
+    with python_errors():
+        return _loaded(source, classes)
+
+
+def search(
+    data: Dataset | Place,
+    *,
+    space: Place | Mapping[str, Any] | None = None,
+    method: str | type[Method] | None = None,
+    train: str | Callable[..., Any] | None = None,
+    trials: int | None = None,
+    epochs: int | Literal["auto"] | None = None,
+    set: Mapping[str, Any] | None = None,
+    name: str | None = None,
+    results: Place = "results",
+    gpus: int | None = None,
+    cpus: int | None = None,
+    trials_per_gpu: int = 1,
+    lanes: int | None = None,
+    cluster: str | None = None,
+    runner: Literal["lanes", "processes", "inline"] | None = None,
+    precision: Literal["bf16", "tf32", "fp32"] | None = None,
+    deterministic: bool = False,
+    protocol: Literal["validation", "published"] | None = None,
+    keep: int | None = None,
+    retry_failed: bool = False,
+    max_failures: int = 3,
+    trial_timeout: float | None = None,
+    classes: Place | None = None,
+    quiet: bool = False,
+) -> StudyView:
+    """Searches hyper-parameters, retrains the winner, scores it on the test split. The same call continues a study that
+    was stopped; a finished one is shown again.
+
+    Ctrl-C ends it with a `KeyboardInterrupt`, after the study has been closed: the same call continues.
+
+    Args:
+        data: a dataset, or what `load_dataset` takes.
+        space: what is searched: a name (`ave`), a file, or what such a file holds as a mapping. None: the dataset's
+            own space, or `psd`.
+        method: a name, or one of your own as `module:Class` or as the class; None for what the space says.
+        train: a training function of your own, as `module:function` or as the function; needs `space`.
+        trials: configurations to try.
+        epochs: most epochs of a trial, or `auto`: until its curve is flat.
+        set: further values of the space by dotted key, e.g. `{"search.seed": 1, "space.margin.high": 0.5}`.
+        name: of the study (default: the dataset's name).
+        results: the folder of studies.
+        gpus: GPUs to use (default: all; 0: the CPU cores).
+        cpus: CPU cores to use (default: those allowed here).
+        trials_per_gpu: processes that share a GPU.
+        lanes: trials that an engine trains at a time (default: chosen).
+        cluster: a Ray cluster to train on, `host:port` or `auto`.
+        runner: `lanes` (default), `processes`, or `inline`: one trial at a time in this process, without Ray.
+        precision: of the search; default: bf16 where the device has it.
+        deterministic: the same result however many devices.
+        protocol: `validation` (default), or `published`: the retrained model keeps its best test epoch.
+        keep: also keep the weights of so many best trials, as models.
+        retry_failed: train the failed trials of the study again.
+        max_failures: a trial whose process died or hung so many times fails.
+        trial_timeout: seconds after which an epoch of a trial counts as hanging.
+        classes: as for `load_dataset`, where `data` is a folder.
+        quiet: print nothing.
+
+    Returns:
+        The finished study.
+
+    Raises:
+        UserError: something given is wrong (a new study leaves no folder behind then), every trial failed, or there is
+            too little memory or disk.
+
+    >>> small = {"space.hidden_dim": 8, "final.finalists": 1, "final.seeds": 1}
+    >>> study = search("demo", trials=1, epochs=1, set=small, runner="inline", gpus=0, name="tiny", quiet=True)
+    >>> study.state, len(study.trials), study.results.trial
+    ('finished', 1, 0)
+    """
+    with python_errors():
+        folder = Path(_path(results, "results"))
+    options = Options(
+        space=space,
+        trials=trials,
+        epochs=epochs,
+        set=set or {},
+        name=name,
+        results=folder,
+        gpus=gpus,
+        cpus=cpus,
+        trials_per_gpu=trials_per_gpu,
+        lanes=lanes,
+        cluster=cluster,
+        runner=runner,
+        precision=precision,
+        deterministic=deterministic,
+        protocol=protocol,
+        keep=keep,
+        retry_failed=retry_failed,
+        max_failures=max_failures,
+        trial_timeout=trial_timeout,
+    )
+    with python_errors():
+        if isinstance(data, Dataset) and classes is not None:
+            raise UserError("classes goes with the path of a folder of tfrecord shards; this dataset is loaded already")
+        code = named_code(method, train)
+        dataset = data if isinstance(data, Dataset) else _loaded(data, classes)
+        request = request_for(dataset, data, options, code)
+        run(request, Silent() if quiet else SearchConsole())
+    return StudyView(request.folder.root)
+
+
+def load_study(study: Place, *, results: Place = "results") -> StudyView:
+    """A study that exists, finished or not. Nothing is changed, and a search that is running is not disturbed.
+
+    Args:
+        study: its folder, or its name below `results`.
+        results: the folder of studies.
+
+    Raises:
+        UserError: there is none.
+
+    >>> load_study("results/first").state
+    'finished'
+    """
+    with python_errors():
+        return StudyView(existing(_path(study, "study"), Path(_path(results, "results"))))
+
+
+def load_model(
+    model: StudyView | Place, *, method: str | type[Method] | None = None, results: Place = "results"
+) -> Model:
+    """The model of a finished study, or of a folder that holds one (`final/`, `checkpoints/trial_3`).
+
+    Args:
+        model: a study, its name below `results`, or a folder.
+        method: your own method, as `module:Class` or the class, where this process does not know it yet.
+        results: the folder of studies.
+
+    Raises:
+        UserError: there is none, it is damaged, or it is of another method.
+
+    >>> load_model("results/first")
+    <Model triplet: audio 10-d, visual 7-d, 3 classes, trained for ... epochs>
+    """
+    with python_errors():
+        named = register_model(method)
+        return model_of(model.path if isinstance(model, StudyView) else _folder(model, Path(results)), named)
+
+
+def evaluate(
+    *,
+    audio: npt.ArrayLike,
+    visual: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    at: Sequence[int] = (1, 5, 10, 50),
+    curve: bool = False,
+) -> Evaluation:
+    """Exact retrieval scores of embeddings by cosine, as `avtune evaluate` gives them.
+
+    Args:
+        audio, visual: embeddings [N, D] of the same N clips.
+        labels: [N], whole numbers or words.
+        at: ranks for precision and recall.
+        curve: also the precision-recall curve.
+
+    Raises:
+        UserError: shapes do not match, a number is not finite, or a rank is no whole number from 1.
+
+    >>> import numpy as np
+    >>> clips = np.array([[1, 0], [1, 0.1], [0, 1], [0.1, 1]])
+    >>> evaluate(audio=clips, visual=clips, labels=["dog", "dog", "rain", "rain"]).map
+    1.0
+    """
+    with python_errors():
+        checked = checked_embeddings(audio, visual, labels)
+        return Evaluation.of(evaluation(*checked, _ranks(at), curve=curve))
+
+
+def _ranks(at: Sequence[int]) -> list[int]:
+    ranks = list(at)
+    if not all(isinstance(k, int) and not isinstance(k, bool) and k >= 1 for k in ranks):
+        raise UserError(f"at is {shown(at)}; allowed: whole numbers from 1, e.g. at=(1, 5, 10)")
+    return sorted({*ranks})
+
+
+def _loaded(data: Place, classes: Place | None) -> Dataset:
+    return load(_path(data, "data"), classes=None if classes is None else os.fspath(classes))
+
+
+def _path(given: object, what: str) -> str:
+    if not isinstance(given, str | os.PathLike):
+        more = "a Dataset, a name or a path" if what == "data" else "a name or a path"
+        raise UserError(f"{what} is a {type(given).__name__}; give {more}")
+    return os.fspath(given)
+
+
+def _folder(model: Place, results: Place) -> Path:
+    path = Path(_path(model, "model"))
+    below = Path(_path(results, "results")) / path
+    return path if path.exists() or not below.is_dir() else below

@@ -1,0 +1,110 @@
+"""The arguments of `avtune.search` that are neither data nor code."""
+
+from __future__ import annotations
+
+import json
+import operator
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from avtune.core.errors import UserError, shown
+
+_WHOLE = ("gpus", "cpus", "trials_per_gpu", "lanes", "keep", "max_failures")
+_YES_OR_NO = ("deterministic", "retry_failed")
+_TEXT = ("name", "cluster", "runner", "precision", "protocol")
+
+
+@dataclass(frozen=True)
+class Options:
+    """The arguments of `avtune.search` as they were given; see there."""
+
+    space: str | os.PathLike[str] | Mapping[str, Any] | None
+    trials: int | None
+    epochs: int | str | None
+    set: Mapping[str, Any]
+    name: str | None
+    results: Path
+    gpus: int | None
+    cpus: int | None
+    trials_per_gpu: int
+    lanes: int | None
+    cluster: str | None
+    runner: str | None
+    precision: str | None
+    deterministic: bool
+    protocol: str | None
+    keep: int | None
+    retry_failed: bool
+    max_failures: int
+    trial_timeout: float | None
+
+    def checked(self) -> Options:
+        """The same, with Python's numbers in place of NumPy's.
+
+        Raises:
+            UserError: a value is of another type than its argument takes.
+        """
+        for field in fields(self):
+            value, name = getattr(self, field.name), field.name
+            if value is None:
+                continue
+            if name in _WHOLE and not _is_whole(value):
+                raise UserError(f"{name} is {shown(value)}; allowed: a whole number")
+            if name in _YES_OR_NO and not isinstance(value, bool):
+                raise UserError(f"{name} is {shown(value)}; allowed: True or False")
+            if name in _TEXT and not isinstance(value, str):
+                raise UserError(f"{name} is {shown(value)}; allowed: text")
+        if not isinstance(self.set, Mapping):
+            raise UserError(f"set is {shown(self.set)}; give a mapping, for example set={{'search.seed': 1}}")
+        if self.trial_timeout is not None and not isinstance(self.trial_timeout, int | float):
+            raise UserError(f"trial_timeout is {shown(self.trial_timeout)}; allowed: seconds above 0")
+        given = {name: getattr(self, name) for name in _WHOLE}
+        whole: dict[str, Any] = {name: operator.index(value) for name, value in given.items() if value is not None}
+        return replace(self, **whole)
+
+    def overrides(self) -> list[str]:
+        """The values of the space that the call names, as `key=value`.
+
+        Raises:
+            UserError: one is no number, text, True or False, nor a list or a mapping of such.
+        """
+        named = dict(self.set)
+        if self.trials is not None:
+            named["search.trials"] = self.trials
+        if self.epochs is not None:
+            named["early_stopping.epochs"] = self.epochs
+        return [f"{key}={_yaml(value)}" for key, value in named.items()]
+
+
+def _yaml(value: Any) -> str:
+    """A value as one types it behind `--set key=`."""
+    made = plain(value)
+    return made if isinstance(made, str) else json.dumps(made)
+
+
+def plain(value: Any) -> Any:
+    """A value of a space with NumPy's numbers as Python's, mappings and sequences as dicts and lists.
+
+    Raises:
+        UserError: it is none.
+    """
+    if isinstance(value, Mapping):
+        return {str(key): plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in value]
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if value is None or isinstance(value, str | int | float):
+        return value
+    raise UserError(f"{shown(value)} is no value of a space; give a number, text, True or False")
+
+
+def _is_whole(value: object) -> bool:
+    try:
+        operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        return False
+    return not isinstance(value, bool)
