@@ -135,7 +135,7 @@ def test_python_without_texts_is_said_at_once(tmp_path):
 def test_a_log_that_is_not_there_is_not_named(tmp_path, monkeypatch, capsys):
     from avtune.workflows import search
 
-    def broken(request):
+    def broken(request, listener):
         raise RuntimeError("a mistake of ours")
 
     monkeypatch.setattr(search, "search", broken)
