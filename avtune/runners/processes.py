@@ -123,7 +123,7 @@ def _stack_file(scratch: Path, number: int) -> Path:
 
 
 class _Answers:
-    """The source's side of Tune's questions, see `ray.trial_adapters`. Nothing is raised here, since Tune would bury it
+    """The source's side of Tune's questions, see `ray.trial_adapters`. Nothing is raised here, since Tune would hide it
     in a report of its own: what goes wrong is kept, no trial goes on, and `_run` raises it once Tune has ended.
 
     Attributes:

@@ -232,14 +232,16 @@ def load_results(path: Path) -> Results:
 
 
 def is_as_written(path: Path) -> bool:
-    """Whether a `metrics.json` still has the digest that it was written with, or never had one.
+    """Whether a `metrics.json` still has the digest that it was written with, or is of before there were any.
 
     Raises:
         UserError: it cannot be read, or is damaged.
     """
     facts = _read(path)
-    told = Results.from_json(facts, path).sha256
-    return told is None or told == digest_of(facts)
+    results = Results.from_json(facts, path)
+    if results.sha256 is None:
+        return results.files is None  # with one digest, the other was written too
+    return results.sha256 == digest_of(facts)
 
 
 def _read(path: Path) -> Any:

@@ -128,6 +128,11 @@ def test_a_byte_that_changes_a_value_is_found_wherever_it_is(study, name):
         assert found == {name}, (at, content[max(0, at - 20) : at + 20])
 
 
+def test_a_damaged_name_of_the_digest_makes_no_file_of_before_there_were_any(study, capsys):
+    study.metrics.write_bytes(study.metrics.read_bytes().replace(b'"sha256":', b'"sha257":'))
+    assert wrong(verify(capsys, "one", "data.h5", code=1)).keys() == {"final/metrics.json"}
+
+
 def _same_values(name, before, after):
     if name.endswith(".safetensors"):
         return False
