@@ -6,6 +6,7 @@ ends the process.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any, Literal
 import numpy.typing as npt
 
 from avtune.cli.search_console import SearchConsole
+from avtune.core import log
 from avtune.core.errors import UserError, shown
 from avtune.data import load
 from avtune.data.dataset import Dataset
@@ -73,6 +75,7 @@ def search(
     trial_timeout: float | None = None,
     classes: Place | None = None,
     quiet: bool = False,
+    verbose: bool = False,
 ) -> StudyView:
     """Searches hyper-parameters, retrains the winner, scores it on the test split. The same call continues a study that
     was stopped; a finished one is shown again.
@@ -104,7 +107,8 @@ def search(
         max_failures: a trial whose process died or hung so many times fails.
         trial_timeout: seconds after which an epoch of a trial counts as hanging.
         classes: as for `load_dataset`, where `data` is a folder.
-        quiet: print nothing.
+        quiet: print no progress and no result.
+        verbose: log messages of avtune and its engines on standard error, as `--verbose` has them.
 
     Returns:
         The finished study.
@@ -147,7 +151,8 @@ def search(
         code = named_code(method, train)
         dataset = data if isinstance(data, Dataset) else _loaded(data, classes)
         request = request_for(dataset, data, options, code)
-        run(request, Silent() if quiet else SearchConsole())
+        with log.shown() if verbose else contextlib.nullcontext():
+            run(request, Silent() if quiet else SearchConsole())
     return StudyView(request.folder.root)
 
 

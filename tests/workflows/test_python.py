@@ -138,6 +138,15 @@ def test_quiet_prints_nothing_and_otherwise_it_is_what_the_command_line_prints(s
     assert "this study is finished; here is its result again" in capsys.readouterr().out
 
 
+def test_verbose_shows_log_messages_and_only_then(search, capsys):
+    search(verbose=True)
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "DEBUG avtune." in said.err
+    search(trials=4)
+    assert capsys.readouterr().err == ""
+
+
 def test_a_study_of_arrays_does_not_say_where_its_dataset_is(search, tmp_path, capsys):
     study = search()
     assert "spec" not in yaml.safe_load((study.path / "study.yaml").read_text())["dataset"]
