@@ -5,12 +5,9 @@ from __future__ import annotations
 import argparse
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 from avtune.core.errors import UserError, did_you_mean
-
-if TYPE_CHECKING:
-    from avtune.runners.placement import PlacementRequest
 
 Verbs: TypeAlias = "argparse._SubParsersAction[Parser]"
 """The verbs of the command line, or the actions of a verb: where a parser is added to."""
@@ -118,7 +115,8 @@ def import_user_code(given: argparse.Namespace) -> None:
 
 
 def add_devices(to: Parser) -> None:
-    """The options that say how many processes train, and on which devices; `placement_request` reads them."""
+    """The options that say how many processes train, and on which devices; `choose_runner.placement_request` reads
+    them."""
     to.add_argument("--gpus", type=int, metavar="N", help="GPUs to use (default: all; 0: the CPU cores)")
     to.add_argument("--cpus", type=int, metavar="N", help="CPU cores to use (default: those allowed here)")
     to.add_argument("--trials-per-gpu", type=int, default=1, metavar="N", help="processes that share a GPU (1)")
@@ -132,24 +130,4 @@ def add_devices(to: Parser) -> None:
     )
     to.add_argument(
         "--trial-timeout", type=float, metavar="SECONDS", help="a trial that takes longer for an epoch hangs (no limit)"
-    )
-
-
-def placement_request(given: argparse.Namespace) -> PlacementRequest:
-    """What the options of `add_devices` say.
-
-    Raises:
-        UserError: there is no such cluster, or it does not go with the runner.
-    """
-    from avtune.runners.placement import PlacementRequest
-
-    cluster = None
-    if given.cluster is not None:
-        from avtune.runners.ray.cluster import find_cluster
-
-        if given.runner == "inline":
-            raise UserError("--cluster goes with the runners lanes and processes; inline trains in this process")
-        cluster = find_cluster(given.cluster, given.results)
-    return PlacementRequest(
-        given.gpus, given.trials_per_gpu, given.lanes, given.max_failures, given.trial_timeout, cluster, given.cpus
     )

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from avtune.cli.arguments import Verbs, add_dataset, add_devices, add_results, add_verb, placement_request
-from avtune.cli.folders import new_name
+from avtune.cli.arguments import Verbs, add_dataset, add_devices, add_results, add_verb
+from avtune.core.names import new_name
 
 if TYPE_CHECKING:
     from avtune.workflows.bench.folder import BenchFolder
@@ -45,6 +45,7 @@ def run(given: argparse.Namespace, log: list[Path]) -> int:
     from avtune.workflows.bench.folder import BenchFolder
     from avtune.workflows.bench.rules import command_of, spaces_of
     from avtune.workflows.bench.run import BenchRequest, bench
+    from avtune.workflows.choose_runner import placement_request
 
     dataset = load(given.dataset, classes=given.classes)
     folder = BenchFolder(given.results / new_name(given.name, "bench-", dataset.name))

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 from avtune.cli import console
-from avtune.cli.arguments import Verbs, add_dataset, add_devices, add_results, add_verb, placement_request
-from avtune.cli.folders import new_name
+from avtune.cli.arguments import Verbs, add_dataset, add_devices, add_results, add_verb
+from avtune.core.names import new_name
 
 
 def add(verbs: Verbs) -> None:
@@ -38,7 +38,7 @@ def run(given: argparse.Namespace, log: list[Path]) -> int:
     from avtune.data import load
     from avtune.runners.placement import place
     from avtune.workflows import curves
-    from avtune.workflows.choose_runner import data_bytes, runner_named
+    from avtune.workflows.choose_runner import data_bytes, placement_request, runner_named
 
     lines = curves.lines_of(given.methods, given.mining, given.set, given.best)
     dataset = load(given.dataset, classes=given.classes)

@@ -1,4 +1,4 @@
-"""The folders that a command line names: a study's and a model's, by name or by path, and the name of a new one."""
+"""The folders that a command line names: a study's and a model's, by name or by path."""
 
 from __future__ import annotations
 
@@ -6,32 +6,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from avtune.core.errors import UserError, did_you_mean, shown
-from avtune.core.names import MOST_LETTERS, is_legal_name, legal_name
+from avtune.core.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from avtune.study.folder import StudyFolder
-
-
-def new_name(name: str | None, before: str, dataset: str, after: str = "") -> str:
-    """The name that --name gives, or one made of the dataset's.
-
-    Args:
-        name: what --name says; None where it is not given.
-        before: what a made name begins with.
-        after: what it ends with.
-
-    Raises:
-        UserError: --name is not the name of a folder.
-    """
-    if name is None:
-        return before + legal_name(dataset, MOST_LETTERS - len(before + after)) + after
-    if not is_legal_name(name):
-        raise UserError(
-            f"--name is {shown(name)}; allowed: letters, digits, '.', '_' and '-', at most {MOST_LETTERS}, "
-            f"a letter or digit first; for example {legal_name(name)}"
-        )
-    return name
 
 
 def study_folder(given: argparse.Namespace) -> StudyFolder:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import errno
 import os
 import sys
 import traceback
@@ -34,7 +33,7 @@ from avtune.cli import (
 )
 from avtune.cli.arguments import Parser, Verbs, import_user_code
 from avtune.core import signals
-from avtune.core.errors import StorageError, UserError, is_out_of_memory
+from avtune.core.errors import StorageError, UserError
 from avtune.core.log import append_note, shown
 
 
@@ -69,10 +68,6 @@ _FILES: dict[str, Verb] = {  # in the order of `avtune --help`
     "tensorboard": tensorboard,
 }
 _VERBS = {name: verb.run for name, verb in _FILES.items()}
-
-# What a disk says, whatever the file: where we know which one, a `StorageError` names it.
-_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO, errno.ESTALE}
-_DISK |= {errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EACCES}  # and of the paths that a user can give
 
 
 def parser() -> Parser:
@@ -154,19 +149,12 @@ def _known_cause(error: Exception) -> tuple[str, int] | None:
     """The message and the exit code of an error that is not a mistake of ours."""
     from avtune.cli.result_text import RETRY
     from avtune.finals.finish import NoWinner
-    from avtune.runners.thread_limit import no_threads
+    from avtune.workflows.known_causes import known_cause
 
     if isinstance(error, NoWinner):
         return (f"{error}\n{RETRY}" if error.retry else str(error)), 1
-    if is_out_of_memory(error):
-        from avtune.runners.out_of_memory import out_of_memory
-
-        return out_of_memory("this process could not take more"), 2
-    if (said := no_threads(error)) is not None:
-        return said, 2
-    if isinstance(error, OSError) and error.errno in _DISK:
-        return f"{error.strerror}: {error.filename or 'a file of ours'}", 2
-    return None
+    said = known_cause(error)
+    return None if said is None else (said, 2)
 
 
 def _is_logged(details: str, log: Sequence[Path]) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avtune.cli import console
-from avtune.cli.arguments import Verbs, add_devices, add_results, add_user_code, add_verb, placement_request
+from avtune.cli.arguments import Verbs, add_devices, add_results, add_user_code, add_verb
 from avtune.cli.data_text import problem_lines
 from avtune.cli.folders import study_folder
 from avtune.cli.looks import show_looks
@@ -39,7 +39,7 @@ def add(verbs: Verbs) -> None:
 
 def run(given: argparse.Namespace, log: list[Path]) -> int:
     from avtune.runners.placement import place
-    from avtune.workflows.choose_runner import runner_named
+    from avtune.workflows.choose_runner import placement_request, runner_named
     from avtune.workflows.open_study import open_space, open_study
 
     folder = study_folder(given)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,10 +14,9 @@ from avtune.cli.arguments import (
     add_results,
     add_user_code,
     add_verb,
-    placement_request,
 )
-from avtune.cli.folders import new_name
 from avtune.core.errors import StorageError
+from avtune.core.names import new_name
 from avtune.core.protocol import PUBLISHED
 
 if TYPE_CHECKING:
@@ -84,6 +84,7 @@ def _request(given: argparse.Namespace, log: list[Path]) -> Request:
     from avtune.data import load
     from avtune.data.registry import REGISTRY
     from avtune.study.folder import StudyFolder
+    from avtune.workflows.choose_runner import placement_request
     from avtune.workflows.search_plan import Request
 
     dataset = load(given.dataset, classes=given.classes)
@@ -91,9 +92,7 @@ def _request(given: argparse.Namespace, log: list[Path]) -> Request:
     folder = StudyFolder(given.results / new_name(given.name, "", dataset.name, mark))
     if folder.exists:
         log.append(folder.log)
-        space, overrides = _recorded_space(given, folder)
-    else:
-        space, overrides = _new_space(given)
+    space, overrides = _space(given, folder)
     return Request(
         dataset=dataset,
         spec=given.dataset if given.dataset in REGISTRY else str(Path(given.dataset).resolve()),
@@ -110,30 +109,21 @@ def _request(given: argparse.Namespace, log: list[Path]) -> Request:
     )
 
 
-def _new_space(given: argparse.Namespace) -> tuple[Space, list[str]]:
-    """The space of a new study, and the overrides that are in it."""
+def _space(given: argparse.Namespace, folder: StudyFolder) -> tuple[Space, list[str]]:
+    """The space of a new study, or of one that is continued, and the overrides that are in it."""
     from avtune.data.registry import REGISTRY
     from avtune.workflows.choose_space import chosen
+    from avtune.workflows.continuing import space_of_study
 
-    known, overrides = REGISTRY.get(given.dataset), _overrides(given)
-    method = given.train or given.method
-    return chosen(given.space, method, usual=known.space if known else None, overrides=overrides), overrides
+    method, overrides = given.train or given.method, _overrides(given)
+    known = REGISTRY.get(given.dataset)
 
+    def make(overrides: Sequence[str]) -> Space:
+        return chosen(given.space, method, usual=known.space if known else None, overrides=overrides)
 
-def _recorded_space(given: argparse.Namespace, folder: StudyFolder) -> tuple[Space, list[str]]:
-    """The space that a study was recorded with, but for what the command line says, and all its overrides."""
-    from avtune.workflows.choose_space import chosen
-    from avtune.workflows.continuing import check_method_of, overrides_of
-    from avtune.workflows.open_study import open_space
-
-    method = given.train or given.method
-    if given.space is None or method is not None:
-        check_method_of(folder, method)
-    given_now = _overrides(given)
-    overrides = overrides_of(folder, given_now)
-    if given.space:
-        return chosen(given.space, method, overrides=overrides), overrides
-    return open_space(folder, given_now, method), overrides
+    if folder.exists:
+        return space_of_study(folder, method, overrides, make if given.space else None)
+    return make(overrides), overrides
 
 
 def _overrides(given: argparse.Namespace) -> list[str]:

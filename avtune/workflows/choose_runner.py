@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from avtune.core.errors import UserError, choices, did_you_mean
 from avtune.data.dataset import Dataset
 from avtune.engine.memory import is_wide
@@ -10,6 +12,7 @@ from avtune.runners import inline
 from avtune.runners import lanes as lanes_runner
 from avtune.runners import processes as processes_runner
 from avtune.runners._base import Placement, Runner
+from avtune.runners.placement import PlacementRequest
 from avtune.space.space import Space
 
 RUNNERS: dict[str, Runner] = {
@@ -61,3 +64,25 @@ def has_wide_lanes(space: Space, dataset: Dataset) -> bool:
         return is_wide(space.method, space.defaults(), (dataset.audio_dim, dataset.visual_dim, dataset.num_classes))
     except Exception:  # of a method of the user's own: its trials fail and say why
         return False
+
+
+def placement_request(given: Any) -> PlacementRequest:
+    """How trials are to be placed.
+
+    Args:
+        given: has the options of the command line that say where trials run as attributes: `gpus`, `cpus`,
+            `trials_per_gpu`, `lanes`, `max_failures`, `trial_timeout`, `cluster`, `runner` and `results`.
+
+    Raises:
+        UserError: there is no such cluster, or it does not go with the runner.
+    """
+    cluster = None
+    if given.cluster is not None:
+        from avtune.runners.ray.cluster import find_cluster
+
+        if given.runner == "inline":
+            raise UserError("--cluster goes with the runners lanes and processes; inline trains in this process")
+        cluster = find_cluster(given.cluster, given.results)
+    return PlacementRequest(
+        given.gpus, given.trials_per_gpu, given.lanes, given.max_failures, given.trial_timeout, cluster, given.cpus
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,28 @@ def overrides_of(folder: StudyFolder, more: Sequence[str]) -> list[str]:
         by_key.pop(key, None)  # its place is that of the last
         by_key[key] = str(one)
     return list(by_key.values())
+
+
+def space_of_study(
+    folder: StudyFolder, method: str | None, overrides: Sequence[str], chosen: Callable[[Sequence[str]], Space] | None
+) -> tuple[Space, list[str]]:
+    """The space of a study that is continued: as it was recorded, but for what the user says now.
+
+    Args:
+        method: the method or training function that the user names, None for none.
+        overrides: those that the user gives now.
+        chosen: makes the space that the user names from all overrides; None where none is named.
+
+    Returns:
+        The space, and all overrides that are in it.
+
+    Raises:
+        UserError: the study is one of another method, or an override is not legal.
+    """
+    if chosen is None or method is not None:
+        check_method_of(folder, method)
+    known = overrides_of(folder, overrides)
+    return (open_space(folder, overrides, method) if chosen is None else chosen(known)), known
 
 
 def another_name(root: Path, method: str | None = None) -> str:

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import re
 from collections.abc import Iterator
 
-from avtune.core.errors import UserError, is_out_of_memory
+from avtune.core.errors import UserError
 from avtune.finals.finish import NoWinner
-from avtune.runners.out_of_memory import out_of_memory
-from avtune.runners.thread_limit import no_threads
+from avtune.workflows.known_causes import known_cause
 
 _RETRY = "once the cause is mended, the same call with retry_failed=True trains what failed again"
-# What a disk says, whatever the file: where we know which one, a `StorageError` names it.
-_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EIO, errno.ESTALE}
-_DISK |= {errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EACCES}  # and of the paths that a user can give
 
 _SET = re.compile(r"--set ([\w.]+)=([^\s:;,)]+)")
 # A value follows an option where the text tells what to do.
@@ -40,7 +35,7 @@ def python_errors() -> Iterator[None]:
     except NoWinner as error:
         raise UserError(f"{error}\n{_RETRY}" if error.retry else str(error)) from error.__cause__
     except Exception as error:
-        said = _said(error)
+        said = known_cause(error)
         if said is None:
             raise
         raise UserError(in_python(said)) from error
@@ -69,14 +64,3 @@ def _spelt(text: str) -> str:
 
 def _literal(text: str) -> str:
     return text if re.fullmatch(r"-?\d+(\.\d+)?|N|FILE", text) else repr(text)
-
-
-def _said(error: Exception) -> str | None:
-    """What a user can do about an error that is no fault of ours; None for others."""
-    if is_out_of_memory(error):
-        return out_of_memory("this process could not take more")
-    if (said := no_threads(error)) is not None:
-        return said
-    if isinstance(error, OSError) and error.errno in _DISK:
-        return f"{error.strerror}: {error.filename or 'a file of ours'}"
-    return None

@@ -1,6 +1,6 @@
 """From the arguments of `avtune.search` to a request, and its run in a process that is not ours.
 
-The command line's counterpart is `cli.main`; both give the same request to `workflows.search`.
+The command line's counterpart is `cli/search.py`; both give the same request to `workflows.search`.
 """
 
 from __future__ import annotations
@@ -10,27 +10,26 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import yaml
 
 from avtune.core import signals
-from avtune.core.errors import StorageError, UserError, shown
-from avtune.core.names import MOST_LETTERS, is_legal_name, legal_name
+from avtune.core.errors import StorageError, UserError
+from avtune.core.names import new_name
 from avtune.core.protocol import PUBLISHED
 from avtune.data.dataset import ARRAYS, Dataset
 from avtune.data.registry import REGISTRY, locate
 from avtune.engine import user_code
-from avtune.runners.placement import PlacementRequest
 from avtune.runners.ray.session import is_of_another
 from avtune.space.parse import parse
 from avtune.space.space import Space
 from avtune.study.folder import StudyFolder
+from avtune.workflows.choose_runner import placement_request
 from avtune.workflows.choose_space import chosen
-from avtune.workflows.continuing import check_method_of, overrides_of
+from avtune.workflows.continuing import space_of_study
 from avtune.workflows.listening import SearchListener
-from avtune.workflows.open_study import open_space
 from avtune.workflows.python_options import Options, plain
 from avtune.workflows.search import search
 from avtune.workflows.search_plan import Request
@@ -51,20 +50,22 @@ def request_for(dataset: Dataset, given: object, options: Options, code: str | N
     spec = _spec(dataset, given)
     overrides = options.overrides()
     published = options.protocol == PUBLISHED
-    folder = StudyFolder(options.results / _study_name(options.name, dataset.name, "-published" * published))
-    if folder.exists:  # continued, as it was recorded but for what the call says
-        if options.space is None or code is not None:
-            check_method_of(folder, code)
-        now, overrides = overrides, overrides_of(folder, overrides)
-        space = open_space(folder, now, code) if options.space is None else _space(options, code, None, overrides)
+    folder = StudyFolder(options.results / new_name(options.name, "", dataset.name, "-published" * published))
+    usual = REGISTRY[spec].space if spec in REGISTRY else None
+
+    def make(overrides: Sequence[str]) -> Space:
+        return _space(options, code, usual, overrides)
+
+    if folder.exists:
+        space, overrides = space_of_study(folder, code, overrides, None if options.space is None else make)
     else:
-        space = _space(options, code, REGISTRY[spec].space if spec in REGISTRY else None, overrides)
+        space = make(overrides)
     return Request(
         dataset=dataset,
         spec=spec,
         space=space,
         folder=folder,
-        placement=_placement(options),
+        placement=placement_request(options),
         runner=options.runner,
         precision=options.precision,
         deterministic=options.deterministic,
@@ -159,7 +160,7 @@ def _spec(dataset: Dataset, given: object) -> str:
     return dataset.source if dataset.source == ARRAYS else str(Path(dataset.source).resolve())
 
 
-def _space(options: Options, code: str | None, usual: str | None, overrides: list[str]) -> Space:
+def _space(options: Options, code: str | None, usual: str | None, overrides: Sequence[str]) -> Space:
     given = options.space
     if isinstance(given, Mapping):
         return parse(
@@ -173,33 +174,3 @@ def _space(options: Options, code: str | None, usual: str | None, overrides: lis
     if given is not None and not isinstance(given, str | os.PathLike):
         raise UserError(f"space is a {type(given).__name__}; give a name, a file, or a mapping")
     return chosen(None if given is None else os.fspath(given), code, usual=usual, overrides=overrides)
-
-
-def _placement(options: Options) -> PlacementRequest:
-    cluster = None
-    if options.cluster is not None:
-        from avtune.runners.ray.cluster import find_cluster
-
-        if options.runner == "inline":
-            raise UserError("cluster goes with the runners lanes and processes; inline trains in this process")
-        cluster = find_cluster(options.cluster, options.results)
-    return PlacementRequest(
-        options.gpus,
-        options.trials_per_gpu,
-        options.lanes,
-        options.max_failures,
-        options.trial_timeout,
-        cluster,
-        options.cpus,
-    )
-
-
-def _study_name(name: str | None, dataset: str, after: str) -> str:
-    if name is None:
-        return legal_name(dataset, MOST_LETTERS - len(after)) + after
-    if not is_legal_name(name):
-        raise UserError(
-            f"name is {shown(name)}; allowed: letters, digits, '.', '_' and '-', at most {MOST_LETTERS}, a letter or "
-            f"digit first; for example {legal_name(name)!r}"
-        )
-    return name
