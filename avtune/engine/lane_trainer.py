@@ -134,7 +134,7 @@ class LaneTrainer:
         parts = self.blocks() if self._exact else [slice(0, lanes)]
         values = terms | self._schedules(parts)
         self.store.epochs[:lanes] += 1
-        scores = validate(self.store, self._features.validation, parts)
+        scores = self._validate(parts)
         seconds = (time.perf_counter() - start) / lanes
         speed = {"seconds": seconds, "clips_per_second": self._steps_per_epoch * self._batch_size / seconds}
         results = []
@@ -148,6 +148,10 @@ class LaneTrainer:
                 metrics |= scores[lane] or {}
             results.append(EpochResult(trial, epoch, metrics, failed))
         return results
+
+    def _validate(self, parts: Sequence[slice]) -> Scores | None:
+        """The scores of each lane; None without validation rows."""
+        return validate(self.store, self._features.validation, parts)
 
     def _train(self) -> dict[str, list[float]]:
         """An epoch of all active lanes; returns the mean over its steps of each term of the loss, by lane."""
