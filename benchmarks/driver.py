@@ -219,7 +219,7 @@ def _rate(ends: list[float]) -> float:
 
 
 class _Ends:
-    """Notes when trials end; a `study.Listener`."""
+    """Notes when trials end; a `study.listener.Listener`."""
 
     def __init__(self) -> None:
         self.times: list[float] = []

@@ -90,7 +90,7 @@ def _resident() -> int:
 
 
 class _Looks:
-    """Notes the memory of this process as epochs are reported; a `study.Listener`."""
+    """Notes the memory of this process as epochs are reported; a `study.listener.Listener`."""
 
     def __init__(self, epochs: int) -> None:
         self.seen = self.over = 0

@@ -149,7 +149,7 @@ def _engine() -> dict[str, int]:
 
 
 class _Looks:
-    """Notes the memory of driver and engine as trials end; a `study.Listener`."""
+    """Notes the memory of driver and engine as trials end; a `study.listener.Listener`."""
 
     def __init__(self, trials: int) -> None:
         self.ended_trials = 0

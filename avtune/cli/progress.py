@@ -20,7 +20,7 @@ _STATES = {"COMPLETE": "complete", "PRUNED": "stopped", "FAIL": "failed", "RUNNI
 
 
 class Progress:
-    """Shows a search as it goes; a `study.Listener`. Use it as a context manager around the run."""
+    """Shows a search as it goes; a `study.listener.Listener`. Use it as a context manager around the run."""
 
     def __init__(self, total: int, *, quiet: bool = False) -> None:
         self._total = total
