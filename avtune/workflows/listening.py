@@ -74,7 +74,7 @@ class Stages(Protocol):
 
 
 class SearchListener(Listener, Stages, Protocol):
-    """Is told what happens in a search, in the order of these methods, and of its trials as a `study.listener.Listener`."""
+    """Is told what happens in a search, in the order of these methods, and of its trials as a study's `Listener`."""
 
     def begins(self, space: Space) -> None: ...
     def nothing_to_retry(self) -> None: ...
