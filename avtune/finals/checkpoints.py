@@ -16,7 +16,7 @@ from avtune.core.run_files import is_left_by
 from avtune.core.run_key import training_key
 from avtune.data.dataset import Dataset
 from avtune.data.prepare import search_scalers
-from avtune.engine.model import CONFIG, Model, load_weights
+from avtune.engine.model import CONFIG, WEIGHTS, Model, load_weights
 from avtune.finals.looks import study_mark
 from avtune.study.folder import StudyFolder
 from avtune.study.record import Record
@@ -70,6 +70,9 @@ class Checkpoints:
             for path in self._folder.checkpoints.iterdir():
                 if path not in wanted:
                     shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+                elif path.is_dir() and not path.is_symlink():
+                    for torn in (*path.glob(f".{CONFIG}-????????"), *path.glob(f".{WEIGHTS}-????????")):
+                        torn.unlink()  # a kill came while the model was written
 
     def started(self, record: Record) -> None:
         pass

@@ -111,3 +111,13 @@ def test_with_an_open_horizon_the_weights_are_those_of_the_best_epoch(words, cap
     again = train(best.trial, data, lambda epoch, metrics: True, device="cpu")
     assert again.epochs == best.best_epoch
     assert all(torch.equal(model.trained.params[name], value) for name, value in again.params.items())
+
+
+def test_what_a_kill_left_of_a_model_that_was_being_written_goes(words, capsys):
+    call(capsys, *words, "--keep", 1)
+    (model,) = study_of(words).folder.checkpoints.iterdir()
+    files = sorted(path.name for path in model.iterdir())
+    for name in files:
+        (model / f".{name}-ab_cd012").write_text("half of it")
+    call(capsys, *words)
+    assert sorted(path.name for path in model.iterdir()) == files

@@ -13,6 +13,7 @@ from story_looks import after_evaluate, after_retrain
 from story_results import score_problems
 from story_searching import INLINE, drawn_fault, shown
 from story_tell import Story
+from story_traps import FULL
 
 from avtune.engine.model import load_model
 from avtune.metrics import retrieval_scores
@@ -44,7 +45,8 @@ def retrain(story: Story, known: Known) -> None:
         for text in after_retrain(known, config, epochs, seeds, out):
             story.problem(f"{known.root.name}: {text}")
         interrupted = ended.code < 0 or ended.code > 128  # before the folder had its name, or after
-        if (ended.code == 0) != out.exists() and not interrupted:
+        full = ended.code == 2 and trap is not None and trap.what == FULL  # after the model: the report tells of it
+        if (ended.code == 0) != out.exists() and not interrupted and not full:
             story.problem(f"retrain ended with {ended.code}, its folder is {'there' if out.exists() else 'not there'}")
         if out.exists():
             known.retrained.append(out)
