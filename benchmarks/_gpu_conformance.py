@@ -10,7 +10,7 @@ import torch
 
 from avtune.core.hyper import Value
 from avtune.data.prepare import Prepared
-from avtune.engine.validation import lane_map
+from avtune.engine.lane_map import lane_map
 from avtune.lanes.triplets import hard_triplets, semihard_triplets, weighted_triplets
 from avtune.methods import METHODS
 from avtune.methods._closed_form import ClosedForm

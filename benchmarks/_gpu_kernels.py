@@ -7,7 +7,7 @@ from functools import partial
 
 from torch import Tensor
 
-from avtune.engine.validation import lane_map
+from avtune.engine.lane_map import lane_map
 from avtune.lanes.triplets import semihard_triplets
 from avtune.metrics import retrieval_scores
 from benchmarks import map as maps

@@ -1,10 +1,10 @@
 """Validation of lanes: embeddings of the validation rows, and the MAP of every lane at once on the device that holds
 them.
 
-On a GPU a few large sorts, with one transfer to the host. On a CPU the kernel of `metrics`, which is several times
+On a GPU by `lane_map`, all lanes at a time. On a CPU the kernel of `metrics`, which is several times
 faster there.
 
-Legend: L lanes, N clips, D embedding, Q queries of a chunk.
+Legend: L lanes, N clips, D embedding.
 """
 
 from __future__ import annotations
@@ -13,19 +13,15 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from avtune.engine.features import Rows
+from avtune.engine.lane_map import lane_map
 from avtune.engine.lane_store import LaneStore
 from avtune.methods._in_place import named, unchanged
 from avtune.metrics import average_precision, retrieval_scores
 from avtune.metrics.cosine import unit_rows
 from avtune.metrics.ranking import BLOCK_ITEMS
-
-CHUNK = 1 << 24
-"""Similarities sorted at a time: about 2 GB of working memory."""
-
 
 # Rows x lanes embedded at a time: bounds the memory of hidden layers.
 _EMBED_ROWS = 1 << 15
@@ -75,58 +71,6 @@ def _embed(store: LaneStore, part: slice, rows: Rows) -> tuple[Tensor, Tensor]:
         made = [store.method.embed(lanes.params, lanes.buffers, *pair) for pair in expanded]
     z_a, z_v = (torch.cat(views, 1) for views in zip(*made, strict=True))
     return z_a, z_v
-
-
-@torch.no_grad()
-def lane_map(z_a_LND: Tensor, z_v_LND: Tensor, labels_N: Tensor, chunk: int = CHUNK) -> Tensor:
-    """Standard MAP of each lane: [L, 2], audio queries and visual queries, as `metrics.retrieval_scores` defines it.
-
-    Nothing is read back from the device, so ties take no path of their own: every item is one, if of itself only.
-
-    Args:
-        z_a_LND, z_v_LND: finite embeddings.
-        labels_N: classes, int64. Every clip has at least itself as a relevant item.
-        chunk: similarities at a time.
-    """
-    unit_a, unit_v = F.normalize(z_a_LND, dim=-1), F.normalize(z_v_LND, dim=-1)
-    return torch.stack(
-        [_map(queries, gallery, labels_N, chunk) for queries, gallery in ((unit_a, unit_v), (unit_v, unit_a))], 1
-    )
-
-
-def _map(queries_LND: Tensor, gallery_LND: Tensor, labels_N: Tensor, chunk: int) -> Tensor:
-    lanes, clips, _ = queries_LND.shape
-    rows = max(1, chunk // (lanes * clips))
-    total_L = torch.zeros(lanes, device=labels_N.device, dtype=torch.float64)
-    for start in range(0, clips, rows):
-        part = slice(start, start + rows)
-        sim_LQN = torch.bmm(queries_LND[:, part], gallery_LND.transpose(1, 2))
-        sim_LQN, order = sim_LQN.sort(dim=-1, descending=True)
-        relevant = labels_N[order] == labels_N[part][None, :, None]
-        del order
-        total_L += (_precision_sum(sim_LQN, relevant) / relevant.sum(-1)).sum(1)
-    return total_L / clips
-
-
-def _precision_sum(sim_LQN: Tensor, relevant_LQN: Tensor) -> Tensor:
-    """Precision summed over the ranks of relevant items [L, Q], its mean over the orders of equal similarities.
-
-    Ties are worked out at their last places, in the words of `metrics.ties`. Both arguments are in the order of ranks.
-    """
-    last = torch.ones_like(relevant_LQN)
-    torch.ne(sim_LQN[..., 1:], sim_LQN[..., :-1], out=last[..., :-1])
-    rank = torch.arange(1, last.shape[-1] + 1, device=last.device)
-    harmonic = F.pad((1 / rank.double()).cumsum(0), (1, 0))
-    # The last place of the tie before.
-    before = F.pad(torch.where(last, rank, 0).cummax(-1).values[..., :-1], (1, 0))
-    so_far = relevant_LQN.cumsum(-1)
-    hits = F.pad(so_far, (1, 0)).gather(-1, before)
-    size, relevant = (rank - before).double(), (so_far - hits).double()
-    inverse = harmonic[rank] - harmonic[before]
-    ramp = size - (before + 1) * inverse
-    of_tie = relevant / size * ((hits + 1) * inverse + (relevant - 1) / (size - 1).clamp(min=1) * ramp)
-    of_one = so_far / rank.double() * relevant_LQN
-    return (torch.where(size == 1, of_one, of_tie) * last).sum(-1)
 
 
 def lane_map_on_cpu(z_a_LND: Tensor, z_v_LND: Tensor, labels_N: np.ndarray, threads: int) -> list[tuple[float, float]]:

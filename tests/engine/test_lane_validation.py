@@ -4,7 +4,9 @@ import pytest
 import torch
 
 from avtune.engine import validation
-from avtune.engine.validation import lane_map, lane_map_on_cpu
+from avtune.engine.lane_map import lane_map
+from avtune.engine.validation import lane_map_on_cpu
+from avtune.metrics import retrieval_scores
 from benchmarks._oracles import scored_embeddings
 
 
@@ -33,7 +35,10 @@ def test_the_order_of_the_clips_does_not_matter():
     assert torch.allclose(before, after, rtol=0, atol=1e-12)
 
 
-def test_lane_map_reads_nothing_back():
-    """Torch's `meta` device has no values."""
-    z_a, z_v, labels, _ = scored_embeddings("random")
-    assert lane_map(z_a.to("meta"), z_v.to("meta"), labels.to("meta"), 700).shape == (3, 2)
+def test_classes_of_very_different_sizes_and_labels_that_are_no_numbers_from_zero():
+    generator = torch.Generator().manual_seed(2)
+    labels = torch.tensor([7] * 30 + [-3] * 5 + [100])
+    z_a, z_v = (torch.randn(2, 36, 3, generator=generator).round(decimals=1) for _ in "av")
+    for lane, found in enumerate(lane_map(z_a, z_v, labels, 100).tolist()):
+        scores = retrieval_scores(z_a[lane].numpy(), z_v[lane].numpy(), labels.numpy())
+        assert found == pytest.approx((scores.map_a2v, scores.map_v2a), abs=1e-6)
