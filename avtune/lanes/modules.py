@@ -260,3 +260,9 @@ def encoder(params: Tensors, buffers: Tensors, prefix: str, x_LBI: Tensor, dropo
 def cosine(a_LBD: Tensor, b_LBD: Tensor) -> Tensor:
     """Cosine similarity of every row of a with every row of b, lane by lane: [L, B, B]."""
     return torch.bmm(F.normalize(a_LBD, dim=-1), F.normalize(b_LBD, dim=-1).transpose(1, 2))
+
+
+def one_hot(labels_LB: Tensor, num_classes: int, dtype: torch.dtype) -> Tensor:
+    """1 at each label, else 0: [L, B, C]. Unlike torch's, it never reads the labels back to check them."""
+    classes_C = torch.arange(num_classes, device=labels_LB.device)
+    return (labels_LB[..., None] == classes_C).to(dtype)

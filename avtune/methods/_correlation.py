@@ -21,6 +21,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from avtune.lanes.modules import one_hot
+
 _NO_CORRELATION = 1e-10
 """Singular values below this part of the largest are zero but for rounding: they get no gradient, which would point
 nowhere."""
@@ -57,7 +59,7 @@ class Moments:
 
 def class_sums(audio_LBA: Tensor, visual_LBV: Tensor, labels_LB: Tensor, num_classes: int) -> Sums:
     """The sums over the rows of each lane, in the rows' own dtype."""
-    member_LCB = F.one_hot(labels_LB, num_classes).to(audio_LBA.dtype).transpose(1, 2)
+    member_LCB = one_hot(labels_LB, num_classes, audio_LBA.dtype).transpose(1, 2)
     audio_LAB = audio_LBA.transpose(1, 2)
     return Sums(
         member_LCB.sum(2),
@@ -100,7 +102,7 @@ def cluster_moments(audio_LBA: Tensor, visual_LBV: Tensor, labels_LB: Tensor, nu
     """Means and covariances over all within-class pairs, each pair one sample: a row of a class of n clips counts n
     times (Rasiwasia et al. 2014)."""
     audio, visual = audio_LBA.double(), visual_LBV.double()
-    member_LBC = F.one_hot(labels_LB, num_classes).to(audio.dtype)
+    member_LBC = one_hot(labels_LB, num_classes, audio.dtype)
     count_LC = member_LBC.sum(1)
     times_LB = count_LC.gather(1, labels_LB)
     num_pairs_L11 = times_LB.sum(1)[:, None, None]

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from avtune.lanes.modules import cosine
+from avtune.lanes.modules import cosine, one_hot
 
 
 def label_l2(
@@ -21,7 +21,7 @@ def label_l2(
     bias_LC: Tensor | None = None,
 ) -> Tensor:
     """mean_i ||P z_a,i - onehot(y_i)||_2 + ||P z_v,i - onehot(y_i)||_2 with the shared linear head P: [L]."""
-    target_LBC = F.one_hot(labels_LB, num_classes).to(z_a_LBD.dtype)
+    target_LBC = one_hot(labels_LB, num_classes, z_a_LBD.dtype)
     if bias_LC is not None:
         target_LBC = target_LBC - bias_LC[:, None]
     miss_LB: Tensor = torch.linalg.vector_norm(torch.bmm(z_a_LBD, head_LDC) - target_LBC, dim=-1)

@@ -22,11 +22,10 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from avtune.core.hyper import Hyper
-from avtune.lanes.modules import Tensors, init_linear, linear
+from avtune.lanes.modules import Tensors, init_linear, linear, one_hot
 from avtune.methods._base import TRAINING_HYPERS, Batch, Method, Progress
 from avtune.methods._gaussian import gaussian
 from avtune.methods._losses import correlation_likelihood, label_l2, pair_distance, same_class
@@ -123,7 +122,7 @@ class VAECCA(Method):
         else:
             shape = (2, self.num_classes, e_a.shape[2])
             centers = list(gaussian(batch.dropout_keys, shape, _CENTER_STREAM, e_a.dtype).unbind(1))
-        member_LBC = F.one_hot(batch.labels, self.num_classes).to(e_a.dtype)
+        member_LBC = one_hot(batch.labels, self.num_classes, e_a.dtype)
         size_LB = member_LBC.sum(1).gather(1, batch.labels)
         total_LB = torch.zeros_like(size_LB)
         for e_LBD, center_LCD in zip((e_a, e_v), centers, strict=True):
