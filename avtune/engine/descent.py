@@ -14,8 +14,6 @@ from avtune.engine.lane_store import LARGE, LaneStore
 from avtune.engine.optimizer import AdamW
 from avtune.lanes.modules import Tensors
 
-_SMALL = "small"
-
 
 class Descent:
     """Updates the weights of some lanes by the gradient of their losses.
@@ -35,7 +33,7 @@ class Descent:
         self._block = block
         view = store.view(block)
         self._params = view.params
-        self._rates = view.hyper["lr"], view.hyper["weight_decay"]
+        self._hyper = view.hyper["lr"], view.hyper["weight_decay"]
         self._moments = {name: value[block] for name, value in store.moments.items()}
 
     def step(self, loss_L: Tensor, leaves: Tensors, steps_L: Tensor) -> None:
@@ -47,13 +45,14 @@ class Descent:
         """
         unreached = dict.fromkeys(leaves)
         small: Tensors = {}
+        rates = self._optimizer.rates(steps_L, *self._hyper)
 
         def take(name: str, grad: Tensor) -> None:
             if grad[0].numel() < LARGE:
                 small[name] = grad
             else:
                 m, v = self._moments[f"m.{name}"], self._moments[f"v.{name}"]
-                self._update(name, self._params[name], grad, m, v, steps_L)
+                self._optimizer.update(self._params[name], grad, m, v, rates)
 
         def ready(name: str, leaf: Tensor) -> None:
             grad, leaf.grad = leaf.grad, None
@@ -70,8 +69,4 @@ class Descent:
         if small:
             side_by_side = torch.cat([small[name].flatten(1) for name in leaves if name in small], 1)
             param, m, v = (self._store.small[kind][self._block] for kind in ("params", "m", "v"))
-            self._update(_SMALL, param, side_by_side, m, v, steps_L)
-
-    def _update(self, name: str, param: Tensor, grad: Tensor, m: Tensor, v: Tensor, steps_L: Tensor) -> None:
-        moments = {f"m.{name}": m, f"v.{name}": v}
-        self._optimizer.step({name: param}, {name: grad}, moments, steps_L, *self._rates)
+            self._optimizer.update(param, side_by_side, m, v, rates)

@@ -1,24 +1,45 @@
 """AdamW over stacked weights, where each lane has its own learning rate, weight decay and count of steps.
 
-Two ways to the same update. On a GPU a few operations over all lanes at once. On a CPU the kernel of
-`torch.optim.AdamW(fused=True)`, one call a lane: it passes over memory once, where separate operations pass seven times
-(`benchmarks/optimizer.py`). Its function is not public, but the public optimiser keeps moments of its own and has one
-learning rate for all lanes of a tensor. Where torch lacks the function, the operations are used on a CPU too, and
-`tests/engine/test_lane_optimizer.py` fails.
+Three ways to the same update. On a CPU the kernel of `torch.optim.AdamW(fused=True)`, one call a lane: it passes over
+memory once, where separate operations pass seven times (`benchmarks/optimizer.py`). Its function is not public, but the
+public optimiser keeps moments of its own and has one learning rate for all lanes of a tensor. On a GPU a Triton kernel
+for all lanes at once (`adamw_triton`), where it agrees with the operations and is faster. Else a few operations over
+all lanes, which are the definition.
 
 Legend: L lanes, P weights of one tensor.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from avtune.engine.measured import median_seconds, relative_difference
 from avtune.lanes.modules import Tensors
 
+_LOG = logging.getLogger(__name__)
 _KERNEL: Callable[..., None] | None = getattr(torch, "_fused_adamw_", None)
+_AGREE = 1e-5
+"""Largest relative difference of a step of the Triton kernel to the operations; rounding makes 2e-7."""
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What the lanes' steps differ by, made once a step for all tensors.
+
+    Attributes:
+        by_lane: on a CPU (step, learning rate, weight decay) of each lane, for the kernel.
+        factors_L3: 1 - lr * decay, -lr / (1 - beta1^step) and (1 - beta2^step)^-1/2 of each lane.
+    """
+
+    by_lane: Sequence[tuple[float, float, float]] | None
+    factors_L3: Tensor | None
 
 
 class AdamW:
@@ -27,7 +48,7 @@ class AdamW:
     Args:
         betas: decay of the first and second moment.
         eps: added to the root of the second moment.
-        kernel: use the fused kernel; None for on a CPU only, where torch has it.
+        kernel: use the kernel of the device; None to choose, False for the operations.
     """
 
     def __init__(
@@ -42,6 +63,21 @@ class AdamW:
         """Zero moments for `params`, named `m.<name>` and `v.<name>`, of the same shapes."""
         return {f"{moment}.{name}": torch.zeros_like(value) for name, value in params.items() for moment in "mv"}
 
+    def rates(self, steps_L: Tensor, lr_L: Tensor, decay_L: Tensor) -> Rates:
+        """
+        Args:
+            steps_L: [L], the number of this step in each lane's own count, from 1.
+            lr_L: [L], learning rates.
+            decay_L: [L], weight decays.
+        """
+        if steps_L.device.type == "cpu" and (self._kernel or (self._kernel is None and _KERNEL is not None)):
+            return Rates(list(zip(steps_L.tolist(), lr_L.tolist(), decay_L.tolist(), strict=True)), None)
+        beta1, beta2 = self._betas
+        # In float64: 1 - 0.999**1 in float32 is off by 5e-5.
+        steps, lr, decay = steps_L.double(), lr_L.double(), decay_L.double()
+        factors = (1 - lr * decay, -lr / (1 - beta1**steps), (1 - beta2**steps).rsqrt())
+        return Rates(None, torch.stack(factors, 1).to(lr_L.dtype))
+
     @torch.no_grad()
     def step(
         self, params: Tensors, grads: Tensors, moments: Tensors, steps_L: Tensor, lr_L: Tensor, decay_L: Tensor
@@ -51,54 +87,93 @@ class AdamW:
         Args:
             params, grads: tensors [L, ...] by name.
             moments: from `init`.
-            steps_L: [L], the number of this step in each lane's own count, from 1.
-            lr_L: [L], learning rates.
-            decay_L: [L], weight decays.
+            steps_L, lr_L, decay_L: see `rates`.
         """
-        kernel = self._kernel
-        if kernel is None:
-            kernel = steps_L.device.type == "cpu" and _KERNEL is not None
-        update = self._update_by_kernel if kernel else self._update
-        update(params, grads, moments, steps_L, lr_L, decay_L)
-
-    def _update(
-        self, params: Tensors, grads: Tensors, moments: Tensors, steps_L: Tensor, lr_L: Tensor, decay_L: Tensor
-    ) -> None:
-        beta1, beta2 = self._betas
-        # In float64: 1 - 0.999**1 in float32 is off by 5e-5.
-        steps_L, lr_L, decay_L = steps_L.double(), lr_L.double(), decay_L.double()
-        factors = (1 - lr_L * decay_L, -lr_L / (1 - beta1**steps_L), (1 - beta2**steps_L).rsqrt())
+        rates = self.rates(steps_L, lr_L, decay_L)
         for name, param in params.items():
-            lanes = param.shape[0]
-            p, m, v = (t.view(lanes, -1) for t in (param, moments[f"m.{name}"], moments[f"v.{name}"]))
-            g = grads[name].reshape(lanes, -1)
-            shrink_L1, rate_L1, root_L1 = (factor[:, None].to(param.dtype) for factor in factors)
-            m.lerp_(g, 1 - beta1)
-            v.mul_(beta2).addcmul_(g, g, value=1 - beta2)
-            denominator = v.sqrt().mul_(root_L1).add_(self._eps)
-            p.mul_(shrink_L1).addcmul_(m.div(denominator), rate_L1)
+            self.update(param, grads[name], moments[f"m.{name}"], moments[f"v.{name}"], rates)
 
-    def _update_by_kernel(
-        self, params: Tensors, grads: Tensors, moments: Tensors, steps_L: Tensor, lr_L: Tensor, decay_L: Tensor
+    @torch.no_grad()
+    def update(self, param: Tensor, grad: Tensor, m: Tensor, v: Tensor, rates: Rates) -> None:
+        """One update in place of one tensor [L, ...]; its gradient and moments have the same shape."""
+        if rates.by_lane is not None:
+            self._by_torch_kernel(param, grad, m, v, rates.by_lane)
+            return
+        assert rates.factors_L3 is not None
+        lanes = param.shape[0]
+        tensors = [x.view(lanes, -1) for x in (param, m, v)]
+        p, m, v = tensors
+        g = grad.reshape(lanes, -1)
+        if self._kernel is not False and param.dtype == torch.float32 and (triton := _triton(param.device)):
+            triton(p, g, m, v, rates.factors_L3, self._betas, self._eps)
+        else:
+            by_operations(p, g, m, v, rates.factors_L3, self._betas, self._eps)
+
+    def _by_torch_kernel(
+        self, param: Tensor, grad: Tensor, m: Tensor, v: Tensor, by_lane: Sequence[tuple[float, float, float]]
     ) -> None:
         assert _KERNEL is not None
         beta1, beta2 = self._betas
-        lanes = list(zip(steps_L.tolist(), lr_L.tolist(), decay_L.tolist(), strict=True))
-        for name in params:
-            stacks = (params[name], grads[name], moments[f"m.{name}"], moments[f"v.{name}"])
-            for (step, lr, decay), p, g, m, v in zip(lanes, *(stack.unbind() for stack in stacks), strict=True):
-                _KERNEL(
-                    [p],
-                    [g],
-                    [m],
-                    [v],
-                    [],
-                    [torch.tensor(float(step))],
-                    lr=lr,
-                    beta1=beta1,
-                    beta2=beta2,
-                    weight_decay=decay,
-                    eps=self._eps,
-                    amsgrad=False,
-                    maximize=False,
-                )
+        for (step, lr, decay), *lane in zip(by_lane, *(x.unbind() for x in (param, grad, m, v)), strict=True):
+            _KERNEL(
+                *([x] for x in lane),
+                [],
+                [torch.tensor(float(step))],
+                lr=lr,
+                beta1=beta1,
+                beta2=beta2,
+                weight_decay=decay,
+                eps=self._eps,
+                amsgrad=False,
+                maximize=False,
+            )
+
+
+def by_operations(
+    p: Tensor, g: Tensor, m: Tensor, v: Tensor, factors_L3: Tensor, betas: tuple[float, float], eps: float
+) -> None:
+    """The update [L, P] in torch's operations. Arguments as of `adamw_triton.update`, of any dtype and device."""
+    beta1, beta2 = betas
+    shrink_L1, rate_L1, root_L1 = factors_L3.unsqueeze(1).unbind(2)
+    m.lerp_(g, 1 - beta1)
+    v.mul_(beta2).addcmul_(g, g, value=1 - beta2)
+    denominator = v.sqrt().mul_(root_L1).add_(eps)
+    p.mul_(shrink_L1).addcmul_(m.div(denominator), rate_L1)
+
+
+@functools.cache
+def _triton(device: torch.device) -> Callable[..., None] | None:
+    """The Triton kernel, if it agrees with the operations on this device and is faster; None and a line in the log
+    otherwise. Takes a second, once a process."""
+    if device.type != "cuda":
+        return None
+    try:
+        from avtune.engine.adamw_triton import update
+
+        why = _against(update, device)
+    except Exception as error:  # no Triton, no compiler for its launcher, a GPU that it does not know, ...
+        why = f"{type(error).__name__}: {error}".splitlines()[0]
+    if why:
+        _LOG.warning("AdamW runs as separate operations, its Triton kernel is not used: %s", why)
+        return None
+    return update
+
+
+def _against(update: Callable[..., None], device: torch.device) -> str:
+    """Why the kernel is not to be used; empty if it is."""
+    generator = torch.Generator(device).manual_seed(0)
+    first = [torch.rand(2, 1 << 20, generator=generator, device=device) for _ in range(4)]
+    factors = torch.tensor([[0.999, -0.01, 1.5], [1.0, -0.001, 1.0]], device=device)
+    made: list[list[Tensor]] = []
+    seconds = []
+    ways: tuple[Callable[..., None], ...] = (update, by_operations)
+    for way in ways:
+        tensors = [x.clone() for x in first]
+        call: Callable[[], Any] = functools.partial(way, *tensors, factors, (0.9, 0.999), 1e-8)
+        call()
+        made.append([x.clone() for x in tensors])
+        seconds.append(median_seconds(call, device))
+    apart = max(relative_difference(x, y) for x, y in zip(*made, strict=True))
+    if not apart <= _AGREE:
+        return f"its results differ by {apart:.1e}"
+    return "" if seconds[0] < seconds[1] else f"it takes {seconds[0] / seconds[1]:.2f} times as long"
