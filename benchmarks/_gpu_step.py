@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from avtune.engine.lane_store import LARGE
-from avtune.engine.lane_trainer import LaneTrainer, take_rows
+from avtune.engine.lane_trainer import LaneTrainer
+from avtune.engine.steps import take_rows
 from avtune.engine.validation import validate
 from avtune.lanes.modules import Dropout, batch_norm, encoder, layer_norm, matrix_precision
 from avtune.lanes.noise import row_order, step_keys
@@ -183,7 +184,7 @@ class Step:
 
         def call() -> None:
             for params, grads, moments in jobs:
-                lanes._optimizer.step(params, grads, moments, steps, *hyper)
+                lanes._steps._optimizer.step(params, grads, moments, steps, *hyper)
 
         return call
 

@@ -177,4 +177,4 @@ def _whole_step(device: Device, lanes: LaneTrainer) -> float:
         train()
         device.wait()
         seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds) / lanes._steps_per_epoch
+    return statistics.median(seconds) / lanes._steps.count

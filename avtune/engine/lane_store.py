@@ -132,12 +132,24 @@ class LaneStore:
             self.trials[lane] = self.trials[last]
         self.trials.pop()
 
-    def view(self, lanes: slice) -> LaneView:
-        """The active lanes of a slice."""
+    def view(self, lanes: slice, progress: Progress | None = None) -> LaneView:
+        """The active lanes of a slice; lanes without a trial too where their progress is given."""
         params, buffers = ({n: t[lanes] for n, t in self._stacks[kind].items()} for kind in ("params", "buffers"))
         hyper = {name: value[lanes] for name, value in self._hyper.items()}
-        horizons = np.array([trial.horizon or trial.epochs for trial in self.trials[lanes]])
-        return LaneView(params, buffers, hyper, Progress(self._put(self.epochs[lanes]), self._put(horizons)))
+        if progress is None:
+            horizons = np.array([trial.horizon or trial.epochs for trial in self.trials[lanes]])
+            progress = Progress(self._put(self.epochs[lanes]), self._put(horizons))
+        return LaneView(params, buffers, hyper, progress)
+
+    def changing(self, lanes: slice) -> list[Tensor]:
+        """All that training changes of these lanes, [L, ...] each: views, also of lanes without a trial."""
+        return [stack[lanes] for _, stack in self._named()]
+
+    def repeat_first(self, lanes: slice) -> None:
+        """Puts a copy of the first lane into lanes without a trial."""
+        assert lanes.start >= self.num_active, "a lane of a trial would be overwritten"
+        for tensor in (*(stack for _, stack in self._named()), *self._hyper.values()):
+            tensor[lanes] = tensor[:1]
 
     def set(self, lane: int, params: Tensors, buffers: Tensors) -> None:
         """Overwrites some weights and buffers of a lane, given without lane axis."""

@@ -5,7 +5,7 @@ order, dropout and epoch count, all from its trial's seed, and gets the result t
 to rounding where lanes share steps, because kernels may add in another order for tensors of another size, and bit for
 bit where they do not (`exact`).
 
-Legend: L lanes, S steps of an epoch, B rows of a batch.
+Legend: L lanes.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from avtune.core.hyper import Value
 from avtune.core.trial import Trial
 from avtune.data.prepare import Prepared
 from avtune.engine.blocks import blocks_of
-from avtune.engine.descent import Descent
+from avtune.engine.captured import Captured, CudaGraphs
 from avtune.engine.features import Features
 from avtune.engine.lane_store import LaneStore
 from avtune.engine.optimizer import AdamW
+from avtune.engine.steps import Steps
 from avtune.engine.validation import Scores, validate
-from avtune.lanes.modules import matrix_precision
-from avtune.lanes.noise import init_generator, row_order, step_keys
-from avtune.methods import Batch, Method, get
+from avtune.lanes.noise import init_generator
+from avtune.methods import Method, get
 from avtune.methods._closed_form import ClosedForm
-from avtune.methods._in_place import named, read_by_a_step, unchanged
+from avtune.methods._in_place import named, unchanged
 
 
 @dataclass(frozen=True)
@@ -92,16 +92,17 @@ class LaneTrainer:
     ) -> None:
         assert not exact or block is None
         self._device = torch.device(device)
-        self._precision = precision
         self.method: Method = get(method)(static, data.audio_dim, data.visual_dim, data.num_classes)
         self.store = LaneStore(self.method, capacity=capacity, device=self._device, dtype=dtype, exact=exact)
         self._features = features or Features.of(data, self._device, dtype)
         # A closed form takes all rows at once.
         self._batch_size = min(int(static.get("batch_size", len(data.train))), len(data.train))
-        self._steps_per_epoch = len(data.train) // self._batch_size
+        self._steps = Steps(self.store, self._features.train, self._batch_size, precision, AdamW())
         self._block = 1 if exact else block
         self._exact = exact
-        self._optimizer = AdamW()
+        self._captured: Captured | None = None
+        if self._block is None and self._device.type == "cuda" and not isinstance(self.method, ClosedForm):
+            self._captured = Captured(self._steps, CudaGraphs(self._device), self._device)
 
     @property
     def num_active(self) -> int:
@@ -136,7 +137,7 @@ class LaneTrainer:
         self.store.epochs[:lanes] += 1
         scores = self._validate(parts)
         seconds = (time.perf_counter() - start) / lanes
-        speed = {"seconds": seconds, "clips_per_second": self._steps_per_epoch * self._batch_size / seconds}
+        speed = {"seconds": seconds, "clips_per_second": self._steps.count * self._batch_size / seconds}
         results = []
         for lane, trial in enumerate(self.store.trials):
             epoch = int(self.store.epochs[lane])
@@ -160,7 +161,7 @@ class LaneTrainer:
             return {}
         blocks = [self._train_block(block) for block in self.blocks()]
         sums = {name: torch.cat([block[name] for block in blocks]) for name in blocks[0]}
-        return {name: (value / self._steps_per_epoch).tolist() for name, value in sums.items()}
+        return {name: (value / self._steps.count).tolist() for name, value in sums.items()}
 
     @torch.no_grad()
     def _solve(self, method: ClosedForm) -> None:
@@ -177,41 +178,9 @@ class LaneTrainer:
 
     def _train_block(self, block: slice) -> dict[str, Tensor]:
         """One epoch of these lanes: the sum over its steps of each term [L]. Reads nothing back from the device."""
-        lanes = self.store.view(block)
-        descent = Descent(self.store, self._optimizer, block)
-        rows, keys_SL, steps_SL = self._plan(block)
-        sums: dict[str, Tensor] = {}
-        for step in range(self._steps_per_epoch):
-            batch = self._batch(rows[:, step * self._batch_size : (step + 1) * self._batch_size], keys_SL[step])
-            leaves = {name: value.detach().requires_grad_() for name, value in lanes.params.items()}
-            with unchanged("loss or after_step", read_by_a_step(batch, lanes.hyper, lanes.progress)):
-                with matrix_precision(self._precision):
-                    losses = self.method.loss(leaves, lanes.buffers, batch, dict(lanes.hyper), lanes.progress)
-                    descent.step(losses["loss"], leaves, steps_SL[step])
-                with torch.no_grad():
-                    self.method.after_step(lanes.params, lanes.buffers, lanes.hyper)
-            with torch.no_grad():
-                for name, value in losses.items():
-                    sums[name] = sums[name] + value.detach() if name in sums else value.detach()
-        return sums
-
-    def _plan(self, block: slice) -> tuple[Tensor, Tensor, Tensor]:
-        """All that the steps of an epoch take from the host, copied to the device before the first, so that no step
-        waits for the host: the order of the rows [L, rows], keys of the dropout [S, L], and numbers of the steps from 1
-        [S, L]."""
-        epochs, trials = self.store.epochs[block], self.store.trials[block]
-        seeds = np.array([trial.seed for trial in trials], np.int64)
-        count = len(self._features.train.labels)
-        orders = [row_order(t.seed, int(e), count) for t, e in zip(trials, epochs, strict=True)]
-        done_SL = epochs * self._steps_per_epoch + np.arange(self._steps_per_epoch)[:, None]
-        keys_SL = np.stack([step_keys(seeds, done_L) for done_L in done_SL])
-        rows, keys, steps = (torch.tensor(x, device=self._device) for x in (np.stack(orders), keys_SL, done_SL + 1))
-        return rows, keys, steps
-
-    def _batch(self, rows_LB: Tensor, keys_L: Tensor) -> Batch:
-        train = self._features.train
-        audio, visual, labels = (take_rows(x, rows_LB) for x in (train.audio, train.visual, train.labels))
-        return Batch(audio, visual, labels, keys_L)
+        if self._captured is not None and (sums := self._captured.train(block.stop)) is not None:
+            return sums
+        return self._steps.train(block)
 
     def _schedules(self, parts: Sequence[slice]) -> dict[str, list[float]]:
         """The values of the method's schedules in this epoch, by lane; the lanes of a part are computed together."""
@@ -232,11 +201,6 @@ def mean_metrics(results: Sequence[EpochResult]) -> dict[str, float]:
     merged = {name: float(np.mean([r.metrics[name] for r in results])) for name in results[0].metrics}
     merged["seconds"] = sum(result.metrics["seconds"] for result in results)
     return merged
-
-
-def take_rows(x: Tensor, rows_LB: Tensor) -> Tensor:
-    """`x[rows]`: on a CPU `index_select` is five times as fast."""
-    return x.index_select(0, rows_LB.flatten()).view(*rows_LB.shape, *x.shape[1:])
 
 
 def _failure(lane: int, epoch: int, terms: Mapping[str, list[float]], scores: Scores | None) -> str | None:
