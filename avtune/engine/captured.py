@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from avtune.core.errors import is_out_of_memory
-from avtune.engine.measured import clocked, wait
 from avtune.engine.steps import Plan, Steps
+from avtune.lanes.measured import clocked, wait
 
 _LOG = logging.getLogger(__name__)
 _TRIED = 2
@@ -69,6 +69,11 @@ class Captured:
         self._recordings: dict[int, _Recording] = {}
         self._filled: tuple[int, ...] = ()
         self._given_up = False
+
+    @property
+    def used(self) -> bool:
+        """Whether steps are replayed."""
+        return bool(self._recordings)
 
     def train(self, lanes: int) -> dict[str, Tensor] | None:
         """One epoch of the first `lanes` lanes: the sum over its steps of each term [L]; None where the usual way is to

@@ -70,6 +70,8 @@ class LaneTrainer:
         exact: each lane has its steps and its validation by itself, in calls and memory like the lone trial's: the same
             bits, however many lanes there are and whichever is its own. Takes 7 to 42 % longer on a CPU, the more the
             narrower the lanes; on a GPU, where a lone lane does not fill the device, many times as long.
+        record: on a GPU a step of all lanes is recorded and replayed, see `engine.captured`; never if `exact` or with a
+            `block`. False launches the kernels of every step.
 
     Attributes:
         store: the lanes. Trials are admitted to it and released from it between epochs.
@@ -89,6 +91,7 @@ class LaneTrainer:
         block: int | None = None,
         features: Features | None = None,
         exact: bool = False,
+        record: bool = True,
     ) -> None:
         assert not exact or block is None
         self._device = torch.device(device)
@@ -101,7 +104,8 @@ class LaneTrainer:
         self._block = 1 if exact else block
         self._exact = exact
         self._captured: Captured | None = None
-        if self._block is None and self._device.type == "cuda" and not isinstance(self.method, ClosedForm):
+        together = self._device.type == "cuda" and self._block is None
+        if record and together and not isinstance(self.method, ClosedForm):
             self._captured = Captured(self._steps, CudaGraphs(self._device), self._device)
 
     @property

@@ -12,18 +12,15 @@ Legend: L lanes, P weights of one tensor.
 from __future__ import annotations
 
 import functools
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from avtune.engine.measured import median_seconds, relative_difference
+from avtune.lanes.measured import faster, kernel_or_none
 from avtune.lanes.modules import Tensors
 
-_LOG = logging.getLogger(__name__)
 _KERNEL: Callable[..., None] | None = getattr(torch, "_fused_adamw_", None)
 _AGREE = 1e-5
 """Largest relative difference of a step of the Triton kernel to the operations; rounding makes 2e-7."""
@@ -143,37 +140,27 @@ def by_operations(
 
 @functools.cache
 def _triton(device: torch.device) -> Callable[..., None] | None:
-    """The Triton kernel, if it agrees with the operations on this device and is faster; None and a line in the log
-    otherwise. Takes a second, once a process."""
+    """The Triton kernel, where there is a GPU on which it pays. Trying it takes a second, once a process."""
     if device.type != "cuda":
         return None
-    try:
-        from avtune.engine.adamw_triton import update
+    return kernel_or_none("AdamW", _load, functools.partial(_why_not, device))
 
-        why = _against(update, device)
-    except Exception as error:  # no Triton, no compiler for its launcher, a GPU that it does not know, ...
-        why = f"{type(error).__name__}: {error}".splitlines()[0]
-    if why:
-        _LOG.warning("AdamW runs as separate operations, its Triton kernel is not used: %s", why)
-        return None
+
+def _load() -> Callable[..., None]:
+    from avtune.engine.adamw_triton import update
+
     return update
 
 
-def _against(update: Callable[..., None], device: torch.device) -> str:
+def _why_not(device: torch.device, update: Callable[..., None]) -> str:
     """Why the kernel is not to be used; empty if it is."""
     generator = torch.Generator(device).manual_seed(0)
     first = [torch.rand(2, 1 << 20, generator=generator, device=device) for _ in range(4)]
     factors = torch.tensor([[0.999, -0.01, 1.5], [1.0, -0.001, 1.0]], device=device)
-    made: list[list[Tensor]] = []
-    seconds = []
-    ways: tuple[Callable[..., None], ...] = (update, by_operations)
-    for way in ways:
+
+    def by(way: Callable[..., None]) -> list[Tensor]:
         tensors = [x.clone() for x in first]
-        call: Callable[[], Any] = functools.partial(way, *tensors, factors, (0.9, 0.999), 1e-8)
-        call()
-        made.append([x.clone() for x in tensors])
-        seconds.append(median_seconds(call, device))
-    apart = max(relative_difference(x, y) for x, y in zip(*made, strict=True))
-    if not apart <= _AGREE:
-        return f"its results differ by {apart:.1e}"
-    return "" if seconds[0] < seconds[1] else f"it takes {seconds[0] / seconds[1]:.2f} times as long"
+        way(*tensors, factors, (0.9, 0.999), 1e-8)
+        return tensors
+
+    return faster(functools.partial(by, update), functools.partial(by, by_operations), device, _AGREE)

@@ -44,6 +44,11 @@ def step_keys(seeds: np.ndarray, steps: np.ndarray) -> np.ndarray:
     return (state >> np.uint64(32)).astype(np.uint32).view(np.int32)
 
 
+def stream_start(stream: int) -> int:
+    """The first count of a stream, 0 to 2^31 - 1."""
+    return (stream * 0x3C6EF372 + 0x1B873593) & 0x7FFFFFFF
+
+
 def random_bytes(keys_L: Tensor, num_bytes: int, stream: int) -> Tensor:
     """Uniform random bytes, the same for the same key and stream on every device.
 
@@ -58,7 +63,7 @@ def random_bytes(keys_L: Tensor, num_bytes: int, stream: int) -> Tensor:
         uint8 [L, N].
     """
     num_words = -(-num_bytes // 4)
-    start = (stream * 0x3C6EF372 + 0x1B873593) & 0x7FFFFFFF
+    start = stream_start(stream)
     counter = torch.arange(start, start + num_words, device=keys_L.device, dtype=torch.int64).to(torch.int32)
     words = counter * -1640531527 + keys_L[:, None]
     words.bitwise_xor_((words >> 16).bitwise_and_(0xFFFF)).mul_(-2048144789)

@@ -7,6 +7,7 @@ triplet (i, p, n) costs relu(dist[i, p] - dist[i, n] + margin), whose gradient a
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -14,14 +15,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from avtune.lanes.measured import faster, kernel_or_none
 from avtune.metrics.row_sort import sort_rows, sorted_width
 
 CPU_CHUNK = 1 << 17
 """Distances worked on at a time by each thread of a CPU: they and what they need stay in its cache."""
 GPU_CHUNK = 1 << 24
 """Distances worked on at a time by a GPU: about 1.5 GB of working memory."""
+DIRECT_BATCH = 512
+"""Up to this batch size a GPU compares all pairs instead of sorting, see `triplets_triton`."""
 PACKED_BATCH = 512
 """Up to this batch size float32 distances are ordered by 32-bit keys, which leave 22 bits for the distance."""
+
+_AGREE = 1e-5  # largest relative difference of the Triton kernel: sums in another order make about 1e-7
 
 
 def weighted_triplets(dist_LBB: Tensor, pos_LBB: Tensor, neg_LBB: Tensor, margin_L: Tensor) -> Tensor:
@@ -84,6 +90,10 @@ class _WeightedTriplets(torch.autograd.Function):
         dist_RB, pos_RB, neg_RB = (x.reshape(rows, batch).to(dist.dtype) for x in (dist, pos, neg))
         margin_R1 = margin.to(dist.dtype).repeat_interleave(batch)[:, None]
         value_R, grad_RB = dist.new_empty(rows), dist.new_empty(rows, batch)
+        if dist.dtype == torch.float32 and batch <= DIRECT_BATCH and (kernel := _kernel(dist.device)):
+            kernel(*(x.contiguous() for x in (dist_RB, pos_RB, neg_RB, margin_R1)), value_R, grad_RB)
+            ctx.save_for_backward(grad_RB.view(num_lanes, batch, batch))
+            return value_R.view(num_lanes, batch)
         chunk = CPU_CHUNK * torch.get_num_threads() if dist.device.type == "cpu" else GPU_CHUNK
         step = max(1, chunk // batch)
         for start in range(0, rows, step):
@@ -122,6 +132,37 @@ def _weighted_rows(
     both = neg.scatter_(-1, order, slopes)
     torch.add(both[:, :batch], both[:, batch:], out=grad_RB)
     torch.add(torch.linalg.vecdot(grad_RB, dist_RB), margin_R1[:, 0] * both[:, :batch].sum(-1), out=value_R)
+
+
+@functools.cache
+def _kernel(device: torch.device) -> Callable[..., None] | None:
+    """The Triton kernel for rows, where there is a GPU on which it pays."""
+    if device.type != "cuda":
+        return None
+    return kernel_or_none("triplets", _load, functools.partial(_why_not, device))
+
+
+def _load() -> Callable[..., None]:
+    from avtune.lanes.triplets_triton import weighted_rows
+
+    return weighted_rows
+
+
+def _why_not(device: torch.device, kernel: Callable[..., None]) -> str:
+    """Why the kernel is not to be used; empty if it is. Distances and margins lie on a grid, so that thresholds and
+    distances are often equal and nothing depends on rounding."""
+    rows, batch = 1 << 14, 250
+    generator = torch.Generator(device).manual_seed(0)
+    dist, pos, neg = (torch.rand(rows, batch, generator=generator, device=device) for _ in range(3))
+    dist = (64 * dist).round() / 64
+    margin = torch.randint(0, 32, (rows, 1), generator=generator, device=device) / 64
+
+    def by(way: Callable[..., None]) -> list[Tensor]:
+        value, grad = dist.new_empty(rows), torch.empty_like(dist)
+        way(dist, pos, neg, margin, value, grad)
+        return [value, grad]
+
+    return faster(functools.partial(by, kernel), functools.partial(by, _weighted_rows), device, _AGREE)
 
 
 def _merged_order(dist_RB: Tensor, margin_R1: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ import torch
 
 from avtune.engine import optimizer
 from avtune.engine.optimizer import AdamW
+from avtune.lanes import measured
 from benchmarks._agreement import adamw_apart
 
 
@@ -52,17 +53,17 @@ def test_rows_of_a_wider_tensor_are_updated_and_nothing_else():
 )
 def test_a_kernel_that_is_wrong_or_slow_is_refused(update, why, monkeypatch):
     seconds = iter([2.0, 1.0])
-    monkeypatch.setattr(optimizer, "median_seconds", lambda call, device: next(seconds))
-    assert why in optimizer._against(update, torch.device("cpu"))
+    monkeypatch.setattr(measured, "median_seconds", lambda call, device: next(seconds))
+    assert why in optimizer._why_not(torch.device("cpu"), update)
 
 
 def test_without_triton_a_line_says_so_and_the_operations_are_used(monkeypatch, caplog):
-    def missing(update, device):
+    def missing():
         raise ImportError("no compiler for Triton's launcher\nand a second line")
 
-    monkeypatch.setattr(optimizer, "_against", missing)
-    monkeypatch.setitem(__import__("sys").modules, "avtune.engine.adamw_triton", type("Fake", (), {"update": None}))
+    monkeypatch.setattr(optimizer, "_load", missing)
     assert optimizer._triton.__wrapped__(torch.device("cuda", 0)) is None
     (line,) = [record.getMessage() for record in caplog.records]
-    assert line.startswith("AdamW runs as separate operations, its Triton kernel is not used: ImportError: no compiler")
-    assert "\n" not in line
+    assert line == (
+        "AdamW: torch's operations are used, the Triton kernel is not: ImportError: no compiler for Triton's launcher"
+    )

@@ -16,7 +16,7 @@ from avtune.lanes.triplets import weighted_triplets
 from avtune.methods.acmr import reverse_gradient
 
 L, B, H = 2, 5, 4
-CHECKED = {"_Drop", "_LinearBF16", "_Normalise", "_Scale", "_Reverse", "_WeightedTriplets"}
+CHECKED = {"_Drop", "_Fused", "_LinearBF16", "_Normalise", "_Scale", "_Reverse", "_WeightedTriplets"}
 
 
 def draw(*shape: int, seed: int = 0, grad: bool = True) -> Tensor:
