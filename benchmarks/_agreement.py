@@ -89,9 +89,10 @@ def run(
     device: str = "cpu",
     block: int | None = None,
     exact: bool = False,
+    record: bool = True,
 ) -> Runs:
     """Trains trials of one group in `lanes` lanes, `block` at a time or `exact`; `late` of them join after the first
-    epoch."""
+    epoch. `record`: see `LaneTrainer`."""
     first = trials[0]
     static = static_values(METHODS[first.method], first.config)
     group = LaneTrainer(
@@ -104,6 +105,7 @@ def run(
         precision=first.precision,
         block=block,
         exact=exact,
+        record=record,
     )
     waiting = list(trials)
     done = Runs({trial.number: [] for trial in trials}, {})

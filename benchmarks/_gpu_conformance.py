@@ -11,6 +11,7 @@ import torch
 from avtune.core.hyper import Value
 from avtune.data.prepare import Prepared
 from avtune.engine.lane_map import lane_map
+from avtune.lanes import hidden
 from avtune.lanes.triplets import hard_triplets, semihard_triplets, weighted_triplets
 from avtune.methods import METHODS
 from avtune.methods._closed_form import ClosedForm
@@ -90,13 +91,21 @@ def conformance(section: Section, device: Device, clock: Clock, quick: bool) -> 
     _kernels(section, device)
     data = generated(sizes.shape)
     together = _Checks(section, clock, "Lanes against the lone trial", "method")
-    for precision in ("fp64", *device.precisions):
-        for name, method in METHODS.items():
-            if precision in ("bf16", "tf32") and issubclass(method, ClosedForm):
-                continue  # nothing is multiplied in that precision
-            together.check(name, precision, partial(_lanes, device, data, name, {}, precision, sizes))
-    together.end()
+
+    def in_lanes(*precisions: str) -> None:
+        for precision in precisions:
+            for name, method in METHODS.items():
+                if precision in ("bf16", "tf32") and issubclass(method, ClosedForm):
+                    continue  # nothing is multiplied in that precision
+                together.check(name, precision, partial(_lanes, device, data, name, {}, precision, sizes))
+
+    in_lanes("fp64", "bf16")
     if device.cuda:
+        replayed = _Checks(section, clock, "Recorded steps against steps launched one by one", "method")
+        for name, method in METHODS.items():
+            if not issubclass(method, ClosedForm):
+                replayed.check(name, "bf16", partial(_recorded, device, data, name, sizes))
+        replayed.end()
         alone = _Checks(section, clock, "The lone trial on the device against the CPU", "method")
         for name in METHODS:
             alone.check(name, "fp64", partial(_device, device, data, name, sizes))
@@ -109,6 +118,8 @@ def conformance(section: Section, device: Device, clock: Clock, quick: bool) -> 
         for label, change in list(changes(method))[1:]:
             words.check(f"{name}, {label}", "fp64", partial(_lanes, device, data, name, change, "fp64", sizes))
     words.end()
+    in_lanes("fp32", *(["tf32"] if device.cuda else []))
+    together.end()
     count = sum(len(table.rows) for table in section.blocks if isinstance(table, Table))
     section.claims.append(f"conformance: {count - len(section.fails)} of {count} checks hold")
 
@@ -166,6 +177,13 @@ def _lanes(
     return apart(alone, together), lambda: apart(alone, lone(nudged(data, NUDGES[precision])))
 
 
+def _recorded(device: Device, data: Prepared, name: str, sizes: Sizes) -> tuple[Apart, Callable[[], Apart]]:
+    """As `_lanes`, how far lanes whose steps are replayed are from those whose kernels are launched one by one."""
+    trials = some_trials(name, TRIALS, sizes.hypers, precision="bf16", epochs=sizes.epochs)
+    both = partial(run, trials, data, lanes=LANES, late=1, dtype=torch.float32, device=device.kind)
+    return apart(both(record=False), both()), lambda: Apart(0, 0, 0)
+
+
 def _device(device: Device, data: Prepared, name: str, sizes: Sizes) -> tuple[Apart, Callable[[], Apart]]:
     """As `_lanes`, how far two lone trials are from the same on the CPU, where MAP is of float32 similarities."""
     trials = some_trials(name, 2, sizes.hypers, epochs=sizes.epochs)
@@ -201,6 +219,10 @@ def _kernels(section: Section, device: Device) -> None:
     for kind, allowed in (("random", 1e-5), ("tied", 1e-12), ("collapsed", 1e-12)):
         said = f"MAP of three lanes of 500 {kind} clips, against the CPU's kernel"
         check(said, allowed, partial(_map_apart, device, kind))
+    if device.cuda:
+        for dtype, allowed in ((torch.float32, 1e-5), (torch.bfloat16, 2e-2)):
+            said = f"layer norm, tanh and dropout in one kernel, {str(dtype).removeprefix('torch.')}"
+            check(said, allowed, partial(hidden.difference, device.torch, dtype))
     for name in ("all", "soft", "hard", "semihard"):
         for dtype, allowed in KERNEL_TOLERANCE.items():
             said = f"{name} triplets of three lanes, values and gradients, {str(dtype).removeprefix('torch.')}"
@@ -216,7 +238,7 @@ def _map_apart(device: Device, kind: str) -> float:
 
 def _triplets_apart(device: Device, name: str, dtype: torch.dtype) -> float:
     """The largest relative difference of the values or the gradients, by Euclidean norm."""
-    dist, same, margin, draw = example(0, batch=40, dtype=dtype, device=device.kind)
+    dist, same, margin, draw = example(0, batch=200 if device.cuda else 40, dtype=dtype, device=device.kind)
     if name in ("all", "soft"):
         weights = soft_weights(same, draw, dtype) if name == "soft" else (same.to(dtype), (~same).to(dtype))
         pair = [with_gradients(form, dist, *weights, margin) for form in (weighted_triplets, dense_weighted)]

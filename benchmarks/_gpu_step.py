@@ -17,7 +17,8 @@ from avtune.engine.lane_store import LARGE
 from avtune.engine.lane_trainer import LaneTrainer
 from avtune.engine.steps import take_rows
 from avtune.engine.validation import validate
-from avtune.lanes.modules import Dropout, batch_norm, encoder, layer_norm, matrix_precision
+from avtune.lanes.hidden import hidden_layer
+from avtune.lanes.modules import Dropout, batch_norm, encoder, matrix_precision
 from avtune.lanes.noise import row_order, step_keys
 from avtune.methods import Batch
 from avtune.methods.psd import PSD
@@ -37,6 +38,7 @@ class Part:
         first: is called before every call, outside of its time, and gives its argument.
         of_step: it is a part of every step, not of an epoch.
         in_fp32: its products are fp32 whatever the precision.
+        on_host: it is work of the host, or waits for the device.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Part:
     first: Callable[[], object] | None = None
     of_step: bool = True
     in_fp32: bool = False
+    on_host: bool = False
 
 
 class Step:
@@ -104,7 +107,7 @@ class Step:
                 self._forward,
             ),
             Part("optimiser", self._optimiser(), 7 * weights),
-            Part("row orders, of an epoch (host)", self._row_orders, 0, of_step=False),
+            Part("row orders, of an epoch (host)", self._row_orders, 0, of_step=False, on_host=True),
             self._validation(),
         ]
 
@@ -136,7 +139,7 @@ class Step:
         def call() -> Tensor:
             dropout = Dropout(self._batch.dropout_keys, self._hyper["dropout"])
             for _ in range(HIDDEN_LAYERS):
-                made: Tensor = dropout(torch.tanh(layer_norm(x, gain, bias)))
+                made = hidden_layer(x, gain, bias, dropout)
             return made
 
         return call
@@ -207,6 +210,7 @@ class Step:
             flops(products) + 2 * scores * width,
             of_step=False,
             in_fp32=True,
+            on_host=True,
         )
 
     def _val_views(self) -> tuple[Tensor, Tensor]:

@@ -11,6 +11,7 @@ from functools import partial
 import torch
 
 from avtune.data.arrays import plural
+from avtune.engine.captured import CudaGraphs
 from avtune.engine.lane_trainer import LaneTrainer
 from avtune.lanes.modules import matrix_precision
 from benchmarks import _report
@@ -23,10 +24,11 @@ from benchmarks._gpu_step import Part, Step
 from benchmarks._training import engine
 
 ABOUT = """\
-Every part of a step is called by itself, on the same shapes and again and again, and timed by the device's own events:
-what is asked of the device and what the host takes to ask for it. `whole step` is an epoch of the engine without
-validation, divided by its steps; `backward` follows a forward pass that is outside of its time. The parts are a lane's
-share of a step; those `of an epoch` are done once an epoch, not once a step.
+`whole step` is an epoch of the engine without validation, divided by its steps: `replayed` as a recording, as engines
+train, and `launched` kernel by kernel. Every part of a step is done by itself, on the same shapes and again and again,
+replayed where the step is, and timed by the device's own events; `backward` is a forward and backward pass less a
+forward pass. The parts are a lane's share of a step; those `of an epoch` are done once an epoch, not once a step, and
+are not recorded: their times include what the host takes.
 
 The roofline is the larger of bytes over bandwidth and FLOP over FLOP/s, both measured here (first table). Counted are
 the fewest bytes of a part that is one kernel: each input read once, each result written once, in the dtype that it has;
@@ -113,14 +115,20 @@ def _job(section: Section, device: Device, size: Size, count: int, precision: st
     lanes = engine(setup, count, validate=True)
     head = ["part", "us a lane", "of the whole step, %", "MB a lane", "GFLOP a lane", "roofline, us", "bound by"]
     table = section.table(f"{size.label}, {precision}, {plural(count, 'lane')}", [*head, "times the roofline"])
-    whole = _whole_step(device, lanes)
-    table.row("whole step", f"{1e6 * whole / count:.1f}", "100", *["–"] * 5)
-    section.add(size=size.name, precision=precision, lanes=count, part="whole step", seconds=whole)
+    whole = _whole_step(device, lanes, lanes._train_block)
+    launched = _whole_step(device, lanes, lanes._steps.train)
+    recorder = CudaGraphs(device.torch) if device.cuda and lanes._captured and lanes._captured.used else None
+    for name, seconds in (
+        ("whole step, replayed" if recorder else "whole step", whole),
+        ("whole step, launched", launched),
+    ):
+        table.row(name, f"{1e6 * seconds / count:.1f}", f"{100 * seconds / whole:.0f}", *["–"] * 5)
+        section.add(size=size.name, precision=precision, lanes=count, part=name, seconds=seconds)
     step = Step(lanes, setup, count)
     total = 0.0
     with matrix_precision(precision):
         for part in step.parts():
-            seconds = device.median(part.call, least=least, first=part.first)
+            seconds = _seconds(device, part, least, recorder)
             total += seconds if part.of_step else 0.0
             per_step = f"{100 * seconds / whole:.0f}" if part.of_step else "–"
             _row(section, table.row, part, seconds, per_step, count, roof, precision, size.name)
@@ -162,12 +170,27 @@ def _row(
     )
 
 
-def _whole_step(device: Device, lanes: LaneTrainer) -> float:
+def _seconds(device: Device, part: Part, least: float, recorder: CudaGraphs | None) -> float:
+    """Of a part: recorded and replayed where steps are, else called."""
+    if recorder is None or part.on_host:
+        return device.median(part.call, least=least, first=part.first)
+    first = part.first
+    if first is None:
+        return device.median(recorder(lambda: _drop(part.call())), least=least)
+    before, both = recorder(lambda: _drop(first())), recorder(lambda: _drop(part.call(first())))
+    return device.median(both, least=least) - device.median(before, least=least)
+
+
+def _drop(_: object) -> None:
+    """A step returns nothing."""
+
+
+def _whole_step(device: Device, lanes: LaneTrainer, train_block: Callable[[slice], object]) -> float:
     """Seconds of a step of all lanes: of an epoch less its validation."""
 
     def train() -> None:
         for block in lanes.blocks():
-            lanes._train_block(block)
+            train_block(block)
 
     train()
     device.wait()

@@ -21,15 +21,16 @@ class Engines:
         setup: what each engine trains; `setup.threads` is its CPU threads.
         num_engines: processes.
         num_lanes: lanes of each; with 1 this is one process per trial.
+        record: see `LaneTrainer`.
     """
 
-    def __init__(self, setup: Setup, num_engines: int, num_lanes: int) -> None:
+    def __init__(self, setup: Setup, num_engines: int, num_lanes: int, *, record: bool = True) -> None:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["torch"])
         self._children = []
         for _ in range(num_engines):
             ours, theirs = context.Pipe()
-            child = context.Process(target=_train, args=(theirs, setup, num_lanes), daemon=True)
+            child = context.Process(target=_train, args=(theirs, setup, num_lanes, record), daemon=True)
             child.start()
             theirs.close()
             self._children.append((ours, child))
@@ -72,9 +73,9 @@ class Engines:
             pipe.close()
 
 
-def _train(pipe: Connection, setup: Setup, num_lanes: int) -> None:
+def _train(pipe: Connection, setup: Setup, num_lanes: int, record: bool) -> None:
     torch.set_num_threads(setup.threads)
-    lanes = engine(setup, num_lanes, validate=True)
+    lanes = engine(setup, num_lanes, validate=True, record=record)
     lanes.train_epoch()
     try:
         pipe.send("ready")

@@ -93,13 +93,15 @@ def trial(setup: Setup, number: int) -> Trial:
     return Trial(number, METHOD, config, seed=number, epochs=100_000, precision=setup.precision)
 
 
-def engine(setup: Setup, num_lanes: int, *, validate: bool) -> LaneTrainer:
-    """An engine with so many lanes, all taken."""
+def engine(setup: Setup, num_lanes: int, *, validate: bool, record: bool = True) -> LaneTrainer:
+    """An engine with so many lanes, all taken; `record`: see `LaneTrainer`."""
     data = prepared(setup)
     if not validate:
         data = dataclasses.replace(data, validation=None)
     static = static_values(get(METHOD), trial(setup, 0).config)
-    lanes = LaneTrainer(METHOD, static, data, capacity=num_lanes, device=setup.device, precision=setup.precision)
+    lanes = LaneTrainer(
+        METHOD, static, data, capacity=num_lanes, device=setup.device, precision=setup.precision, record=record
+    )
     for number in range(num_lanes):
         lanes.store.admit(trial(setup, number))
     return lanes

@@ -26,10 +26,10 @@ from benchmarks._gpu_report import Report, Section, one_line
 
 Part = Callable[[Section, Device, Clock, bool], None]
 PARTS: dict[str, tuple[str, str, Part, float]] = {
-    "conformance": ("Conformance", _gpu_conformance.ABOUT, _gpu_conformance.conformance, 0.25),
-    "scaling": ("Scaling", _gpu_scaling.ABOUT, _gpu_scaling.scaling, 0.45),
-    "steps": ("The parts of a step", _gpu_steps.ABOUT, _gpu_steps.steps, 0.18),
-    "kernels": ("MAP and triplets", _gpu_kernels.ABOUT, _gpu_kernels.kernels, 0.12),
+    "conformance": ("Conformance", _gpu_conformance.ABOUT, _gpu_conformance.conformance, 0.35),
+    "scaling": ("Scaling", _gpu_scaling.ABOUT, _gpu_scaling.scaling, 0.4),
+    "steps": ("The parts of a step", _gpu_steps.ABOUT, _gpu_steps.steps, 0.15),
+    "kernels": ("MAP and triplets", _gpu_kernels.ABOUT, _gpu_kernels.kernels, 0.1),
 }
 """Title, explanation, what measures it, and its share of the seconds."""
 SECONDS, QUICK_SECONDS = 420, 150
