@@ -1,5 +1,5 @@
-"""Training steps recorded once and replayed: on a GPU a step of `psd` is some 1,500 small kernels, which the host takes
-17 ms to launch one by one and a CUDA graph under one (`benchmarks/gpu.py`).
+"""Training steps recorded once and replayed: on a GPU a step of `psd` is hundreds of small kernels, which take 10 ms to
+launch one by one, and 0.8 ms as a CUDA graph (`benchmarks/gpu.py`).
 
 A recording is of a number of lanes, so lanes are filled up to one of few numbers. It is used only if it is right and
 pays: the first steps are taken in the usual way and then by the recording, from the same weights; where that fails,
@@ -11,7 +11,9 @@ Legend: L lanes.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -209,12 +211,20 @@ class CudaGraphs:
     def _rehearse(self, step: Step) -> None:
         """Takes the step once on the recording's stream, where libraries allocate what they need for it, and without
         waits for the device, which would break the recording."""
-        mode = torch.cuda.get_sync_debug_mode()
         self._stream.wait_stream(torch.cuda.current_stream(self._device))
+        with _waits_are_errors(), torch.cuda.stream(self._stream):
+            step()
+        torch.cuda.current_stream(self._device).wait_stream(self._stream)
+
+
+@contextmanager
+def _waits_are_errors() -> Iterator[None]:
+    """Within the block what waits for the GPU raises RuntimeError, as far as torch sees it."""
+    mode = torch.cuda.get_sync_debug_mode()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Synchronization debug mode is a prototype", UserWarning)
         torch.cuda.set_sync_debug_mode("error")
-        try:
-            with torch.cuda.stream(self._stream):
-                step()
-        finally:
-            torch.cuda.set_sync_debug_mode(mode)
-            torch.cuda.current_stream(self._device).wait_stream(self._stream)
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode(mode)

@@ -3,8 +3,8 @@
 Three ways to the same update. On a CPU the kernel of `torch.optim.AdamW(fused=True)`, one call a lane: it passes over
 memory once, where separate operations pass seven times (`benchmarks/optimizer.py`). Its function is not public, but the
 public optimiser keeps moments of its own and has one learning rate for all lanes of a tensor. On a GPU a Triton kernel
-for all lanes at once (`adamw_triton`), where it agrees with the operations and is faster. Else a few operations over
-all lanes, which are the definition.
+for all lanes at once (`adamw_triton`), where it agrees with the operations. Else a few operations over all lanes, which
+are the definition.
 
 Legend: L lanes, P weights of one tensor.
 """
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from avtune.lanes.measured import faster, kernel_or_none
+from avtune.lanes.measured import disagreement, kernel_or_none
 from avtune.lanes.modules import Tensors
 
 _KERNEL: Callable[..., None] | None = getattr(torch, "_fused_adamw_", None)
@@ -140,7 +140,7 @@ def by_operations(
 
 @functools.cache
 def _triton(device: torch.device) -> Callable[..., None] | None:
-    """The Triton kernel, where there is a GPU on which it pays. Trying it takes a second, once a process."""
+    """The Triton kernel, where there is a GPU. Trying it takes a second, once a process."""
     if device.type != "cuda":
         return None
     return kernel_or_none("AdamW", _load, functools.partial(_why_not, device))
@@ -163,4 +163,4 @@ def _why_not(device: torch.device, update: Callable[..., None]) -> str:
         way(*tensors, factors, (0.9, 0.999), 1e-8)
         return tensors
 
-    return faster(functools.partial(by, update), functools.partial(by, by_operations), device, _AGREE)
+    return disagreement(by(update), by(by_operations), _AGREE)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from avtune.lanes.dropout import Dropout, Mask
 from avtune.lanes.layer_norm import layer_norm, normalise_backward
-from avtune.lanes.measured import faster, kernel_or_none, relative_difference
+from avtune.lanes.measured import disagreement, kernel_or_none, relative_difference
 from avtune.lanes.noise import stream_start
 
 WIDEST = 1 << 14
@@ -101,7 +101,7 @@ def _by_operations(
 
 @functools.cache
 def _kernels(device: torch.device, dtype: torch.dtype) -> ModuleType | None:
-    """The kernels, where there is a GPU on which they pay."""
+    """The kernels, where there is a GPU."""
     if device.type != "cuda":
         return None
     return kernel_or_none(f"hidden layers, {dtype}", _load, functools.partial(_why_not, device, dtype))
@@ -115,21 +115,17 @@ def _load() -> ModuleType:
 
 def _why_not(device: torch.device, dtype: torch.dtype, kernels: ModuleType) -> str:
     """Why the kernels are not to be used; empty if they are."""
-    with torch.enable_grad():
-        return faster(*_both_ways(device, dtype, kernels), device, _AGREE[dtype])
+    return disagreement(*_both_ways(device, dtype, kernels), _AGREE[dtype])
 
 
 def difference(device: torch.device, dtype: torch.dtype) -> float:
     """The largest relative difference of the kernels' results and gradients from those of torch's operations."""
-    kernel, operations = _both_ways(device, dtype, _load())
-    return max(relative_difference(x, y) for x, y in zip(kernel(), operations(), strict=True))
+    return max(relative_difference(x, y) for x, y in zip(*_both_ways(device, dtype, _load()), strict=True))
 
 
-_Way = Callable[[], list[Tensor]]
-
-
-def _both_ways(device: torch.device, dtype: torch.dtype, kernels: ModuleType) -> tuple[_Way, _Way]:
-    """Calls that give result and gradients of a layer: by the kernels, and by torch's operations."""
+@torch.enable_grad()
+def _both_ways(device: torch.device, dtype: torch.dtype, kernels: ModuleType) -> tuple[list[Tensor], list[Tensor]]:
+    """Result and gradients of a layer: by the kernels, and by torch's operations."""
     lanes, rows, width = 8, 128, 768
     generator = torch.Generator(device).manual_seed(0)
 
@@ -152,4 +148,4 @@ def _both_ways(device: torch.device, dtype: torch.dtype, kernels: ModuleType) ->
     def operations(x_LBH: Tensor, gain_LH: Tensor, bias_LH: Tensor, dropout: Dropout) -> Tensor:
         return dropout(torch.tanh(layer_norm(x_LBH, gain_LH, bias_LH, _EPS)))
 
-    return functools.partial(by, kernel), functools.partial(by, operations)
+    return by(kernel), by(operations)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -19,11 +18,6 @@ def wait(device: torch.device) -> None:
     """Until all that was asked of the device is done."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-
-
-def median_seconds(call: Callable[[], object], device: torch.device, times: int = 5) -> float:
-    """The median time of a call, by the host's clock, with the device's work done."""
-    return statistics.median(clocked(call, 1, device) for _ in range(times))
 
 
 def clocked(call: Callable[[], object], times: int, device: torch.device) -> float:
@@ -42,30 +36,22 @@ def relative_difference(found: Tensor, wanted: Tensor) -> float:
     return float(apart / norm.clamp(min=torch.finfo(torch.float64).tiny))
 
 
-def faster(
-    kernel: Callable[[], Sequence[Tensor]], usual: Callable[[], Sequence[Tensor]], device: torch.device, allowed: float
-) -> str:
-    """Why a kernel is not to be used; empty if its results agree and it is faster.
-
-    Args:
-        kernel, usual: the two ways; each returns its results.
-        device: where they run.
-        allowed: largest relative difference of a result.
-    """
-    apart = max(relative_difference(x, y) for x, y in zip(kernel(), usual(), strict=True))
-    if not apart <= allowed:
-        return f"its results differ by {apart:.1e}"
-    seconds = [median_seconds(way, device) for way in (kernel, usual)]
-    return "" if seconds[0] < seconds[1] else f"it takes {seconds[0] / seconds[1]:.2f} times as long"
+def disagreement(found: Sequence[Tensor], wanted: Sequence[Tensor], allowed: float) -> str:
+    """Why a kernel with the results `found` is refused; empty if none differs by more than `allowed` of itself."""
+    apart = max(relative_difference(x, y) for x, y in zip(found, wanted, strict=True))
+    return "" if apart <= allowed else f"its results differ by {apart:.1e}"
 
 
 def kernel_or_none(name: str, load: Callable[[], _Way], why_not: Callable[[_Way], str]) -> _Way | None:
-    """A Triton kernel that is right and pays on this device; None, and a line in the log, otherwise.
+    """A Triton kernel that works and agrees on this device; None, and a line in the log, otherwise.
+
+    It is not timed: engines that share a GPU would choose by each other's load, and their results would differ in the
+    last bits. `benchmarks/gpu.py` shows what a kernel saves.
 
     Args:
         name: of what it does, for the log.
         load: imports it; may fail in any way (no Triton, no compiler for its launcher, a GPU that it does not know).
-        why_not: tries it; see `faster`.
+        why_not: tries it; see `disagreement`.
     """
     try:
         kernel = load()

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from avtune.lanes.measured import faster, kernel_or_none
+from avtune.lanes.measured import disagreement, kernel_or_none
 from avtune.metrics.row_sort import sort_rows, sorted_width
 
 CPU_CHUNK = 1 << 17
@@ -136,7 +136,7 @@ def _weighted_rows(
 
 @functools.cache
 def _kernel(device: torch.device) -> Callable[..., None] | None:
-    """The Triton kernel for rows, where there is a GPU on which it pays."""
+    """The Triton kernel for rows, where there is a GPU."""
     if device.type != "cuda":
         return None
     return kernel_or_none("triplets", _load, functools.partial(_why_not, device))
@@ -151,7 +151,7 @@ def _load() -> Callable[..., None]:
 def _why_not(device: torch.device, kernel: Callable[..., None]) -> str:
     """Why the kernel is not to be used; empty if it is. Distances and margins lie on a grid, so that thresholds and
     distances are often equal and nothing depends on rounding."""
-    rows, batch = 1 << 14, 250
+    rows, batch = 1 << 10, 250
     generator = torch.Generator(device).manual_seed(0)
     dist, pos, neg = (torch.rand(rows, batch, generator=generator, device=device) for _ in range(3))
     dist = (64 * dist).round() / 64
@@ -162,7 +162,7 @@ def _why_not(device: torch.device, kernel: Callable[..., None]) -> str:
         way(dist, pos, neg, margin, value, grad)
         return [value, grad]
 
-    return faster(functools.partial(by, kernel), functools.partial(by, _weighted_rows), device, _AGREE)
+    return disagreement(by(kernel), by(_weighted_rows), _AGREE)
 
 
 def _merged_order(dist_RB: Tensor, margin_R1: Tensor) -> Tensor:

@@ -5,7 +5,6 @@ import torch
 
 from avtune.engine import optimizer
 from avtune.engine.optimizer import AdamW
-from avtune.lanes import measured
 from benchmarks._agreement import adamw_apart
 
 
@@ -44,17 +43,10 @@ def test_rows_of_a_wider_tensor_are_updated_and_nothing_else():
         assert torch.allclose(found, right, rtol=1e-6, atol=1e-7)
 
 
-@pytest.mark.parametrize(
-    ("update", "why"),
-    [
-        (lambda *_: None, "its results differ by"),
-        (optimizer.by_operations, "it takes 2.00 times as long"),
-    ],
-)
-def test_a_kernel_that_is_wrong_or_slow_is_refused(update, why, monkeypatch):
-    seconds = iter([2.0, 1.0])
-    monkeypatch.setattr(measured, "median_seconds", lambda call, device: next(seconds))
-    assert why in optimizer._why_not(torch.device("cpu"), update)
+def test_a_kernel_that_is_wrong_is_refused():
+    why = optimizer._why_not(torch.device("cpu"), lambda *_: None)
+    assert why.startswith("its results differ by")
+    assert optimizer._why_not(torch.device("cpu"), optimizer.by_operations) == ""
 
 
 def test_without_triton_a_line_says_so_and_the_operations_are_used(monkeypatch, caplog):
