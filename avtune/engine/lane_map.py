@@ -91,37 +91,20 @@ def _average_precision(sim_LQN: Tensor, relevant: _Relevant, class_Q: Tensor, ha
     own_LQR = sim_LQN.gather(-1, relevant.clips_CR[class_Q].expand(lanes, -1, -1))
     is_own_QR = torch.arange(own_LQR.shape[-1], device=own_LQR.device) < count_Q1
     own_LQR = own_LQR.masked_fill(~is_own_QR, torch.inf).sort(-1).values
-    place_LQN = torch.searchsorted(own_LQR, sim_LQN)
-    before = clips - _counts(place_LQN, own_LQR)
-    if _no_ties(own_LQR, sim_LQN, place_LQN, lanes * int(count_Q1.sum())):
-        found = count_Q1 - torch.arange(1, own_LQR.shape[-1] + 1, device=own_LQR.device)
-        each = (found + 1) / (before + 1).double()
-    else:
-        size = clips - _counts(torch.searchsorted(own_LQR, sim_LQN, right=True), own_LQR) - before
-        last = torch.searchsorted(own_LQR, own_LQR, right=True)
-        found, hits = count_Q1 - last, last - torch.searchsorted(own_LQR, own_LQR)
-        inverse = harmonic[before + size] - harmonic[before]
-        ramp = size - (before + 1) * inverse
-        others = (hits - 1).double() / (size - 1).clamp(min=1)
-        each = ((found + 1) * inverse + others * ramp) / size
+    before = clips - _at_most(own_LQR, sim_LQN, itself=True)
+    size = clips - _at_most(own_LQR, sim_LQN, itself=False) - before
+    last = torch.searchsorted(own_LQR, own_LQR, right=True)
+    found, hits = count_Q1 - last, last - torch.searchsorted(own_LQR, own_LQR)
+    inverse = harmonic[before + size] - harmonic[before]
+    ramp = size - (before + 1) * inverse
+    others = (hits - 1).double() / (size - 1).clamp(min=1)
+    each = ((found + 1) * inverse + others * ramp) / size
     return torch.where(is_own_QR, each, 0).sum(-1) / count_Q1[:, 0]
 
 
-def _no_ties(own_LQR: Tensor, sim_LQN: Tensor, place_LQN: Tensor, relevant: int) -> bool:
-    """Whether each relevant item is as similar as itself only. Waits for the device, but saves half of the work.
-
-    Args:
-        own_LQR: similarities of the relevant items, in ascending order.
-        sim_LQN: of all items.
-        place_LQN: the first of `own_LQR` that is at least as large.
-        relevant: relevant items of all queries.
-    """
-    at_place = own_LQR.gather(-1, place_LQN.clamp(max=own_LQR.shape[-1] - 1))
-    return int((at_place == sim_LQN).sum()) == relevant
-
-
-def _counts(place_LQN: Tensor, own_LQR: Tensor) -> Tensor:
-    """int64 [L, Q, R]: how many items have a place of at most r, for each r."""
+def _at_most(own_LQR: Tensor, sim_LQN: Tensor, *, itself: bool) -> Tensor:
+    """int64 [L, Q, R]: how many similarities are below each of `own_LQR`, which is sorted; with `itself` at most it."""
+    place_LQN = torch.searchsorted(own_LQR, sim_LQN, right=not itself)
     *shape, relevant = own_LQR.shape
     histogram = torch.zeros(*shape, relevant + 1, device=own_LQR.device, dtype=torch.int64)
     histogram.scatter_add_(-1, place_LQN, torch.ones_like(histogram[..., :1]).expand(place_LQN.shape))
