@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from avtune.core.errors import UserError
-from avtune.core.files import read_lines, unchecked
+from avtune.core.files import read_lines, read_yaml, unchecked
 from avtune.core.protocol import VALIDATION
 from avtune.core.trial import Trial
 from avtune.data.dataset import Dataset
@@ -152,9 +152,9 @@ class _Replay:
             won = winner(self.rows)
             if won is None:
                 return "no finalist has a result"
-            told = read_best(self._folder)
-            made = best_of(self.study, won, self.rows).to_json()
-            return _first_difference({} if told is None else told.to_json(), made)
+            if read_best(self._folder) is None:  # raises where it is damaged
+                return "it is missing"
+            return _any_difference(read_yaml(self._folder.best_yaml), best_of(self.study, won, self.rows).to_json())
 
     def _on_record(self, stage: str, names: Sequence[str], trials: Sequence[Trial]) -> list[Result]:
         return on_record(self._copy.repeats, trials)
@@ -233,6 +233,25 @@ def _first_difference(told: Mapping[str, Any], made: Mapping[str, Any]) -> str:
         if told.get(key) != value:
             return f"{key} is {told.get(key)!r}; made again it is {value!r}"[:200]
     return ""
+
+
+def _any_difference(told: Any, made: Any, name: str = "") -> str:
+    """As `_first_difference`, for content that is made again in full: a key that is not made is a difference too."""
+    if isinstance(told, dict) and isinstance(made, dict):
+        inside = f"{name}." if name else ""
+        for key in [*made, *(key for key in told if key not in made)]:
+            where = f"{inside}{key}"
+            if key not in made:
+                return f"{where} is {told[key]!r}; made again there is none"[:200]
+            if key not in told:
+                return f"{where} is missing; made again it is {made[key]!r}"[:200]
+            if found := _any_difference(told[key], made[key], where):
+                return found
+        return ""
+    if isinstance(told, list) and isinstance(made, list) and len(told) == len(made):
+        pairs = enumerate(zip(told, made, strict=True))
+        return next((found for at, (a, b) in pairs if (found := _any_difference(a, b, f"{name}[{at}]"))), "")
+    return "" if told == made else f"{name} is {told!r}; made again it is {made!r}"[:200]
 
 
 def _differs(path: Path, made: str) -> str:

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 from command import call
 from toy import toy_dataset, write_toy
 from user_code import function_search
@@ -167,6 +168,25 @@ def test_other_files_that_are_made_again(study, capsys):
     shutil.rmtree(study.root / "retrained_trial_1")
     study.query_ap.unlink()
     assert wrong(verify(capsys, "one", "data.h5", code=1)) == {"final/query_ap.npz": "it is missing"}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda best: best.update(note=1), "note is 1; made again there is none"),
+        (lambda best: best["finalists"][1].update(note="x"), "finalists[1].note is 'x'; made again there is none"),
+        (lambda best: best["finalists"][0]["seeds"].insert(0, 0.5), "finalists[0].seeds is [0.5, "),
+        (lambda best: best["finalists"][0].pop("seeds"), "finalists[0].seeds is missing; made again it is "),
+        (lambda best: best["finalists"].pop(), "finalists is "),
+        (lambda best: best["config"].update(margin=0.123), "config.margin is 0.123; made again it is "),
+    ],
+)
+def test_whatever_differs_in_best_yaml_is_named_with_its_place(study, change, said):
+    best = yaml.safe_load(study.best_yaml.read_text())
+    change(best)
+    study.best_yaml.write_text(yaml.safe_dump(best))
+    (problem,) = [one.problem for one in verify_study(study, toy_dataset()) if not one.ok]
+    assert problem.startswith(said)
 
 
 def test_another_dataset_is_no_difference_of_the_files(study, capsys):
