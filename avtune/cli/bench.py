@@ -26,7 +26,7 @@ def add(verbs: Verbs) -> None:
         action="append",
         default=[],
         metavar="METHOD=FILE|NAME",
-        help="what is searched of a method (default: the space called like it; ave for psd)",
+        help="what is searched of a method (default: the space called like it, with what its bench: says)",
     )
     verb.add_argument("--name", help="name of the bench (default: bench-DATASET)")
     add_results(verb)

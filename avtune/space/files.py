@@ -49,6 +49,7 @@ def load(
     method_names: Iterable[str],
     overrides: Sequence[str] = (),
     method: str | None = None,
+    bench: bool = False,
 ) -> Space:
     """`parse` of the file that `find` finds.
 
@@ -68,4 +69,5 @@ def load(
         method_names=method_names,
         overrides=overrides,
         method=method,
+        bench=bench,
     )

@@ -10,8 +10,11 @@ The format:
     early_stopping: {epochs: auto, grace: 3, factor: 3}  # or a number of epochs
     validation: {fraction: 0.2}                          # or {folds: 5}
     final: {finalists: 3, seeds: 5}
+    bench: {hidden_dim: 512}                             # rarely; see below
 
-`--set search.trials=64` overrides one value by its dotted key; the last of several wins.
+`--set search.trials=64` overrides one value by its dotted key; the last of several wins. `bench` holds what
+`avtune bench` takes in place of the same hyper-parameters of `space`, where it chooses the file; one that `--space`
+names is taken as it is.
 """
 
 from __future__ import annotations
@@ -49,6 +52,7 @@ def parse(
     method_names: Iterable[str],
     overrides: Sequence[str] = (),
     method: str | None = None,
+    bench: bool = False,
 ) -> Space:
     """Reads and checks a space file.
 
@@ -59,6 +63,7 @@ def parse(
         method_names: the names `hypers_of` knows.
         overrides: `key=value` each, applied in this order.
         method: one of them, which the file need not name but must not contradict.
+        bench: take what the file's `bench` says in place of the same hyper-parameters of `space`.
 
     Raises:
         UserError: anything about the file or an override that is not as it should be, by `file:line` or `--set ...`.
@@ -67,10 +72,13 @@ def parse(
     top = _top(text, file)
     for assignment in overrides:
         override(top, assignment, _TOP, lambda name: hypers_of(name) if name in methods else None)
-    only_keys(top, _TOP, "")
+    only_keys(top, (*_TOP, "bench"), "")
     name = _method(top, file, methods, method)
     hypers = hypers_of(name)
     axes, fixed = _hypers(name, hypers, top.get("space"))
+    if "bench" in top:  # checked also where it is not asked for
+        among_others = _hypers(name, hypers, _with_bench(top["bench"], top.get("space")))
+        axes, fixed = among_others if bench else (axes, fixed)
     if hypers is None:
         _close_horizon(top, file)
     return Space(
@@ -109,6 +117,12 @@ def _method(top: dict[str, Entry], file: str, methods: list[str], wanted: str | 
             f"--method {shorten(named.value)} (--train for a training function)"
         )
     return str(legal(named, Hyper("method", "choice", methods[0], values=tuple(methods)), "method"))
+
+
+def _with_bench(bench: Entry, space: Entry | None) -> Entry:
+    """The entry `space` with what `bench` says in place of the same hyper-parameters."""
+    of_space = space.value if space is not None and isinstance(space.value, dict) else {}
+    return Entry({**of_space, **table(bench, "bench", "bench: {hidden_dim: 512}")}, bench.where, bench.key_where)
 
 
 def _close_horizon(top: dict[str, Entry], file: str) -> None:

@@ -37,7 +37,9 @@ def check(message: str, text: str, *overrides: str) -> None:
         ("space: {}", "f.yaml: no method; write for example 'method: psd' (eics or psd)"),
         ("method: psdd", "f.yaml:1: method is 'psdd'; allowed: one of eics or psd; did you mean 'psd'?"),
         ("method: [psd]", "f.yaml:1: method is a list; allowed: one of eics or psd"),
-        ("method: psd\nserch: 1", f"f.yaml:2: unknown key 'serch'; allowed: {TOP_KEYS}; did you mean 'search'?"),
+        ("method: psd\nbench: 1", "f.yaml:2: bench is 1; write keys and values, for example bench: {hidden_dim: 512}"),
+        ("method: psd\nbench: {lrr: 1}", "f.yaml:2: method psd has no hyper-parameter 'lrr'; did you mean 'lr'?"),
+        ("method: psd\nserch: 1", f"f.yaml:2: unknown key 'serch'; allowed: bench, {TOP_KEYS}; did you mean 'search'?"),
     ],
 )
 def test_errors_of_the_top_level(text: str, message: str) -> None:
@@ -227,5 +229,5 @@ def test_an_override_can_make_the_file_wrong() -> None:
 
 
 def test_long_values_are_cut() -> None:
-    check(f"f.yaml:1: unknown key '{'k' * 77}...'; allowed: {TOP_KEYS}", f"{'k' * 900}: 1")
+    check(f"f.yaml:1: unknown key '{'k' * 77}...'; allowed: bench, {TOP_KEYS}", f"{'k' * 900}: 1")
     check(f"f.yaml:1: method is '{'x' * 76}...; allowed: one of eics or psd", f"method: {'x' * 90_000}")

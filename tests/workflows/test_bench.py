@@ -11,9 +11,9 @@ from itertools import combinations
 import numpy as np
 import pytest
 import yaml
+from command import call
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_cli import call
 from toy import toy_results, write_toy
 
 import avtune.runners.work as work
@@ -546,6 +546,20 @@ def test_every_method_has_a_space():
         assert space.axes, "something is searched"
     widths = {name: space.fixed.get("hidden_dim") for name, space in spaces.items()}
     assert widths["psd"] == widths["triplet"] == widths["hard_triplet"] == widths["aadml"] == widths["two_stage"]
+
+
+def test_psd_has_the_width_of_the_others_in_a_bench_and_its_own_where_it_is_asked_for(capsys):
+    from avtune.methods import METHODS as REGISTERED
+    from avtune.methods import hypers_of
+    from avtune.space.files import load
+    from avtune.workflows.bench.rules import Rules, spaces_of
+
+    read = {"hypers_of": hypers_of, "method_names": REGISTERED}
+    assert spaces_of("psd", [], Rules())["psd"] == Rules().applied(load("ave", **read))
+    assert spaces_of("psd", ["psd=psd"], Rules())["psd"].fixed["hidden_dim"] == 1024
+    assert load("psd", **read).fixed["hidden_dim"] == 1024
+    assert "hidden_dim: 1024" in call(capsys, "space", "show", "psd")
+    assert "bench" not in call(capsys, "space", "show", "psd")
 
 
 def test_a_method_of_the_users_own_gets_a_row(workplace, capsys):

@@ -16,9 +16,6 @@ from avtune.space.settings import AUTO, SETTINGS, EarlyStopping, Final, SearchSe
 from avtune.space.space import Space
 from avtune.workflows import choose_space
 
-_DEFAULT_SPACES = {"psd": "ave"}
-"""The space of a method that is not called like it. `ave` has the widths of the other methods' spaces."""
-
 
 @dataclass(frozen=True)
 class Rules:
@@ -77,7 +74,8 @@ def spaces_of(methods: str | None, given: Sequence[str], rules: Rules) -> dict[s
 
     Args:
         methods: names separated by commas; None for every registered one.
-        given: `METHOD=FILE|NAME` each; other methods take the space that is called like them, `psd` takes `ave`.
+        given: `METHOD=FILE|NAME` each; other methods take the space that is called like them, and what its `bench`
+            says.
 
     Raises:
         UserError: a name is wrong or given twice, or a space is not one of its method.
@@ -90,7 +88,7 @@ def spaces_of(methods: str | None, given: Sequence[str], rules: Rules) -> dict[s
         get(name)
         if name in chosen[:place]:
             raise UserError(f"--methods names {name} twice; once is enough")
-    files = dict(_DEFAULT_SPACES)
+    files: dict[str, str] = {}
     for assignment in given:
         method, equals, file = assignment.partition("=")
         if not equals or not file or method not in chosen:
@@ -103,7 +101,7 @@ def spaces_of(methods: str | None, given: Sequence[str], rules: Rules) -> dict[s
     for name in chosen:
         space_file = files.get(name, name if name in names() else None)
         if space_file is not None:
-            space = load(space_file, hypers_of=hypers_of, method_names=METHODS)
+            space = load(space_file, hypers_of=hypers_of, method_names=METHODS, bench=name not in files)
         else:  # of a method of the user's own
             space = choose_space.chosen(None, name)
         if space.method != name:
