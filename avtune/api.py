@@ -25,8 +25,10 @@ from avtune.workflows.evaluate import Evaluation, checked_embeddings, evaluation
 from avtune.workflows.listening import Silent
 from avtune.workflows.python_code import named_code, register_model
 from avtune.workflows.python_errors import python_errors
-from avtune.workflows.python_options import Options
-from avtune.workflows.python_search import request_for, run
+from avtune.workflows.python_options import SearchArguments
+from avtune.workflows.python_run import run
+from avtune.workflows.python_search import request_for
+from avtune.workflows.search import search as run_search
 from avtune.workflows.study_view import StudyView, existing
 
 Place = str | os.PathLike[str]
@@ -123,14 +125,14 @@ def search(
     ('finished', 1, 0)
     """
     with python_errors():
-        folder = Path(_path(results, "results"))
-    options = Options(
+        place = Path(_path(results, "results"))
+    arguments = SearchArguments(
         space=space,
         trials=trials,
         epochs=epochs,
         set=set or {},
         name=name,
-        results=folder,
+        results=place,
         gpus=gpus,
         cpus=cpus,
         trials_per_gpu=trials_per_gpu,
@@ -150,10 +152,11 @@ def search(
             raise UserError("classes goes with the path of a folder of tfrecord shards; this dataset is loaded already")
         code = named_code(method, train)
         dataset = data if isinstance(data, Dataset) else _loaded(data, classes)
-        request = request_for(dataset, data, options, code)
+        request = request_for(dataset, data, arguments, code)
+        folder, listener = request.folder, Silent() if quiet else SearchConsole()
         with log.shown() if verbose else contextlib.nullcontext():
-            run(request, Silent() if quiet else SearchConsole())
-    return StudyView(request.folder.root)
+            run(lambda: run_search(request, listener), lambda: f"study {folder.root}" if folder.exists else "")
+    return StudyView(folder.root)
 
 
 def load_study(study: Place, *, results: Place = "results") -> StudyView:

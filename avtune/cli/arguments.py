@@ -115,8 +115,7 @@ def import_user_code(given: argparse.Namespace) -> None:
 
 
 def add_devices(to: Parser) -> None:
-    """The options that say how many processes train, and on which devices; `choose_runner.placement_request` reads
-    them."""
+    """The options that say how many processes train, and on which devices: `workflows.options.DeviceOptions`."""
     to.add_argument("--gpus", type=int, metavar="N", help="GPUs to use (default: all; 0: the CPU cores)")
     to.add_argument("--cpus", type=int, metavar="N", help="CPU cores to use (default: those allowed here)")
     to.add_argument("--trials-per-gpu", type=int, default=1, metavar="N", help="processes that share a GPU (1)")

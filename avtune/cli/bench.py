@@ -4,14 +4,8 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from avtune.cli.arguments import Verbs, add_dataset, add_devices, add_results, add_verb
-from avtune.core.names import new_name
-
-if TYPE_CHECKING:
-    from avtune.workflows.bench.folder import BenchFolder
-    from avtune.workflows.bench.rules import Rules
 
 
 def add(verbs: Verbs) -> None:
@@ -43,37 +37,14 @@ def run(given: argparse.Namespace, log: list[Path]) -> int:
     from avtune.data import load
     from avtune.data.registry import REGISTRY
     from avtune.workflows.bench.folder import BenchFolder
-    from avtune.workflows.bench.rules import command_of, spaces_of
-    from avtune.workflows.bench.run import BenchRequest, bench
-    from avtune.workflows.choose_runner import placement_request
+    from avtune.workflows.bench.request import request_of
+    from avtune.workflows.bench.run import bench
+    from avtune.workflows.options import BenchOptions
 
     dataset = load(given.dataset, classes=given.classes)
-    folder = BenchFolder(given.results / new_name(given.name, "bench-", dataset.name))
-    rules = _rules(given, folder)
-    spaces = spaces_of(given.methods, given.space, rules)
-    request = BenchRequest(
-        dataset=dataset,
-        spec=given.dataset if given.dataset in REGISTRY else str(Path(given.dataset).resolve()),
-        command=command_of(given.dataset, given.methods, given.space, rules, given.classes),
-        spaces=spaces,
-        rules=rules,
-        root=folder.root,
-        placement=placement_request(given),
-        runner=given.runner,
-        precision=given.precision,
-        deterministic=given.deterministic,
-    )
-    log[:] = [folder.shared.log]
+    spec = given.dataset if given.dataset in REGISTRY else str(Path(given.dataset).resolve())
+    more = {"called": given.dataset, "classes": given.classes}
+    request = request_of(dataset, spec, BenchOptions.of(given), given.methods, given.space, **more)
+    log[:] = [BenchFolder(request.root).shared.log]
     board = bench(request, BenchConsole())
     return 1 if board.failures else 0
-
-
-def _rules(given: argparse.Namespace, folder: BenchFolder) -> Rules:
-    """The budget of every method: what the command line says, and else what is usual."""
-    from avtune.workflows.bench.rules import Rules, epochs_of
-
-    epochs = None if given.epochs is None else epochs_of(given.epochs)
-    if epochs is None and folder.exists:  # another number may have been usual when this bench began
-        epochs = folder.settings().get("epochs")
-    chosen = {"trials": given.trials, "epochs": epochs, "seeds": given.seeds}
-    return Rules(**{name: value for name, value in chosen.items() if value is not None})

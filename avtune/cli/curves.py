@@ -39,13 +39,14 @@ def run(given: argparse.Namespace, log: list[Path]) -> int:
     from avtune.runners.placement import place
     from avtune.workflows import curves
     from avtune.workflows.choose_runner import data_bytes, placement_request, runner_named
+    from avtune.workflows.options import DeviceOptions
 
     lines = curves.lines_of(given.methods, given.mining, given.set, given.best)
     dataset = load(given.dataset, classes=given.classes)
     folder = given.results / new_name(given.name, "curves-", dataset.name)
     curves.check(folder, epochs=given.epochs, seeds=given.seeds)
     name, runner = runner_named(given.runner)
-    placement = place(placement_request(given), name, len(lines) * given.seeds)
+    placement = place(placement_request(DeviceOptions.of(given)), name, len(lines) * given.seeds)
     with runner(placement, data_bytes(dataset, 1)) as start:
         data = curves.split(dataset)
         console.say(*(f"note: {note}" for note in curves.notes(lines, data)))

@@ -8,7 +8,6 @@ from pathlib import Path
 from avtune.cli import console
 from avtune.cli.arguments import Verbs, add_dataset, add_results, add_user_code, add_verb
 from avtune.cli.folders import model_folder
-from avtune.cli.looks import count_look_at
 from avtune.core.errors import UserError
 
 
@@ -26,13 +25,15 @@ def add(verbs: Verbs) -> None:
 def run(given: argparse.Namespace, log: list[Path]) -> int:
     from avtune.data import load
     from avtune.workflows.evaluate import check_out, embeddings_of, model_of, write_embeddings
+    from avtune.workflows.looks import count_look_at
 
     check_out(given.out)
     if given.out.exists() and not given.overwrite:
         raise UserError(f"{given.out} exists; give another --out, or --overwrite")
-    model = model_of(model_folder(given), given.method)
+    place = model_folder(given)
+    model = model_of(place, given.method)
     dataset = load(given.dataset, classes=given.classes)
-    look = count_look_at(given, model, dataset)
+    look = count_look_at(model, place, dataset, given.split, results=given.results, method=given.method)
     audio, visual, labels = embeddings_of(model, dataset, given.split)
     write_embeddings(given.out, audio, visual, labels)
     console.say(f"{given.out}: audio and visual {audio.shape[0]} x {audio.shape[1]}, labels")

@@ -13,7 +13,6 @@ from avtune.cli import console
 from avtune.cli.arguments import Verbs, add_json, add_results, add_user_code, add_verb
 from avtune.cli.data_text import problem_lines
 from avtune.cli.folders import model_folder
-from avtune.cli.looks import count_look_at
 from avtune.core.errors import UserError
 from avtune.report.text import table, ties_text
 
@@ -90,15 +89,17 @@ def _embeddings(given: argparse.Namespace) -> _Scored:
 def _model_on_dataset(given: argparse.Namespace) -> _Scored:
     from avtune.data import examine, load
     from avtune.workflows.evaluate import embeddings_of, model_of
+    from avtune.workflows.looks import count_look_at
 
     if not given.model or not given.dataset:
         raise UserError("evaluate needs a model and a dataset, or --embeddings FILE.npz\nsee: avtune evaluate --help")
-    model = model_of(model_folder(given), given.method)
+    place = model_folder(given)
+    model = model_of(place, given.method)
     dataset = load(given.dataset, classes=given.classes)
     problems = list(examine(dataset).problems)
     if not given.json:
         console.say(*problem_lines(problems))
-    look = count_look_at(given, model, dataset)
+    look = count_look_at(model, place, dataset, given.split, results=given.results, method=given.method)
     title = f"{given.model} on {given.dataset} ({given.split} split)"
     epoch = str(model.about.get("epoch", ""))
     return _Scored(*embeddings_of(model, dataset, given.split), title, epoch, problems, look)

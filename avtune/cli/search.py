@@ -16,12 +16,9 @@ from avtune.cli.arguments import (
     add_verb,
 )
 from avtune.core.errors import StorageError
-from avtune.core.names import new_name
-from avtune.core.protocol import PUBLISHED
 
 if TYPE_CHECKING:
     from avtune.space.space import Space
-    from avtune.study.folder import StudyFolder
     from avtune.workflows.search_plan import Request
 
 
@@ -83,47 +80,21 @@ def run(given: argparse.Namespace, log: list[Path]) -> int:
 def _request(given: argparse.Namespace, log: list[Path]) -> Request:
     from avtune.data import load
     from avtune.data.registry import REGISTRY
-    from avtune.study.folder import StudyFolder
-    from avtune.workflows.choose_runner import placement_request
-    from avtune.workflows.search_plan import Request
+    from avtune.workflows.choose_space import chosen
+    from avtune.workflows.options import SearchOptions
+    from avtune.workflows.search_request import folder_of, request_of, usual_space
 
     dataset = load(given.dataset, classes=given.classes)
-    mark = "-published" if given.protocol == PUBLISHED else ""
-    folder = StudyFolder(given.results / new_name(given.name, "", dataset.name, mark))
+    options, code = SearchOptions.of(given), given.train or given.method
+    folder = folder_of(dataset, options)
     if folder.exists:
         log.append(folder.log)
-    space, overrides = _space(given, folder)
-    return Request(
-        dataset=dataset,
-        spec=given.dataset if given.dataset in REGISTRY else str(Path(given.dataset).resolve()),
-        space=space,
-        folder=folder,
-        placement=placement_request(given),
-        runner=given.runner,
-        precision=given.precision,
-        deterministic=given.deterministic,
-        overrides=overrides,
-        protocol=given.protocol,
-        keep=given.keep,
-        retry_failed=given.retry_failed,
-    )
-
-
-def _space(given: argparse.Namespace, folder: StudyFolder) -> tuple[Space, list[str]]:
-    """The space of a new study, or of one that is continued, and the overrides that are in it."""
-    from avtune.data.registry import REGISTRY
-    from avtune.workflows.choose_space import chosen
-    from avtune.workflows.continuing import space_of_study
-
-    method, overrides = given.train or given.method, _overrides(given)
-    known = REGISTRY.get(given.dataset)
 
     def make(overrides: Sequence[str]) -> Space:
-        return chosen(given.space, method, usual=known.space if known else None, overrides=overrides)
+        return chosen(given.space, code, usual=usual_space(given.dataset), overrides=overrides)
 
-    if folder.exists:
-        return space_of_study(folder, method, overrides, make if given.space else None)
-    return make(overrides), overrides
+    spec = given.dataset if given.dataset in REGISTRY else str(Path(given.dataset).resolve())
+    return request_of(dataset, spec, options, _overrides(given), code, make, space_is_named=bool(given.space))
 
 
 def _overrides(given: argparse.Namespace) -> list[str]:

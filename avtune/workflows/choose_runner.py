@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from avtune.core.errors import UserError, choices, did_you_mean
 from avtune.data.dataset import Dataset
 from avtune.engine.memory import is_wide
@@ -14,6 +12,7 @@ from avtune.runners import processes as processes_runner
 from avtune.runners._base import Placement, Runner
 from avtune.runners.placement import PlacementRequest
 from avtune.space.space import Space
+from avtune.workflows.options import DeviceOptions
 
 RUNNERS: dict[str, Runner] = {
     "lanes": lanes_runner.opened,
@@ -66,12 +65,8 @@ def has_wide_lanes(space: Space, dataset: Dataset) -> bool:
         return False
 
 
-def placement_request(given: Any) -> PlacementRequest:
+def placement_request(given: DeviceOptions) -> PlacementRequest:
     """How trials are to be placed.
-
-    Args:
-        given: has the options of the command line that say where trials run as attributes: `gpus`, `cpus`,
-            `trials_per_gpu`, `lanes`, `max_failures`, `trial_timeout`, `cluster`, `runner` and `results`.
 
     Raises:
         UserError: there is no such cluster, or it does not go with the runner.

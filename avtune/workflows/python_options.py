@@ -1,4 +1,4 @@
-"""The arguments of `avtune.search` that are neither data nor code."""
+"""The arguments of `avtune.search` and its companions that are neither data nor code."""
 
 from __future__ import annotations
 
@@ -7,70 +7,70 @@ import operator
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from avtune.core.errors import UserError, shown
+from avtune.workflows.options import DeviceOptions, SearchOptions
 
 _WHOLE = ("gpus", "cpus", "trials_per_gpu", "lanes", "keep", "max_failures")
 _YES_OR_NO = ("deterministic", "retry_failed")
 _TEXT = ("name", "cluster", "runner", "precision", "protocol")
 
+AnyOptions = TypeVar("AnyOptions", bound=DeviceOptions)
 
-@dataclass(frozen=True)
-class Options:
+
+def checked(options: AnyOptions) -> AnyOptions:
+    """The same, with Python's numbers in place of NumPy's.
+
+    Raises:
+        UserError: a value is of another type than its argument takes.
+    """
+    given = {field.name: getattr(options, field.name) for field in fields(options)}
+    given = {name: value for name, value in given.items() if value is not None}
+    for name, value in given.items():
+        if name in _WHOLE and not is_whole(value):
+            raise UserError(f"{name} is {shown(value)}; allowed: a whole number")
+        if name in _YES_OR_NO and not isinstance(value, bool):
+            raise UserError(f"{name} is {shown(value)}; allowed: True or False")
+        if name in _TEXT and not isinstance(value, str):
+            raise UserError(f"{name} is {shown(value)}; allowed: text")
+    if options.trial_timeout is not None and not isinstance(options.trial_timeout, int | float):
+        raise UserError(f"trial_timeout is {shown(options.trial_timeout)}; allowed: seconds above 0")
+    whole: dict[str, Any] = {name: operator.index(given[name]) for name in _WHOLE if name in given}
+    return replace(options, **whole)
+
+
+def whole_or_none(name: str, value: object) -> int | None:
+    """A number that may be left out.
+
+    Raises:
+        UserError: it is no whole number.
+    """
+    if value is None:
+        return None
+    if not is_whole(value):
+        raise UserError(f"{name} is {shown(value)}; allowed: a whole number")
+    return operator.index(value)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchArguments(SearchOptions):
     """The arguments of `avtune.search` as they were given; see there."""
 
     space: str | os.PathLike[str] | Mapping[str, Any] | None
     trials: int | None
     epochs: int | str | None
     set: Mapping[str, Any]
-    name: str | None
-    results: Path
-    gpus: int | None
-    cpus: int | None
-    trials_per_gpu: int
-    lanes: int | None
-    cluster: str | None
-    runner: str | None
-    precision: str | None
-    deterministic: bool
-    protocol: str | None
-    keep: int | None
-    retry_failed: bool
-    max_failures: int
-    trial_timeout: float | None
-
-    def checked(self) -> Options:
-        """The same, with Python's numbers in place of NumPy's.
-
-        Raises:
-            UserError: a value is of another type than its argument takes.
-        """
-        for field in fields(self):
-            value, name = getattr(self, field.name), field.name
-            if value is None:
-                continue
-            if name in _WHOLE and not _is_whole(value):
-                raise UserError(f"{name} is {shown(value)}; allowed: a whole number")
-            if name in _YES_OR_NO and not isinstance(value, bool):
-                raise UserError(f"{name} is {shown(value)}; allowed: True or False")
-            if name in _TEXT and not isinstance(value, str):
-                raise UserError(f"{name} is {shown(value)}; allowed: text")
-        if not isinstance(self.set, Mapping):
-            raise UserError(f"set is {shown(self.set)}; give a mapping, for example set={{'search.seed': 1}}")
-        if self.trial_timeout is not None and not isinstance(self.trial_timeout, int | float):
-            raise UserError(f"trial_timeout is {shown(self.trial_timeout)}; allowed: seconds above 0")
-        given = {name: getattr(self, name) for name in _WHOLE}
-        whole: dict[str, Any] = {name: operator.index(value) for name, value in given.items() if value is not None}
-        return replace(self, **whole)
 
     def overrides(self) -> list[str]:
         """The values of the space that the call names, as `key=value`.
 
         Raises:
-            UserError: one is no number, text, True or False, nor a list or a mapping of such.
+            UserError: `set` is no mapping, or a value is no number, text, True or False, nor a list or a mapping of
+                such.
         """
+        if not isinstance(self.set, Mapping):
+            raise UserError(f"set is {shown(self.set)}; give a mapping, for example set={{'search.seed': 1}}")
         named = dict(self.set)
         if self.trials is not None:
             named["search.trials"] = self.trials
@@ -102,7 +102,8 @@ def plain(value: Any) -> Any:
     raise UserError(f"{shown(value)} is no value of a space; give a number, text, True or False")
 
 
-def _is_whole(value: object) -> bool:
+def is_whole(value: object) -> bool:
+    """Whether it is a whole number of Python's or NumPy's."""
     try:
         operator.index(value)  # type: ignore[arg-type]
     except TypeError:

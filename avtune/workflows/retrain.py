@@ -2,23 +2,163 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 from avtune.core.errors import UserError
+from avtune.data import load
 from avtune.data.dataset import Dataset
-from avtune.finals.finish import FinalsRun, retrain
+from avtune.data.findings import examine
+from avtune.engine import user_code
+from avtune.finals.finish import FinalsRun
+from avtune.finals.finish import retrain as train_and_score
+from avtune.report.card import model_card
+from avtune.report.text import score_text
+from avtune.runners.placement import PlacementRequest, place
 from avtune.study.best import read_best
 from avtune.study.folder import StudyFolder
 from avtune.study.horizon import Horizon
+from avtune.study.limits import batch_note
 from avtune.study.record import Record
 from avtune.study.results import Results
 from avtune.study.study import Study
+from avtune.workflows.choose_runner import data_bytes, runner_named
+from avtune.workflows.listening import Stages
+from avtune.workflows.looks import show_looks
+from avtune.workflows.open_study import open_space, open_study
 
 
-def choose(study: Study, number: int | None) -> Record:
+@dataclass(frozen=True)
+class RetrainRequest:
+    """What the user asked for.
+
+    Attributes:
+        folder: of the study.
+        dataset: of the study, see `dataset_of`.
+        placement: how the runs are placed.
+        trial: the number of the trial; None for the study's best.
+        epochs: None for the epoch at which the trial's mean curve over seeds peaked if it was a finalist, else its best
+            epoch.
+        seeds: how many; None for the study's `final.seeds`.
+        out: the folder of the model, which does not exist; None for `retrained_trial_N` in the study.
+        code: the method or training function of the user's own that the study is of, registered already.
+        runner: a name of `RUNNERS`, None to choose.
+    """
+
+    folder: StudyFolder
+    dataset: Dataset
+    placement: PlacementRequest
+    trial: int | None = None
+    epochs: int | None = None
+    seeds: int | None = None
+    out: Path | None = None
+    code: str | None = None
+    runner: str | None = None
+
+    @property
+    def function(self) -> bool:
+        """The study is of a training function of the user's own."""
+        return self.code is not None and user_code.function(self.code) is not None
+
+
+@dataclass(frozen=True, repr=False)
+class Retrained:
+    """A trial that was retrained.
+
+    Attributes:
+        results: what `metrics.json` holds: `results.test.map.mean`, `.interval`, `.seeds`.
+        path: the folder of the model, which `avtune.load_model` takes.
+    """
+
+    results: Results
+    path: Path
+
+    def __repr__(self) -> str:
+        results = self.results
+        over = f"{results.epochs} epochs over {len(results.seeds)} seed{'s' * (len(results.seeds) > 1)}"
+        times = results.times_test_was_scored
+        return (
+            f"<Retrained trial {results.trial}: {over}, test MAP {score_text(results.test.map)}, in {self.path}; "
+            f"{times} configuration{'s' * (times > 1)} of the study scored on the test split so far>"
+        )
+
+
+class RetrainListener(Stages, Protocol):
+    """Is told what happens in a retraining, in this order."""
+
+    def chosen(self, problems: Sequence[str], notes: Sequence[str]) -> None:
+        """What is to be known before it: what is wrong with the dataset, and notes on the trial."""
+
+    def retrained(self, made: Retrained) -> None:
+        """It is done."""
+
+
+def dataset_of(folder: StudyFolder, named: Dataset | str | None, classes: str | None = None) -> Dataset:
+    """The dataset of a study.
+
+    Args:
+        named: the dataset, or where it is now; None for where it was.
+        classes: class file of a folder of tfrecord shards.
+
+    Raises:
+        UserError: it is not there, or what is there is another one.
+    """
+    facts = folder.settings()["dataset"]
+    spec = named or facts.get("spec")
+    if spec is None:
+        raise UserError("this study does not say where its dataset is; name it with --dataset")
+    dataset = spec if isinstance(spec, Dataset) else load(spec, classes=classes)
+    if dataset.digest != facts["digest"]:
+        called = dataset.name if isinstance(spec, Dataset) else spec
+        raise UserError(
+            f"the dataset {called!r} is not the one of {folder.root}: "
+            "its content differs; give the right one with --dataset"
+        )
+    return dataset
+
+
+def retrain(request: RetrainRequest, listener: RetrainListener) -> Retrained:
+    """Retrains a trial over seeds, scores the test split, which counts as a look, and writes the model.
+
+    Raises:
+        UserError: something the user gave is wrong.
+        NoWinner: a run failed.
+    """
+    folder = request.folder
+    settings = folder.settings()
+    name, runner = runner_named(request.runner, function=request.function)
+    with folder.locked():
+        folder.clear_torn()
+        with contextlib.closing(open_study(folder, open_space(folder, method=request.code))) as study:
+            seeds = request.seeds or study.space.final.seeds
+            placement = place(request.placement, name, seeds, exact=bool(settings["deterministic"]))
+            record = _choose(study, request.trial)
+            out = request.out or folder.root / f"retrained_trial_{record.number}"
+            listener.chosen(examine(request.dataset).problems, _notes(request, record))
+            if out.exists():
+                raise UserError(f"{out} exists; give another --out")
+            with listener.training(), runner(placement, data_bytes(request.dataset, 0)) as call:
+                finals = FinalsRun(call, listener.stage, model_card)
+                results = _retrain_trial(study, record, request, finals, out)
+        show_looks(folder, request.code)
+    made = Retrained(results, out)
+    listener.retrained(made)
+    return made
+
+
+def _notes(request: RetrainRequest, record: Record) -> list[str]:
+    notes = []
+    if request.epochs is None and record.state == "PRUNED":
+        notes.append(f"trial {record.number} was stopped early; --epochs N trains it longer")
+    return notes + ([] if request.function else batch_note(record.trial.config, len(request.dataset.train)))
+
+
+def _choose(study: Study, number: int | None) -> Record:
     """The trial to retrain: the one with that number, or the best.
 
     Raises:
@@ -36,26 +176,9 @@ def choose(study: Study, number: int | None) -> Record:
     return record
 
 
-def retrain_trial(
-    study: Study,
-    record: Record,
-    dataset: Dataset,
-    finals: FinalsRun,
-    *,
-    epochs: int | None,
-    seeds: int | None,
-    out: Path,
-) -> Results:
+def _retrain_trial(study: Study, record: Record, request: RetrainRequest, finals: FinalsRun, out: Path) -> Results:
     """Trains the trial's configuration over seeds, scores the test split once per seed, and writes model, metrics and
-    model card into `out`.
-
-    Args:
-        study: of the trial.
-        record: of the trial.
-        dataset: of the study.
-        epochs: None for the epoch at which its mean curve over seeds peaked if it was a finalist, else its best epoch.
-        seeds: None for the study's `final.seeds`.
-        out: does not exist.
+    model card into `out`, which does not exist.
 
     Returns:
         What `metrics.json` holds, but for digests.
@@ -63,19 +186,17 @@ def retrain_trial(
     Raises:
         UserError: a number is out of range.
     """
-    assert not out.exists(), "the caller looks before it starts anything"
-    for option, given in (("--epochs", epochs), ("--seeds", seeds)):
+    for option, given in (("--epochs", request.epochs), ("--seeds", request.seeds)):
         if given is not None and given < 1:
             raise UserError(f"{option} is {given}; allowed: a whole number from 1")
-    horizon = _with_seeds(study.horizon, seeds)
-    best = _epochs(study.folder, record)
+    horizon = _with_seeds(study.horizon, request.seeds)
+    epochs = request.epochs or _epochs(study.folder, record)
+    config = record.trial.config
     out.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}-"))
     try:
         folder = StudyFolder(scratch)
-        results = retrain(
-            folder, horizon, dataset, record.number, record.trial.config, epochs or best, finals, study.folder
-        )
+        results = train_and_score(folder, horizon, request.dataset, record.number, config, epochs, finals, study.folder)
         folder.final.rename(out)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

@@ -79,7 +79,7 @@ def test_a_model_that_was_moved_counts_in_its_study_and_says_so_where_there_is_n
 def test_a_look_that_a_kill_left_untold_is_told_by_the_next_command(study, capsys, monkeypatch, then):
     checkpoint = next((study / "checkpoints").iterdir())
     with monkeypatch.context() as patch:
-        patch.setattr("avtune.finals.looks.show_count", lambda folder: exit(9))  # after the look was noted
+        patch.setattr("avtune.workflows.looks.show_count", lambda folder: exit(9))  # after the look was noted
         with pytest.raises(AssertionError, match="SystemExit"):
             score(capsys, study, checkpoint)
     assert len((study / "scored.jsonl").read_text().splitlines()) == 2

@@ -2,38 +2,45 @@
 
 from __future__ import annotations
 
-import argparse
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-from avtune.cli.folders import model_folder
+from avtune.data.dataset import Dataset
+from avtune.engine.model import Model
+from avtune.finals.looks import count_look, is_behind, is_new_look, lost, show_count, study_of
+from avtune.study.folder import StudyFolder
+from avtune.workflows.open_study import open_space, open_study
+from avtune.workflows.write_report import write_report
 
-if TYPE_CHECKING:
-    from avtune.data.dataset import Dataset
-    from avtune.engine.model import Model
-    from avtune.study.folder import StudyFolder
 
-
-def count_look_at(given: argparse.Namespace, model: Model, dataset: Dataset) -> str:
-    """Counts a look of `avtune evaluate` or `avtune embed` at the test split of the model's study.
+def count_look_at(
+    model: Model, place: Path, dataset: Dataset, split: str, *, results: Path, method: str | None = None
+) -> str:
+    """Counts a look at the test split of the model's study.
 
     Counted before anything is shown: a look that is interrupted has been one.
+
+    Args:
+        model: that is scored, or whose embeddings are written.
+        place: its folder.
+        dataset: that it is scored on; only the study's own counts.
+        split: `test` or `train`, of which only the first counts.
+        results: the folder of studies and benches, where the model's is looked for.
+        method: the user's own method that the study was made with, if any.
 
     Returns:
         What is to be said of it; empty where there is nothing.
     """
-    from avtune.finals.looks import count_look, is_behind, is_new_look, lost, study_of
-
-    if given.split != "test":
+    if split != "test":
         return ""
-    folder = study_of(model, model_folder(given), given.results)
+    folder = study_of(model, place, results)
     if folder is None:
-        return lost(model, given.results)
+        return lost(model, results)
     new = folder.settings()["dataset"]["digest"] == dataset.digest and is_new_look(folder, model)
     if not new and not is_behind(folder):
         return ""
     with folder.locked():
         count = count_look(folder, model) if new else 0
-        show_looks(folder, given.method)
+        show_looks(folder, method)
     if not new:
         return ""
     return f"this look is counted: {count} configurations of {folder.root} have been scored on its test split"
@@ -46,10 +53,6 @@ def show_looks(folder: StudyFolder, method: str | None) -> None:
         folder: of the study, locked by this process.
         method: the user's own method or training function that the study was made with, if any.
     """
-    from avtune.finals.looks import show_count
-    from avtune.workflows.open_study import open_space, open_study
-    from avtune.workflows.write_report import write_report
-
     if not show_count(folder):
         return
     study = open_study(folder, open_space(folder, method=method))

@@ -1,0 +1,71 @@
+"""What a bench is asked for, from its options: the same for the command line and for Python."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from avtune.core.names import new_name
+from avtune.data.dataset import Dataset
+from avtune.workflows.bench.folder import BenchFolder
+from avtune.workflows.bench.rules import Rules, command_of, epochs_of, spaces_of
+from avtune.workflows.bench.run import BenchRequest
+from avtune.workflows.choose_runner import placement_request
+from avtune.workflows.options import BenchOptions
+
+
+def folder_of(dataset: Dataset, options: BenchOptions) -> BenchFolder:
+    """The folder of the bench that is meant, which exists or not.
+
+    Raises:
+        UserError: its name is not legal.
+    """
+    return BenchFolder(options.results / new_name(options.name, "bench-", dataset.name))
+
+
+def request_of(
+    dataset: Dataset,
+    spec: str,
+    options: BenchOptions,
+    methods: str | None,
+    spaces: Sequence[str],
+    *,
+    called: str,
+    classes: str | None = None,
+) -> BenchRequest:
+    """The request for a new bench, or to continue the one that has its name.
+
+    Args:
+        dataset: loaded and checked.
+        spec: where it can be found again.
+        methods: names separated by commas, code of the user's own registered already; None for every method.
+        spaces: `METHOD=FILE|NAME` each.
+        called: the dataset, as the command that `bench.yaml` keeps names it.
+        classes: the file of classes that the user named.
+
+    Raises:
+        UserError: something the user gave is wrong.
+    """
+    folder = folder_of(dataset, options)
+    rules = _rules(options, folder)
+    return BenchRequest(
+        dataset=dataset,
+        spec=spec,
+        command=command_of(called, methods, spaces, rules, classes),
+        spaces=spaces_of(methods, spaces, rules),
+        rules=rules,
+        root=folder.root,
+        placement=placement_request(options),
+        runner=options.runner,
+        precision=options.precision,
+        deterministic=options.deterministic,
+    )
+
+
+def _rules(options: BenchOptions, folder: BenchFolder) -> Rules:
+    """The budget of every method: what the options say, and else what is usual."""
+    epochs = None if options.epochs is None else epochs_of(str(options.epochs))
+    if epochs is None and folder.exists:  # another number may have been usual when this bench began
+        epochs = folder.settings().get("epochs")
+    chosen: dict[str, Any] = {"trials": options.trials, "epochs": epochs, "seeds": options.seeds}
+    return Rules(**{name: value for name, value in chosen.items() if value is not None})

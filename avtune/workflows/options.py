@@ -1,0 +1,55 @@
+"""The options of verbs that are neither data nor code, each named in one place for the command line and for Python."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Self
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceOptions:
+    """Where trials run; `cli/arguments.add_devices` and the docstring of `avtune.search` say what each means.
+
+    Attributes:
+        results: the folder of studies, where a cluster must be able to write.
+    """
+
+    results: Path
+    gpus: int | None
+    cpus: int | None
+    trials_per_gpu: int
+    lanes: int | None
+    cluster: str | None
+    runner: str | None
+    max_failures: int
+    trial_timeout: float | None
+
+    @classmethod
+    def of(cls, given: object) -> Self:
+        """From an object that has all of them as attributes: a parsed command line, or further options."""
+        return cls(**{field.name: getattr(given, field.name) for field in fields(cls)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchOptions(DeviceOptions):
+    """Those of a search. An option that is added here is one of both, or neither can make a request."""
+
+    name: str | None
+    precision: str | None
+    deterministic: bool
+    protocol: str | None
+    keep: int | None
+    retry_failed: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchOptions(DeviceOptions):
+    """Those of a bench; None for what a bench has by itself."""
+
+    name: str | None
+    precision: str | None
+    deterministic: bool
+    trials: int | None
+    epochs: int | str | None
+    seeds: int | None

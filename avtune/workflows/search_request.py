@@ -1,0 +1,78 @@
+"""What a search is asked for, from its options: the same for the command line and for Python."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from avtune.core.names import new_name
+from avtune.core.protocol import PUBLISHED
+from avtune.data.dataset import Dataset
+from avtune.data.registry import REGISTRY
+from avtune.space.space import Space
+from avtune.study.folder import StudyFolder
+from avtune.workflows.choose_runner import placement_request
+from avtune.workflows.continuing import space_of_study
+from avtune.workflows.options import SearchOptions
+from avtune.workflows.search_plan import Request
+
+MakeSpace = Callable[[Sequence[str]], Space]
+"""Makes the space that is asked for, or the usual one, with overrides (`key=value` each)."""
+
+
+def folder_of(dataset: Dataset, options: SearchOptions) -> StudyFolder:
+    """The folder of the study that is meant, which exists or not.
+
+    Raises:
+        UserError: its name is not legal.
+    """
+    mark = "-published" if options.protocol == PUBLISHED else ""
+    return StudyFolder(options.results / new_name(options.name, "", dataset.name, mark))
+
+
+def usual_space(spec: str) -> str | None:
+    """The name of the space that comes with a registered dataset; None for any other."""
+    return REGISTRY[spec].space if spec in REGISTRY else None
+
+
+def request_of(
+    dataset: Dataset,
+    spec: str,
+    options: SearchOptions,
+    overrides: Sequence[str],
+    code: str | None,
+    make: MakeSpace,
+    *,
+    space_is_named: bool,
+) -> Request:
+    """The request for a new study, or to continue the one that has its name.
+
+    Args:
+        dataset: loaded and checked.
+        spec: how the user named it.
+        overrides: values of the space that are given, as `key=value`.
+        code: the method, or the code of the user's own, that is named; None for what the space says.
+        make: makes the space of a new study, or the one that is named for a study that exists.
+        space_is_named: whether the user names a space.
+
+    Raises:
+        UserError: something the user gave is wrong.
+    """
+    folder = folder_of(dataset, options)
+    if folder.exists:
+        space, overrides = space_of_study(folder, code, overrides, make if space_is_named else None)
+    else:
+        space = make(overrides)
+    return Request(
+        dataset=dataset,
+        spec=spec,
+        space=space,
+        folder=folder,
+        placement=placement_request(options),
+        runner=options.runner,
+        precision=options.precision,
+        deterministic=options.deterministic,
+        overrides=overrides,
+        protocol=options.protocol,
+        keep=options.keep,
+        retry_failed=options.retry_failed,
+    )
