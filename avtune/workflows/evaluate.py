@@ -173,6 +173,9 @@ class Evaluation:
         clips, classes: how many.
         at: for each rank `k`, `precision_a2v`, `precision_v2a`, `recall_a2v` and `recall_v2a`.
         curve: `levels` of recall and the precision `curve_a2v` and `curve_v2a` there; None unless it was asked for.
+        epoch: how the model's epoch was chosen, where that is to be said.
+        problems: of the dataset, which touch the test score.
+        look: what is to be said of the look at the test split of the model's study; empty where there is nothing.
     """
 
     map: float
@@ -187,12 +190,15 @@ class Evaluation:
     classes: int
     at: tuple[dict[str, float], ...]
     curve: dict[str, list[float]] | None = None
+    epoch: str = ""
+    problems: tuple[str, ...] = ()
+    look: str = ""
 
     @classmethod
-    def of(cls, facts: Mapping[str, Any]) -> Evaluation:
-        """What `evaluation` returns, typed."""
+    def of(cls, facts: Mapping[str, Any], **more: Any) -> Evaluation:
+        """What `evaluation` returns, typed; `more` are further attributes."""
         low, high = facts["bootstrap95"]["map"]
-        return cls(**{**facts, "bootstrap95": (low, high), "at": tuple(facts["at"])})
+        return cls(**{**facts, "bootstrap95": (low, high), "at": tuple(facts["at"]), **more})
 
     def _rows(self) -> list[tuple[str, str]]:
         low, high = self.bootstrap95
@@ -204,6 +210,9 @@ class Evaluation:
             ("map_running", f"{self.map_running:.4f}"),
             *((f"precision and recall at {row['k']}, audio->visual", _pair(row, "a2v")) for row in self.at),
             *((f"precision and recall at {row['k']}, visual->audio", _pair(row, "v2a")) for row in self.at),
+            *([("epoch of the model", self.epoch)] if self.epoch else []),
+            *(("problem of the dataset", line) for line in self.problems),
+            *([("note", self.look)] if self.look else []),
         ]
 
     def __repr__(self) -> str:

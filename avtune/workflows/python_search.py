@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import yaml
 
 from avtune.core.errors import UserError
-from avtune.data.dataset import ARRAYS, Dataset
-from avtune.data.registry import REGISTRY, locate
+from avtune.data.dataset import Dataset
 from avtune.engine import user_code
 from avtune.space.parse import parse
 from avtune.space.space import Space
 from avtune.workflows.choose_space import chosen
+from avtune.workflows.python_data import spec_of
 from avtune.workflows.python_options import SearchArguments, checked, plain
 from avtune.workflows.python_run import check_ray
 from avtune.workflows.search_plan import Request
@@ -40,18 +39,6 @@ def request_for(dataset: Dataset, given: object, arguments: SearchArguments, cod
 
     named = arguments.space is not None
     return request_of(dataset, spec, arguments, overrides, code, make, space_is_named=named)
-
-
-def spec_of(dataset: Dataset, given: object) -> str:
-    """How the command line would name the dataset: what a study tells those who continue it."""
-    if isinstance(given, str) and given in REGISTRY:
-        return given
-    entry = REGISTRY.get(dataset.name)
-    if entry is not None:
-        found = locate(entry)
-        if dataset.source == ("generated" if found is None else str(found)):
-            return entry.name
-    return dataset.source if dataset.source == ARRAYS else str(Path(dataset.source).resolve())
 
 
 def _space(given: object, code: str | None, usual: str | None, overrides: Sequence[str]) -> Space:

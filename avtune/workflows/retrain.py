@@ -28,7 +28,7 @@ from avtune.study.record import Record
 from avtune.study.results import Results
 from avtune.study.study import Study
 from avtune.workflows.choose_runner import data_bytes, runner_named
-from avtune.workflows.listening import Stages
+from avtune.workflows.listening import Silent, Stages
 from avtune.workflows.looks import show_looks
 from avtune.workflows.open_study import open_space, open_study
 
@@ -96,6 +96,16 @@ class RetrainListener(Stages, Protocol):
 
     def retrained(self, made: Retrained) -> None:
         """It is done."""
+
+
+class SilentRetrain(Silent):
+    """A `RetrainListener` that does nothing."""
+
+    def chosen(self, problems: Sequence[str], notes: Sequence[str]) -> None:
+        return None
+
+    def retrained(self, made: Retrained) -> None:
+        return None
 
 
 def dataset_of(folder: StudyFolder, named: Dataset | str | None, classes: str | None = None) -> Dataset:

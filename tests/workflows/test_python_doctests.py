@@ -8,6 +8,7 @@ import yaml
 from toy import SPACE, toy_dataset
 
 import avtune.api
+import avtune.api_bench
 import avtune.core.errors
 import avtune.core.hyper
 import avtune.core.names
@@ -19,6 +20,7 @@ import avtune.workflows.study_view
 
 MODULES = {
     avtune.api: ["evaluate", "load_dataset", "load_model", "load_study", "search"],
+    avtune.api_bench: ["bench"],
     avtune.core.errors: ["choices", "did_you_mean", "shown"],
     avtune.core.hyper: ["Hyper"],
     avtune.core.names: ["legal_name"],

@@ -10,7 +10,7 @@ from typing import Protocol
 from avtune.data.dataset import Dataset
 from avtune.workflows.bench.board import Board, Row
 from avtune.workflows.bench.rules import Rules
-from avtune.workflows.listening import SearchListener
+from avtune.workflows.listening import SearchListener, Silent
 
 
 @dataclass(frozen=True)
@@ -65,3 +65,25 @@ class BenchListener(Protocol):
 
     def done(self, board: Board, files: Sequence[Path]) -> None:
         """The leaderboard is written, into these files among others."""
+
+
+class SilentBench:
+    """A `BenchListener` that does nothing."""
+
+    def planned(self, plan: BenchPlan) -> None:
+        return None
+
+    def known(self, row: Row) -> None:
+        return None
+
+    def started(self, method: str, place: int, count: int) -> SearchListener:
+        return Silent()
+
+    def finished(self, row: Row) -> None:
+        return None
+
+    def failed(self, method: str, reason: str) -> None:
+        return None
+
+    def done(self, board: Board, files: Sequence[Path]) -> None:
+        return None

@@ -81,6 +81,19 @@ class BenchRows:
         return found
 
 
+def read_board(folder: BenchFolder) -> Board:
+    """The leaderboard of a bench, made again from its finished studies. Nothing is written; why a method has no row is
+    not in its files, such a method is pending.
+
+    Raises:
+        UserError: there is no such bench, or a file of it is damaged.
+    """
+    settings = folder.settings()
+    done = [method for method in settings["methods"] if folder.study(method).metrics.is_file()]
+    waiting = [method for method in settings["methods"] if method not in done]
+    return board(settings, [read_row(folder.study(method), method) for method in done], {}, waiting, {})
+
+
 def read_row(folder: StudyFolder, method: str) -> Row:
     """What a finished study adds to a leaderboard.
 

@@ -1,0 +1,50 @@
+"""Datasets and paths as a call gives them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from avtune.core.errors import UserError
+from avtune.data import load
+from avtune.data.dataset import ARRAYS, Dataset
+from avtune.data.registry import REGISTRY, locate
+
+Place = str | os.PathLike[str]
+
+
+def path_text(given: object, what: str) -> str:
+    """A name or a path as text.
+
+    Raises:
+        UserError: it is neither.
+    """
+    if not isinstance(given, str | os.PathLike):
+        more = "a Dataset, a name or a path" if what == "data" else "a name or a path"
+        raise UserError(f"{what} is a {type(given).__name__}; give {more}")
+    return os.fspath(given)
+
+
+def dataset_for(data: Dataset | Place, classes: Place | None) -> Dataset:
+    """The dataset that is given, loaded where it is not.
+
+    Raises:
+        UserError: it cannot be loaded, or is loaded and `classes` says how to.
+    """
+    if not isinstance(data, Dataset):
+        return load(path_text(data, "data"), classes=None if classes is None else os.fspath(classes))
+    if classes is not None:
+        raise UserError("classes goes with the path of a folder of tfrecord shards; this dataset is loaded already")
+    return data
+
+
+def spec_of(dataset: Dataset, given: object) -> str:
+    """How the command line would name the dataset: what a study tells those who continue it."""
+    if isinstance(given, str) and given in REGISTRY:
+        return given
+    entry = REGISTRY.get(dataset.name)
+    if entry is not None:
+        found = locate(entry)
+        if dataset.source == ("generated" if found is None else str(found)):
+            return entry.name
+    return dataset.source if dataset.source == ARRAYS else str(Path(dataset.source).resolve())

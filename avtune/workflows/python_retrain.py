@@ -1,0 +1,54 @@
+"""From the arguments of `avtune.retrain` to a request; `cli/retrain.py` is the command line's counterpart."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from avtune.data.dataset import Dataset
+from avtune.study.folder import StudyFolder
+from avtune.workflows.choose_runner import placement_request
+from avtune.workflows.options import DeviceOptions
+from avtune.workflows.python_data import Place
+from avtune.workflows.python_options import checked, whole_or_none
+from avtune.workflows.python_run import check_ray
+from avtune.workflows.retrain import RetrainRequest, dataset_of
+
+
+def request_for(
+    study: Path,
+    data: Dataset | None,
+    options: DeviceOptions,
+    code: str | None,
+    numbers: tuple[int | None, int | None, int | None],
+    *,
+    out: Path | None,
+    classes: Place | None,
+) -> RetrainRequest:
+    """What a call asks for; see `RetrainRequest`.
+
+    Args:
+        study: the folder of the study.
+        data: its dataset; None to load it from where it was.
+        numbers: trial, epochs and seeds.
+        classes: class file of the folder of tfrecord shards from which it is loaded.
+
+    Raises:
+        UserError: something the user gave is wrong.
+    """
+    options = checked(options)
+    names = ("trial", "epochs", "seeds")
+    trial, epochs, seeds = (whole_or_none(name, value) for name, value in zip(names, numbers, strict=True))
+    check_ray(options)
+    folder = StudyFolder(study)
+    return RetrainRequest(
+        folder=folder,
+        dataset=dataset_of(folder, data, None if classes is None else os.fspath(classes)),
+        placement=placement_request(options),
+        trial=trial,
+        epochs=epochs,
+        seeds=seeds,
+        out=out,
+        code=code,
+        runner=options.runner,
+    )
