@@ -28,6 +28,7 @@ from avtune.runners.mailbox import Mailbox
 from avtune.runners.out_of_memory import LACK, LOWER, Deaths, out_of_memory
 from avtune.runners.ray.choose import ray_for
 from avtune.runners.ray.engine_trials import run_engines
+from avtune.runners.ray.private import TUNE_THREAD
 from avtune.runners.watchdog import last_stack
 
 _RESTARTS = 3  # deaths an engine since an epoch was last trained, before the run ends; at least `--max-failures`
@@ -72,7 +73,7 @@ class _Engines:
         self._lacked_memory = False  # whether the engine that died last did for lack of memory
         self._dismissed = threading.Event()
         self._mailbox = ray.remote(num_cpus=0, max_concurrency=10_000)(Mailbox).remote(_OVER)
-        self._tune = threading.Thread(target=self._run_tune, args=(storage,), name="avtune engines", daemon=True)
+        self._tune = threading.Thread(target=self._run_tune, args=(storage,), name=TUNE_THREAD, daemon=True)
         self._tune.start()
 
     def run(self, source: Source, data: Sequence[Prepared]) -> None:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 START = """
-import inspect, logging
+import inspect, logging, threading
 import ray.tune.tune as tune
 from ray._private import node, services, utils, worker
 from ray.job_config import JobConfig
@@ -54,6 +54,18 @@ with private.few_processes(), private.quiet_errors(), private.any_worker(), priv
     assert not class_cache.DEFAULT_ENV_VARS and not class_cache.ENV_VARS_TO_PROPAGATE
 assert node.Node.start_monitor is plain and worker.listen_error_messages is quiet
 assert class_cache.DEFAULT_ENV_VARS and class_cache.ENV_VARS_TO_PROPAGATE
+
+own = tune._ray_auto_init, tune._setup_signal_catching
+with private.guarded_tune():
+    assert tune._ray_auto_init is private._no_other_ray and tune._setup_signal_catching is threading.Event
+assert (tune._ray_auto_init, tune._setup_signal_catching) == own
+over = threading.Event()
+threading.Thread(target=over.wait, name=private.TUNE_THREAD).start()
+with private.guarded_tune():
+    pass
+assert tune._ray_auto_init is private._no_other_ray, "a run of Tune's that is late finds no Ray to start"
+over.set()
+
 assert not private.job_config()._get_proto_job_config().py_driver_sys_path
 """
 
@@ -82,7 +94,11 @@ def start_process():
     with private.processes_in_own_session():
         raise AssertionError("started")
 
-for refused in (private.job_config, private.guard_tune, private.vital_processes, start_process):
+def guard():
+    with private.guarded_tune():
+        raise AssertionError("guarded")
+
+for refused in (private.job_config, guard, private.vital_processes, start_process):
     try:
         refused()
     except UserError as error:

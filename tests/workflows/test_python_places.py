@@ -53,11 +53,30 @@ def folder(tmp_path):
     return tmp_path
 
 
+STATE = """
+import logging, os, signal, sys, threading, warnings
+import ray.tune.tune as tune
+
+def state():
+    os.umask(mask := os.umask(0))
+    levels = {name: logging.getLogger(name).level for name in ("", "avtune", "ray", "ray.tune", "ray.train")}
+    handlers = [signal.getsignal(number) for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}]
+    patched = tune._ray_auto_init, tune._setup_signal_catching
+    return dict(os.environ), levels, handlers, patched, mask, list(sys.path), os.getcwd(), list(warnings.filters)
+
+before = state()
+assert before[1]["ray"] == logging.INFO, before[1]
+assert all(one.__module__ == "ray.tune.tune" for one in before[3])
+assert not [name for name in os.environ if name.startswith(("RAY_AUTH", "TUNE_"))]
+"""
+
+
 @pytest.mark.ray
 @pytest.mark.slow
-def test_a_script_without_a_main_guard_searches_twice(folder):
+def test_a_script_without_a_main_guard_searches_twice_and_its_process_is_as_before(folder):
     again = 'study = avtune.search(data, space="ave", trials=3, gpus=0, name="second", quiet=True, ' + SMALL + ")"
-    (folder / "mine.py").write_text(f'{snippet()}{CHECKS}\n{again}\nassert study.state == "finished"\n')
+    after = 'assert study.state == "finished"\nassert state() == before\nassert threading.active_count() == 1\n'
+    (folder / "mine.py").write_text(f"{snippet()}{CHECKS}{STATE}\n{again}\n{after}")
     ended = run(sys.executable, "mine.py", cwd=folder)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout.count("all is well") == 1, "no process of Ray's runs the script again"

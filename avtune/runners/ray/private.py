@@ -36,6 +36,9 @@ USED = (
 )
 """Modules, and what is taken from or replaced in them."""
 
+TUNE_THREAD = "avtune engines"
+"""The name of a thread of ours that runs Tune."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -81,19 +84,30 @@ def job_config() -> Any:
     return Installed()
 
 
-def guard_tune() -> None:
-    """For the rest of this process Tune starts no Ray of its own: a run that begins when ours has been shut down must
-    end, and not start a Ray that is open to the network. And Tune leaves SIGUSR1 alone, which job schedulers send: it
-    would end a run as if all had been trained.
+@contextlib.contextmanager
+def guarded_tune() -> Iterator[None]:
+    """In the block Tune starts no Ray of its own: a run that begins when ours has been shut down must end, and not
+    start a Ray that is open to the network. And Tune leaves SIGUSR1 alone, which job schedulers send: it would end a
+    run as if all had been trained. Where a thread of ours that runs Tune outlives the block, it stays so.
 
     Raises:
         UserError: this Ray's Tune is made differently.
     """
-    tune = importlib.import_module("ray.tune.tune")
+    tune: Any = importlib.import_module("ray.tune.tune")
     if not hasattr(tune, "_ray_auto_init") or not hasattr(tune, "_setup_signal_catching"):
         _refuse("when Tune starts a Ray and takes signals")
-    tune._ray_auto_init = _no_other_ray  # type: ignore[attr-defined]
-    tune._setup_signal_catching = threading.Event  # type: ignore[attr-defined]
+    before = tune._ray_auto_init, tune._setup_signal_catching
+    tune._ray_auto_init, tune._setup_signal_catching = _no_other_ray, threading.Event
+    try:
+        yield
+    finally:
+        if not tune_runs_on():
+            tune._ray_auto_init, tune._setup_signal_catching = before
+
+
+def tune_runs_on() -> bool:
+    """Whether a thread of ours that runs Tune is alive."""
+    return any(thread.name == TUNE_THREAD for thread in threading.enumerate())
 
 
 def _no_other_ray(*arguments: object, **more: object) -> None:

@@ -86,14 +86,13 @@ def ray_session(
     """
     global _set_up_here
     _set_up_here = not is_of_another()
-    with _environment(settings), warnings.catch_warnings():
+    with _environment(settings), warnings.catch_warnings(), contextlib.ExitStack() as held:
         warnings.simplefilter("ignore")  # deprecations inside Ray and its dependencies
         import ray
 
         _check_token()
         connected = ray.is_initialized()
-        for name in ("ray", "ray.tune", "ray.train"):
-            logging.getLogger(name).setLevel(logging.CRITICAL)
+        held.enter_context(_quiet_loggers())
         # Importing Tune takes more than a second; in a thread it overlaps with the wait for Ray's processes.
         tune = _Import("ray.tune")
         tune.start()
@@ -105,7 +104,7 @@ def ray_session(
             tune.join()
             if tune.error is not None:
                 raise UserError(f"Ray Tune cannot be imported: {tune.error!r}"[:200]) from tune.error
-            private.guard_tune()
+            held.enter_context(private.guarded_tune())
             yield
         finally:
             tune.join()
@@ -126,6 +125,21 @@ def _environment(settings: Mapping[str, str]) -> Iterator[None]:
         for name in set(os.environ) - set(before):
             del os.environ[name]
         os.environ.update(before)
+
+
+@contextlib.contextmanager
+def _quiet_loggers() -> Iterator[None]:
+    """In the block Ray logs what ends a process, and nothing else; where Tune runs on after it, too."""
+    loggers = [logging.getLogger(name) for name in ("ray", "ray.tune", "ray.train")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        if not private.tune_runs_on():
+            for logger, level in zip(loggers, before, strict=True):
+                logger.setLevel(level)
 
 
 def _check_token() -> None:
