@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from avtune.core import log
 from avtune.core.errors import StorageError, UserError
 from avtune.core.trial import Trial
 from avtune.data.prepare import Prepared
@@ -46,6 +48,7 @@ def _run(source: Source, data: Sequence[Prepared], placement: Placement, storage
             timeout=placement.timeout,
             scratch=str(storage),
             named=user_code.registered(),
+            verbose=log.is_shown(),
         ),
         placement.resources,
     )
@@ -79,6 +82,7 @@ def _trial(
     timeout: float | None,
     scratch: str,
     named: Sequence[tuple[str, str, str]],
+    verbose: bool,
 ) -> None:
     """Runs in the worker: trains and reports. What goes wrong is reported too, so that Tune has nothing to print."""
     import ray
@@ -87,10 +91,16 @@ def _trial(
 
     from avtune.runners.work import work
 
+    kept = log.Kept()
+
+    def tell(**said: Any) -> None:
+        lines = kept.taken()
+        tune.report(said | ({"log": json.dumps([f"process {os.getpid()}", lines])} if lines else {}))
+
     try:
         user_code.restore(named)
     except UserError as error:  # the user's file has changed, or differs on this machine
-        tune.report({"failure": " ".join(str(error).split()), "details": ""})
+        tell(failure=" ".join(str(error).split()), details="")
         return
     torch.set_num_threads(threads)
     trial = Trial(**config["trial"])
@@ -99,22 +109,25 @@ def _trial(
     def report(epoch: int, metrics: dict[str, float]) -> bool:
         watch.end()
         # As text: Tune flattens nested results, and raises on values that are no numbers.
-        tune.report({"epoch": epoch, "metrics": json.dumps(metrics, default=repr)})
+        tell(epoch=epoch, metrics=json.dumps(metrics, default=repr))
         watch.begin()
         return True  # Tune stops a trial by an exception that `tune.report` raises
 
     device = "cuda:0" if torch.cuda.is_available() and ray.get_gpu_ids() else "cpu"
     watch.begin()
     try:
-        failure = work(trial, data, report, device=device)
+        with kept.keeping() if verbose else nullcontext():
+            failure = work(trial, data, report, device=device)
     except StorageError as error:  # the driver ends the run
         watch.end()
-        tune.report({"broken": str(error)})
+        tell(broken=str(error))
         return
     finally:
         watch.end()
     if failure is not None:
-        tune.report({"failure": failure.line, "details": failure.details})
+        tell(failure=failure.line, details=failure.details)
+    elif verbose:
+        tell()
 
 
 def _stack_file(scratch: Path, number: int) -> Path:
@@ -153,11 +166,16 @@ class _Answers:
     def result(self, number: int, result: Mapping[str, Any]) -> bool:
         if self.error is None:
             with self._kept():
+                if "log" in result:
+                    log.show_again(*json.loads(result["log"]))
                 if "broken" in result:
                     raise StorageError(result["broken"])
-                if "failure" not in result:
-                    return self._source.report(number, result["epoch"], json.loads(result["metrics"]))
-                self._source.tell(number, result["failure"], result["details"])
+                if "failure" in result:
+                    self._source.tell(number, result["failure"], result["details"])
+                else:  # without an epoch only its last lines have come
+                    return "epoch" not in result or self._source.report(
+                        number, result["epoch"], json.loads(result["metrics"])
+                    )
         return False
 
     def died(self, number: int, details: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from avtune.engine.failures import one_line
 from avtune.engine.function_trainer import train_function
 from avtune.engine.trainer import Report, train
 from avtune.lanes.modules import Tensors
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,7 @@ def work(
             raise _Passing from None
 
     failure = None
+    _LOG.debug("trial %d: %s on %s, at most %d epochs", trial.number, trial.method, device, trial.epochs)
     try:
         with output.captured():
             save = _train(trial, data, passing, device)
@@ -88,6 +92,7 @@ def work(
     output.close()
     if failure is None:
         save()
+    _LOG.debug("trial %d: %s", trial.number, "has ended" if failure is None else f"has failed: {failure.line}")
     return failure
 
 

@@ -1,11 +1,13 @@
 """What every runner must do with whatever a source gives out; with Ray in the marked tests."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 
 import avtune.runners.work
+from avtune.core import log
 from avtune.core.errors import StorageError
 from avtune.core.trial import Trial, TrialFailed
 from avtune.data.dataset import Split
@@ -71,11 +73,10 @@ def trials(count, epochs=3, **config):
 
 @pytest.fixture(scope="module", params=RUNNERS)
 def run(request):
-    """Runs a source on a runner, which is opened once for all tests of this file."""
+    """Runs a source on a runner, which is opened once for all tests of this file, as with `--verbose`."""
     runner = request.param
-    with runner.opened(
-        Placement(1 if runner is inline else 2, 0, 1, 2 if runner is lanes_runner else 1), 1 << 20
-    ) as call:
+    placement = Placement(1 if runner is inline else 2, 0, 1, 2 if runner is lanes_runner else 1)
+    with log.shown(), runner.opened(placement, 1 << 20) as call:
 
         def run(source, rows=None):
             call(source, rows or data())
@@ -97,6 +98,15 @@ def test_a_trial_stops_when_the_source_says_so(run):
     source = run(Recorder(trials(3, epochs=6), stop_after={0: 1, 1: 4}))
     assert source.exhausted
     assert [len(source.reports[number]) for number in range(3)] == [1, 4, 6]
+
+
+def test_what_is_logged_where_a_trial_runs_is_shown_here(run, capsys):
+    run(Recorder(trials(2)))
+    lines = capsys.readouterr().err.splitlines()
+    for number in range(2):
+        assert any(
+            re.search(rf" DEBUG avtune\.[a-z_.]+: ((process|engine) \d+: )?trial {number}: ", line) for line in lines
+        )
 
 
 def test_a_trial_that_raises_fails_alone_with_one_line(run):
