@@ -15,6 +15,8 @@ from avtune.core import streams
 _WORDS = {"SIGTERM": "terminated", "SIGHUP": "the terminal has gone (SIGHUP)", "SIGUSR1": "ended by SIGUSR1"}
 _INTERRUPTED = "interrupted"
 
+_commands = 0  # blocks of `taken` that this process is in
+
 
 def ending() -> list[int]:
     """Those that this process does not ignore: `nohup` has it ignore SIGHUP."""
@@ -24,7 +26,9 @@ def ending() -> list[int]:
 
 @contextlib.contextmanager
 def taken() -> Iterator[list[int]]:
-    """In the block they interrupt as Ctrl-C does. Yields the numbers of those that have come."""
+    """In the block, which is a whole command, they interrupt as Ctrl-C does. Yields the numbers of those that have
+    come."""
+    global _commands
     came: list[int] = []
 
     def end(number: int, frame: FrameType | None) -> None:
@@ -32,11 +36,18 @@ def taken() -> Iterator[list[int]]:
         raise KeyboardInterrupt  # of all exceptions a handler can raise, Ray's core lets only this one through
 
     before = {number: signal.signal(number, end) for number in ending()}
+    _commands += 1
     try:
         yield came
     finally:
+        _commands -= 1
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def is_command() -> bool:
+    """Whether this process runs a command of ours, which may end it; otherwise it is a caller's in Python."""
+    return _commands > 0
 
 
 def first(numbers: Iterable[int]) -> int | None:

@@ -29,6 +29,7 @@ from avtune.runners.out_of_memory import LACK, LOWER, Deaths, out_of_memory
 from avtune.runners.ray.choose import ray_for
 from avtune.runners.ray.engine_trials import run_engines
 from avtune.runners.ray.private import TUNE_THREAD
+from avtune.runners.ray.session import LOST
 from avtune.runners.watchdog import last_stack
 
 _RESTARTS = 3  # deaths an engine since an epoch was last trained, before the run ends; at least `--max-failures`
@@ -119,6 +120,10 @@ class _Engines:
         in C. Engines return when their epoch ends; Tune ends those that take longer."""
         import ray
 
+        if LOST.is_set():  # Tune waits for what has gone, and ends with this process
+            self._dismissed.set()
+            self._tune.join(_LEAVE)
+            return
         with contextlib.suppress(ray.exceptions.RayError):  # the mailbox may be gone
             ray.get(self._mailbox.close.remote(), timeout=_LEAVE)
         self._tune.join(_LEAVE)

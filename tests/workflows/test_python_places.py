@@ -125,6 +125,46 @@ def test_beside_a_ray_of_the_callers_it_is_refused_or_used(folder):
     assert "or take runner='inline'" in lines[3]
 
 
+LOST = """
+import sys
+import avtune
+from avtune.cli.main import main
+from avtune.runners.ray import private
+from avtune.study.study import Study
+
+real, left = Study.report, []
+
+def report(study, *words):
+    if not left:
+        left.append(1)
+        private.vital_processes()[0][0].kill()
+    return real(study, *words)
+
+Study.report = report
+more = dict(space="space.yaml", name="lost", gpus=0, cpus=1, set={"final.finalists": 1, "final.seeds": 1}, quiet=True)
+try:
+    avtune.search("features.h5", **more)
+except avtune.UserError as error:
+    print(error)
+assert avtune.load_study("results/lost").state == "stopped"
+assert avtune.search("features.h5", runner="inline", **more).state == "finished", "without Ray"
+left.clear()
+print("still here", flush=True)
+sys.exit(main("search features.h5 --space space.yaml --name command --gpus 0 --cpus 1".split()))  # on another Ray
+"""
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_ray_that_is_lost_is_an_error_in_python_and_ends_a_command(folder):
+    (folder / "lost.py").write_text(LOST)
+    ended = run(sys.executable, "lost.py", cwd=folder)
+    lines = ended.stdout.splitlines()
+    assert lines[:2] == ["a process of Ray's has died, or was killed; the same call continues", "still here"], ended
+    line = "avtune: a process of Ray's has died, or was killed; the same command continues\n"
+    assert (ended.returncode, ended.stderr) == (1, line)
+
+
 def notebook(folder, made):
     """Runs a notebook in a folder; returns what its cells printed and showed."""
     nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed; it is in the dependency group dev")

@@ -9,14 +9,15 @@ import select
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any, NoReturn
 
 from avtune.core import signals
 from avtune.core.errors import UserError
 from avtune.runners.out_of_memory import LACK, LOWER, Deaths, out_of_memory
 from avtune.runners.ray import private
-from avtune.runners.ray.session import ray_session
+from avtune.runners.ray.session import LOST, ray_session
 from avtune.runners.ray.start_errors import last_words
 from avtune.runners.scratch import check_not_full, remove, scratch_folder
 from avtune.runners.thread_limit import check_threads, no_threads
@@ -30,6 +31,9 @@ _LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 _PRIORITY = {"RAY_worker_niceness": "0"}
 
 _LOOK_EVERY = 0.5  # seconds
+
+# Seconds in which a caller's search is left when Ray is lost. Ray itself would end the process after 60.
+_LONGEST_LEAVE = 40.0
 
 # The same for all runs of this process, as Ray's core reads it once.
 _TOKEN = secrets.token_hex(32)
@@ -101,10 +105,16 @@ def _start(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _node_watched(scratch: Path) -> Iterator[None]:
-    """Ends this process when one that all of Ray needs has died: Ray would end it too, but after a minute of waiting
-    and with a page of its log. The study's files are whole at any moment, so nothing needs an orderly end.
+    """Ends what runs in the block when a process that all of Ray needs has died: Ray would end this process, but after
+    a minute of waiting and with a page of its log. The study's files are whole at any moment, so nothing needs an
+    orderly end.
 
-    A job scheduler signals all processes of a job at once: then that is why Ray's have gone.
+    A command is ended with its process. In a process of a caller's in Python, the block is left with an error; the
+    process ends only where the block does not hear of it: in another thread than the main one, or where Ctrl-C is
+    handled otherwise.
+
+    Raises:
+        UserError: such a process has died.
     """
     vital, kill_all = private.vital_processes()
     causes = Deaths()
@@ -118,24 +128,26 @@ def _node_watched(scratch: Path) -> Iterator[None]:
 
     def watch() -> None:
         while not over.wait(_LOOK_EVERY):
-            if any(process.poll() is not None for process in vital):
+            if _have_died(vital):
                 heard = os.read(came, 1 << 16) if select.select([came], [], [], _LOOK_EVERY)[0] else b""
-                why = "a process of Ray's has died, or was killed"
-                if causes.for_lack_of_memory():
-                    why = f"a process of Ray's {LACK}; {LOWER}"
-                with contextlib.suppress(OSError):
-                    sys.stdout.flush()
-                number = signals.first(heard)
-                code = signals.part(number) if number is not None else signals.say(why, 1)
+                number, why = signals.first(heard), _why(causes)
+                LOST.set()
                 with contextlib.suppress(Exception):
                     kill_all()
-                remove(scratch)
-                os._exit(code)
+                if main and not signals.is_command() and _leaves(over, number):
+                    return
+                _end(number, why, scratch)
 
     thread = threading.Thread(target=watch, name="avtune watches Ray", daemon=True)
+    LOST.clear()
     thread.start()
     try:
         yield
+    except BaseException as error:
+        if signals.is_command() or not _have_died(vital):
+            raise
+        LOST.set()
+        raise UserError(f"{_why(causes)}; the same command continues") from error
     finally:
         over.set()
         thread.join()
@@ -143,3 +155,37 @@ def _node_watched(scratch: Path) -> Iterator[None]:
             signal.set_wakeup_fd(before)
         os.close(came)
         os.close(tell)
+
+
+def _have_died(processes: Sequence[Any]) -> bool:
+    return any(process.poll() is not None for process in processes)
+
+
+def _why(causes: Deaths) -> str:
+    """What has happened to a process of Ray's."""
+    if causes.for_lack_of_memory():
+        return f"a process of Ray's {LACK}; {LOWER}"
+    return "a process of Ray's has died, or was killed"
+
+
+def _leaves(over: threading.Event, number: int | None) -> bool:
+    """Interrupts the main thread as Ctrl-C does, where no signal that has come has done so; whether it leaves the
+    block in time."""
+    main = threading.main_thread().ident
+    if number is None and main is not None:
+        signal.pthread_kill(main, signal.SIGINT)
+    return over.wait(_LONGEST_LEAVE)
+
+
+def _end(number: int | None, why: str, scratch: Path) -> NoReturn:
+    """Ends this process with a line.
+
+    Args:
+        number: the signal that has come, None for none.
+        why: what has happened otherwise.
+    """
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+    code = signals.part(number) if number is not None else signals.say(why, 1)
+    remove(scratch)
+    os._exit(code)

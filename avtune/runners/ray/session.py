@@ -59,6 +59,9 @@ the system when they are freed and gets them anew, page by page, with every oper
 lanes take. So: keep them, in huge pages where the system has them."""
 
 
+LOST = threading.Event()
+"""Set while a private Ray has lost a process that all of it needs, until another one is started."""
+
 _set_up_here = False  # Ray was imported by `ray_session`
 
 
