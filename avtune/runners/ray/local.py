@@ -110,8 +110,8 @@ def _node_watched(scratch: Path) -> Iterator[None]:
     orderly end.
 
     A command is ended with its process. In a process of a caller's in Python, the block is left with an error; the
-    process ends only where the block does not hear of it: in another thread than the main one, or where Ctrl-C is
-    handled otherwise.
+    process ends only where the block does not hear of it: in another thread than the main one, where Ctrl-C is handled
+    otherwise, or while Tune waits in C for the process that has died.
 
     Raises:
         UserError: such a process has died.
