@@ -139,7 +139,6 @@ def _node_watched(scratch: Path) -> Iterator[None]:
                 _end(number, why, scratch)
 
     thread = threading.Thread(target=watch, name="avtune watches Ray", daemon=True)
-    LOST.clear()
     thread.start()
     try:
         yield

@@ -60,7 +60,7 @@ lanes take. So: keep them, in huge pages where the system has them."""
 
 
 LOST = threading.Event()
-"""Set while a private Ray has lost a process that all of it needs, until another one is started."""
+"""Set when a private Ray has lost a process that all of it needs, until the next session."""
 
 _set_up_here = False  # Ray was imported by `ray_session`
 
@@ -89,6 +89,7 @@ def ray_session(
     """
     global _set_up_here
     _set_up_here = not is_of_another()
+    LOST.clear()
     with _environment(settings), warnings.catch_warnings(), contextlib.ExitStack() as held:
         warnings.simplefilter("ignore")  # deprecations inside Ray and its dependencies
         import ray
