@@ -30,10 +30,13 @@ _LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 # them a thirtieth of a core that anybody else uses.
 _PRIORITY = {"RAY_worker_niceness": "0"}
 
+# In a process of a caller's in Python: by default Ray's core ends a process that has had no answer of GCS for a minute,
+# although Ray has been shut down meanwhile, where a thread waits for such an answer.
+_OUTLIVES_GCS = {"RAY_gcs_rpc_server_reconnect_timeout_s": str(10**8)}
+
 _LOOK_EVERY = 0.5  # seconds
 
-# Seconds in which a caller's search is left when Ray is lost. Ray itself would end the process after 60.
-_LONGEST_LEAVE = 40.0
+_LONGEST_LEAVE = 40.0  # seconds in which a caller's search is left when Ray is lost, or else the process is ended
 
 # The same for all runs of this process, as Ray's core reads it once.
 _TOKEN = secrets.token_hex(32)
@@ -60,10 +63,11 @@ def local_ray(num_cpus: int, num_gpus: int, data_bytes: int) -> Iterator[Path]:
             "Python runs with -OO (PYTHONOPTIMIZE=2), without the texts that Ray reads from its own code\n"
             "unset PYTHONOPTIMIZE, or take --runner inline"
         )
+    more = {} if signals.is_command() else _OUTLIVES_GCS
     with (
         scratch_folder() as scratch,
         ray_session(
-            {**_LOOPBACK, **_PRIORITY, "RAY_AUTH_TOKEN": _TOKEN},
+            {**_LOOPBACK, **_PRIORITY, **more, "RAY_AUTH_TOKEN": _TOKEN},
             lambda: _start(scratch / "ray"),
             address="local",
             num_cpus=num_cpus,
@@ -105,9 +109,9 @@ def _start(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _node_watched(scratch: Path) -> Iterator[None]:
-    """Ends what runs in the block when a process that all of Ray needs has died: Ray would end this process, but after
-    a minute of waiting and with a page of its log. The study's files are whole at any moment, so nothing needs an
-    orderly end.
+    """Ends what runs in the block when a process that all of Ray needs has died: by default Ray would end this process,
+    but after a minute of waiting and with a page of its log. The study's files are whole at any moment, so nothing
+    needs an orderly end.
 
     A command is ended with its process. In a process of a caller's in Python, the block is left with an error; the
     process ends only where the block does not hear of it: in another thread than the main one, where Ctrl-C is handled
