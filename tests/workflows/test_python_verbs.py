@@ -5,6 +5,7 @@ import argparse
 import inspect
 import json
 import shutil
+import sys
 from dataclasses import fields
 from pathlib import Path
 
@@ -17,7 +18,9 @@ from toy import SPACE, toy_dataset, write_toy
 import avtune
 import avtune.runners.work as work
 from avtune.cli.main import parser
+from avtune.core.errors import StorageError
 from avtune.workflows.options import BenchOptions, DeviceOptions, SearchOptions
+from avtune.workflows.python_run import run
 
 HERE = {"runner": "inline", "gpus": 0, "quiet": True}
 SMALL = {"trials": 3, "keep": 2, "set": {"final.finalists": 1, "final.seeds": 1}}
@@ -306,6 +309,21 @@ def test_other_settings_and_what_is_not_there_are_refused(place):
     metrics.write_text("{broken")
     assert "metrics.json" in repr(avtune.load_bench("board"))
     assert "metrics.json" in avtune.load_bench("board")._repr_html_()
+
+
+def test_a_full_disk_and_an_exit_of_foreign_code_are_errors_that_say_what_is_there():
+    def full():
+        raise StorageError("results/x/log.txt cannot be written: No space left on device")
+
+    with pytest.raises(StorageError) as caught:
+        run(full, lambda: "bench results/x")
+    assert str(caught.value).endswith("\nthe bench keeps what it has; the same call continues")
+    with pytest.raises(StorageError) as caught:
+        run(full)
+    assert "keeps" not in str(caught.value)
+    with pytest.raises(avtune.UserError, match=r"ended the call \(SystemExit: 3\)"):
+        run(lambda: sys.exit(3))
+    assert run(lambda: 7) == 7
 
 
 # --- the options of both
