@@ -297,12 +297,23 @@ def _records(path: Path, end: int) -> Iterator[dict[str, Any]]:
             if seen > end:  # the torn one, or one that was added since
                 return
             try:
-                record = json.loads(_checked(line)[0], parse_constant=_refused)
-                if not isinstance(record, dict):
-                    raise ValueError("not a mapping")
+                record = line_record(line)
             except (ValueError, RecursionError) as error:
                 raise UserError(f"{path}, line {number} is damaged ({error}); restore the file from a copy") from None
             yield record
+
+
+def line_record(line: bytes) -> dict[str, Any]:
+    """What a line of a file of JSON lines holds, without its checksum.
+
+    Raises:
+        ValueError: it is damaged, or no mapping.
+        RecursionError: it is nested too deeply.
+    """
+    record = json.loads(_checked(line)[0], parse_constant=_refused)
+    if not isinstance(record, dict):
+        raise ValueError("not a mapping")
+    return record
 
 
 def _refused(constant: str) -> None:

@@ -84,17 +84,41 @@ def read_curves(path: Path, *, repair: bool) -> tuple[Iterator[Line], bool]:
     return _checked(path, lines), torn
 
 
-def _checked(path: Path, lines: Iterator[dict[str, Any]]) -> Iterator[Line]:
-    last: dict[int, int] = {}
-    ended: dict[int, str] = {}
-    for number, found in enumerate(lines, 1):
+class CurveLines:
+    """Checks the lines of a `curves.jsonl` one by one, in the order in which they were written.
+
+    Args:
+        path: of the file, for messages.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._number = 0  # of the last line
+        self._last: dict[int, int] = {}  # epoch of each trial
+        self._ended: dict[int, str] = {}
+
+    def take(self, found: dict[str, Any]) -> list[Line]:
+        """What the next line says; several lines for one that has several trials begin anew.
+
+        Raises:
+            UserError: the line is not as it should be.
+        """
+        self._number += 1
         several = found.get("again") if "trial" not in found else None
         again = [{"trial": trial, "again": True} for trial in several] if isinstance(several, list) else []
+        lines = []
         for line in again or [found]:
-            wrong = _wrong(line, last, ended)
+            wrong = _wrong(line, self._last, self._ended)
             if wrong is not None:
-                raise UserError(f"{path}, line {number} is damaged ({wrong}); restore the file from a copy")
-            yield _line(line)
+                raise UserError(f"{self._path}, line {self._number} is damaged ({wrong}); restore the file from a copy")
+            lines.append(_line(line))
+        return lines
+
+
+def _checked(path: Path, lines: Iterator[dict[str, Any]]) -> Iterator[Line]:
+    checks = CurveLines(path)
+    for found in lines:
+        yield from checks.take(found)
 
 
 def _line(line: dict[str, Any]) -> Line:

@@ -24,7 +24,8 @@ from avtune.core.hyper import Value
 from avtune.core.schema import is_number, is_whole
 from avtune.space.space import Space
 
-_NUMBER = "trial"
+NUMBER = "trial"
+"""The attribute of an Optuna trial that holds our number."""
 # What Optuna raises on a journal that it did not write.
 _DAMAGE = (
     LookupError,
@@ -72,7 +73,7 @@ class Journal:
             ValueError: one is not what we wrote, or of another space.
         """
         for trial in self._storage.get_all_trials(self._study_id, deepcopy=False):
-            number = trial.user_attrs.get(_NUMBER)
+            number = trial.user_attrs.get(NUMBER)
             if number is None:  # of a journal written in smaller steps: a proposal that never became a trial
                 continue
             self._check(number, trial)
@@ -115,7 +116,7 @@ class Journal:
             state=state,
             params=dict(params),
             distributions=self._distributions,
-            user_attrs={_NUMBER: number},
+            user_attrs={NUMBER: number},
             **end,
         )
 

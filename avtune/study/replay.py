@@ -38,19 +38,30 @@ def replay(
     """
     lines, torn = read_curves(folder.curves, repair=True)
     for line in lines:
-        if line.trial >= len(records):  # its proposal was synced before its first epoch
-            journal = folder.journal.name
-            raise UserError(
-                f"{folder.curves} names trial {line.trial}, which {journal} does not know; "
-                f"restore {journal} from a copy"
-            )
-        _replay_line(line, records[line.trial], rungs, restart)
+        replay_line(line, folder, records, rungs, restart)
     for record in records:
         _reopen(record)
     return torn
 
 
-def _replay_line(line: Line, record: Record, rungs: RungPolicy, restart: Callable[[Record], None]) -> None:
+def replay_line(
+    line: Line,
+    folder: StudyFolder,
+    records: Sequence[Record],
+    rungs: RungPolicy,
+    restart: Callable[[Record], None],
+) -> Record:
+    """Has one line of `curves.jsonl` happen to the record that it names, and has the policy decide; see `replay`.
+
+    Raises:
+        UserError: the line names a trial that the journal does not know.
+    """
+    if line.trial >= len(records):  # its proposal was synced before its first epoch
+        journal = folder.journal.name
+        raise UserError(
+            f"{folder.curves} names trial {line.trial}, which {journal} does not know; restore {journal} from a copy"
+        )
+    record = records[line.trial]
     if isinstance(line, AgainLine):
         rungs.changed(record)
         restart(record)
@@ -59,6 +70,7 @@ def _replay_line(line: Line, record: Record, rungs: RungPolicy, restart: Callabl
     else:
         record.read_end(line)
     rungs.changed(record)
+    return record
 
 
 def _reopen(record: Record) -> None:
