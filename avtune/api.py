@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,7 +24,7 @@ from avtune.data.dataset import Dataset
 from avtune.engine.model import Model
 from avtune.methods import Method
 from avtune.workflows.evaluate import Evaluation, checked_embeddings, evaluation, model_of
-from avtune.workflows.listening import Silent
+from avtune.workflows.listening import SearchListener, Silent
 from avtune.workflows.options import DeviceOptions
 from avtune.workflows.python_code import named_code, register_model
 from avtune.workflows.python_data import Place, dataset_for, path_text
@@ -33,7 +34,7 @@ from avtune.workflows.python_options import SearchArguments
 from avtune.workflows.python_retrain import request_for as retrain_request
 from avtune.workflows.python_run import run
 from avtune.workflows.python_search import request_for
-from avtune.workflows.retrain import Retrained, SilentRetrain
+from avtune.workflows.retrain import Retrained, RetrainListener, SilentRetrain
 from avtune.workflows.retrain import retrain as run_retrain
 from avtune.workflows.search import search as run_search
 from avtune.workflows.study_view import StudyView, existing
@@ -155,9 +156,12 @@ def search(
     with python_errors():
         dataset, code = dataset_for(data, classes), named_code(method, train)
         request = request_for(dataset, data, arguments, code)
-        folder, listener = request.folder, Silent() if quiet else SearchConsole()
-        with log.shown() if verbose else contextlib.nullcontext():
-            run(lambda: run_search(request, listener), lambda: f"study {folder.root}" if folder.exists else "")
+        folder = request.folder
+        listener: AbstractContextManager[SearchListener] = (
+            contextlib.nullcontext(Silent()) if quiet else SearchConsole()
+        )
+        with log.shown() if verbose else contextlib.nullcontext(), listener as told:
+            run(lambda: run_search(request, told), lambda: f"study {folder.root}" if folder.exists else "")
     return StudyView(folder.root)
 
 
@@ -221,9 +225,11 @@ def retrain(
         dataset = None if data is None else dataset_for(data, classes)
         numbers, code = (trial, epochs, seeds), named_code(method, train)
         request = retrain_request(folder, dataset, options, code, numbers, out=to, classes=classes)
-        listener = SilentRetrain() if quiet else RetrainConsole()
-        with log.shown() if verbose else contextlib.nullcontext():
-            return run(lambda: run_retrain(request, listener))
+        listener: AbstractContextManager[RetrainListener] = (
+            contextlib.nullcontext(SilentRetrain()) if quiet else RetrainConsole()
+        )
+        with log.shown() if verbose else contextlib.nullcontext(), listener as told:
+            return run(lambda: run_retrain(request, told))
 
 
 def load_study(study: Place, *, results: Place = "results") -> StudyView:

@@ -34,6 +34,7 @@ def add(verbs: Verbs) -> None:
 def run(given: argparse.Namespace, log: list[Path]) -> int:
     """Returns 1 where a method has no result."""
     from avtune.cli.bench_console import BenchConsole
+    from avtune.cli.display import step
     from avtune.data import load
     from avtune.data.registry import REGISTRY
     from avtune.workflows.bench.folder import BenchFolder
@@ -41,7 +42,8 @@ def run(given: argparse.Namespace, log: list[Path]) -> int:
     from avtune.workflows.bench.run import bench
     from avtune.workflows.options import BenchOptions
 
-    dataset = load(given.dataset, classes=given.classes)
+    with step(f"loading {given.dataset}"):
+        dataset = load(given.dataset, classes=given.classes)
     spec = given.dataset if given.dataset in REGISTRY else str(Path(given.dataset).resolve())
     more = {"called": given.dataset, "classes": given.classes}
     request = request_of(dataset, spec, BenchOptions.of(given), given.methods, given.space, **more)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from avtune.cli import console
 from avtune.cli.data_text import problem_lines
+from avtune.cli.display import event
 from avtune.cli.search_console import SearchConsole
 from avtune.report.text import score_text
 from avtune.space.settings import AUTO
@@ -39,16 +40,17 @@ class BenchConsole:
 
     def started(self, method: str, place: int, count: int) -> SearchConsole:
         """A heading for what the search prints."""
-        console.say("", f"{method} ({place} of {count})")
-        return SearchConsole(brief=True)
+        console.say("")
+        event(f"{method} ({place} of {count})")
+        return SearchConsole(brief=True, title=f"{method} ({place} of {count})")
 
     def finished(self, row: Row) -> None:
         """Its scores."""
-        console.say(f"{row.method}: test MAP {score_text(row.results.test.map)}, default {default_text(row)}")
+        event(f"{row.method}: test MAP {score_text(row.results.test.map)}, default {default_text(row)}")
 
     def failed(self, method: str, reason: str) -> None:
         """Why it has no row."""
-        console.say(f"{method}: no result: {reason}")
+        event(f"{method}: no result: {reason}")
 
     def done(self, board: Board, files: Sequence[Path]) -> None:
         """The leaderboard, and where it is."""

@@ -34,6 +34,7 @@ def add(verbs: Verbs) -> None:
 
 def run(given: argparse.Namespace, log: list[Path]) -> int:
     """Returns 1 where a line has a failure."""
+    from avtune.cli.display import step
     from avtune.cli.progress import Progress
     from avtune.data import load
     from avtune.runners.placement import place
@@ -42,7 +43,8 @@ def run(given: argparse.Namespace, log: list[Path]) -> int:
     from avtune.workflows.options import DeviceOptions
 
     lines = curves.lines_of(given.methods, given.mining, given.set, given.best)
-    dataset = load(given.dataset, classes=given.classes)
+    with step(f"loading {given.dataset}"):
+        dataset = load(given.dataset, classes=given.classes)
     folder = given.results / new_name(given.name, "curves-", dataset.name)
     curves.check(folder, epochs=given.epochs, seeds=given.seeds)
     name, runner = runner_named(given.runner)

@@ -2,90 +2,234 @@
 
 from __future__ import annotations
 
-import sys
+import contextlib
 import time
+from collections import deque
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from types import TracebackType
+from typing import Self
 
-from rich.console import Console as RichConsole
-from rich.live import Live
-from rich.table import Table
-
-from avtune.cli.console import say
-from avtune.report.text import duration, short
+from avtune.cli import console
+from avtune.cli.display import Display, Line, event
+from avtune.cli.search_table import RunningTrial, SearchView, Stage, progress_text, search_lines
+from avtune.core.protocol import VALIDATION
+from avtune.report.text import duration
+from avtune.runners.placement_text import Places, places_of
 from avtune.study.record import Record
 from avtune.study.study import Study
+from avtune.study.summary import Summary, summary
+from avtune.study.time_left import TimeLeft, finals_cost, time_left
 
+RETRAINING = "retraining"
+"""How the names of stages begin that train on all rows."""
 _STATES = {"COMPLETE": "complete", "PRUNED": "stopped", "FAIL": "failed", "RUNNING": "running"}
+_EVERY_SECONDS = 0.25
+_REST = 50  # and at least so many times what counting took: it grows with the study
+_SILENCE = 60.0  # seconds after which a line says how far it is, where there is no table
+
+
+class Rate:
+    """Epochs a second, over the last minute."""
+
+    _WINDOW = 60.0
+
+    def __init__(self) -> None:
+        self._start = time.monotonic()
+        self._came: deque[tuple[float, int]] = deque()
+        self._count = 0
+
+    def add(self, epochs: int) -> None:
+        """So many epochs have come."""
+        self._came.append((time.monotonic(), epochs))
+        self._count += epochs
+
+    @property
+    def value(self) -> float | None:
+        """None before the first epoch, and within the first second."""
+        now = time.monotonic()
+        while self._came and self._came[0][0] < now - self._WINDOW:
+            self._count -= self._came.popleft()[1]
+        span = min(self._WINDOW, now - self._start)
+        return self._count / span if self._count and span >= 1 else None
+
+
+class StageClock:
+    """How long a stage of the finals will still take, from the runs of it that have ended: those that are under way
+    count half."""
+
+    def __init__(self) -> None:
+        self.stage: Stage | None = None
+        self._start = 0.0
+        self._before = 0  # runs that were done when it began
+
+    def set(self, name: str, done: int, total: int | None) -> None:
+        """So many runs of the stage have ended."""
+        if self.stage is None or self.stage.name != name:
+            self._start, self._before = time.monotonic(), done
+        self.stage = Stage(name, done, total)
+
+    @property
+    def elapsed(self) -> float:
+        return time.monotonic() - self._start
+
+    def left(self, at_a_time: int) -> float | None:
+        """Seconds; None before a run has ended."""
+        stage = self.stage
+        if stage is None or stage.total is None or stage.done == self._before:
+            return None
+        to_do = stage.total - stage.done
+        done = stage.done - self._before + min(to_do, at_a_time) / 2
+        return self.elapsed * (to_do - min(to_do, at_a_time) / 2) / done if to_do else 0.0
 
 
 class Progress:
-    """Shows a search as it goes; a `study.listener.Listener`. Use it as a context manager around the run."""
+    """Shows a search as it goes; a `study.listener.Listener`, and told of stages. Use it as a context manager around
+    all that it is told of, and `training` around the training.
 
-    def __init__(self, total: int, *, quiet: bool = False) -> None:
+    Args:
+        total: trials that are asked for; 0 where there is no search, but runs of stages.
+    """
+
+    def __init__(self, total: int) -> None:
         self._total = total
+        self._title = ""
+        self._inside = False  # of the block that it is used for
+        self._where = ""
+        self._protocol = VALIDATION
+        self._study: Study | None = None
         self._running: dict[int, Record] = {}
-        self._ended = 0
+        self._done: Summary | None = None
+        self._left: TimeLeft | None = None
+        self._last: list[Line] = []
+        self._due = 0.0
+        self._start = self._said = time.monotonic()
+        self._rate = Rate()
+        self._clock = StageClock()
         self._best: Record | None = None
-        self._start = time.monotonic()
-        self._quiet = quiet
-        self._live = (
-            None
-            if quiet or not sys.stdout.isatty()
-            else Live(console=RichConsole(file=sys.stdout), refresh_per_second=4)
-        )
+        self._ended = 0
+        self.display = Display()
 
-    def __enter__(self) -> Progress:
-        if self._live is not None:
-            self._live.start()
+    def __enter__(self) -> Self:
+        self._inside = True
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._live is not None:
-            # What stays on the screen is the summary; the rows have had their time.
-            self._live.update(self._title() if self._total else "")
-            self._live.stop()
+        self.display.__exit__(kind, value, trace)
 
-    def training(self) -> Progress:
+    def training(self) -> AbstractContextManager[object]:
         """Shows what happens in the block that it is used for."""
-        return self
+        return _Training(self)
 
     def known(self, study: Study) -> None:
         """Counts what a continued study has done before."""
+        self._study = study
+        self._title = self._title or f"{study.folder.root.name}: {study.space.method}"
         self._ended = sum(record.state != "RUNNING" for record in study.records)
         self._best = study.best
 
     def started(self, record: Record) -> None:
         self._running[record.number] = record
-        self._refresh()
 
     def epoch(self, record: Record, epoch: int, metrics: Mapping[str, float]) -> None:
+        self._rate.add(1)
+        self.display.done()
         self._better(record)
-        self._refresh()
+        if not self.display.live and time.monotonic() - self._said > _SILENCE:
+            self._say(progress_text(self.view()))
 
     def ended(self, record: Record) -> None:
         self._running.pop(record.number, None)
         self._ended += 1
         self._better(record)
-        if self._live is not None:
-            if record.state == "FAIL":
-                self._live.console.print(self._line(record), markup=False, highlight=False)
-            self._refresh()
-        elif not self._quiet:
-            say(self._line(record))
+        if record.state == "FAIL" or not self.display.live:
+            self._say(self._line(record))
 
     def stage(self, name: str, done: int, total: int) -> None:
-        """A run of the final stages has ended."""
-        if self._quiet:
+        """So many runs of a stage have ended; 0 when it begins."""
+        self._clock.set(name, done, total)
+        self.display.done()
+        if done == total:
+            self._say(f"{name}: {total} runs done in {duration(self._clock.elapsed)}")
+            if name.startswith(RETRAINING):
+                self.display.step("scoring the test split")
+        elif not self.display.live and not done:
+            self._say(f"{name}: {total} runs")
+        elif not self.display.live and done % 5 == 0:
+            self._say(f"{name}: {done} of {total} runs done")
+
+    def view(self) -> SearchView:
+        """What the table shows now."""
+        study = self._study
+        self._count()
+        assert self._done is not None
+        places = places_of(self._where)
+        left = self._left if self._clock.stage is None else self._finals_left(places)
+        return SearchView(
+            title=self._title,
+            axes=[] if study is None else [axis.name for axis in study.space.axes],
+            done=self._done,
+            running=[RunningTrial.of(record) for record in list(self._running.values())],
+            places=places,
+            elapsed=time.monotonic() - self._start,
+            rate=None if self._clock.stage is not None else self._rate.value,
+            left=left,
+            stage=self._clock.stage,
+            doing=self.display.doing,
+        )
+
+    def lines(self, columns: int, rows: int) -> list[Line]:
+        """The live table. It is drawn by a thread of its own: where the search changes a record that is being read,
+        the lines of a quarter of a second ago stay."""
+        if self._total:
+            with contextlib.suppress(LookupError, ValueError):
+                self._last = search_lines(self.view(), columns, rows)
+            return self._last
+        stage = self._clock.stage
+        if stage is None:
+            return [(self.display.doing, "")]
+        left = self._clock.left(1)
+        words = [stage.text, duration(self._clock.elapsed), *([] if left is None else [f"about {duration(left)} left"])]
+        return [(", ".join(words), "")]
+
+    # -- inside ----------------------------------------------------------------------------------------------------
+
+    def _count(self) -> None:
+        """Counts the trials anew, if it is time."""
+        start = time.monotonic()
+        if start < self._due:
             return
-        if self._live is not None:
-            self._live.update(f"{name}: {done} of {total} runs")
-            if done == total:
-                self._live.console.print(f"{name}: {total} runs done")
-        elif done == total or done % 5 == 0:
-            say(f"{name}: {done} of {total} runs done")
+        study = self._study
+        records = [] if study is None else list(study.records)
+        horizon = None if study is None else study.horizon
+        self._done = summary(records, self._total, horizon)
+        places = places_of(self._where)
+        if horizon is not None and places is not None:
+            self._left = time_left(
+                self._done,
+                records,
+                horizon,
+                processes=places.processes,
+                rate=self._rate.value,
+                protocol=self._protocol,
+            )
+        self._due = time.monotonic() + max(_EVERY_SECONDS, _REST * (time.monotonic() - start))
+
+    def _finals_left(self, places: Places | None) -> TimeLeft:
+        """What the stage takes still, and where it is the repeats, the retrainings after it."""
+        stage, study = self._clock.stage, self._study
+        assert stage is not None
+        left = self._clock.left(places.at_a_time if places else 1)
+        if left is None or study is None or places is None or stage.name.startswith(RETRAINING):
+            return TimeLeft(0.0, left)
+        cost = None if self._done is None else finals_cost(self._done, study.records, study.space, self._protocol)
+        return TimeLeft(0.0, None if cost is None else left + cost.retrainings / places.processes)
+
+    def _say(self, text: str) -> None:
+        event(text)
+        self._said = time.monotonic()
 
     def _better(self, record: Record) -> None:
         if record.best_value is None or record.state == "FAIL":
@@ -107,28 +251,39 @@ class Progress:
             f"val MAP {record.best_value:.4f} (epoch {record.best_epoch}){best}"
         )
 
-    def _refresh(self) -> None:
-        if self._live is not None:
-            self._live.update(self._table())
+    def begin(self) -> None:
+        """The training begins."""
+        self._start = time.monotonic()
+        self._rate = Rate()
+        self.display.table(self.lines)
+        self.display.step("the first epoch and its validation" if self._total else "the first run")
 
-    def _title(self) -> str:
-        best = self._best
-        title = f"{self._ended} of {self._total} trials, {duration(time.monotonic() - self._start)}"
-        if best is not None and best.best_value is not None:
-            title += f", best validation MAP {best.best_value:.4f} (trial {best.number}, epoch {best.best_epoch})"
-        return title
+    def end(self, *, done: bool) -> None:
+        """The training is over. What stays on a terminal is the summary; the rows have had their time.
 
-    def _table(self) -> Table:
-        grid = Table(title=self._title(), title_justify="left", box=None)
-        for name in ("trial", "epoch", "val MAP", "best", "configuration"):
-            grid.add_column(name, no_wrap=True)
-        for record in list(self._running.values())[-20:]:
-            last = record.values.last
-            grid.add_row(
-                str(record.number),
-                f"{last}/{record.trial.epochs}",
-                f"{record.values[last]:.4f}" if last else "",
-                f"{record.best_value:.4f}" if record.best_value is not None else "",
-                " ".join(f"{name}={short(value)}" for name, value in list(record.trial.config.items())[:6]),
-            )
-        return grid
+        Args:
+            done: nothing was raised.
+        """
+        self.display.done()
+        self.display.hide()
+        if self._total and self.display.live:
+            self._due = 0.0
+            console.say(f"{progress_text(self.view())}, {duration(time.monotonic() - self._start)}")
+        if self._inside and done:
+            self.display.step("ending the processes and writing the report")
+
+
+class _Training:
+    """The block in which a `Progress` is told of training."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def __enter__(self) -> Progress:
+        self._progress.begin()
+        return self._progress
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.end(done=kind is None)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from avtune.cli import console
 from avtune.cli.data_text import problem_lines
-from avtune.report.text import score_rows, score_text, still_rises, table, ties_text
+from avtune.report.text import score_rows, score_text, still_rises, ties_text
 
 if TYPE_CHECKING:
     from avtune.study.best import Best
@@ -52,7 +53,7 @@ def _finalist_lines(results: Results, best: Best, seeds: str) -> list[str]:
     ]
     return [
         f"finalists, repeated over {seeds} on the validation rows",
-        *table(["trial", "epoch", "val MAP", "sd"], rows),
+        *console.fitting(["trial", "epoch", "val MAP", "sd"], rows),
         "",
         f"winner: trial {best.trial}, retrained on the whole training set for {results.epochs} epochs",
         *["the winner is the default configuration: this search found nothing better"]
@@ -69,11 +70,14 @@ def _test_lines(results: Results, seeds: str) -> list[str]:
         epochs = ", ".join(map(str, results.best_epochs or ()))
         lines.append(f"each seed keeps the epoch with the best test MAP, as published tables do{label}: {epochs}")
     rows = [[name, *map(score_text, row.shown)] for name, row in score_rows(results)]
+    header = ["", "map", "audio->visual", "visual->audio", "map_running"]
+    if not console.fits(header, rows):  # a column a row of the table takes less
+        header, *rows = [list(cells) for cells in zip(header, *rows, strict=True)]
     return [
         *lines,
         "",
         f"test split{label}: mean over {seeds}, 95 % interval over the seeds",
-        *table(["", "map", "audio->visual", "visual->audio", "map_running"], rows),
+        *console.fitting(header, rows),
         f"over the queries (bootstrap) the 95 % interval of map is {bootstrap[0]:.4f} to {bootstrap[1]:.4f}{label}",
     ]
 

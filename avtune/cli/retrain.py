@@ -24,6 +24,7 @@ def add(verbs: Verbs) -> None:
 
 
 def run(given: argparse.Namespace, log: list[Path]) -> int:
+    from avtune.cli.display import step
     from avtune.cli.retrain_console import RetrainConsole
     from avtune.workflows.choose_runner import placement_request
     from avtune.workflows.options import DeviceOptions
@@ -31,9 +32,11 @@ def run(given: argparse.Namespace, log: list[Path]) -> int:
 
     folder = study_folder(given)
     log.append(folder.log)
+    with step("loading the dataset"):
+        dataset = dataset_of(folder, given.dataset, given.classes)
     request = RetrainRequest(
         folder=folder,
-        dataset=dataset_of(folder, given.dataset, given.classes),
+        dataset=dataset,
         placement=placement_request(DeviceOptions.of(given)),
         trial=given.trial,
         epochs=given.epochs,
@@ -42,5 +45,6 @@ def run(given: argparse.Namespace, log: list[Path]) -> int:
         code=given.train or given.method,
         runner=given.runner,
     )
-    retrain(request, RetrainConsole())
+    with RetrainConsole() as listener:
+        retrain(request, listener)
     return 0

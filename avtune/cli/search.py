@@ -69,7 +69,8 @@ def run(given: argparse.Namespace, log: list[Path]) -> int:
     request = _request(given, log)
     log[:] = [request.folder.log]
     try:
-        search(request, SearchConsole())
+        with SearchConsole() as listener:
+            search(request, listener)
     except StorageError as error:
         if not request.folder.exists:
             raise
@@ -78,13 +79,15 @@ def run(given: argparse.Namespace, log: list[Path]) -> int:
 
 
 def _request(given: argparse.Namespace, log: list[Path]) -> Request:
+    from avtune.cli.display import step
     from avtune.data import load
     from avtune.data.registry import REGISTRY
     from avtune.workflows.choose_space import chosen
     from avtune.workflows.options import SearchOptions
     from avtune.workflows.search_request import folder_of, request_of, usual_space
 
-    dataset = load(given.dataset, classes=given.classes)
+    with step(f"loading {given.dataset}"):
+        dataset = load(given.dataset, classes=given.classes)
     options, code = SearchOptions.of(given), given.train or given.method
     folder = folder_of(dataset, options)
     if folder.exists:

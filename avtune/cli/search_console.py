@@ -15,23 +15,29 @@ from avtune.workflows.listening import Concluded, Planned
 
 
 class SearchConsole(Progress):
-    """A `workflows.listening.SearchListener` that prints.
+    """A `workflows.listening.SearchListener` that prints. Use it as a context manager around the search.
 
     Args:
         brief: print the trials, but neither the plan nor the result: the search is one of several.
+        title: of the table; empty for the study and its method.
     """
 
-    def __init__(self, *, brief: bool = False) -> None:
+    def __init__(self, *, brief: bool = False, title: str = "") -> None:
         super().__init__(0)
         self._brief = brief
+        self._title = title
 
     def begins(self, space: Space) -> None:
         self._total = space.search.trials
+        if not self._brief:
+            self.display.step("splitting the rows and starting the runner")
 
     def nothing_to_retry(self) -> None:
         console.say("nothing to retry: no trial and no finalist of this study has failed")
 
     def planned(self, plan: Planned) -> None:
+        self.display.done()
+        self._where, self._protocol = plan.where, plan.protocol
         if plan.repaired:
             console.say("the last line of a study file was cut off by a kill; it was repaired")
         console.say(*(f"changed: {change}" for change in plan.changes))
@@ -56,6 +62,7 @@ class SearchConsole(Progress):
             console.say("this study is finished; here is its result again", "")
 
     def concluded(self, end: Concluded) -> None:
+        self.display.done()
         if not self._brief:
             console.say("", *_result(end.study, end))
 

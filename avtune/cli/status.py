@@ -4,97 +4,150 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avtune.cli import console
 from avtune.cli.arguments import Verbs, add_json, add_results, add_verb
+from avtune.cli.display import Display, Line, is_live
 from avtune.cli.folders import study_folder
 from avtune.cli.result_text import result_lines
 from avtune.core.errors import UserError
-from avtune.report.text import table
 
 if TYPE_CHECKING:
     from avtune.study.folder import StudyFolder
 
-_STATES = {"COMPLETE": "complete", "PRUNED": "stopped early", "FAIL": "failed", "RUNNING": "not ended"}
+_EVERY = 1.0  # seconds between two looks
 
 
 def add(verbs: Verbs) -> None:
-    verb = add_verb(verbs, "status", "how far a study is, or all of them")
+    verb = add_verb(verbs, "status", "how far a study is, or all of them; a search that runs is not disturbed")
     verb.add_argument("study", nargs="?", metavar="STUDY", help="name or folder of a study (default: all of --results)")
+    live = verb.add_mutually_exclusive_group()
+    live.add_argument("--watch", action="store_true", help="go on looking (on a terminal: usual while a search runs)")
+    live.add_argument("--once", action="store_true", help="look once")
     add_results(verb)
     add_json(verb)
 
 
 def run(given: argparse.Namespace, log: list[Path]) -> int:
-    if given.study is None:
-        _show_all(given)
-    else:
-        _show_one(study_folder(given), json_wanted=given.json)
+    if given.json and given.watch:
+        raise UserError("--json is one look; leave --watch out")
+    try:
+        if given.study is None:
+            _all(given)
+        else:
+            _one(given, study_folder(given))
+    except KeyboardInterrupt:  # how one stops watching
+        if not given.watch and not is_live():
+            raise
     return 0
 
 
-def _show_one(folder: StudyFolder, *, json_wanted: bool) -> None:
-    from avtune.study.best import read_best
-    from avtune.study.results import read_results
-    from avtune.study.status import command_to_continue, read_status
-
-    status = read_status(folder)
-    results, best = read_results(folder), read_best(folder)
-    if json_wanted:
-        facts = results.to_json() if results is not None else {}
-        more = {"finished": results is not None, "running": folder.owner(), "test": facts.get("test")}
-        more |= {key: facts[key] for key in ("label", "problems") if key in facts}
-        print(json.dumps(status | more, indent=2))
-        return
-    counts = ", ".join(f"{count} {_STATES[state]}" for state, count in status["states"].items())
-    console.say(f"study    {folder.root}", f"dataset  {status['dataset']}", f"trials   {status['trials']}: {counts}")
-    if status["best"]:
-        top = status["best"]
-        console.say(f"best     trial {top['trial']}: validation MAP {top['val_map']:.4f} at epoch {top['epoch']}")
-    if results is not None:
-        console.say("", *result_lines(results, best))
-    elif owner := folder.owner():
-        console.say(f"running now: {owner}")
-    else:
-        console.say(f"not finished; to continue: {command_to_continue(folder)}")
+# -- one study -----------------------------------------------------------------------------------------------------
 
 
-def _show_all(given: argparse.Namespace) -> None:
-    """One line for each study in the folder of studies; one that cannot be read says why and hides no other."""
-    from avtune.core.files import using
-
-    with using(given.results, "read"):
-        roots = sorted(path.parent for path in given.results.glob("*/study.yaml"))
-    facts = [_facts(root) for root in roots]
+def _one(given: argparse.Namespace, folder: StudyFolder) -> None:
     if given.json:
-        print(json.dumps(facts, indent=2))
-    elif facts:
-        console.say(*table(["study", "method", "trials", "best val MAP", "test MAP", ""], [_row(one) for one in facts]))
-    else:
-        console.say(f"no studies in {given.results}; `avtune search demo` makes one")
+        print(json.dumps(_facts(folder), indent=2))
+        return
+    if not given.once and (given.watch or is_live()) and folder.owner() is not None:
+        _watch(folder)
+    console.say(*_lines(folder))
 
 
-def _facts(root: Path) -> dict[str, Any]:
-    from avtune.study.folder import StudyFolder
+def _facts(folder: StudyFolder) -> Mapping[str, Any]:
     from avtune.study.results import read_results
     from avtune.study.status import read_status
 
-    folder = StudyFolder(root)
-    try:
-        status, results = read_status(folder), read_results(folder)
-    except UserError as error:
-        return {"study": root.name, "problem": str(error).partition("\n")[0]}
-    scores = None if results is None else results.test.to_json()
-    return status | {"finished": results is not None, "running": folder.owner(), "test": scores}
+    results = read_results(folder)
+    facts = results.to_json() if results is not None else {}
+    more = {"finished": results is not None, "running": folder.owner(), "test": facts.get("test")}
+    more |= {key: facts[key] for key in ("label", "problems") if key in facts}
+    return read_status(folder) | more
 
 
-def _row(one: dict[str, Any]) -> list[str]:
-    if "problem" in one:
-        return [one["study"], "", "", "", "", one["problem"]]
-    ended = sum(count for state, count in one["states"].items() if state != "RUNNING")
-    state = "finished" if one["finished"] else "running" if one["running"] else "stopped"
-    best = f"{one['best']['val_map']:.4f}" if one["best"] else ""
-    test = f"{one['test']['map']['mean']:.4f}" if one["test"] else ""
-    return [one["study"], one["method"], f"{ended}/{one['trials']}", best, test, state]
+def _lines(folder: StudyFolder) -> list[str]:
+    """What one look shows."""
+    from avtune.cli.search_table import search_lines
+    from avtune.cli.watching import Watching
+    from avtune.core.streams import width
+    from avtune.study.best import read_best
+    from avtune.study.results import read_results
+    from avtune.study.status import command_to_continue
+
+    results, settings, owner = read_results(folder), folder.settings(), folder.owner()
+    lines = [f"study      {folder.root}", f"dataset    {settings['dataset']['name']}"]
+    table = search_lines(Watching(folder).view(), width() or 120)[1:]
+    lines += [line for line, _ in table]
+    if results is not None:
+        return [*lines, "", *result_lines(results, read_best(folder))]
+    if owner is not None:
+        return [*lines, f"running now: {owner}"]
+    return [*lines, f"interrupted; to continue: {command_to_continue(folder)}"]
+
+
+def _watch(folder: StudyFolder) -> None:
+    """Shows the study until nobody works on it any more."""
+    from avtune.cli.search_table import progress_text, search_lines
+    from avtune.cli.watching import Watching
+
+    watching = Watching(folder)
+    view = watching.view()
+
+    def lines(columns: int, rows: int) -> list[Line]:
+        return search_lines(view, columns, rows)
+
+    def look() -> bool:
+        nonlocal view
+        owner = folder.owner()
+        view = watching.view()
+        return owner is not None
+
+    _repeat(look, lines, lambda: progress_text(view))
+
+
+def _repeat(
+    look: Callable[[], bool], lines: Callable[[int, int], list[Line]], text: Callable[[], str] | None = None
+) -> None:
+    """Looks again and again, and shows what is seen: as a table on a terminal, elsewhere as a line where it differs.
+
+    Args:
+        look: returns whether to go on.
+    """
+    said = ""
+    with Display() as display:
+        display.table(lines)
+        while look():
+            if not display.live and text is not None and (now := text()) != said:
+                said = now
+                console.say(f"{time.strftime('%H:%M:%S')} {now}")
+            time.sleep(_EVERY)
+
+
+# -- all studies ---------------------------------------------------------------------------------------------------
+
+
+def _all(given: argparse.Namespace) -> None:
+    from avtune.cli.studies import study_rows, study_table
+
+    if given.json:
+        print(json.dumps([row.facts for row in study_rows(given.results)], indent=2))
+        return
+    rows = study_rows(given.results)
+    if given.watch and is_live():
+
+        def look() -> bool:
+            nonlocal rows
+            rows = study_rows(given.results)
+            return True
+
+        _repeat(look, lambda columns, _: [(line, "") for line in study_table(rows, columns)])
+    elif rows:
+        console.say(*study_table(rows))
+    else:
+        console.say(f"no studies in {given.results}; `avtune search demo` makes one")
+    sys.stdout.flush()

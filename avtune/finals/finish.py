@@ -57,7 +57,7 @@ class FinalsRun:
 
     Attributes:
         run: trains the runs.
-        progress: called with a stage's name, the runs done and the runs in all.
+        progress: called with a stage's name, the runs done and the runs in all; when it begins, and after each run.
         card: words the model card from the dataset, the space, the complete configuration and the results.
         again: runs of finalists that failed before are done again.
     """
@@ -169,6 +169,7 @@ def _results(
     )
     _LOG.debug("%s: %d runs, %d of them to do", stage, len(trials), record.independent)
     if not record.exhausted:
+        finals.progress(stage, len(trials) - record.independent, len(trials))
         finals.run(record, data)
     return record.results
 

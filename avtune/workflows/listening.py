@@ -70,7 +70,7 @@ class Stages(Protocol):
         """Training happens inside, and `stage` is called there only."""
 
     def stage(self, name: str, done: int, total: int) -> None:
-        """So many runs of a stage have ended."""
+        """So many runs of a stage have ended; also called when it begins."""
 
 
 class SearchListener(Listener, Stages, Protocol):

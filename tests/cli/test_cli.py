@@ -97,13 +97,13 @@ def test_status_without_a_study_lists_all_of_them(done, tmp_path, capsys):
     (tmp_path / "broken" / "study.yaml").write_text("space: [")
     shutil.rmtree(tmp_path / "sound" / "final")
     printed = call(capsys, "status", "--results", tmp_path).splitlines()
-    assert printed[0].split() == ["study", "method", "trials", "best", "val", "MAP", "test", "MAP"]
-    assert printed[1].startswith("broken")
-    assert "study.yaml" in printed[1]
-    assert printed[2].split()[:3] == ["sound", "triplet", "5/5"]
-    assert printed[2].endswith("stopped")
+    assert " ".join(printed[0].split()) == "study dataset method state trials val MAP test MAP changed"
+    assert printed[1].split()[:5] == ["sound", "toy", "triplet", "interrupted", "5/5"]
+    assert printed[1].endswith(" s ago")
+    assert printed[2].startswith("broken: ")
+    assert "study.yaml" in printed[2]
     listed = json.loads(call(capsys, "status", "--results", done / "results", "--json"))
-    assert [(one["study"], one["finished"], one["running"]) for one in listed] == [("one", True, None)]
+    assert [(one["study"], one["state"], one["running"]) for one in listed] == [("one", "finished", None)]
     assert "no studies in" in call(capsys, "status", "--results", tmp_path / "empty")
 
 
@@ -146,8 +146,13 @@ def test_the_same_command_shows_a_finished_study_again(done, capsys):
 
 
 def test_status_of_a_finished_study(done, capsys):
+    files = list((done / "results" / "one").rglob("*"))
+    before = [path.stat().st_mtime_ns for path in files]
     printed = call(capsys, "status", "one", "--results", done / "results")
-    assert "trials   5" in printed
+    assert [path.stat().st_mtime_ns for path in files] == before
+    assert "running now" not in printed
+    assert "trials     5 of 5 ended" in printed
+    assert "retrained winner" in printed
     facts = json.loads(call(capsys, "status", "one", "--results", done / "results", "--json"))
     assert facts["finished"]
     assert sum(facts["states"].values()) == 5
@@ -374,7 +379,9 @@ def test_an_interrupted_search_continues(tmp_path, capsys, monkeypatch):
     assert main([str(word) for word in search(tmp_path, "--name", "one")]) == 130
     assert "continues" in capsys.readouterr().err
     assert (tmp_path / "results" / "one" / "report.html").exists()
-    assert "not finished" in call(capsys, "status", "one", "--results", tmp_path / "results")
+    assert "interrupted; to continue: avtune search " in call(
+        capsys, "status", "one", "--results", tmp_path / "results"
+    )
     call(capsys, *search(tmp_path, "--name", "one"))
     metrics = json.loads((tmp_path / "results" / "one" / "final" / "metrics.json").read_text())
     whole = tmp_path / "whole"

@@ -1,7 +1,6 @@
 """What a user's own code prints is kept in the study, a file for each run, and stays off the screen."""
 
 import errno
-import io
 import logging
 import os
 import subprocess
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from command import call
+from terminal import terminal
 from user_code import function_search, method_search
 
 from avtune.cli.progress import Progress
@@ -17,6 +17,7 @@ from avtune.core import output
 from avtune.core.errors import StorageError
 from avtune.core.output import Output
 
+assert terminal  # a fixture
 PRINTS = """print("on stdout", config["x"], file=sys.stdout)
     print("on stderr", file=sys.stderr)
     log.error("by logging")"""
@@ -106,27 +107,19 @@ def test_the_terminal_is_as_it_was_whatever_the_code_raises(tmp_path):
         logging.root.removeHandler(handler)
 
 
-def test_a_live_table_is_not_written_into(tmp_path, monkeypatch):
+def test_a_live_table_is_not_written_into(tmp_path, terminal):
     """The table is drawn by a thread of its own, while the code prints."""
-
-    class Terminal(io.StringIO):
-        def isatty(self):
-            return True
-
-    monkeypatch.setenv("TERM", "xterm")
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stdout", terminal)
+    screen = terminal()
     one = Output(tmp_path / "a.txt")
-    with Progress(3) as progress, one.captured():
+    with Progress(3) as progress, progress.training(), one.captured():
         print("by the code")
-        progress._refresh()
-        progress._live.refresh()
+        progress.display._region.refresh()
     one.close()
-    assert "by the code" not in terminal.getvalue()
-    assert "configuration" in terminal.getvalue()
+    assert b"by the code" not in screen.raw
+    assert b"0 of 3 ended" in screen.raw
     text = (tmp_path / "a.txt").read_text()
     assert "by the code" in text
-    assert "configuration" not in text
+    assert "of 3 ended" not in text
 
 
 def test_code_that_closes_its_stdout_spoils_it_for_itself_only(tmp_path):
