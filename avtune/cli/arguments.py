@@ -5,19 +5,41 @@ from __future__ import annotations
 import argparse
 import re
 from pathlib import Path
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, Literal, NoReturn, TypeAlias
 
 from avtune.core.errors import UserError, did_you_mean
+from avtune.core.streams import width
 
 Verbs: TypeAlias = "argparse._SubParsersAction[Parser]"
 """The verbs of the command line, or the actions of a verb: where a parser is added to."""
+Options: TypeAlias = "Parser | argparse._ArgumentGroup"
+"""What an option is added to: a verb, or one of its groups."""
+Kind: TypeAlias = Literal["dataset", "method", "space", "study", "file", "runner", "precision", "protocol"]
+"""What a shell completes a value with; see `cli.completion`."""
+
+_WIDTH = 80  # columns of a help text at most
+_LABELS = 26  # of the names of options
+
+
+class _Help(argparse.HelpFormatter):
+    """Fits 80 columns, or the terminal where that is narrower; examples stay line by line."""
+
+    def __init__(self, prog: str) -> None:
+        columns = width() or _WIDTH
+        super().__init__(prog, max_help_position=_LABELS, width=min(columns, _WIDTH) - 1)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if text.startswith(_EXAMPLES):
+            return "".join(f"{indent}{line}\n" for line in text.splitlines())
+        return super()._fill_text(text, width, indent)
 
 
 class Parser(argparse.ArgumentParser):
-    """Raises `UserError` instead of printing a usage text, with the nearest valid name where there is one."""
+    """Raises `UserError` instead of printing a usage text, with the nearest valid name where there is one. Its help
+    shows what the command works on first, then the groups of options in the order in which they were made."""
 
     def __init__(self, *args: Any, **settings: Any) -> None:
-        super().__init__(*args, **settings)
+        super().__init__(*args, **{**settings, "formatter_class": _Help})
         # Before and after the verb. Without a default, the verb's parser leaves what stood before the verb as it is.
         self.add_argument(
             "--verbose",
@@ -25,6 +47,20 @@ class Parser(argparse.ArgumentParser):
             default=argparse.SUPPRESS,
             help="print avtune's log messages to standard error, for developers",
         )
+
+    def format_help(self) -> str:
+        named = [action for action in self._positionals._group_actions if action.help != argparse.SUPPRESS]
+        words = [str(action.metavar or action.dest) for action in named]
+        shown = [f"[{word}]" if action.nargs == "?" else word for word, action in zip(words, named, strict=True)]
+        options = "[options] ..." if self._subparsers is not None else "[options]"
+        self.usage = " ".join(["%(prog)s", *shown, options])
+        self._optionals.title = "other" if self._has_groups else "options"
+        self._action_groups.sort(key=lambda group: group is self._optionals)
+        return super().format_help()
+
+    @property
+    def _has_groups(self) -> bool:
+        return any(group not in (self._positionals, self._optionals) for group in self._action_groups)
 
     def error(self, message: str) -> NoReturn:
         found = re.match(r"argument (\S+): invalid choice: '(.*?)' \(choose from (.*)\)", message)
@@ -48,13 +84,19 @@ class Parser(argparse.ArgumentParser):
         return found, rest
 
 
-def add_verb(verbs: Verbs, name: str, text: str) -> Parser:
-    """The parser of a new verb.
+_EXAMPLES = "example"
+
+
+def add_verb(verbs: Verbs, name: str, text: str, *examples: str) -> Parser:
+    """The parser of a new verb, or of an action of one.
 
     Args:
-        text: what the verb does, for the list of verbs and for its own help.
+        text: what it does, for the list of verbs and for its own help.
+        examples: command lines at the end of its help, the common case first.
     """
-    return verbs.add_parser(name, help=text, description=text, allow_abbrev=False)
+    title = f"{_EXAMPLES}{'s' * (len(examples) > 1)}:"
+    epilog = "\n".join([title, *(f"  {line}" for line in examples)]) if examples else None
+    return verbs.add_parser(name, help=text, description=f"{text}.", epilog=epilog, allow_abbrev=False)
 
 
 def add_actions(verb: Parser) -> Verbs:
@@ -62,34 +104,59 @@ def add_actions(verb: Parser) -> Verbs:
     return verb.add_subparsers(dest="action", metavar="ACTION", required=True, parser_class=Parser)
 
 
-def add_dataset(to: Parser) -> None:
+def completes(action: argparse.Action, kind: Kind) -> None:
+    """Says what a shell completes the values of an option with."""
+    vars(action)["complete"] = dict.fromkeys(("bash", "zsh"), f"_avtune_{kind}_files")
+
+
+def add_dataset(to: Options) -> None:
     """DATASET and --classes."""
-    to.add_argument("dataset", metavar="DATASET", help="vegas, ave, demo, or a path")
-    to.add_argument("--classes", metavar="FILE", help="class file (name,label_id) of a folder of tfrecord shards")
+    completes(to.add_argument("dataset", metavar="DATASET", help="vegas, ave, demo, or a path"), "dataset")
+    add_classes(to)
 
 
-def add_results(to: Parser) -> None:
+def add_classes(to: Options) -> None:
+    """--classes."""
+    action = to.add_argument("--classes", metavar="FILE", help="class file (name,label_id) of tfrecord shards")
+    completes(action, "file")
+
+
+def add_study(to: Options, text: str = "name or folder of a study", *, nargs: str | None = None) -> None:
+    """STUDY."""
+    completes(to.add_argument("study", metavar="STUDY", nargs=nargs, help=text), "study")
+
+
+def add_model(to: Options, *, nargs: str | None = None) -> None:
+    """MODEL."""
+    completes(to.add_argument("model", metavar="MODEL", nargs=nargs, help="a study, or its final/ folder"), "study")
+
+
+def add_results(to: Options) -> None:
     """--results."""
-    to.add_argument("--results", type=Path, default=Path("results"), metavar="DIR", help="folder of studies (results/)")
+    action = to.add_argument(
+        "--results", type=Path, default=Path("results"), metavar="DIR", help="folder of studies (results/)"
+    )
+    completes(action, "file")
 
 
-def add_json(to: Parser) -> None:
+def add_json(to: Options) -> None:
     """--json."""
     to.add_argument("--json", action="store_true", help="print JSON")
 
 
-def add_user_code(to: Parser, text: str = "", *, train: bool = False) -> None:
+def add_user_code(to: Options, text: str = "", *, train: bool = False) -> None:
     """--method, and --train where a training function may take its place; `import_user_code` imports what they name.
 
     Args:
         text: help of --method.
     """
     group = to.add_mutually_exclusive_group()
-    group.add_argument(
+    action = group.add_argument(
         "--method",
         metavar="METHOD",
         help=text or "your own method as module:Class, where the study or the model has one",
     )
+    completes(action, "method")
     if train:
         group.add_argument("--train", metavar="MODULE:FUNCTION", help="your own train(config, data, report)")
 
@@ -114,19 +181,36 @@ def import_user_code(given: argparse.Namespace) -> None:
             register(option, spec)
 
 
-def add_devices(to: Parser) -> None:
-    """The options that say how many processes train, and on which devices: `workflows.options.DeviceOptions`."""
+def add_devices(verb: Parser) -> Options:
+    """The options that say how many processes train, and on which devices: `workflows.options.DeviceOptions`.
+
+    Returns:
+        Their group, for further ones.
+    """
+    to = verb.add_argument_group("resources")
     to.add_argument("--gpus", type=int, metavar="N", help="GPUs to use (default: all; 0: the CPU cores)")
     to.add_argument("--cpus", type=int, metavar="N", help="CPU cores to use (default: those allowed here)")
-    to.add_argument("--trials-per-gpu", type=int, default=1, metavar="N", help="processes that share a GPU (1)")
     to.add_argument("--lanes", type=int, metavar="N", help="trials that an engine trains at a time (default: chosen)")
+    runner = to.add_argument(
+        "--runner", help="lanes (default), processes, or inline (one trial at a time in this process)"
+    )
+    completes(runner, "runner")
+    to.add_argument("--trials-per-gpu", type=int, default=1, metavar="N", help="processes that share a GPU (1)")
     to.add_argument(
         "--cluster", metavar="ADDRESS", help="train on the Ray cluster at host:port, or auto; see docs/cluster.md"
     )
-    to.add_argument("--runner", help="lanes (default), processes, or inline (one trial at a time in this process)")
     to.add_argument(
         "--max-failures", type=int, default=3, metavar="N", help="a trial whose process died or hung N times fails (3)"
     )
     to.add_argument(
         "--trial-timeout", type=float, metavar="SECONDS", help="a trial that takes longer for an epoch hangs (no limit)"
     )
+    return to
+
+
+def add_precision(to: Options) -> None:
+    """--precision."""
+    action = to.add_argument(
+        "--precision", help="of the search: bf16, tf32 (GPUs) or fp32 (default: bf16 where the device has it)"
+    )
+    completes(action, "precision")

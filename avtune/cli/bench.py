@@ -5,30 +5,36 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from avtune.cli.arguments import Verbs, add_dataset, add_devices, add_results, add_verb
+from avtune.cli.arguments import Verbs, add_dataset, add_devices, add_precision, add_results, add_verb, completes
 
 
 def add(verbs: Verbs) -> None:
-    verb = add_verb(verbs, "bench", "search every method under one budget and rank them; the same command continues")
+    verb = add_verb(
+        verbs,
+        "bench",
+        "search every method under one budget and rank them; the same command continues",
+        "avtune bench demo --methods psd,triplet,cca --trials 4 --epochs 6 --seeds 2",
+        "avtune bench my_features.h5",
+    )
     add_dataset(verb)
-    verb.add_argument("--methods", metavar="A,B", help="which methods (default: all; see: avtune methods)")
-    verb.add_argument("--trials", type=int, metavar="N", help="configurations to try of each method (16)")
-    verb.add_argument("--epochs", metavar="N|auto", help="most epochs of a trial (auto: until its curve is flat)")
-    verb.add_argument("--seeds", type=int, metavar="N", help="seeds of finalists and retrained winners (5)")
-    verb.add_argument(
+    what = verb.add_argument_group("what is compared")
+    completes(what.add_argument("--methods", metavar="A,B", help="which methods (all; see: avtune methods)"), "method")
+    what.add_argument("--trials", type=int, metavar="N", help="configurations to try of each method (16)")
+    what.add_argument("--epochs", metavar="N|auto", help="most epochs of a trial (auto: until its curve is flat)")
+    what.add_argument("--seeds", type=int, metavar="N", help="seeds of finalists and retrained winners (5)")
+    what.add_argument(
         "--space",
         action="append",
         default=[],
         metavar="METHOD=FILE|NAME",
         help="what is searched of a method (default: the space called like it, with what its bench: says)",
     )
-    verb.add_argument("--name", help="name of the bench (default: bench-DATASET)")
-    add_results(verb)
-    add_devices(verb)
-    verb.add_argument(
-        "--precision", help="of the searches: bf16, tf32 (GPUs) or fp32 (default: bf16 where the device has it)"
-    )
-    verb.add_argument("--deterministic", action="store_true", help="same result however many devices")
+    output = verb.add_argument_group("output")
+    output.add_argument("--name", help="name of the bench (default: bench-DATASET)")
+    add_results(output)
+    devices = add_devices(verb)
+    add_precision(devices)
+    devices.add_argument("--deterministic", action="store_true", help="same result however many devices")
 
 
 def run(given: argparse.Namespace, log: list[Path]) -> int:

@@ -54,7 +54,7 @@ class BenchConsole:
 
     def done(self, board: Board, files: Sequence[Path]) -> None:
         """The leaderboard, and where it is."""
-        console.say("", *text(board), "")
+        console.say("", *text(board, console.fitting), "")
         console.say(*(f"written    {path}" for path in files))
 
 

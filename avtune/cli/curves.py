@@ -6,14 +6,20 @@ import argparse
 from pathlib import Path
 
 from avtune.cli import console
-from avtune.cli.arguments import Verbs, add_dataset, add_devices, add_results, add_verb
+from avtune.cli.arguments import Verbs, add_dataset, add_devices, add_results, add_verb, completes
 from avtune.core.names import new_name
 
 
 def add(verbs: Verbs) -> None:
-    verb = add_verb(verbs, "curves", "draw loss and validation MAP against epochs, method against method")
+    verb = add_verb(
+        verbs,
+        "curves",
+        "draw loss and validation MAP against epochs, method against method",
+        "avtune curves demo --methods psd,triplet --epochs 9",
+    )
     add_dataset(verb)
-    verb.add_argument("--methods", default="psd,aadml", metavar="A,B", help="which methods (psd,aadml)")
+    methods = verb.add_argument("--methods", default="psd,aadml", metavar="A,B", help="which methods (psd,aadml)")
+    completes(methods, "method")
     verb.add_argument("--mining", default="all,hard", metavar="A,B", help="of the triplets: all, hard (both), semihard")
     verb.add_argument("--epochs", type=int, default=27, metavar="N", help="epochs of every line (27)")
     verb.add_argument("--seeds", type=int, default=3, metavar="N", help="seeds of every line (3)")

@@ -13,15 +13,15 @@ from avtune.core.errors import UserError
 
 
 def add(verbs: Verbs) -> None:
-    actions = add_actions(add_verb(verbs, "data", "look at and convert datasets"))
-    info = actions.add_parser("info", help="sizes, classes, ranges and problems of a dataset", allow_abbrev=False)
+    actions = add_actions(add_verb(verbs, "data", "look at and convert datasets", "avtune data info demo"))
+    info = add_verb(actions, "info", "sizes, classes, ranges and problems of a dataset", "avtune data info demo")
     add_dataset(info)
     add_json(info)
-    convert = actions.add_parser("convert", help="write a dataset as six-key HDF5", allow_abbrev=False)
+    convert = add_verb(actions, "convert", "write a dataset as six-key HDF5", "avtune data convert demo demo.h5")
     add_dataset(convert)
-    convert.add_argument("out", type=Path, metavar="OUT.h5")
-    convert.add_argument("--overwrite", action="store_true")
-    actions.add_parser("list", help="the registered datasets and where to get them", allow_abbrev=False)
+    convert.add_argument("out", type=Path, metavar="OUT.h5", help="the file")
+    convert.add_argument("--overwrite", action="store_true", help="also where the file exists")
+    add_verb(actions, "list", "the registered datasets and where to get them", "avtune data list")
 
 
 def run(given: argparse.Namespace, log: list[Path]) -> int:

@@ -8,11 +8,10 @@ from pathlib import Path
 
 from avtune.cli import console
 from avtune.cli.arguments import Verbs, add_json, add_results, add_verb
-from avtune.report.text import table
 
 
 def add(verbs: Verbs) -> None:
-    verb = add_verb(verbs, "doctor", "versions, devices, Ray, disk, and what would run where")
+    verb = add_verb(verbs, "doctor", "versions, devices, Ray, disk, and what would run where", "avtune doctor")
     add_results(verb)
     add_json(verb)
 
@@ -25,5 +24,5 @@ def run(given: argparse.Namespace, log: list[Path]) -> int:
     if given.json:
         print(json.dumps(findings, indent=2))
     else:
-        console.say(*table(["", "what", ""], [[row["state"], row["what"], row["found"]] for row in findings]))
+        console.say(*console.fitting(["", "what", ""], [[row["state"], row["what"], row["found"]] for row in findings]))
     return 1 if any(row["state"] == "bad" for row in findings) else 0

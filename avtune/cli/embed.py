@@ -6,18 +6,23 @@ import argparse
 from pathlib import Path
 
 from avtune.cli import console
-from avtune.cli.arguments import Verbs, add_dataset, add_results, add_user_code, add_verb
+from avtune.cli.arguments import Verbs, add_dataset, add_model, add_results, add_user_code, add_verb
 from avtune.cli.folders import model_folder
 from avtune.core.errors import UserError
 
 
 def add(verbs: Verbs) -> None:
-    verb = add_verb(verbs, "embed", "write a model's embeddings of a dataset as npz (audio, visual, labels) or CSV")
-    verb.add_argument("model", help="a study, or its final/ folder")
+    verb = add_verb(
+        verbs,
+        "embed",
+        "write a model's embeddings of a dataset as npz (audio, visual, labels) or CSV",
+        "avtune embed demo demo --out embeddings.npz",
+    )
+    add_model(verb)
     add_dataset(verb)
-    verb.add_argument("--out", type=Path, required=True, metavar="FILE.npz|FILE.csv")
-    verb.add_argument("--split", choices=("test", "train"), default="test")
-    verb.add_argument("--overwrite", action="store_true")
+    verb.add_argument("--out", type=Path, required=True, metavar="FILE.npz|FILE.csv", help="where to")
+    verb.add_argument("--split", choices=("test", "train"), default="test", help="which rows (test)")
+    verb.add_argument("--overwrite", action="store_true", help="also where the file exists")
     add_user_code(verb)
     add_results(verb)
 

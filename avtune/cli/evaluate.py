@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from avtune.cli import console
-from avtune.cli.arguments import Verbs, add_json, add_results, add_user_code, add_verb
+from avtune.cli.arguments import (
+    Verbs,
+    add_classes,
+    add_json,
+    add_model,
+    add_results,
+    add_user_code,
+    add_verb,
+    completes,
+)
 from avtune.cli.data_text import problem_lines
 from avtune.cli.folders import model_folder
 from avtune.core.errors import UserError
@@ -21,13 +30,21 @@ if TYPE_CHECKING:
 
 
 def add(verbs: Verbs) -> None:
-    verb = add_verb(verbs, "evaluate", "score a model, or embeddings, by exact MAP")
-    verb.add_argument("model", nargs="?", help="a study, or its final/ folder")
-    verb.add_argument("dataset", nargs="?", help="what to score it on; its test split unless --split train")
-    verb.add_argument("--embeddings", type=Path, metavar="FILE.npz", help="score these: audio, visual, labels")
-    verb.add_argument("--split", choices=("test", "train"), default="test")
-    verb.add_argument("--classes", metavar="FILE", help="class file of a folder of tfrecord shards")
-    verb.add_argument("--at", default="1,5,10,50", metavar="K,K", help="ranks for precision and recall")
+    verb = add_verb(
+        verbs,
+        "evaluate",
+        "score a model, or embeddings, by exact MAP",
+        "avtune evaluate demo demo",
+        "avtune evaluate --embeddings mine.npz --json",
+    )
+    add_model(verb, nargs="?")
+    text = "what to score it on; its test split unless --split train"
+    completes(verb.add_argument("dataset", metavar="DATASET", nargs="?", help=text), "dataset")
+    text = "score these: audio, visual, labels"
+    completes(verb.add_argument("--embeddings", type=Path, metavar="FILE.npz", help=text), "file")
+    verb.add_argument("--split", choices=("test", "train"), default="test", help="which rows (test)")
+    add_classes(verb)
+    verb.add_argument("--at", default="1,5,10,50", metavar="K,K", help="ranks for precision and recall (1,5,10,50)")
     verb.add_argument("--curve", action="store_true", help="also print the precision-recall curve")
     add_user_code(verb)
     add_results(verb)

@@ -17,6 +17,7 @@ from typing import Protocol
 from avtune import __version__
 from avtune.cli import (
     bench,
+    completion,
     console,
     curves,
     data,
@@ -66,6 +67,7 @@ _FILES: dict[str, Verb] = {  # in the order of `avtune --help`
     "methods": methods,
     "doctor": doctor,
     "tensorboard": tensorboard,
+    "completion": completion,
 }
 _VERBS = {name: verb.run for name, verb in _FILES.items()}
 
@@ -74,8 +76,9 @@ def parser() -> Parser:
     """The parser of the whole command line."""
     top = Parser(
         prog="avtune",
-        description="Hyper-parameter search for audio-visual metric learning.",
-        epilog="A DATASET is a registered name (vegas, ave, demo) or a path: HDF5, npz, or tfrecord shards.",
+        description="Hyper-parameter search for audio-visual metric learning. A DATASET is a registered name "
+        "(vegas, ave, demo) or a path: HDF5, npz, or tfrecord shards.",
+        epilog="examples:\n  avtune search demo\n  avtune search my_features.h5 --trials 64\n  avtune status",
         allow_abbrev=False,
     )
     top.add_argument("--version", action="version", version=f"avtune {__version__}")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from avtune.cli import console
 from avtune.core.protocol import PUBLISHED, SELECTED_ON_TEST, VALIDATION
-from avtune.report.text import table
 from avtune.space.space import Space
 from avtune.study.asha import expected_epochs, rung_table
 from avtune.study.horizon import FEW_STEPS, Horizon
@@ -71,7 +71,7 @@ def _fixed_plan(horizon: Horizon) -> list[str]:
     rows = _rungs(horizon)
     expected, whole = expected_epochs(rows), horizon.space.search.trials * rows[-1][0]
     return [
-        *table(
+        *console.fitting(
             ["rung (epoch)", "trials expected"],
             [[f"{epoch}", f"{count:.0f}"] for epoch, count in rows[:-1]]
             + [[f"{rows[-1][0]} (end)", f"{rows[-1][1]:.0f}"]],
@@ -88,7 +88,7 @@ def _open_plan(horizon: Horizon) -> list[str]:
     cells = [[str(epoch), str(epoch * steps), f"{count:.0f}"] for epoch, count in rows]
     cells[-1][0] += " (end)"
     return [
-        *table(["rung (epoch)", "steps", "trials at most"], cells),
+        *console.fitting(["rung (epoch)", "steps", "trials at most"], cells),
         f"a trial ends when nothing better has come for {patience} epochs, and for a third of those that it "
         "took to get there",
     ]

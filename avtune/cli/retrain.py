@@ -5,19 +5,34 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from avtune.cli.arguments import Verbs, add_devices, add_results, add_user_code, add_verb
+from avtune.cli.arguments import (
+    Verbs,
+    add_classes,
+    add_devices,
+    add_results,
+    add_study,
+    add_user_code,
+    add_verb,
+    completes,
+)
 from avtune.cli.folders import study_folder
 
 
 def add(verbs: Verbs) -> None:
-    verb = add_verb(verbs, "retrain", "retrain one trial of a study on the whole training set and score it")
-    verb.add_argument("study", metavar="STUDY", help="name or folder of a study")
+    verb = add_verb(
+        verbs,
+        "retrain",
+        "retrain one trial of a study on the whole training set and score it",
+        "avtune retrain demo --trial 7",
+    )
+    add_study(verb)
     add_results(verb)
     verb.add_argument("--trial", type=int, metavar="N", help="which trial (default: the study's best)")
     verb.add_argument("--epochs", type=int, metavar="N", help="epochs to train (default: the trial's best epoch)")
     verb.add_argument("--seeds", type=int, metavar="N", help="seeds (default: the study's final.seeds)")
-    verb.add_argument("--dataset", help="where the study's dataset is now (default: where it was)")
-    verb.add_argument("--classes", metavar="FILE", help="class file of a folder of tfrecord shards")
+    text = "where the study's dataset is now (default: where it was)"
+    completes(verb.add_argument("--dataset", help=text), "dataset")
+    add_classes(verb)
     verb.add_argument("--out", type=Path, metavar="FOLDER", help="default: retrained_trial_N in the study")
     add_user_code(verb, train=True)
     add_devices(verb)

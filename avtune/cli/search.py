@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from avtune.cli.arguments import (
+    Options,
     Verbs,
     add_dataset,
     add_devices,
+    add_precision,
     add_results,
     add_user_code,
     add_verb,
+    completes,
 )
 from avtune.core.errors import StorageError
 
@@ -24,42 +27,54 @@ if TYPE_CHECKING:
 
 def add(verbs: Verbs) -> None:
     verb = add_verb(
-        verbs, "search", "search hyper-parameters, retrain the winner, score it; the same command continues"
+        verbs,
+        "search",
+        "search hyper-parameters, retrain the winner, score it; the same command continues",
+        "avtune search demo",
+        "avtune search my_features.h5 --trials 64 --name first",
+        "avtune search vegas --gpus 8",
     )
     add_dataset(verb)
-    verb.add_argument("--name", help="name of the study (default: the dataset's name)")
-    add_results(verb)
-    verb.add_argument(
-        "--space", metavar="FILE|NAME", help="what is searched (default: the dataset's own space, or psd)"
-    )
-    add_user_code(
-        verb, "method to search, by name or your own as module:Class (default: what the space says)", train=True
-    )
-    verb.add_argument("--trials", type=int, metavar="N", help="configurations to try; same as --set search.trials=N")
-    verb.add_argument(
-        "--epochs",
-        metavar="N|auto",
-        help="most epochs of a trial, or auto: until its curve is flat; same as --set early_stopping.epochs=N",
-    )
-    verb.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a value of the space")
-    add_devices(verb)
-    verb.add_argument(
-        "--precision", help="of the search: bf16, tf32 (GPUs) or fp32 (default: bf16 where the device has it)"
-    )
-    verb.add_argument(
+    _add_searched(verb.add_argument_group("what is searched"))
+    output = verb.add_argument_group("output")
+    output.add_argument("--name", help="name of the study (default: the dataset's name)")
+    add_results(output)
+    output.add_argument("--keep", type=int, metavar="K", help="keep the weights of the K best trials, as models (0)")
+    devices = add_devices(verb)
+    add_precision(devices)
+    devices.add_argument(
         "--deterministic", action="store_true", help="same result however many devices; see the README for the price"
     )
-    verb.add_argument(
-        "--retry-failed",
-        action="store_true",
-        help="train the failed trials of the study again, e.g. after a bug is fixed",
-    )
-    verb.add_argument("--keep", type=int, metavar="K", help="keep the weights of the K best trials, as models (0)")
-    verb.add_argument(
+    finals = verb.add_argument_group("finals", "finalists and seeds: --set final.finalists=3 --set final.seeds=5")
+    protocol = finals.add_argument(
         "--protocol",
         help="validation (default), or published: the retrained model keeps its best test epoch, as the field's tables "
         "do; every score is then labelled 'selected on test'",
     )
+    completes(protocol, "protocol")
+    finals.add_argument(
+        "--retry-failed",
+        action="store_true",
+        help="train again what failed in the study: trials, finalists, retrainings",
+    )
+
+
+def _add_searched(to: Options) -> None:
+    """The options that say what is searched, and for how long."""
+    to.add_argument("--trials", type=int, metavar="N", help="configurations to try; as --set search.trials=N")
+    to.add_argument(
+        "--epochs",
+        metavar="N|auto",
+        help="most epochs of a trial, or auto: until its curve is flat; as --set early_stopping.epochs=N",
+    )
+    space = to.add_argument(
+        "--space", metavar="FILE|NAME", help="what is searched (default: the dataset's own space, or psd)"
+    )
+    completes(space, "space")
+    add_user_code(
+        to, "method to search, by name or your own as module:Class (default: what the space says)", train=True
+    )
+    to.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a value of the space")
 
 
 def run(given: argparse.Namespace, log: list[Path]) -> int:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from avtune.cli import console
-from avtune.cli.arguments import Verbs, add_actions, add_user_code, add_verb
+from avtune.cli.arguments import Verbs, add_actions, add_user_code, add_verb, completes
 from avtune.core.errors import UserError, choices
-from avtune.report.text import short, table
+from avtune.report.text import short
 
 if TYPE_CHECKING:
     from avtune.space.axis import Axis
@@ -17,13 +17,14 @@ if TYPE_CHECKING:
 
 
 def add(verbs: Verbs) -> None:
-    actions = add_actions(add_verb(verbs, "space", "check and show space files"))
+    actions = add_actions(add_verb(verbs, "space", "check and show space files", "avtune space show ave"))
     for name, text in (("check", "check a space file"), ("show", "print a space, complete")):
-        one = actions.add_parser(name, help=text, allow_abbrev=False)
-        one.add_argument("space", metavar="FILE|NAME", nargs="?")
+        one = add_verb(actions, name, text, f"avtune space {name} demo")
+        space = one.add_argument("space", metavar="FILE|NAME", nargs="?", help="a space file, or the name of a space")
+        completes(space, "space")
         add_user_code(one, "method it is for; without FILE|NAME its own space, or the one made for it", train=True)
         one.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a value")
-    actions.add_parser("list", help="the spaces that come with avtune", allow_abbrev=False)
+    add_verb(actions, "list", "the spaces that come with avtune", "avtune space list")
 
 
 def run(given: argparse.Namespace, log: list[Path]) -> int:
@@ -47,7 +48,7 @@ def run(given: argparse.Namespace, log: list[Path]) -> int:
 def _lines(space: Space, name: str) -> list[str]:
     return [
         f"{name} is a legal space for {space.method}: searches {len(space.axes)} hyper-parameters",
-        *table(["", "low", "high", "", "values"], [_row(axis) for axis in space.axes]),
+        *console.fitting(["", "low", "high", "", "values"], [_row(axis) for axis in space.axes]),
         *(f"note: {note}" for note in space.notes()),
     ]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from avtune.cli import console
-from avtune.cli.arguments import Verbs, add_json, add_results, add_verb
+from avtune.cli.arguments import Verbs, add_json, add_results, add_study, add_verb
 from avtune.cli.display import Display, Line, is_live
 from avtune.cli.folders import study_folder
 from avtune.cli.result_text import result_lines
@@ -24,8 +24,14 @@ _EVERY = 1.0  # seconds between two looks
 
 
 def add(verbs: Verbs) -> None:
-    verb = add_verb(verbs, "status", "how far a study is, or all of them; a search that runs is not disturbed")
-    verb.add_argument("study", nargs="?", metavar="STUDY", help="name or folder of a study (default: all of --results)")
+    verb = add_verb(
+        verbs,
+        "status",
+        "how far a study is, or all of them; a search that runs is not disturbed",
+        "avtune status",
+        "avtune status demo --watch",
+    )
+    add_study(verb, "name or folder of a study (default: all of --results)", nargs="?")
     live = verb.add_mutually_exclusive_group()
     live.add_argument("--watch", action="store_true", help="go on looking (on a terminal: usual while a search runs)")
     live.add_argument("--once", action="store_true", help="look once")

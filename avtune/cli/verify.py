@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from avtune.cli import console
-from avtune.cli.arguments import Verbs, add_json, add_results, add_user_code, add_verb
+from avtune.cli.arguments import Verbs, add_classes, add_json, add_results, add_user_code, add_verb, completes
 from avtune.core.errors import UserError, did_you_mean
-from avtune.report.text import table
 
 if TYPE_CHECKING:
     from avtune.data.dataset import Dataset
@@ -19,10 +18,18 @@ if TYPE_CHECKING:
 
 
 def add(verbs: Verbs) -> None:
-    verb = add_verb(verbs, "verify", "make the numbers of a study, a bench or a model again and compare them")
-    verb.add_argument("target", metavar="STUDY", help="name or folder of a study or a bench, or a model's folder")
-    verb.add_argument("dataset", nargs="?", help="where the dataset is now (default: where it was)")
-    verb.add_argument("--classes", metavar="FILE", help="class file of a folder of tfrecord shards")
+    verb = add_verb(
+        verbs,
+        "verify",
+        "make the numbers of a study, a bench or a model again and compare them",
+        "avtune verify demo",
+        "avtune verify results/demo/final demo",
+    )
+    text = "name or folder of a study or a bench, or a model's folder"
+    completes(verb.add_argument("target", metavar="STUDY", help=text), "study")
+    text = "where the dataset is now (default: where it was)"
+    completes(verb.add_argument("dataset", metavar="DATASET", nargs="?", help=text), "dataset")
+    add_classes(verb)
     verb.add_argument("--retrain", action="store_true", help="also train the winner's first seed once more")
     add_user_code(verb, train=True)
     add_results(verb)
@@ -37,7 +44,7 @@ def run(given: argparse.Namespace, log: list[Path]) -> int:
         print(json.dumps({"ok": not wrong, "checks": [asdict(one) for one in checks]}, indent=2))
         return 1 if wrong else 0
     rows = [[one.file, one.what, _result(one)] for one in checks]
-    console.say(*table(["file", "compared", ""], rows), "")
+    console.say(*console.fitting(["file", "compared", ""], rows), "")
     compared = sum(not one.skipped for one in checks)
     if wrong:
         console.say(f"{len(wrong)} of {compared} comparisons differ: {', '.join(dict.fromkeys(w.file for w in wrong))}")

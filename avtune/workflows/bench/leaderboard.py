@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from avtune.report.text import duration, escaped, score_text, table
@@ -170,12 +170,16 @@ def facts(board: Board) -> list[tuple[str, str]]:
     ]
 
 
-def text(board: Board) -> list[str]:
-    """The table for a terminal, with what it lacks."""
+def text(board: Board, lay_out: Callable[[list[str], list[list[str]]], list[str]] = table) -> list[str]:
+    """The table for a terminal, with what it lacks.
+
+    Args:
+        lay_out: makes lines of a header and rows.
+    """
     seeds = board.about["seeds"]
     return [
         f"{title(board.about)}: test split, mean over {seeds} seed{'s' * (seeds > 1)}, 95 % interval over the seeds",
-        *table(HEADER, cells(board)),
+        *lay_out(list(HEADER), cells(board)),
         f"between rows that share a letter no difference was found at {LEVEL:g} (paired randomisation test over the "
         "test clips, Holm)",
         *([detectable] if (detectable := detectable_text(board)) else []),

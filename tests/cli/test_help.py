@@ -1,0 +1,76 @@
+"""Help texts: they fit, begin with what is usual, and their examples work."""
+
+import argparse
+import re
+import shlex
+
+import pytest
+from command import call
+
+from avtune.cli.main import parser
+
+QUICK = {"methods", "space", "data", "status", "completion"}
+
+
+def parsers(top=None):
+    """Every parser of the command line."""
+    top = parser() if top is None else top
+    yield top
+    for action in top._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for below in action.choices.values():
+                yield from parsers(below)
+
+
+PARSERS = {one.prog: one for one in parsers()}
+
+
+def examples(prog):
+    """The command lines at the end of a help text, in words."""
+    text = PARSERS[prog].format_help()
+    lines = re.split(r"\nexamples?:\n", text)[1].strip().splitlines()
+    return [shlex.split(line.partition(" > ")[0]) for line in lines]
+
+
+@pytest.mark.parametrize("prog", PARSERS)
+def test_it_fits_and_ends_with_an_example_that_is_legal(prog):
+    text = PARSERS[prog].format_help()
+    assert max(map(len, text.splitlines())) <= 80
+    assert text.startswith(f"usage: {prog} ")
+    assert text.splitlines()[0].endswith(("[options]", "[options] ..."))
+    commands = examples(prog)
+    assert commands
+    for words in commands:
+        assert " ".join(words).startswith(prog) or prog == "avtune"
+        given = parser().parse_args(words[1:])
+        assert given.verb == words[1]
+
+
+def test_every_option_has_words():
+    for prog, one in PARSERS.items():
+        options = [one for one in one._actions if not isinstance(one, argparse._SubParsersAction)]
+        assert [action.dest for action in options if not action.help] == [], prog
+
+
+def test_the_common_case_of_a_search_comes_first():
+    text = PARSERS["avtune search"].format_help()
+    groups = re.findall(r"^(\w[\w ]*):$", text, re.MULTILINE)
+    assert groups == ["positional arguments", "what is searched", "output", "resources", "finals", "other", "examples"]
+    assert re.findall(r"^  (--\w+)", text, re.MULTILINE)[0] == "--trials"
+
+
+@pytest.mark.parametrize("columns", [60, 200])
+def test_it_is_no_wider_than_the_terminal(columns, monkeypatch):
+    monkeypatch.setattr("avtune.cli.arguments.width", lambda: columns)
+    assert max(len(line) for line in PARSERS["avtune search"].format_help().splitlines()) <= min(columns, 80)
+
+
+@pytest.mark.parametrize("words", [words for prog in PARSERS for words in examples(prog) if words[1] in QUICK])
+def test_examples_run(words, tmp_path, capsys, monkeypatch):
+    if words[1] == "completion":
+        pytest.importorskip("shtab", reason="shtab, which writes completion scripts, is not installed")
+    monkeypatch.chdir(tmp_path)
+    if words[1:3] == ["status", "demo"]:
+        assert "no study is called 'demo'" in call(capsys, *words[1:], code=2)
+    else:
+        assert call(capsys, *words[1:])
