@@ -19,10 +19,10 @@ from avtune.runners.placement_text import Places, places_of
 from avtune.study.record import Record
 from avtune.study.study import Study
 from avtune.study.summary import Summary, summary
-from avtune.study.time_left import TimeLeft, finals_cost, time_left
+from avtune.study.time_left import TimeLeft, finals_cost, finals_left, time_left
 
-RETRAINING = "retraining"
-"""How the names of stages begin that train on all rows."""
+FINALISTS, RETRAINING = "finalists", "retraining"
+"""Names of stages of the finals; what is added to the second says how the model's epoch is chosen."""
 _STATES = {"COMPLETE": "complete", "PRUNED": "stopped", "FAIL": "failed", "RUNNING": "running"}
 _EVERY_SECONDS = 0.25
 _REST = 50  # and at least so many times what counting took: it grows with the study
@@ -221,11 +221,17 @@ class Progress:
         """What the stage takes still, and where it is the repeats, the retrainings after it."""
         stage, study = self._clock.stage, self._study
         assert stage is not None
-        left = self._clock.left(places.at_a_time if places else 1)
-        if left is None or study is None or places is None or stage.name.startswith(RETRAINING):
-            return TimeLeft(0.0, left)
-        cost = None if self._done is None else finals_cost(self._done, study.records, study.space, self._protocol)
-        return TimeLeft(0.0, None if cost is None else left + cost.retrainings / places.processes)
+        if study is None or places is None or self._done is None:
+            return TimeLeft(0.0, None)
+        retraining = stage.name.startswith(RETRAINING)
+        left = finals_left(
+            finals_cost(self._done, study.records, study.space, self._protocol),
+            self._clock.left(places.at_a_time),
+            self._clock.elapsed if retraining or stage.name == FINALISTS else None,
+            retraining=retraining,
+            processes=places.processes,
+        )
+        return TimeLeft(0.0, left)
 
     def _say(self, text: str) -> None:
         event(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from avtune.cli import console
 from avtune.cli.arguments import Verbs, add_classes, add_json, add_results, add_user_code, add_verb, completes
+from avtune.cli.display import step
 from avtune.core.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
@@ -38,7 +40,8 @@ def add(verbs: Verbs) -> None:
 
 def run(given: argparse.Namespace, log: list[Path]) -> int:
     """Prints what was compared; returns 1 where something differs."""
-    checks = _checks(given)
+    with contextlib.nullcontext() if given.json else step(f"making the numbers of {given.target} again"):
+        checks = _checks(given)
     wrong = [one for one in checks if not one.ok]
     if given.json:
         print(json.dumps({"ok": not wrong, "checks": [asdict(one) for one in checks]}, indent=2))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from avtune.cli.progress import RETRAINING, Rate, StageClock
+from avtune.cli.progress import FINALISTS, RETRAINING, Rate, StageClock
 from avtune.cli.search_table import RunningTrial, SearchView
 from avtune.core.hyper import Value
 from avtune.core.protocol import PUBLISHED, VALIDATION
@@ -14,7 +14,7 @@ from avtune.runners.placement_text import Places, places_of
 from avtune.study.best import read_best
 from avtune.study.folder import StudyFolder
 from avtune.study.summary import Summary, summary
-from avtune.study.time_left import TimeLeft, finals_cost, time_left
+from avtune.study.time_left import TimeLeft, finals_cost, finals_left, time_left
 from avtune.study.watch import StudyWatch, with_defaults
 
 if TYPE_CHECKING:
@@ -85,10 +85,14 @@ class Watching:
                 rate=self._rate.value,
                 protocol=protocol,
             )
-        left, cost = self._clock.left(places.at_a_time), finals_cost(done, watch.records, watch.space, protocol)
-        if left is None or cost is None or self._clock.stage.name == RETRAINING:
-            return TimeLeft(0.0, left)
-        return TimeLeft(0.0, left + cost.retrainings / places.processes)
+        left = finals_left(
+            finals_cost(done, watch.records, watch.space, protocol),
+            self._clock.left(places.at_a_time),
+            None,  # nobody knows here when the stage began
+            retraining=self._clock.stage.name == RETRAINING,
+            processes=places.processes,
+        )
+        return TimeLeft(0.0, left)
 
     def _set_stage(self, done: Summary) -> None:
         """Which runs of the finals are done now, whose search is over."""
@@ -100,13 +104,13 @@ class Watching:
         known = [place for place, run in enumerate(runs) if run in keys]
         chosen = folder.best_yaml.is_file() and folder.best_yaml.stat().st_mtime >= folder.curves.stat().st_mtime
         if not chosen and len(known) < len(keys):
-            self._clock.set("finalists", len(known), len(keys))
+            self._clock.set(FINALISTS, len(known), len(keys))
             return
         after = runs[known[-1] + 1 :] if known else runs
         if not chosen and keys:
             self._clock.set("finalists whose curves still rise", len(after), None)
         elif not chosen:
-            self._clock.set("finalists", len(runs), None)
+            self._clock.set(FINALISTS, len(runs), None)
         else:
             self._clock.set(RETRAINING, *self._retrained(after))
 

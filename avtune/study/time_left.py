@@ -19,8 +19,9 @@ and the default again, on all training rows. A repeat trains the number of epoch
 the trials that were not stopped have trained on average; a retraining as many as their best epochs on average (with the
 protocol `published` as long as a repeat), and each epoch takes longer by the rows that are not held out. An epoch takes
 the mean device seconds of the search's, on all processes. Before a trial has trained to its end, nothing is known of
-them. Not counted are finalists that train on because their mean still rises, retraining in fp32 where the search was in
-bf16, and the scoring: the figure is for people, and is shown as "about".
+them. Once runs of a stage have ended, the rest of the stage follows from these. Not counted are finalists that train on
+because their mean still rises, retraining in fp32 where the search was in bf16, and the scoring: the figure is for
+people, and is shown as "about".
 """
 
 from __future__ import annotations
@@ -137,6 +138,26 @@ def finals_cost(done: Summary, records: Sequence[Record], space: Space, protocol
     best = length if protocol == PUBLISHED else sum(record.best_epoch or 0 for record in whole) / len(whole)
     seeds, configurations = space.final.seeds, min(space.final.finalists, done.trials) + 1
     return Finals(configurations * seeds * length * each, 2 * seeds * best * each * _rows_ratio(space.validation))
+
+
+def finals_left(
+    cost: Finals | None, of_stage: float | None, elapsed: float | None, *, retraining: bool, processes: int
+) -> float | None:
+    """Wall seconds that finals which have begun will still take; None where that is not known.
+
+    Args:
+        cost: of all of them.
+        of_stage: what the stage takes still, from those of its runs that have ended; None before one has.
+        elapsed: seconds since the stage began; None where that is not known, or where it is a stage of further runs.
+        retraining: it is the last stage, the one on all rows.
+        processes: that train at a time.
+    """
+    if of_stage is None and cost is not None and elapsed is not None:
+        whole = (cost.retrainings if retraining else cost.repeats) / processes
+        of_stage = whole - elapsed if whole > elapsed else None
+    if of_stage is None or retraining:
+        return of_stage
+    return None if cost is None else of_stage + cost.retrainings / processes
 
 
 def _rows_ratio(validation: Validation) -> float:

@@ -6,6 +6,7 @@ import random
 import pytest
 from test_study import HYPERS, make_space
 
+from avtune.cli.progress import Rate, StageClock
 from avtune.core.hyper import Hyper
 from avtune.core.trial import Trial
 from avtune.space.parse import parse
@@ -13,7 +14,7 @@ from avtune.study.asha import Asha, expected_epochs
 from avtune.study.horizon import Horizon
 from avtune.study.record import Record
 from avtune.study.summary import expected_at_rungs, summary
-from avtune.study.time_left import epochs_left, finals_cost, time_left
+from avtune.study.time_left import Finals, epochs_left, finals_cost, finals_left, time_left
 
 FIXED = Horizon(make_space(trials=40))  # rungs at 1 and 3 of 9 epochs
 HYPERS_OPEN = {**HYPERS, "batch_size": Hyper("batch_size", "int", 64, 2, 4096, static=True)}
@@ -126,3 +127,53 @@ def test_with_an_open_horizon_the_finals_train_as_long_as_trials_did():
     records = [record(0, 18, OPEN, "flat"), record(1, 30, OPEN, "flat"), record(2, 3, OPEN, "stopped")]
     cost = finals_cost(summary(records, 40, OPEN), records, OPEN.space, "validation")
     assert cost.repeats == pytest.approx((3 + 1) * 5 * 24 * 0.5)
+
+
+@pytest.mark.parametrize(
+    ("cost", "of_stage", "elapsed", "retraining", "left"),
+    [
+        (Finals(60.0, 20.0), None, 5.0, False, 30 - 5 + 10),
+        (Finals(60.0, 20.0), 7.0, 5.0, False, 7 + 10),
+        (Finals(60.0, 20.0), None, 40.0, False, None),  # it takes longer than was expected: nobody knows
+        (Finals(60.0, 20.0), None, None, False, None),
+        (Finals(60.0, 20.0), None, 4.0, True, 10 - 4),
+        (Finals(60.0, 20.0), 3.0, 4.0, True, 3),
+        (None, 3.0, 4.0, True, 3),
+        (None, 3.0, 4.0, False, None),
+        (None, None, 4.0, False, None),
+    ],
+)
+def test_what_the_finals_take_still(cost, of_stage, elapsed, retraining, left):
+    assert finals_left(cost, of_stage, elapsed, retraining=retraining, processes=2) == left
+
+
+def test_the_rest_of_a_stage_follows_from_the_runs_that_have_ended(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("avtune.cli.progress.time.monotonic", lambda: now[0])
+    clock = StageClock()
+    clock.set("finalists", 4, 20)  # four are on record from before
+    now[0] += 30
+    assert clock.left(4) is None
+    clock.set("finalists", 8, 20)
+    assert clock.left(4) == pytest.approx(30 / (4 + 2) * (12 - 2)), "those under way are half done"
+    clock.set("finalists", 20, 20)
+    assert clock.left(4) == 0
+    clock.set("retraining", 0, 10)
+    assert clock.left(4) is None
+
+
+def test_epochs_a_second_are_those_of_the_last_minute(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("avtune.cli.progress.time.monotonic", lambda: now[0])
+    rate = Rate()
+    assert rate.value is None
+    rate.add(5)
+    assert rate.value is None, "too early"
+    now[0] += 10
+    assert rate.value == pytest.approx(0.5)
+    now[0] += 45
+    rate.add(6)
+    now[0] += 10
+    assert rate.value == pytest.approx(6 / 60)
+    now[0] += 60
+    assert rate.value is None
