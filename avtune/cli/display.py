@@ -117,8 +117,13 @@ class Display:
 
 
 @contextlib.contextmanager
-def step(text: str) -> Iterator[None]:
-    """Shows that something is being done in the block, if it takes long enough."""
+def step(text: str, *, json: bool = False) -> Iterator[None]:
+    """Shows that something is being done in the block, if it takes long enough.
+
+    Args:
+        json: standard output is for JSON alone: nothing is shown.
+    """
     with Display() as display:
-        display.step(text)
+        if not json:
+            display.step(text)
         yield

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from avtune.cli import console
 from avtune.cli.arguments import Verbs, add_dataset, add_model, add_results, add_user_code, add_verb
+from avtune.cli.display import step
 from avtune.cli.folders import model_folder
 from avtune.core.errors import UserError
 
@@ -37,9 +38,10 @@ def run(given: argparse.Namespace, log: list[Path]) -> int:
         raise UserError(f"{given.out} exists; give another --out, or --overwrite")
     place = model_folder(given)
     model = model_of(place, given.method)
-    dataset = load(given.dataset, classes=given.classes)
-    look = count_look_at(model, place, dataset, given.split, results=given.results, method=given.method)
-    audio, visual, labels = embeddings_of(model, dataset, given.split)
+    with step(f"embedding {given.dataset}"):
+        dataset = load(given.dataset, classes=given.classes)
+        look = count_look_at(model, place, dataset, given.split, results=given.results, method=given.method)
+        audio, visual, labels = embeddings_of(model, dataset, given.split)
     write_embeddings(given.out, audio, visual, labels)
     console.say(f"{given.out}: audio and visual {audio.shape[0]} x {audio.shape[1]}, labels")
     console.say(*([f"note: {look}"] if look else []))

@@ -21,6 +21,7 @@ from avtune.cli.arguments import (
     completes,
 )
 from avtune.cli.data_text import problem_lines
+from avtune.cli.display import step
 from avtune.cli.folders import model_folder
 from avtune.core.errors import UserError
 from avtune.report.text import table, ties_text
@@ -55,8 +56,9 @@ def run(given: argparse.Namespace, log: list[Path]) -> int:
     from avtune.workflows.evaluate import evaluation
 
     ranks = _ranks(given.at)
-    scored = _embeddings(given) if given.embeddings is not None else _model_on_dataset(given)
-    facts = evaluation(scored.audio, scored.visual, scored.labels, ranks, curve=given.curve)
+    with step("embedding and scoring", json=given.json):
+        scored = _embeddings(given) if given.embeddings is not None else _model_on_dataset(given)
+        facts = evaluation(scored.audio, scored.visual, scored.labels, ranks, curve=given.curve)
     facts |= {"epoch": scored.epoch} if scored.epoch else {}
     facts |= {"problems": scored.problems} if scored.problems else {}
     facts |= {"look": scored.look} if given.json and scored.look else {}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -40,7 +39,7 @@ def add(verbs: Verbs) -> None:
 
 def run(given: argparse.Namespace, log: list[Path]) -> int:
     """Prints what was compared; returns 1 where something differs."""
-    with contextlib.nullcontext() if given.json else step(f"making the numbers of {given.target} again"):
+    with step(f"making the numbers of {given.target} again", json=given.json):
         checks = _checks(given)
     wrong = [one for one in checks if not one.ok]
     if given.json:
