@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -274,7 +275,8 @@ class Progress:
         self.display.hide()
         if self._total and self.display.live:
             self._due = 0.0
-            console.say(f"{progress_text(self.view())}, {duration(time.monotonic() - self._start)}")
+            over = replace(self.view(), alive=False, rate=None, left=None)
+            console.say(f"{progress_text(over)}, {duration(time.monotonic() - self._start)}")
         if self._inside and done:
             self.display.step("ending the processes and writing the report")
 

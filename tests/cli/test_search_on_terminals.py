@@ -8,6 +8,7 @@ from terminal import terminal
 from toy import write_toy
 
 from avtune.cli.main import main
+from avtune.cli.progress import Progress
 
 assert terminal  # a fixture
 SMALL = ["--trials", "3", "--set", "final.finalists=1", "--set", "final.seeds=2"]
@@ -23,22 +24,34 @@ def toy(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("columns", "encoding", "no_color"), [(80, "utf-8", False), (40, "ascii", True)])
-def test_nothing_wraps(columns, encoding, no_color, toy, terminal, monkeypatch):
+def test_nothing_wraps_also_after_a_resize(columns, encoding, no_color, toy, terminal, monkeypatch):
     screen = terminal(columns, 24, encoding)
+    ended, resized = Progress.ended, []
+
+    def resize(self, record):
+        ended(self, record)
+        if record.number == 1:
+            self.display._region.refresh()
+            screen.resize(columns - 10, 24)
+            resized.append(len(screen.lines))
+            self.display._region.refresh()
+
+    monkeypatch.setattr(Progress, "ended", resize)
     if no_color:
         monkeypatch.setenv("NO_COLOR", "1")
     assert main(WORDS) == 0
     lines = screen.lines
-    assert [line for line in lines if len(line) > columns] == []
+    assert [line for line in lines[: resized[0]] if len(line) > columns] == []
+    assert [line for line in lines[resized[0] :] if len(line) > columns - 10] == []
     text = "\n".join(lines)
     for word in ("finalists, repeated over 2 seeds", "retrained winner", "r/toy/report.html"):
         assert word in " ".join(text.split()), word
     assert ("±" in text) == (encoding == "utf-8")
     assert (b"\x1b[1m" in screen.raw) == (not no_color)
     assert screen.raw.count(b"\x1b[?25l") == screen.raw.count(b"\x1b[?25h"), "the cursor is shown again"
-    shown = screen.screen()
+    shown = screen.screen(reflows=True)
     assert not any("to come" in line for line in shown), "the table has gone"
-    assert sum("3 of 3 trials ended" in line for line in shown) == 1
+    assert sum("3 of 3 trials ended" in line for line in shown) == 1, "the summary has taken its place"
 
 
 @pytest.mark.slow

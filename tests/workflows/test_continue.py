@@ -112,7 +112,7 @@ def test_the_result_of_before_is_not_taken_for_the_result_of_more_trials(toy, ca
     call(capsys, new(toy, *SMALL))
     with interrupted(3):  # in the finalists: two trials run first
         call(capsys, search(toy, "--trials", "6"), code=130)
-    assert "not finished" in call(capsys, ["status", "one", "--results", toy / "results"])
+    assert "interrupted; to continue" in call(capsys, ["status", "one", "--results", toy / "results"])
     assert "finished" not in call(capsys, search(toy))
     assert "finished" in call(capsys, search(toy))
 
