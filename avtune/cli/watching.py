@@ -55,7 +55,7 @@ class Watching:
         if self._epochs is not None and done.epochs > self._epochs:
             self._rate.add(done.epochs - self._epochs)
         self._epochs = done.epochs
-        places = places_of(str(settings.get("placement", "")))
+        places = places_of(f"runner {settings.get('runner')}: {settings.get('placement')}")
         over = done.ended >= trials and not folder.metrics.is_file()
         if over and alive:
             self._set_stage(done)

@@ -15,25 +15,22 @@ class Places:
     Attributes:
         at_a_time: trials that are trained at a time.
         processes: that train them.
+        unit: what holds one trial, `lanes` or `processes`.
     """
 
     at_a_time: int
     processes: int
-
-    @property
-    def unit(self) -> str:
-        """What holds one trial."""
-        return "lanes" if self.at_a_time > self.processes else "processes"
+    unit: str
 
 
 def places_of(text: str) -> Places | None:
-    """What a text says that holds a `Placement.text`; None where it holds none.
+    """What a text says that holds the name of a runner and a `Placement.text`; None where it holds none.
 
     >>> places_of("runner lanes: 8 at a time on the CPU: 2 engines of 4 lanes, bf16")
-    Places(at_a_time=8, processes=2)
+    Places(at_a_time=8, processes=2, unit='lanes')
     """
     found = _TEXT.search(text)
     if found is None:
         return None
     at_a_time = int(found[1])
-    return Places(at_a_time, int(found[2] or at_a_time))
+    return Places(at_a_time, int(found[2] or at_a_time), "lanes" if "runner lanes" in text else "processes")

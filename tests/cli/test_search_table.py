@@ -30,7 +30,7 @@ def view(trials=10_000, running=30, **more):
         "axes": AXES,
         "done": done,
         "running": now,
-        "places": Places(16, 2),
+        "places": Places(16, 2, "lanes"),
         "elapsed": 4000.0,
         "rate": 12.345,
         "left": TimeLeft(180.0, 60.0),

@@ -11,19 +11,19 @@ CLUSTER = Cluster("10.0.0.1:6379", 8, 4, Path("/shared"))
 
 
 @pytest.mark.parametrize(
-    ("placement", "places", "unit"),
+    ("placement", "at_a_time", "processes"),
     [
-        (Placement(2, 0, 1, 4, 8), Places(8, 2), "lanes"),
-        (Placement(1, 1, 8, 64, 64), Places(64, 1), "lanes"),
-        (Placement(4, 4, 2, 16, 16, cluster=CLUSTER), Places(64, 4), "lanes"),
-        (Placement(2, 0, 1), Places(2, 2), "processes"),
-        (Placement(1, 0, 1), Places(1, 1), "processes"),
-        (Placement(8, 2, 4, cluster=CLUSTER), Places(8, 8), "processes"),
+        (Placement(2, 0, 1, 4, 8), 8, 2),
+        (Placement(1, 1, 8, 64, 64), 64, 1),
+        (Placement(4, 4, 2, 16, 16, cluster=CLUSTER), 64, 4),
+        (Placement(2, 0, 1), 2, 2),
+        (Placement(1, 0, 1), 1, 1),
+        (Placement(8, 2, 4, cluster=CLUSTER), 8, 8),
     ],
 )
-def test_every_kind_of_placement(placement, places, unit):
-    assert places_of(f"runner lanes: {placement.text}, bf16") == places
-    assert places.unit == unit
+@pytest.mark.parametrize(("runner", "unit"), [("lanes", "lanes"), ("processes", "processes"), ("inline", "processes")])
+def test_every_kind_of_placement(placement, at_a_time, processes, runner, unit):
+    assert places_of(f"runner {runner}: {placement.text}, bf16") == Places(at_a_time, processes, unit)
 
 
 def test_a_text_without_one():

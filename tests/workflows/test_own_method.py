@@ -75,7 +75,7 @@ def test_no_file_can_name_code_to_run(toy, capsys, forget):
         printed = call(capsys, *words, code=2)
         assert "--method" in printed, words
         assert "only the command line" in printed
-    assert "not finished" not in call(capsys, "status", "one"), "the status needs no code"
+    assert "interrupted" not in call(capsys, "status", "one"), "the status needs no code"
 
 
 def test_a_study_continues_with_its_method_named_again(toy, capsys, monkeypatch, forget):
