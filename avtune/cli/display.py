@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -32,7 +33,12 @@ def is_live() -> bool:
 
 def event(text: str) -> None:
     """A line that stays. Elsewhere than on a terminal it begins with the time of day."""
-    console.say(text if width() is not None else f"{time.strftime('%H:%M:%S')} {text}")
+    console.say(stamped(text))
+
+
+def stamped(text: str) -> str:
+    """The text of an event, with the time of day where standard output is no terminal."""
+    return text if width() is not None else f"{time.strftime('%H:%M:%S')} {text}"
 
 
 class Display:
@@ -43,6 +49,7 @@ class Display:
 
     def __init__(self) -> None:
         self.live = is_live()
+        self._out = sys.stdout
         self._region: Region | None = None
         self._table: Lines | None = None
         self._doing = ""
@@ -112,7 +119,9 @@ class Display:
         return [(self.doing, "")]
 
     def _say_step(self, text: str) -> None:
-        event(f"{text} ...")
+        """In a thread of its own, in which `sys.stdout` may be the file of a trial whose code prints."""
+        with contextlib.suppress(ValueError, OSError):  # it is closed, or nobody reads it: the search will say so
+            print(stamped(f"{text} ..."), file=self._out, flush=True)
         self._said = True
 
 

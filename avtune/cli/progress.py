@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections import deque
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -13,7 +12,8 @@ from typing import Self
 
 from avtune.cli import console
 from avtune.cli.display import Display, Line, event
-from avtune.cli.search_table import RunningTrial, SearchView, Stage, progress_text, search_lines
+from avtune.cli.pace import FINALISTS, RETRAINING, Rate, StageClock
+from avtune.cli.search_table import RunningTrial, SearchView, progress_text, search_lines
 from avtune.core.protocol import VALIDATION
 from avtune.report.text import duration
 from avtune.runners.placement_text import Places, places_of
@@ -22,66 +22,10 @@ from avtune.study.study import Study
 from avtune.study.summary import Summary, summary
 from avtune.study.time_left import TimeLeft, finals_cost, finals_left, time_left
 
-FINALISTS, RETRAINING = "finalists", "retraining"
-"""Names of stages of the finals; what is added to the second says how the model's epoch is chosen."""
 _STATES = {"COMPLETE": "complete", "PRUNED": "stopped", "FAIL": "failed", "RUNNING": "running"}
 _EVERY_SECONDS = 0.25
 _REST = 50  # and at least so many times what counting took: it grows with the study
 _SILENCE = 60.0  # seconds after which a line says how far it is, where there is no table
-
-
-class Rate:
-    """Epochs a second, over the last minute."""
-
-    _WINDOW = 60.0
-
-    def __init__(self) -> None:
-        self._start = time.monotonic()
-        self._came: deque[tuple[float, int]] = deque()
-        self._count = 0
-
-    def add(self, epochs: int) -> None:
-        """So many epochs have come."""
-        self._came.append((time.monotonic(), epochs))
-        self._count += epochs
-
-    @property
-    def value(self) -> float | None:
-        """None before the first epoch, and within the first second."""
-        now = time.monotonic()
-        while self._came and self._came[0][0] < now - self._WINDOW:
-            self._count -= self._came.popleft()[1]
-        span = min(self._WINDOW, now - self._start)
-        return self._count / span if self._count and span >= 1 else None
-
-
-class StageClock:
-    """How long a stage of the finals will still take, from the runs of it that have ended: those that are under way
-    count half."""
-
-    def __init__(self) -> None:
-        self.stage: Stage | None = None
-        self._start = 0.0
-        self._before = 0  # runs that were done when it began
-
-    def set(self, name: str, done: int, total: int | None) -> None:
-        """So many runs of the stage have ended."""
-        if self.stage is None or self.stage.name != name:
-            self._start, self._before = time.monotonic(), done
-        self.stage = Stage(name, done, total)
-
-    @property
-    def elapsed(self) -> float:
-        return time.monotonic() - self._start
-
-    def left(self, at_a_time: int) -> float | None:
-        """Seconds; None before a run has ended."""
-        stage = self.stage
-        if stage is None or stage.total is None or stage.done == self._before:
-            return None
-        to_do = stage.total - stage.done
-        done = stage.done - self._before + min(to_do, at_a_time) / 2
-        return self.elapsed * (to_do - min(to_do, at_a_time) / 2) / done if to_do else 0.0
 
 
 class Progress:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from avtune.cli import console
 from avtune.cli.arguments import Verbs, add_json, add_results, add_study, add_verb
-from avtune.cli.display import Display, Line, is_live
+from avtune.cli.display import Display, Line, event, is_live
 from avtune.cli.folders import study_folder
 from avtune.cli.result_text import result_lines
 from avtune.core.errors import UserError
@@ -130,7 +130,7 @@ def _repeat(
         while look():
             if not display.live and text is not None and (now := text()) != said:
                 said = now
-                console.say(f"{time.strftime('%H:%M:%S')} {now}")
+                event(now)
             time.sleep(_EVERY)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from avtune.cli.progress import FINALISTS, RETRAINING, Rate, StageClock
+from avtune.cli.pace import FINALISTS, RETRAINING, Rate, StageClock
 from avtune.cli.search_table import RunningTrial, SearchView
 from avtune.core.hyper import Value
 from avtune.core.protocol import PUBLISHED, VALIDATION

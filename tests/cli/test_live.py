@@ -10,6 +10,7 @@ from terminal import terminal
 from avtune.cli.display import Display, event, is_live, step
 from avtune.cli.live import Region
 from avtune.core import log
+from avtune.core.output import Output
 
 assert terminal  # a fixture
 
@@ -160,6 +161,18 @@ def test_a_step_that_raises_leaves_the_terminal_as_it_was(terminal):
         broken()
     assert sys.stdout is screen.stream
     assert screen.raw.rstrip().endswith(b"\x1b[?25h\r\x1b[1A\x1b[2K"), "the cursor is shown again"
+
+
+def test_a_step_is_not_told_to_the_file_of_a_trial_that_prints(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("avtune.cli.display.SHOWN_AFTER", 0.0)
+    output = Output(tmp_path / "trial.txt")
+    with Display() as display, output.captured():
+        print("by the code")
+        display.step("the first epoch")
+        display._timer.join()
+    output.close()
+    assert "the first epoch" not in (tmp_path / "trial.txt").read_text()
+    assert "the first epoch ..." in capsys.readouterr().out
 
 
 def test_elsewhere_a_step_gets_a_line_once_it_takes_long(capsys, monkeypatch):

@@ -6,7 +6,6 @@ import random
 import pytest
 from test_study import HYPERS, make_space
 
-from avtune.cli.progress import Rate, StageClock
 from avtune.core.hyper import Hyper
 from avtune.core.trial import Trial
 from avtune.space.parse import parse
@@ -145,35 +144,3 @@ def test_with_an_open_horizon_the_finals_train_as_long_as_trials_did():
 )
 def test_what_the_finals_take_still(cost, of_stage, elapsed, retraining, left):
     assert finals_left(cost, of_stage, elapsed, retraining=retraining, processes=2) == left
-
-
-def test_the_rest_of_a_stage_follows_from_the_runs_that_have_ended(monkeypatch):
-    now = [100.0]
-    monkeypatch.setattr("avtune.cli.progress.time.monotonic", lambda: now[0])
-    clock = StageClock()
-    clock.set("finalists", 4, 20)  # four are on record from before
-    now[0] += 30
-    assert clock.left(4) is None
-    clock.set("finalists", 8, 20)
-    assert clock.left(4) == pytest.approx(30 / (4 + 2) * (12 - 2)), "those under way are half done"
-    clock.set("finalists", 20, 20)
-    assert clock.left(4) == 0
-    clock.set("retraining", 0, 10)
-    assert clock.left(4) is None
-
-
-def test_epochs_a_second_are_those_of_the_last_minute(monkeypatch):
-    now = [100.0]
-    monkeypatch.setattr("avtune.cli.progress.time.monotonic", lambda: now[0])
-    rate = Rate()
-    assert rate.value is None
-    rate.add(5)
-    assert rate.value is None, "too early"
-    now[0] += 10
-    assert rate.value == pytest.approx(0.5)
-    now[0] += 45
-    rate.add(6)
-    now[0] += 10
-    assert rate.value == pytest.approx(6 / 60)
-    now[0] += 60
-    assert rate.value is None
