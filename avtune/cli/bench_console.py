@@ -17,6 +17,9 @@ from avtune.workflows.bench.listener import BenchPlan
 from avtune.workflows.bench.rules import Rules
 from avtune.workflows.dataset_facts import dataset_line
 
+_RANKING = ("", "method", "map", "tuned - default", "group")
+"""Columns of the leaderboard that a narrow terminal shows."""
+
 
 class BenchConsole:
     """Prints a bench as it goes; a `workflows.bench.listener.BenchListener`."""
@@ -54,8 +57,17 @@ class BenchConsole:
 
     def done(self, board: Board, files: Sequence[Path]) -> None:
         """The leaderboard, and where it is."""
-        console.say("", *text(board, console.fitting), "")
+        console.say("", *text(board, lay_out), "")
         console.say(*(f"written    {path}" for path in files))
+
+
+def lay_out(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """The leaderboard, or where the terminal is too narrow for it, the columns that rank it."""
+    if console.fits(header, rows):
+        return console.fitting(header, rows)
+    kept = [place for place, name in enumerate(header) if name in _RANKING]
+    few = [[row[place] for place in kept] for row in (header, *rows)]
+    return [*console.fitting(few[0], few[1:]), "(a wider terminal, and the files below, have all columns)"]
 
 
 def _length(rules: Rules) -> str:

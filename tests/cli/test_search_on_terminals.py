@@ -7,8 +7,10 @@ import pytest
 from terminal import terminal
 from toy import write_toy
 
+from avtune.cli.bench_console import lay_out
 from avtune.cli.main import main
 from avtune.cli.progress import Progress
+from avtune.workflows.bench.leaderboard import HEADER
 
 assert terminal  # a fixture
 SMALL = ["--trials", "3", "--set", "final.finalists=1", "--set", "final.seeds=2"]
@@ -67,6 +69,17 @@ def test_a_pipe_gets_plain_lines_with_the_time(toy, capsys):
         assert re.fullmatch(rf"{stage}: \d runs", told[0])
         assert re.fullmatch(rf"{stage}: \d runs done in \d+ s", told[-1])
     assert len(events) == len(set(events)), "an event has one line"
+
+
+def test_a_narrow_terminal_shows_the_columns_that_rank_a_leaderboard(terminal):
+    rows = [["1", "psd", *["0.5000 ± 0.1000"] * 5, "+0.0100 (p 0.001)", "0.1", "17", "a"]]
+    assert len(rows[0]) == len(HEADER)
+    assert "".join(lay_out(HEADER, rows)).count("0.5000") == 5, "a file has all of them"
+    terminal(80, 24)
+    header, row, more = lay_out(HEADER, rows)
+    assert header.split() == ["method", "map", "tuned", "-", "default", "group"]
+    assert row.split() == ["1", "psd", "0.5000", "±", "0.1000", "+0.0100", "(p", "0.001)", "a"]
+    assert "all columns" in more
 
 
 def test_lines_are_folded_on_a_terminal_and_nowhere_else(terminal, capsys):
