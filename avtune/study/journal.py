@@ -110,6 +110,18 @@ class Journal:
         self._storage.create_new_trial(self._study_id, trial)
         self.ended[number] = trial.state
 
+    def times(self) -> dict[int, tuple[float, float | None]]:
+        """When each trial was suggested, and when it was told how it ended (None before), in seconds since 1970."""
+        found: dict[int, tuple[float, float | None]] = {}
+        for trial in self._storage.get_all_trials(self._study_id, deepcopy=False):
+            number = trial.user_attrs.get(NUMBER)
+            if number is None or trial.datetime_start is None:
+                continue
+            begun, end = trial.datetime_start.timestamp(), trial.datetime_complete
+            begun = min(begun, found[number][0]) if number in found else begun  # trained again after a failure
+            found[number] = begun, None if end is None else end.timestamp()
+        return found
+
     def trial(self, number: int, params: Mapping[str, Value], state: TrialState, **end: Any) -> FrozenTrial:
         """A trial as the journal holds it; `end` as in `optuna.trial.create_trial`."""
         return optuna.trial.create_trial(

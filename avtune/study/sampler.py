@@ -62,6 +62,10 @@ class Sampler:
         params = self._journal.params
         return [self._config(params[number]) for number in range(len(params))]
 
+    def times(self) -> dict[int, tuple[float, float | None]]:
+        """When each trial was suggested and when it ended, see `Journal.times`."""
+        return self._journal.times()
+
     def ask(self, number: int) -> dict[str, Value] | None:
         """A configuration that has not been suggested before, kept as trial `number`; None when the space is used up.
 

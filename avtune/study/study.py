@@ -192,6 +192,10 @@ class Study:
         """How many trials have that state."""
         return sum(record.state == state for record in self.records)
 
+    def times(self) -> dict[int, tuple[float, float | None]]:
+        """When each trial was suggested, and when the sampler was told its end (None before), in seconds since 1970."""
+        return self._sampler.times()
+
     # -- inside ----------------------------------------------------------------------------------------------------
 
     def _open(self) -> bool:

@@ -30,7 +30,7 @@ from avtune.workflows.continuing import code_notes, keep_note, moves, record_cha
 from avtune.workflows.listening import Concluded, Planned, SearchListener
 from avtune.workflows.open_study import basis_of, horizon_of
 from avtune.workflows.search_plan import Plan, Request, resolve
-from avtune.workflows.write_report import write_report
+from avtune.workflows.write_report import ReportListener, write_report
 
 
 def search(request: Request, listener: SearchListener) -> Results:
@@ -186,16 +186,18 @@ class _Opened:
         with using(folder.tensorboard):
             self._board = StudyBoard(folder.tensorboard, space, objective="val/map")
         self.checkpoints = Checkpoints(folder, keep)
+        report = ReportListener()
         self.study = Study(
             folder,
             space,
             deterministic=bool(settings["deterministic"]),
             precision=str(settings["precision"]),
             checkpoints=keep > 0,
-            listeners=[listener, BoardListener(self._board, folder.tensorboard), self.checkpoints],
+            listeners=[listener, BoardListener(self._board, folder.tensorboard), self.checkpoints, report],
             horizon=horizon_of(space, settings["rows"]),
             basis=basis_of(space, plan.request.dataset),
         )
+        report.study = self.study
         self._changes = [*plan.changes, *(self._retry_failed() if plan.request.retry_failed else [])]
         self.checkpoints.known(self.study)
         note = keep_note(self.study, keep, self._had) if plan.before else None

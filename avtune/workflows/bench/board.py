@@ -9,7 +9,6 @@ same: how large it would have had to be is told with it.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -20,7 +19,6 @@ import numpy.typing as npt
 
 from avtune.core.hyper import Value
 from avtune.core.seeds import mix
-from avtune.data.layouts.npz import NPZ_ERRORS
 from avtune.metrics import detectable_difference, holm, randomisation_tests, rounds_for
 from avtune.metrics.letters import letters
 from avtune.study.results import Results
@@ -99,33 +97,6 @@ class Board:
         """`detectable` of the pairs of rows between which no difference was found, ascending."""
         upper = np.triu_indices(len(self.rows), 1)
         return sorted(float(one) for one in self.detectable[upper][self.p_values[upper] >= LEVEL])
-
-
-def clip_ap(data: bytes, name: str) -> Floats | None:
-    """Average precision of every test clip [N] from the content of a study's `query_ap.npz`.
-
-    Args:
-        name: `test` or `default`.
-
-    Returns:
-        None when the file has nothing of that name.
-
-    Raises:
-        ValueError: the content is damaged.
-    """
-    try:
-        kept = np.load(io.BytesIO(data), allow_pickle=False)
-        if not isinstance(kept, np.lib.npyio.NpzFile):
-            raise ValueError("it holds a single array")
-        with kept:
-            ways = [kept[f"{name}_{way}"] for way in ("a2v", "v2a") if f"{name}_{way}" in kept]
-    except NPZ_ERRORS as error:
-        raise ValueError(f"no npz: {error}") from None
-    if not ways:
-        return None
-    if len(ways) != 2 or ways[0].ndim != 2 or ways[0].shape != ways[1].shape or not np.isfinite(ways).all():
-        raise ValueError(f"{name} is not two finite arrays [seeds, clips]")
-    return np.asarray(np.mean(ways, axis=(0, 1)), dtype=np.float64)
 
 
 def board(

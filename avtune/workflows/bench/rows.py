@@ -12,11 +12,12 @@ import numpy as np
 from avtune.core.errors import UserError
 from avtune.core.files import write_text
 from avtune.core.schema import fitting
+from avtune.report.query_ap import clip_ap
 from avtune.study.best import read_best
 from avtune.study.folder import StudyFolder
 from avtune.study.results import read_results
 from avtune.study.status import read_status
-from avtune.workflows.bench.board import Board, Floats, Row, board, clip_ap
+from avtune.workflows.bench.board import Board, Floats, Row, board
 from avtune.workflows.bench.folder import BenchFolder
 from avtune.workflows.bench.leaderboard import markdown
 from avtune.workflows.bench.leaderboard_csv import comma_separated
