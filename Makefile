@@ -6,7 +6,7 @@ PIP_ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test test-fast check format bench faults stories fuzz audit clean
+.PHONY: setup demo test test-fast test-browser check format bench faults stories fuzz audit clean
 
 setup: $(VENV)/.installed
 
@@ -31,6 +31,14 @@ test: setup
 
 test-fast: setup
 	$(BIN)/python -m pytest -m "not ray and not slow" $(SPREAD)
+
+# Pages in a real browser: a Chromium on the PATH, e.g. from `apt-get install chromium`.
+$(VENV)/.browser-installed: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet $(PIP_ARGS) --constraint constraints.txt --group browser
+	@touch $@
+
+test-browser: $(VENV)/.browser-installed
+	$(BIN)/python -m pytest -m browser tests/browser
 
 check: setup
 	$(BIN)/ruff check .

@@ -56,7 +56,9 @@
   }
 
   // What is brushed now, read from the chart: a category axis counts places, as our values do.
+  let telling = false; // the chart is being told what the form says
   function brushed(chart) {
+    if (telling) return;
     intervals.clear();
     axes.forEach((axis, place) => {
       const found = chart.getModel().getComponent("parallelAxis", place).activeIntervals;
@@ -77,8 +79,10 @@
   });
 
   function show() {
+    telling = true;
     axes.forEach((axis, place) => chart.dispatchAction({ type: "axisAreaSelect", parallelAxisIndex: place,
       parallelAxisId: chart.getModel().getComponent("parallelAxis", place).id, intervals: intervals.get(place) || [] }));
+    telling = false;
   }
 
   function limit(axis, text, otherwise) {

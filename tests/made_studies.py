@@ -5,8 +5,11 @@ import math
 import random
 import re
 
+from toy import toy_results
+
 from avtune.core.hyper import Hyper
 from avtune.space.parse import parse
+from avtune.study.best import Best, Finalist
 from avtune.study.folder import StudyFolder
 from avtune.study.study import Study
 
@@ -66,3 +69,15 @@ def payload_of(html):
     found = re.search(r'<script type="application/json" id="payload">(.*?)</script>', html, re.DOTALL)
     assert found is not None
     return json.loads(found.group(1))
+
+
+def finals_of(study, *, finalists=3):
+    """`best.yaml` and `metrics.json` of such a study, as the finals would have written them; nothing is trained."""
+    top = study.ranking()[:finalists]
+    rows = [Finalist(one.number, 4, one.best_value - 0.02, 0.01, False, (one.best_value - 0.03, one.best_value - 0.01))
+            for one in top]  # fmt: skip
+    rows.append(Finalist(None, 4, 0.2, 0.01, True, (0.19, 0.21)))
+    winner = top[0]
+    best = Best(winner.number, winner.best_epoch, winner.best_value, winner.trial.config, tuple(rows))
+    low = toy_results(0.4, 2).test
+    return best, toy_results(0.6, 2, trial=winner.number, default=low, untrained=low)

@@ -1,0 +1,32 @@
+"""A headless Chromium for the tests of this folder; without one they are skipped, and say why."""
+
+import os
+import shutil
+
+import pytest
+
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+HOW = "see CONTRIBUTING.md, Tests in a browser"
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.path.parent.name == "browser":
+            item.add_marker(pytest.mark.browser)
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """The browser of these tests; `$AVTUNE_CHROMIUM` names another one."""
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        pytest.skip(f"no browser: the Python package playwright is missing; {HOW}")
+    program = os.environ.get("AVTUNE_CHROMIUM") or next(filter(None, map(shutil.which, CHROMIUM)), None)
+    if program is None:
+        pytest.skip(f"no browser: none of {', '.join(CHROMIUM)} is on the PATH; {HOW}")
+    with sync_playwright() as playwright:
+        # Without its sandbox, which needs rights that containers do not have; it opens our own pages only.
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        yield browser
+        browser.close()
