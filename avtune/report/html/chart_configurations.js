@@ -3,7 +3,7 @@
   const { data, base, colour, short } = Report;
   const t = data.trials;
   const MOST = 1000; // lines that are drawn; the filter is over all trials
-  const VALUE = { name: "validation MAP", values: t.value, choices: null, log: false, low: null, high: null };
+  const VALUE = { name: Report.narrow ? "val MAP" : "validation MAP", values: t.value, choices: null, log: false, low: null, high: null };
   const axes = [...t.axes, VALUE];
   const intervals = new Map(); // place of an axis -> [[low, high], ...]
   const form = document.getElementById("filter");
@@ -24,7 +24,7 @@
         show: !Report.narrow, dimension: axes.length - 1, min: lowest, max: highest, right: 0, top: "middle", itemHeight: 160,
         text: ["high MAP", "low"], textStyle: { color: colour("--quiet") }, inRange: { color: [colour("--pruned"), colour("--complete"), colour("--winner")] },
       },
-      parallel: { left: 40, right: Report.narrow ? 40 : 120, top: 56, bottom: 24, parallelAxisDefault: {
+      parallel: { left: 40, right: Report.narrow ? 48 : 120, top: 56, bottom: 24, parallelAxisDefault: {
         nameTextStyle: { color: colour("--text"), fontSize: 11 }, nameRotate: Report.narrow ? 60 : 0, axisLabel: { color: colour("--quiet"), fontSize: 10 },
         axisLine: { lineStyle: { color: colour("--quiet") } }, areaSelectStyle: { width: 18, borderColor: colour("--link"), color: colour("--link"), opacity: 0.35 },
       } },

@@ -39,7 +39,7 @@
   function option() {
     const drawn = shown();
     const series = drawn.map(one);
-    const rungs = data.curves.rungs.map((epoch, place) => ({ xAxis: epoch, label: { formatter: `rung ${place + 1}` } }));
+    const rungs = data.curves.rungs.map((epoch, place) => ({ xAxis: epoch, label: { formatter: Report.narrow ? String(place + 1) : `rung ${place + 1}` } }));
     series.push({
       type: "line", name: "rungs", data: [], markLine: {
         symbol: "none", silent: true, data: rungs, lineStyle: { color: colour("--quiet"), type: "dashed", opacity: 0.7 },
