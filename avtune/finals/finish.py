@@ -20,6 +20,7 @@ from avtune.core.run_key import run_key
 from avtune.core.trial import Trial
 from avtune.data.dataset import Dataset
 from avtune.data.prepare import Prepared
+from avtune.finals.by_class import by_class
 from avtune.finals.looks import count_configuration, study_mark
 from avtune.finals.retraining import Retraining, retraining
 from avtune.finals.run_record import Result, RunRecord, runs_that_ended_well
@@ -30,6 +31,7 @@ from avtune.metrics import RetrievalScores
 from avtune.runners._base import Run
 from avtune.space.space import Space
 from avtune.study.best import write_best
+from avtune.study.by_class import write_by_class
 from avtune.study.folder import StudyFolder
 from avtune.study.horizon import Horizon
 from avtune.study.results import Results, file_digests, write_results
@@ -182,7 +184,9 @@ def _retrain(folder: StudyFolder, study_folder: StudyFolder, chosen: Chosen, fin
     scores = _scores(way, chosen, done)
     results = results_of(chosen, way, done, scores, folder=study_folder, times=_count_look(study_folder, chosen))
     write_bytes(folder.query_ap, per_query(scores))
-    way.save(*done.runs["test"][0], folder.final)
+    winner = done.runs["test"][0]
+    write_by_class(folder, by_class(chosen.dataset, scores["test"], *way.embeddings(*winner)))
+    way.save(*winner, folder.final)
     card = finals.card(chosen.dataset, chosen.space, chosen.best.candidate.config, results)
     write_text(folder.model_card, card)
     write_results(folder, replace(results, files=file_digests(folder)))

@@ -60,6 +60,9 @@ class Retraining(Protocol):
     def scores(self, trial: Trial, curve: Curve) -> RetrievalScores:
         """The test scores of a finished run."""
 
+    def embeddings(self, trial: Trial, curve: Curve) -> tuple[np.ndarray, np.ndarray]:
+        """The embeddings of the test clips by a finished run, audio and visual, each [N, D]."""
+
     def untrained(self, config: Mapping[str, Value], seed: int) -> RetrievalScores | None:
         """The test scores of a model before training; None where there is no model."""
 
@@ -107,6 +110,9 @@ class _OfMethod:
 
     def scores(self, trial: Trial, curve: Curve) -> RetrievalScores:
         return score(self._model(trial, curve), self._dataset.test)
+
+    def embeddings(self, trial: Trial, curve: Curve) -> tuple[np.ndarray, np.ndarray]:
+        return self._model(trial, curve).embed(self._dataset.test.audio, self._dataset.test.visual)
 
     def untrained(self, config: Mapping[str, Value], seed: int) -> RetrievalScores | None:
         fresh = untrained(self._method, config, self._dims, seed)
@@ -165,6 +171,9 @@ class _OfFunction:
 
     def scores(self, trial: Trial, curve: Curve) -> RetrievalScores:
         return retrieval_scores(*_embeddings(trial), self._labels, exact=True)
+
+    def embeddings(self, trial: Trial, curve: Curve) -> tuple[np.ndarray, np.ndarray]:
+        return _embeddings(trial)
 
     def untrained(self, config: Mapping[str, Value], seed: int) -> RetrievalScores | None:
         return None

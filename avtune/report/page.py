@@ -32,6 +32,7 @@ _SCRIPTS = (
     "chart_bought",
     "chart_rungs",
     "chart_finals",
+    "chart_classes",
     "chart_timeline",
     "table",
 )

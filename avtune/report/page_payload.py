@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TypedDict
 
+from avtune.report.page_classes import Classes, classes
 from avtune.report.page_finals import Fate, Verdict, fates, verdict
 from avtune.report.page_importance import Importance, importance
 from avtune.report.page_rungs import Rung, rungs
@@ -12,6 +13,7 @@ from avtune.report.page_search import Bought, bought
 from avtune.report.page_times import Cost, Timeline, Times, cost, timeline
 from avtune.report.page_trials import Curves, Trials, curves, trials
 from avtune.study.best import Best
+from avtune.study.by_class import read_by_class
 from avtune.study.results import Results
 from avtune.study.study import Study
 
@@ -33,6 +35,7 @@ class Payload(TypedDict):
     rungs: list[Rung]
     importance: Importance | None
     fates: list[Fate]
+    classes: Classes | None
     timeline: Timeline | None
     cost: Cost
 
@@ -56,6 +59,7 @@ def payload(study: Study, results: Results | None, best: Best | None, times: Tim
         "rungs": rungs(study.records, study.space.early_stopping.factor),
         "importance": importance(study.records, study.space),
         "fates": fates(study, best, results),
+        "classes": None if results is None else classes(read_by_class(study.folder)),
         "timeline": timeline(times, deterministic=study.deterministic),
         "cost": cost(study.records, times, study.folder),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from avtune.report.page_classes import Classes, Direction
 from avtune.report.page_payload import Payload
 from avtune.report.page_rungs import Rung
 from avtune.report.page_times import Cost
@@ -56,7 +57,14 @@ class Section:
 def sections(found: Payload) -> list[Section]:
     """Those for which the study has something to show, in their order."""
     made = [_history(found), _curves(found), _configurations(found), _importance(found), _bought(found)]
-    made += [_rungs(found), _shrinkage(found), _timeline(found), _cost(found["cost"])]
+    made += [
+        _rungs(found),
+        _shrinkage(found),
+        _classes(found["classes"]),
+        _examples(found["classes"]),
+        _timeline(found),
+        _cost(found["cost"]),
+    ]
     return [section for section in made if section is not None]
 
 
@@ -194,6 +202,59 @@ def _shrinkage(found: Payload) -> Section | None:
     )
     alt = "Finalists: value in the search, mean over fresh seeds, test MAP with its interval."
     return Section("shrinkage", "From the search to the test", text, (Figure("shrinkage", 380, alt),))
+
+
+_WAYS = {"a2v": "audio to visual", "v2a": "visual to audio"}
+
+
+def _classes(found: Classes | None) -> Section | None:
+    if found is None:
+        return None
+    means = "; ".join(
+        f"{name}: {one['macro']:.4f} over the classes (macro), {one['micro']:.4f} over the queries (micro)"
+        for name, one in ((_WAYS["a2v"], found["a2v"]), (_WAYS["v2a"], found["v2a"]))
+    )
+    text = [
+        f"MAP of each class's queries on the test split, mean over the seeds of the retrained winner. Means: {means}.",
+        "Precision against recall, and which class is found first, are of the saved model, the first seed's.",
+    ]
+    shown = len([count for count in found["clips"] if count])
+    size = max(360, min(900, 180 + 26 * len(found["names"])))
+    figures = [
+        Figure("map-by-class", 90 + 26 * shown, "Test MAP of each class, both directions, the highest first."),
+        Figure("precision-recall", 340, "Interpolated precision against recall on the test split, both directions."),
+    ]
+    if found["a2v"]["confusion"] is not None:
+        figures += [
+            Figure(f"confusion-{way}", size, f"Share of each class's queries by the class found first, {name}.")
+            for way, name in _WAYS.items()
+        ]
+    return Section("classes", "Classes", tuple(text), tuple(figures))
+
+
+def _examples(found: Classes | None) -> Section | None:
+    """Queries and what they find; a clip is its place in the test split."""
+    if found is None:
+        return None
+    rows = [*_found(found, found["a2v"], _WAYS["a2v"]), *_found(found, found["v2a"], _WAYS["v2a"])]
+    text = (
+        "Queries of the saved model at the quantiles 0, 25, 50, 75 and 100 % of average precision, and the clips found "
+        "first. A number is a clip's place in the test split, from 0.",
+    )
+    header = ("", "query", "average precision", *(f"found {place}" for place in range(1, 6)))
+    return Section("examples", "Examples of retrieval", text, table=Table(header, tuple(rows)), always=True)
+
+
+def _found(found: Classes, way: Direction, name: str) -> list[tuple[str, ...]]:
+    def words(clip: tuple[int, int]) -> str:
+        return f"{clip[0]} {found['names'][clip[1]]}"
+
+    most = 5
+    return [
+        (name, words(one["query"]), f"{one['ap']:.4f}", *(words(clip) for clip in one["found"]))
+        + ("",) * (most - len(one["found"]))
+        for one in way["examples"]
+    ]
 
 
 def _timeline(found: Payload) -> Section | None:

@@ -67,6 +67,7 @@ class StudyFolder:
         self.model_config = self.final / "config.yaml"
         self.metrics = self.final / "metrics.json"
         self.query_ap = self.final / "query_ap.npz"
+        self.by_class = self.final / "by_class.json"
         self.embeddings = self.final / "test_embeddings.npz"
         self.model_card = self.final / "MODEL_CARD.md"
         self.scored = root / "scored.jsonl"

@@ -209,7 +209,7 @@ def digest_of(facts: Mapping[str, Any]) -> str:
 
 def file_digests(folder: StudyFolder) -> dict[str, str]:
     """SHA-256 of the files beside `final/metrics.json` that its scores come from, by name."""
-    files = (folder.model, folder.model_config, folder.query_ap, folder.embeddings)
+    files = (folder.model, folder.model_config, folder.query_ap, folder.by_class, folder.embeddings)
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files if path.is_file()}
 
 

@@ -73,6 +73,7 @@ def test_a_search_leaves_everything_that_the_design_lists(done):
         "final/model.safetensors",
         "final/config.yaml",
         "final/metrics.json",
+        "final/by_class.json",
         "final/MODEL_CARD.md",
     ]:
         assert (study / name).exists(), name

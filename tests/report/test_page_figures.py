@@ -226,6 +226,32 @@ def test_the_verdict_says_the_scores_and_whether_a_difference_was_found(finished
         assert ("no difference was found" in said) == (p >= 0.05)
 
 
+def test_the_classes_are_those_of_the_file(finished, tmp_path):
+    html, payload, root = finished
+    assert payload["classes"] is None, "an older avtune wrote none"
+    assert 'id="map-by-class"' not in html
+    shutil.copytree(root, tmp_path / "later")
+    way = {
+        "map": [0.5, None, 0.25],
+        "curve": [1.0, 0.5, 0.25],
+        "confusion": [[1, 0, 1], [0, 0, 0], [0, 0, 4]],
+        "examples": [{"query": 1, "ap": 0.125, "clips": [0, 5]}],
+    }
+    facts = {"classes": ["<b>dog</b>", "cat", "car"], "clips": [2, 0, 4], "labels": [0, 0, 2, 2, 2, 2]}
+    (tmp_path / "later" / "final" / "by_class.json").write_text(json.dumps(facts | {"a2v": way, "v2a": way}))
+    folder = StudyFolder(tmp_path / "later")
+    html = page(open_study(folder, open_space(folder)), read_results(folder), read_best(folder))
+    shown = payload_of(html)["classes"]
+    assert shown["names"] == facts["classes"]
+    for direction in (shown["a2v"], shown["v2a"]):
+        assert direction["map"] == way["map"]
+        assert direction["macro"] == pytest.approx((0.5 + 0.25) / 2)
+        assert direction["micro"] == pytest.approx((2 * 0.5 + 4 * 0.25) / 6, abs=1e-4)
+        assert direction["confusion"] == [[0.5, 0, 0.5], [0, 0, 0], [0, 0, 1]]
+        assert direction["examples"] == [{"query": [1, 0], "ap": 0.125, "found": [[0, 0], [5, 2]]}]
+    assert "<td>1 &lt;b&gt;dog&lt;/b&gt;</td><td>0.1250</td>" in html
+
+
 def test_scores_that_are_not_the_winners_are_not_compared(finished, tmp_path):
     _, _, root = finished
     shutil.copytree(root, tmp_path / "other")

@@ -1,0 +1,100 @@
+"""Retrieval by class: average precision of each class, which classes come first for which, and single queries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from avtune.metrics.cosine import Block, cosine_blocks
+from avtune.metrics.ranking import BLOCK_ITEMS, GRID, Ints
+from avtune.metrics.ties import Floats
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a query finds first.
+
+    Attributes:
+        query: the place of its clip.
+        clips: the places of the clips found, nearest first; of equally near ones the lower place first.
+    """
+
+    query: int
+    clips: tuple[int, ...]
+
+
+def class_means(ap: npt.ArrayLike, labels: npt.ArrayLike, classes: int) -> Floats:
+    """MAP of each class [C]: the mean over the queries of the class; NaN for a class without queries.
+
+    Args:
+        ap: average precision of every query [N].
+        labels: class of each query [N], 0 to C - 1.
+        classes: C.
+
+    >>> class_means([0.2, 0.4, 1.0], [0, 0, 2], 3).tolist()
+    [0.30000000000000004, nan, 1.0]
+    """
+    of = np.asarray(labels)
+    counts, totals = np.bincount(of, minlength=classes), np.bincount(of, np.asarray(ap), minlength=classes)
+    return np.where(counts > 0, totals / np.maximum(counts, 1), np.nan)
+
+
+def confusion(
+    audio: npt.ArrayLike, visual: npt.ArrayLike, labels: npt.ArrayLike, classes: int
+) -> tuple[Floats, Floats]:
+    """How often a query of one class finds a clip of another one first: (audio to visual, visual to audio), each
+    [C, C], rows the class of the query, columns that of the nearest clip. Where several are nearest, each counts for
+    its part.
+
+    Args:
+        audio, visual: embeddings [N, D].
+        labels: class of each clip [N], 0 to C - 1.
+        classes: C.
+
+    Raises:
+        UserError: as `retrieval_scores`.
+
+    >>> clips = np.eye(3)
+    >>> confusion(clips, clips[[0, 2, 1]], [0, 0, 1], 2)[0].tolist()
+    [[1.0, 1.0], [1.0, 0.0]]
+    """
+    a2v, v2a, of = cosine_blocks(audio, visual, labels, exact=True)
+    return _confusion(a2v, of, classes), _confusion(v2a, of, classes)
+
+
+def _confusion(similarity: Block, labels: Ints, classes: int) -> Floats:
+    counts = np.zeros((classes, classes))
+    for rows in _blocks(np.arange(len(labels))):
+        near = np.round(similarity(rows) * GRID)  # scores compare them in these steps
+        first = near == near.max(axis=1, keepdims=True)
+        query, clip = np.nonzero(first)
+        np.add.at(counts, (labels[rows[query]], labels[clip]), 1 / first.sum(axis=1)[query])
+    return counts
+
+
+def nearest(
+    audio: npt.ArrayLike, visual: npt.ArrayLike, queries: tuple[Sequence[int], Sequence[int]], count: int
+) -> tuple[list[Found], list[Found]]:
+    """What some queries find first: (audio queries, visual queries).
+
+    Args:
+        audio, visual: embeddings [N, D].
+        queries: places of the audio queries, and of the visual ones.
+        count: clips that are found for each.
+    """
+    a2v, v2a, _ = cosine_blocks(audio, visual, np.zeros(len(np.asarray(audio)), int), exact=True)
+    return _nearest(a2v, queries[0], count), _nearest(v2a, queries[1], count)
+
+
+def _nearest(similarity: Block, queries: Sequence[int], count: int) -> list[Found]:
+    near = np.round(similarity(np.array(queries, int)) * GRID)
+    order = np.argsort(-near, axis=1, kind="stable")[:, :count]
+    return [Found(query, tuple(row.tolist())) for query, row in zip(queries, order, strict=True)]
+
+
+def _blocks(rows: Ints) -> list[Ints]:
+    size = max(1, BLOCK_ITEMS // max(1, len(rows)))
+    return [rows[start : start + size] for start in range(0, len(rows), size)]

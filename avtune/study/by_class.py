@@ -1,0 +1,126 @@
+"""`final/by_class.json`: what the retrained winner does on the test split, class by class."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from avtune.core.errors import UserError
+from avtune.core.files import write_text
+from avtune.core.schema import fitting
+from avtune.study.folder import StudyFolder
+
+_EXAMPLE = {"query": int, "ap": float, "clips": [int]}
+_WAY = {"map": [(float, None)], "curve": [float], "examples": [_EXAMPLE], "confusion?": [[float]]}
+_SHAPE = {"classes": [str], "clips": [int], "labels": [int], "a2v": _WAY, "v2a": _WAY}
+
+
+@dataclass(frozen=True)
+class Example:
+    """A query and what it finds first.
+
+    Attributes:
+        query: the place of its clip in the test split.
+        ap: its average precision.
+        clips: places of the clips that are found, nearest first.
+    """
+
+    query: int
+    ap: float
+    clips: tuple[int, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """As the file holds it."""
+        return {"query": self.query, "ap": self.ap, "clips": list(self.clips)}
+
+
+@dataclass(frozen=True)
+class Way:
+    """One direction of retrieval.
+
+    Attributes:
+        map: MAP of each class's queries, mean over the seeds; None for a class without test clips.
+        curve: interpolated precision at the recall levels 0, .01, ..., 1, of the saved model.
+        examples: queries of the saved model, lowest average precision first.
+        confusion: how often a query of one class (row) finds one of another (column) first, of the saved model; None
+            where there are too many classes.
+    """
+
+    map: tuple[float | None, ...]
+    curve: tuple[float, ...]
+    examples: tuple[Example, ...]
+    confusion: tuple[tuple[float, ...], ...] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As the file holds it."""
+        facts: dict[str, Any] = {"map": list(self.map), "curve": list(self.curve)}
+        facts["examples"] = [one.to_json() for one in self.examples]
+        return facts if self.confusion is None else facts | {"confusion": [list(row) for row in self.confusion]}
+
+    @staticmethod
+    def from_json(facts: Mapping[str, Any]) -> Way:
+        """From checked JSON."""
+        confusion = facts.get("confusion")
+        return Way(
+            tuple(facts["map"]),
+            tuple(facts["curve"]),
+            tuple(Example(one["query"], one["ap"], tuple(one["clips"])) for one in facts["examples"]),
+            None if confusion is None else tuple(map(tuple, confusion)),
+        )
+
+
+@dataclass(frozen=True)
+class ByClass:
+    """What the file holds.
+
+    Attributes:
+        classes: their names.
+        clips: test clips of each.
+        labels: class of each test clip.
+        a2v, v2a: audio queries and visual gallery, and the reverse.
+    """
+
+    classes: tuple[str, ...]
+    clips: tuple[int, ...]
+    labels: tuple[int, ...]
+    a2v: Way
+    v2a: Way
+
+    def to_json(self) -> dict[str, Any]:
+        """As the file holds it."""
+        facts: dict[str, Any] = {"classes": list(self.classes), "clips": list(self.clips), "labels": list(self.labels)}
+        return facts | {"a2v": self.a2v.to_json(), "v2a": self.v2a.to_json()}
+
+
+def write_by_class(folder: StudyFolder, found: ByClass) -> None:
+    """Writes `final/by_class.json`."""
+    write_text(folder.by_class, json.dumps(found.to_json(), allow_nan=False) + "\n")
+
+
+def read_by_class(folder: StudyFolder) -> ByClass | None:
+    """`final/by_class.json`; None where there is none: before the end, and of an avtune that wrote none.
+
+    Raises:
+        UserError: it cannot be read, or is damaged.
+    """
+    path = folder.by_class
+    if not path.is_file():
+        return None
+    try:
+        read = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
+    facts = fitting(read, _SHAPE, path)
+    count, clips = len(facts["classes"]), len(facts["labels"])
+    whole = [len(facts["clips"]) == count, all(0 <= label < count for label in facts["labels"])]
+    for way in (facts["a2v"], facts["v2a"]):
+        whole += [len(way["map"]) == count, all(len(row) == count for row in way.get("confusion", [[0] * count]))]
+        whole += [len(way.get("confusion", way["map"])) == count]
+        places = [clip for one in way["examples"] for clip in (one["query"], *one["clips"])]
+        whole.append(all(0 <= place < clips for place in places))
+    if not all(whole):
+        raise UserError(f"{path} is damaged: its parts do not match; restore it from a copy")
+    made = (Way.from_json(facts[way]) for way in ("a2v", "v2a"))
+    return ByClass(tuple(facts["classes"]), tuple(facts["clips"]), tuple(facts["labels"]), *made)
