@@ -4,9 +4,10 @@ import pytest
 from made_studies import finals_of, made_study, space_of
 
 from avtune.report.page import page
+from avtune.study.by_class import ByClass, Example, Way, write_by_class
 
 CHARTS = ("history", "curves", "configurations", "importance", "slices", "best-of-n", "best-by-seconds", "rungs")
-CHARTS += ("shrinkage", "timeline")
+CHARTS += ("shrinkage", "map-by-class", "precision-recall", "confusion-a2v", "confusion-v2a", "timeline")
 INK = """id => {
   const chart = document.getElementById(id), canvas = chart.querySelector('canvas');
   const {data} = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
@@ -17,6 +18,7 @@ INK = """id => {
   return [inked, seen.size];
 }"""
 TRIALS = 60
+WAY = Way((0.8, 0.6), (1.0, 0.7, 0.4), (Example(1, 0.5, (0, 3)),), ((2.0, 0.0), (0.5, 1.5)))
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +26,8 @@ def report(tmp_path_factory):
     """The file of a finished study of 60 trials, one of which failed, with a class named like markup."""
     study = made_study(tmp_path_factory.mktemp("report") / "a <b>study", space_of(TRIALS, sampler="tpe"), fails=(5,))
     best, results = finals_of(study)
+    study.folder.final.mkdir()
+    write_by_class(study.folder, ByClass(("<b>dog</b>", "car"), (2, 2), (0, 0, 1, 1), WAY, WAY))
     study.folder.report_html.write_text(page(study, results, best))
     return study.folder.report_html
 
@@ -42,12 +46,17 @@ def opened(chromium, report, request):
         tab.on("pageerror", lambda error: wrong.append(str(error)))
         tab.on("request", lambda asked: None if asked.url.startswith("file:") else wrong.append(asked.url))
         tab.goto(report.as_uri())
+        if context.get("java_script_enabled", True):
+            tab.evaluate("Report.whenIdle()")
         return tab
 
     yield open_page
     for context in contexts:
         context.close()
     assert wrong == []
+
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="no browser: playwright is missing; see CONTRIBUTING.md")
 
 
 def shown(tab):
@@ -94,12 +103,13 @@ def test_a_brush_filters_the_table_the_curves_and_the_slices(opened):
     tab.mouse.move(box["x"] + left, box["y"] + top + 40, steps=4)
     tab.mouse.move(box["x"] + left, box["y"] + (top + bottom) / 2, steps=4)
     tab.mouse.up()
-    tab.wait_for_function("Report.chosen !== null")
+    sync_api.expect(tab.locator("#filter-said")).to_contain_text(f"of {TRIALS} trials")
     left_over = tab.evaluate("[...Report.chosen]")
     assert 0 < len(left_over) < TRIALS
     assert all(values[trial] > 0.45 for trial in left_over), "the upper half of x"
     assert set(shown(tab)) <= set(left_over)
     assert f"{len(left_over)} of {TRIALS} trials" in tab.locator("#filter-said").inner_text()
+    tab.evaluate("Report.whenIdle()")
     curves = tab.evaluate("Report.charts.get('curves').instance.getOption().series.map(one => one.id)")
     drawn = {int(name.split("-")[1]) for name in curves if name}
     assert drawn - {tab.evaluate("Report.marked")} <= set(left_over)
@@ -139,7 +149,7 @@ def test_the_numbers_below_a_chart_are_those_of_the_data(opened):
             assert numbers.count() == 0
             continue
         numbers.locator("summary").press("Enter")
-        assert numbers.locator("tr").count() > 1, chart
+        sync_api.expect(numbers.locator("tr").nth(1)).to_be_attached()  # a header and a row
     shares = tab.evaluate("Report.data.importance.share.map(one => one.toFixed(3))")
     assert tab.locator('details[data-of="importance"] td:nth-child(2)').all_inner_texts() == shares
 
@@ -147,7 +157,7 @@ def test_the_numbers_below_a_chart_are_those_of_the_data(opened):
 def test_on_paper_it_is_light_and_has_the_picture(opened):
     tab = opened(color_scheme="dark")
     tab.emulate_media(media="print")
-    tab.wait_for_function("document.getElementById('history').style.width === '680px'")
+    sync_api.expect(tab.locator("#history")).to_have_css("width", "680px")
     assert tab.locator(".picture svg").is_visible()
     assert tab.locator("#curves").is_hidden()
     assert tab.locator("#filter").is_hidden()

@@ -79,6 +79,7 @@
   });
 
   function show() {
+    if (!chart) return; // not drawn yet
     telling = true;
     axes.forEach((axis, place) => chart.dispatchAction({ type: "axisAreaSelect", parallelAxisIndex: place,
       parallelAxisId: chart.getModel().getComponent("parallelAxis", place).id, intervals: intervals.get(place) || [] }));

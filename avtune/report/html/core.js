@@ -56,15 +56,35 @@ const Report = (() => {
   const valueAxis = (name, extra) => axis(name, Object.assign({ type: "value", nameGap: 46 }, extra));
   const zoom = () => [{ type: "inside", filterMode: "none", zoomOnMouseWheel: "ctrl" }];
 
+  // Charts are drawn one after the other, with the browser free in between: a page of thousands of trials answers at once.
+  const waiting = new Map(); // name -> job
+  function next() {
+    const [name, job] = waiting.entries().next().value;
+    waiting.delete(name);
+    job();
+    if (waiting.size) setTimeout(next);
+  }
+  function later(name, job) {
+    waiting.set(name, job);
+    if (waiting.size === 1) setTimeout(next);
+  }
+
+  const whenIdle = () => new Promise((done) => {
+    const look = () => (waiting.size ? setTimeout(look, 10) : done(true));
+    look();
+  });
+
   // Adds a chart. `option()` gives what it shows now, `numbers()` [header, ...rows] for the table below it,
   // `ready(instance)` is called once.
   function add(id, { option, numbers, ready }) {
     const element = document.getElementById(id);
     if (!element) return;
-    const one = { element, option, instance: echarts.init(element, null, { renderer: "canvas" }) };
-    charts.set(id, one);
-    one.instance.setOption(option(), true);
-    if (ready) ready(one.instance);
+    later(id, () => {
+      const one = { element, option, instance: echarts.init(element, null, { renderer: "canvas" }) };
+      charts.set(id, one);
+      one.instance.setOption(option(), true);
+      if (ready) ready(one.instance);
+    });
     const details = document.querySelector(`details[data-of="${id}"]`);
     if (!details) return;
     if (!numbers) details.remove();
@@ -90,9 +110,10 @@ const Report = (() => {
     }
   }
 
+  // Draws a chart again; one that has not been drawn yet will be.
   function draw(id) {
     const one = charts.get(id);
-    if (one) one.instance.setOption(one.option(), true);
+    if (one) later(id, () => one.instance.setOption(one.option(), true));
   }
 
   const drawAll = () => charts.forEach((one, id) => draw(id));
@@ -113,7 +134,7 @@ const Report = (() => {
   function printing(on) {
     charts.forEach(({ element }) => (element.style.width = on ? "680px" : ""));
     resize();
-    drawAll();
+    charts.forEach((one) => one.instance.setOption(one.option(), true)); // at once: the paper does not wait
   }
 
   addEventListener("resize", resize);
@@ -126,6 +147,7 @@ const Report = (() => {
     isChosen: (trial) => chosen === null || chosen.has(trial),
     get chosen() { return chosen; },
     get marked() { return marked; },
+    whenIdle, // a promise that every chart is as it should be
     get narrow() { return innerWidth < 600; },
   };
 })();
