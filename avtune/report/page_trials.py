@@ -15,7 +15,7 @@ MOST_POINTS = 600
 """Points of a curve at most, of those too."""
 _SHARED = 120_000
 """Points that all other curves have together."""
-_FEWEST, _MOST = 8, 40
+_FEWEST, _MOST = 8, 30
 """Points that each of them has at least and at most."""
 LETTERS = {"COMPLETE": "C", "PRUNED": "P", "FAIL": "F", "RUNNING": "R"}
 

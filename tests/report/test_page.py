@@ -6,7 +6,9 @@ import time
 
 import pytest
 from made_studies import made_study, payload_of, space_of
+from toy import write_toy
 
+from avtune.cli.main import main
 from avtune.report.page import page
 from avtune.report.page_payload import as_script
 from avtune.report.page_trials import WHOLE
@@ -168,3 +170,21 @@ def test_a_search_writes_it_while_it_runs(tmp_path, monkeypatch):
     listener.ended(study.records[0])
     assert "</html>" in study.folder.report_html.read_text()
     assert listener.due >= time.monotonic() + writing.FIRST_SECONDS - 1
+
+
+def test_every_search_has_one_that_writes_it(tmp_path, monkeypatch):
+    known = []
+
+    def seen(study):
+        known.append((study.count("RUNNING"), study.folder.metrics.is_file()))
+        write_report(study)
+
+    monkeypatch.setattr(writing, "FIRST_SECONDS", 0.0)
+    monkeypatch.setattr(writing, "REST", 0)
+    write_report = writing.write_report
+    monkeypatch.setattr(writing, "write_report", seen)
+    data, space = write_toy(tmp_path)
+    words = ["search", data, "--space", space, "--results", tmp_path / "results", "--runner", "inline", "--gpus", "0"]
+    assert main([str(word) for word in [*words, "--trials", "3", "--name", "one"]]) == 0
+    assert known[:3] == [(0, False)] * 3, "after each of three trials, and before the test split was scored"
+    assert "is the winner" in (tmp_path / "results" / "one" / "report.html").read_text()
