@@ -1,4 +1,4 @@
-"""`avtune embed`: writes a model's embeddings of a dataset."""
+"""`avtune embed`: writes a model's embeddings of a dataset's split, or of any file that holds a view."""
 
 from __future__ import annotations
 
@@ -6,43 +6,45 @@ import argparse
 from pathlib import Path
 
 from avtune.cli import console
-from avtune.cli.arguments import Verbs, add_dataset, add_model, add_results, add_user_code, add_verb
+from avtune.cli.arguments import Verbs, add_model, add_results, add_user_code, add_verb, completes
+from avtune.cli.clips import add_clips, clips_of, count_look_at_clips
 from avtune.cli.display import step
 from avtune.cli.folders import model_folder
-from avtune.core.errors import UserError
 
 
 def add(verbs: Verbs) -> None:
     verb = add_verb(
         verbs,
         "embed",
-        "write a model's embeddings of a dataset as npz (audio, visual, labels) or CSV",
+        "write a model's embeddings of clips, of both views or of one",
         "avtune embed demo demo --out embeddings.npz",
+        "avtune embed demo sound.npy --view audio --out sound.parquet",
     )
     add_model(verb)
-    add_dataset(verb)
-    verb.add_argument("--out", type=Path, required=True, metavar="FILE.npz|FILE.csv", help="where to")
-    verb.add_argument("--split", choices=("test", "train"), default="test", help="which rows (test)")
+    add_clips(verb)
+    text = "where to; the ending says the format: .npz, .npy, .csv, .parquet"
+    completes(verb.add_argument("--out", type=Path, required=True, metavar="FILE", help=text), "file")
     verb.add_argument("--overwrite", action="store_true", help="also where the file exists")
     add_user_code(verb)
     add_results(verb)
 
 
 def run(given: argparse.Namespace, log: list[Path]) -> int:
-    from avtune.data import load
-    from avtune.workflows.evaluate import check_out, embeddings_of, model_of, write_embeddings
-    from avtune.workflows.looks import count_look_at
+    from avtune.workflows.clips import embed_clips
+    from avtune.workflows.embedding_files import check_out, check_views, write_embeddings
+    from avtune.workflows.evaluate import model_of
 
-    check_out(given.out)
-    if given.out.exists() and not given.overwrite:
-        raise UserError(f"{given.out} exists; give another --out, or --overwrite")
-    place = model_folder(given)
-    model = model_of(place, given.method)
-    with step(f"embedding {given.dataset}"):
-        dataset = load(given.dataset, classes=given.classes)
-        look = count_look_at(model, place, dataset, given.split, results=given.results, method=given.method)
-        audio, visual, labels = embeddings_of(model, dataset, given.split)
-    write_embeddings(given.out, audio, visual, labels)
-    console.say(f"{given.out}: audio and visual {audio.shape[0]} x {audio.shape[1]}, labels")
-    console.say(*([f"note: {look}"] if look else []))
+    check_out(given.out, overwrite=given.overwrite)
+    model = model_of(model_folder(given), given.method)
+    with step(f"embedding {given.data}"):
+        clips = clips_of(given, model)
+        check_views(given.out, len(clips.views))
+        look = count_look_at_clips(given, model, clips)
+        made = embed_clips(model, clips)
+    labels = None if given.out.suffix.lower() == ".npy" else clips.labels
+    write_embeddings(given.out, made, labels)
+    held = [f"{view} {len(one)} x {one.shape[1]}" for view, one in made.items()]
+    held += ["labels"] if labels is not None else []
+    console.say(f"{given.out}: {', '.join(held)}; {clips.title}")
+    console.say(*(f"note: {line}" for line in (clips.note, look) if line))
     return 0

@@ -178,7 +178,7 @@ def from_arrays(
         name=name,
         train=Split(audio_train, visual_train, np.searchsorted(values, labels["lab_train"])),
         test=Split(audio_test, visual_test, np.searchsorted(values, labels["lab_test"])),
-        class_names=_names_of(values, class_names, source),
+        class_names=names_of(values, class_names, source),
         source=source,
     )
     check(dataset, keys=named)
@@ -236,8 +236,12 @@ def _check_split(split: Split, name: str, num_classes: int, named: Mapping[str, 
         raise UserError(f"{where} must lie in 0..{num_classes - 1}")
 
 
-def _names_of(values: Labels, names: Sequence[str] | None, source: str) -> tuple[str, ...]:
-    """One name a class, for classes whose original labels are `values` (sorted)."""
+def names_of(values: Labels, names: Sequence[str] | None, source: str) -> tuple[str, ...]:
+    """One name a class, for classes whose original labels are `values` (sorted); see `class_names` of `from_arrays`.
+
+    Raises:
+        UserError: there is another number of names, one is there twice, or one is no printable text.
+    """
     if names is None:
         return tuple(str(v) for v in values)
     if len(names) == len(values):

@@ -13,6 +13,8 @@ from __future__ import annotations
 import math
 import os
 import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
@@ -33,6 +35,7 @@ from avtune.data.arrays import (
 from avtune.data.dataset import SIX_KEYS, Dataset, from_arrays
 from avtune.data.layouts.hdf5 import open_hdf5, write_hdf5
 from avtune.data.layouts.kinds import HEAD_BYTES, kind_of, turned_round
+from avtune.data.layouts.npy import MAGIC, open_npy
 from avtune.data.layouts.npz import open_npz
 from avtune.data.layouts.youtube8m import read_youtube8m
 
@@ -56,6 +59,21 @@ def read(path: str | Path, *, classes: str | Path | None = None, name: str | Non
         return read_youtube8m(path, classes, name=name)
     if classes is not None:
         raise UserError(f"{path} is no folder of .tfrecord shards; a class file goes with such a folder only")
+    with open_arrays(path, SIX_KEYS) as container:
+        return _read_container(container, name or path.stem)
+
+
+@contextmanager
+def open_arrays(path: Path, wanted: Sequence[str], *, single: bool = False) -> Iterator[Container]:
+    """The named arrays of a file, whichever of our formats it has; they can be declared and read while it is open.
+
+    Args:
+        wanted: the keys that its reader needs, for messages.
+        single: also an .npy file, whose one array is called `npy.ARRAY`.
+
+    Raises:
+        UserError: there is no such file, it is of another kind, or it cannot be read.
+    """
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise UserError(f"{path} is no regular file")
@@ -66,14 +84,17 @@ def read(path: str | Path, *, classes: str | Path | None = None, name: str | Non
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
     if head[:2] == b"PK":
-        opened = open_npz(path, SIX_KEYS)
+        opened = open_npz(path, wanted)
+    elif single and head.startswith(MAGIC):
+        opened = open_npy(path)
     elif h5py.is_hdf5(path):
         opened = open_hdf5(path)
     else:
-        kind = kind_of(path, head, SIX_KEYS)
-        raise UserError(f"{path} {kind or f'is neither HDF5 nor .npz: it begins with {head[:8]!r}; it may be damaged'}")
+        kind = kind_of(path, head, wanted)
+        known = "HDF5, .npz nor .npy" if single else "HDF5 nor .npz"
+        raise UserError(f"{path} {kind or f'is neither {known}: it begins with {head[:8]!r}; it may be damaged'}")
     with opened as container:
-        return _read_container(container, name or path.stem)
+        yield container
 
 
 def _no_such_file(path: Path) -> str:
@@ -103,7 +124,7 @@ def _read_container(container: Container, name: str) -> Dataset:
     if wanted is SIX_KEYS and _is_turned(declared):
         raise UserError(f"{container.source} {turned_round(Path(container.source), SIX_KEYS, hdf5=container.is_hdf5)}")
     check_memory([*declared.values(), *([names] if names else [])])
-    class_names = _read_names(names) if names else container.class_names
+    class_names = read_names(names) if names else container.class_names
     if wanted is SIX_KEYS:
         arrays = {key: array.read() for key, array in declared.items()}
         return from_arrays(arrays, name=name, source=container.source, class_names=class_names)
@@ -133,7 +154,12 @@ def _missing(container: Container, missing: list[str], wanted: tuple[str, ...]) 
     return f"{container.source} has no key {', '.join(repr(key) for key in missing)}{hint}"
 
 
-def _read_names(declared: Declared) -> list[str]:
+def read_names(declared: Declared) -> list[str]:
+    """Names of classes, one text each.
+
+    Raises:
+        UserError: it is something else.
+    """
     array = declared.read()
     if array.ndim != 1 or array.dtype.kind not in "SUO":
         raise UserError(f"{declared.where} must be one text a class")

@@ -68,6 +68,11 @@ class Model:
     about: Mapping[str, Any]
     folder: Path | None = None
 
+    @property
+    def dims(self) -> dict[str, int]:
+        """Dimensions of the features of each view."""
+        return {"audio": self.trained.method.audio_dim, "visual": self.trained.method.visual_dim}
+
     @overload
     def embed(self, audio: npt.ArrayLike, visual: npt.ArrayLike) -> tuple[Array, Array]: ...
     @overload
@@ -92,7 +97,7 @@ class Model:
             UserError: no view is given, one holds something else than finite numbers, its dimension is not that which
                 the model was trained on, or two differ in their number of rows.
         """
-        dims = {"audio": self.trained.method.audio_dim, "visual": self.trained.method.visual_dim}
+        dims = self.dims
         given = {view: _features(one, view) for view, one in (("audio", audio), ("visual", visual)) if one is not None}
         if not given:
             raise UserError("nothing to embed; give audio=, visual= or both")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -13,8 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from avtune.core.errors import UserError, choices, did_you_mean
-from avtune.core.files import write_bytes
+from avtune.core.errors import UserError, did_you_mean
 from avtune.data.arrays import check_memory
 from avtune.data.dataset import Dataset
 from avtune.data.layouts.kinds import HEAD_BYTES, kind_of
@@ -117,48 +114,6 @@ def embeddings_of(model: Model, dataset: Dataset, split: str) -> tuple[np.ndarra
     if not (np.isfinite(audio).all() and np.isfinite(visual).all()):
         raise UserError(f"the model's embeddings of {dataset.source} are not finite; model and features do not fit")
     return audio, visual, clips.labels
-
-
-def check_out(path: Path) -> None:
-    """Raises:
-    UserError: `write_embeddings` has no format for the ending of that name, or there is no folder for it.
-    """
-    if path.suffix.lower() not in _WRITERS:
-        given = f"ends in {path.suffix!r}" if path.suffix else "has no ending"
-        raise UserError(f"--out {path} {given}; allowed: {choices(_WRITERS)}, which says the format")
-    if not path.parent.is_dir():
-        raise UserError(f"the folder {path.parent} does not exist; make it, or give another --out")
-
-
-def write_embeddings(path: Path, audio: np.ndarray, visual: np.ndarray, labels: np.ndarray) -> None:
-    """Writes embeddings [N, D] and labels [N] in the format that the ending says: `.npz`, which `read_embeddings`
-    reads, or `.csv` with a line a clip: `clip` (its row, from 0), `label`, `audio_0` ..., `visual_0` ...
-
-    Raises:
-        UserError: another ending, or there is no folder for the file.
-    """
-    check_out(path)
-    write_bytes(path, _WRITERS[path.suffix.lower()](audio, visual, labels), private=False)
-
-
-def _npz(audio: np.ndarray, visual: np.ndarray, labels: np.ndarray) -> bytes:
-    out = io.BytesIO()
-    np.savez(out, allow_pickle=False, audio=audio, visual=visual, labels=labels)
-    return out.getvalue()
-
-
-def _csv(audio: np.ndarray, visual: np.ndarray, labels: np.ndarray) -> bytes:
-    """Numbers with the digits that give the same float again."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    names = [f"{view}_{at}" for view, values in (("audio", audio), ("visual", visual)) for at in range(values.shape[1])]
-    writer.writerow(["clip", "label", *names])
-    for clip, (label, *views) in enumerate(zip(labels, audio, visual, strict=True)):
-        writer.writerow([clip, label, *(str(value) for view in views for value in view)])
-    return out.getvalue().encode()
-
-
-_WRITERS: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], bytes]] = {".npz": _npz, ".csv": _csv}
 
 
 @dataclass(frozen=True, repr=False)

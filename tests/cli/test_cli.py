@@ -197,10 +197,10 @@ def test_embed_writes_csv(done, capsys, tmp_path):
         np.testing.assert_array_equal(numbers, np.concatenate([kept["audio"], kept["visual"]], axis=1))
 
 
-@pytest.mark.parametrize("name", ["e.npy", "e.h5", "e", "e.npz.gz"])
+@pytest.mark.parametrize("name", ["e.pkl", "e.h5", "e", "e.npz.gz"])
 def test_embed_writes_no_other_format(name, done, capsys, tmp_path):
     words = ["embed", "one", done / "toy.h5", "--results", done / "results", "--out", tmp_path / name]
-    assert "allowed: .csv or .npz" in call(capsys, *words, code=2)
+    assert "allowed: .csv, .npy, .npz or .parquet" in call(capsys, *words, code=2)
     assert list(tmp_path.iterdir()) == []
 
 

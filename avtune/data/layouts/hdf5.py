@@ -101,9 +101,13 @@ def _declare(file: Any, path: Path, key: str) -> Declared:
 
 def _open(file: Any, key: str, where: str) -> Any:
     with _reading(where):
-        link = file.get(key, getlink=True)
-        if not isinstance(link, h5py.HardLink):
-            raise UserError(f"{where} is a link; store the array itself in this file")
+        parts = key.strip("/").split("/")
+        for depth in range(1, len(parts) + 1):  # a folder on the way may be a link, too
+            link = file.get("/".join(parts[:depth]), getlink=True)
+            if link is None:
+                raise UserError(f"{where}: there is no such array")
+            if not isinstance(link, h5py.HardLink):
+                raise UserError(f"{where} is a link; store the array itself in this file")
         array = file[key]
         if not isinstance(array, h5py.Dataset):
             raise UserError(f"{where} is a {type(array).__name__.lower()}; an array is expected")

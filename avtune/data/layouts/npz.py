@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -67,20 +68,31 @@ def _declare(file: zipfile.ZipFile, size: int, member: str, where: str) -> Decla
             raise UserError(f"{where} declares {about.file_size} bytes and the file cannot hold so many; it is damaged")
         with file.open(member) as stream:
             head = io.BytesIO(stream.read(HEADER_BYTES))
-        version = np.lib.format.read_magic(head)
-        if version == (1, 0):
-            shape, _, dtype = np.lib.format.read_array_header_1_0(head)
-        elif version == (2, 0):
-            shape, _, dtype = np.lib.format.read_array_header_2_0(head)
-        else:
-            raise UserError(f"{where} is in .npy format {version[0]}.{version[1]}; save it again with numpy.savez")
-        if dtype.hasobject:
-            raise UserError(f"{where} holds Python objects, which are never read; save it as numbers or text")
+        shape, dtype = read_header(head, where)
         declared = Declared(where, shape, dtype, lambda: _read(file, member, where))
         stored = about.file_size - head.tell()
         if stored != declared.size_bytes:
             raise UserError(f"{where} declares {declared.size_bytes} bytes and the file holds {stored}; it is damaged")
         return declared
+
+
+def read_header(head: io.BytesIO, where: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and dtype of an array in .npy format, from its first bytes; `head` then stands where its values begin.
+
+    Raises:
+        UserError: it is of a format of later NumPy, or of an array of Python objects.
+        Exception: one of `NPZ_ERRORS`, where it is damaged.
+    """
+    version = np.lib.format.read_magic(head)
+    if version == (1, 0):
+        shape, _, dtype = np.lib.format.read_array_header_1_0(head)
+    elif version == (2, 0):
+        shape, _, dtype = np.lib.format.read_array_header_2_0(head)
+    else:
+        raise UserError(f"{where} is in .npy format {version[0]}.{version[1]}; save it again with numpy.savez")
+    if dtype.hasobject:
+        raise UserError(f"{where} holds Python objects, which are never read; save it as numbers or text")
+    return shape, dtype
 
 
 def _read(file: zipfile.ZipFile, member: str, where: str) -> Array:

@@ -1,0 +1,137 @@
+"""The clips that a model is used on, from a dataset's split or from any file of features, and their embeddings."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from avtune.core.errors import UserError
+from avtune.data import load
+from avtune.data.dataset import Dataset, Features, Labels
+from avtune.data.registry import REGISTRY
+from avtune.data.views import SPLITS, VIEWS, is_dataset, read_views
+from avtune.engine.model import Model
+
+Embeddings = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Where clips come from, as the user says it.
+
+    Attributes:
+        spec: a registered dataset, or the path of a file or of a folder of tfrecord shards.
+        split: `test` or `train`; None where it was not said.
+        view: the only view that is wanted; None for all.
+        chosen: names of arrays by what they are, see `data.views.read_views`; None where none was named.
+        classes: class file of a folder of tfrecord shards.
+    """
+
+    spec: str
+    split: str | None = None
+    view: str | None = None
+    chosen: Mapping[str, str] | None = None
+    classes: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Clips:
+    """Clips of a dataset's split, or of a file without splits. Row i of all arrays is clip i, counted from 0.
+
+    Attributes:
+        audio, visual: unscaled features, float32 [N, A] and [N, V]; None for a view that is not there or not wanted.
+        labels: int64 [N]; None where there are none.
+        names: of the labels, by their values.
+        title: what they are, e.g. `the test split of ave`.
+        name: of the dataset, or the stem of the file.
+        dataset: that they are a split of; None for a file without splits.
+        split: of the dataset.
+        note: which arrays were read; empty for a dataset.
+    """
+
+    audio: Features | None
+    visual: Features | None
+    labels: Labels | None
+    names: Mapping[int, str]
+    title: str
+    name: str
+    dataset: Dataset | None = None
+    split: str | None = None
+    note: str = ""
+
+    def __len__(self) -> int:
+        return len(next(iter(self.views.values())))
+
+    @property
+    def views(self) -> dict[str, Features]:
+        """Those that are there, by name."""
+        return {view: one for view, one in (("audio", self.audio), ("visual", self.visual)) if one is not None}
+
+
+def read_clips(source: Source, model: Model) -> Clips:
+    """The clips that `source` names, checked against the model.
+
+    Raises:
+        UserError: they cannot be read, or do not fit the model.
+    """
+    if _is_dataset(source.spec):
+        return _of_dataset(source, model)
+    if source.classes is not None:
+        raise UserError("--classes goes with a folder of tfrecord shards")
+    found = read_views(source.spec, model.dims, view=source.view, split=source.split, chosen=source.chosen)
+    path = Path(os.path.expanduser(source.spec))
+    read = ", ".join(f"{what} from {key}" for what, key in found.keys.items())
+    unused = f"; not read: {', '.join(found.unused[:8])}" if found.unused else ""
+    title = f"{path.name}" + (f" ({source.split} split)" if source.split else "")
+    return Clips(found.audio, found.visual, found.labels, found.names, title, path.stem, note=f"{path}: {read}{unused}")
+
+
+def _is_dataset(spec: str) -> bool:
+    path = Path(os.path.expanduser(spec))
+    if spec in REGISTRY or path.is_dir():
+        return True
+    if not path.exists() and not path.suffix and os.sep not in spec:
+        return True  # a name that is misspelt, which the reader of datasets knows how to say
+    return is_dataset(path)
+
+
+def _of_dataset(source: Source, model: Model) -> Clips:
+    if source.chosen:
+        raise UserError(f"{source.spec} is a dataset; leave --map out, --split {' or '.join(SPLITS)} chooses the rows")
+    dataset = load(source.spec, classes=source.classes)
+    split = source.split or SPLITS[0]
+    rows = dataset.test if split == "test" else dataset.train
+    wanted = VIEWS if source.view is None else (source.view,)
+    views: dict[str, Features] = {view: getattr(rows, view) for view in wanted}
+    for view, features in views.items():
+        if features.shape[1] != model.dims[view]:
+            raise UserError(
+                f"{dataset.source} has {features.shape[1]} {view} dimensions; the model takes {model.dims[view]}"
+            )
+    names = dict(enumerate(dataset.class_names))
+    title = f"the {'test' if split == 'test' else 'training'} split of {dataset.name}"
+    return Clips(views.get("audio"), views.get("visual"), rows.labels, names, title, dataset.name, dataset, split)
+
+
+def embed_clips(model: Model, clips: Clips) -> dict[str, Embeddings]:
+    """Embeddings float32 [N, D] of each view of the clips.
+
+    Raises:
+        UserError: they are not finite.
+    """
+    made: dict[str, Embeddings] = {}
+    if clips.audio is not None and clips.visual is not None:
+        made["audio"], made["visual"] = model.embed(clips.audio, clips.visual)
+    elif clips.audio is not None:
+        made["audio"] = model.embed(audio=clips.audio)
+    else:
+        assert clips.visual is not None
+        made["visual"] = model.embed(visual=clips.visual)
+    if not all(np.isfinite(one).all() for one in made.values()):
+        raise UserError(f"the model's embeddings of {clips.title} are not finite; model and features do not fit")
+    return made
