@@ -161,6 +161,10 @@ def add_user_code(to: Options, text: str = "", *, train: bool = False) -> None:
         group.add_argument("--train", metavar="MODULE:FUNCTION", help="your own train(config, data, report)")
 
 
+_OF_A_MODEL = ("evaluate", "embed", "retrieve", "retrain", "verify")
+"""Verbs whose --method can only be the user's own."""
+
+
 def import_user_code(given: argparse.Namespace) -> None:
     """Imports the methods and the training function that the command line names, and registers them. Only what
     is typed is imported: no file can name code to run.
@@ -170,7 +174,7 @@ def import_user_code(given: argparse.Namespace) -> None:
     """
     methods, method, train = (getattr(given, name, None) for name in ("methods", "method", "train"))
     named = [("--method", name.strip()) for name in (methods or "").split(",") if ":" in name]
-    if method is not None and (":" in method or given.verb in ("evaluate", "embed", "retrain", "verify")):
+    if method is not None and (":" in method or given.verb in _OF_A_MODEL):
         named.append(("--method", method))
     if train is not None:
         named.append(("--train", train))
