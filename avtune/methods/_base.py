@@ -99,6 +99,11 @@ class Method(ABC):
         """Embeddings for retrieval by cosine, in evaluation mode: two tensors [L, B, D]. Rows do not affect each
         other."""
 
+    def settled(self, params: Tensors, buffers: Tensors) -> Tensors:
+        """The buffers with all that `embed` would work out from the weights alone, so that what is left of it depends
+        on the clips: for the export of a trained model. `embed` gives the same with them."""
+        return buffers
+
     @abstractmethod
     def loss(
         self, params: Tensors, buffers: Tensors, batch: Batch, hyper: Tensors, progress: Progress

@@ -46,14 +46,24 @@ def remember(
 
 
 @torch.no_grad()
-def project(buffers: Tensors, audio_LBD: Tensor, visual_LBD: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    """The outputs' K canonical coordinates: two tensors [L, B, K]."""
+def settle(buffers: Tensors, rank: int) -> Tensors:
+    """The buffers with the K canonical directions that `project` would solve for, as affine maps of the outputs."""
     # On the CPU: cuSOLVER decomposes many small matrices one after the other, which is slow.
     host = {name: buffers[f"cca.{name}"].cpu() for name in (*_NAMES, "ridge", "pair_weight")}
     moments = mixed_moments(Sums(*(host[name] for name in _NAMES)), host["pair_weight"][:, 0])
     w_a, w_v, _ = directions(moments, host["ridge"][:, 0], rank)
+    solved: Tensors = {}
+    for view, mean, weight in (("audio", moments.mean_a, w_a), ("visual", moments.mean_v, w_v)):
+        solved |= {f"cca.{view}.weight": weight, f"cca.{view}.bias": -torch.bmm(mean[:, None], weight)}
+    return buffers | solved
+
+
+@torch.no_grad()
+def project(buffers: Tensors, audio_LBD: Tensor, visual_LBD: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    """The outputs' K canonical coordinates: two tensors [L, B, K]. The buffers may be those of `settle`."""
+    solved = buffers if "cca.audio.weight" in buffers else settle(buffers, rank)
     embedded = []
-    for outputs, mean, weight in ((audio_LBD, moments.mean_a, w_a), (visual_LBD, moments.mean_v, w_v)):
-        bias = -torch.bmm(mean[:, None], weight)
+    for view, outputs in (("audio", audio_LBD), ("visual", visual_LBD)):
+        weight, bias = solved[f"cca.{view}.weight"], solved[f"cca.{view}.bias"]
         embedded.append(torch.baddbmm(bias.to(outputs), outputs, weight.to(outputs)))
     return embedded[0], embedded[1]

@@ -19,7 +19,7 @@ from avtune.core.hyper import Hyper
 from avtune.lanes.modules import Dropout, Tensors, encoder, init_encoder
 from avtune.methods._base import TRAINING_HYPERS, Batch, Method, Progress, with_defaults
 from avtune.methods._correlation import class_sums, mixed_moments, top_correlations
-from avtune.methods._running_cca import init_running, project, remember
+from avtune.methods._running_cca import init_running, project, remember, settle
 from avtune.methods.psd import ENCODER_HYPERS
 
 DCCA_HYPERS = (
@@ -50,6 +50,9 @@ class DCCA(Method):
 
     def embed(self, params: Tensors, buffers: Tensors, audio: Tensor, visual: Tensor) -> tuple[Tensor, Tensor]:
         return project(buffers, *_outputs(params, buffers, audio, visual, None), self._rank)
+
+    def settled(self, params: Tensors, buffers: Tensors) -> Tensors:
+        return settle(buffers, self._rank)
 
     def loss(
         self, params: Tensors, buffers: Tensors, batch: Batch, hyper: Tensors, progress: Progress

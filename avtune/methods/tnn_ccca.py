@@ -21,7 +21,7 @@ from avtune.core.hyper import Hyper
 from avtune.lanes.modules import Dropout, Tensors, cosine, init_linear, linear
 from avtune.lanes.triplets import weighted_triplets
 from avtune.methods._base import TRAINING_HYPERS, Batch, Method, Progress, with_defaults
-from avtune.methods._running_cca import init_running, project, remember
+from avtune.methods._running_cca import init_running, project, remember, settle
 
 _LAYERS = ("0", "1", "2", "out")
 _MIDDLE = 0.5
@@ -73,6 +73,9 @@ class TNNCCCA(Method):
     def embed(self, params: Tensors, buffers: Tensors, audio: Tensor, visual: Tensor) -> tuple[Tensor, Tensor]:
         z_a, z_v = _outputs(params, audio, visual, None)
         return project(buffers, z_a - _MIDDLE, z_v - _MIDDLE, int(self.static["embedding_dim"]))
+
+    def settled(self, params: Tensors, buffers: Tensors) -> Tensors:
+        return settle(buffers, int(self.static["embedding_dim"]))
 
     def loss(
         self, params: Tensors, buffers: Tensors, batch: Batch, hyper: Tensors, progress: Progress
