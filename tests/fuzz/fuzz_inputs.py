@@ -11,6 +11,7 @@ import yaml
 from fuzz_base import BENCH, TINY
 from fuzz_datasets import good_arrays, spoiled_arrays, write_hdf5, write_npz, write_shards
 from fuzz_mutate import HOSTILE, damaged, damaged_json_lines, damaged_lines, damaged_tree
+from fuzz_views import views_file
 
 from avtune.methods import METHODS, hypers_of
 
@@ -264,6 +265,14 @@ def _embeddings(draw, base, folder):
     return Input(done, [["evaluate", "--embeddings", path, "--json"]])
 
 
+def _views(draw, base, folder):
+    path, words, what = views_file(draw, folder)
+    out = folder / f"out{draw.choice(('.npz', '.parquet', '.csv'))}"
+    where = ["--results", base.root / "results", *words]
+    commands = [["embed", "whole", path, "--out", out, *where], ["retrieve", "whole", path, "--query", "0", *where]]
+    return Input(what, [commands[0] if "--view" in words else draw.choice(commands)], nothing_at=out)
+
+
 def _model(draw, base, folder):
     model = folder / "model"
     shutil.copytree(base.study("whole") / "final", model)
@@ -377,6 +386,7 @@ KINDS = {
     "--set": _assignment,
     "arguments": _arguments,
     "embeddings": _embeddings,
+    "views": _views,
     "model folder": _model,
     "study folder": _study,
     "bench folder": _bench,
@@ -393,6 +403,7 @@ ORDER = [
         "study folder",
         "model folder",
         "embeddings",
+        "views",
         "bench folder",
     ),
 ]
