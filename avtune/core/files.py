@@ -151,6 +151,41 @@ def make_folder(root: Path, kind: str, files: Mapping[str, str]) -> None:
         raise StorageError(f"{root} cannot be made: {why}; choose another --results") from None
 
 
+@contextlib.contextmanager
+def new_folder(root: Path) -> Iterator[Path]:
+    """A folder that is filled in the block, under another name. After the block it appears under its own, with all of
+    its files, for those whom the user's umask allows; when the block raises, nothing is left.
+
+    Raises:
+        UserError: there is something of that name, or no folder to put it in.
+        StorageError: it cannot be written.
+    """
+    if root.exists() or root.is_symlink():
+        raise UserError(f"{root} exists; give another --out, or move it away")
+    if not root.parent.is_dir():
+        raise UserError(f"the folder {root.parent} does not exist; make it, or give another --out")
+    with using(root, "made"):
+        made = Path(tempfile.mkdtemp(dir=root.parent, prefix=f".{root.name}-"))
+    try:
+        yield made
+        with using(root):
+            for path in made.iterdir():
+                path.chmod(0o666 & ~_umask())
+                _sync_file(path)
+            made.chmod(0o777 & ~_umask())
+            sync_folder(made)
+            os.rename(made, root)
+            sync_folder(root.parent)
+    except BaseException:
+        shutil.rmtree(made, ignore_errors=True)
+        raise
+
+
+def _sync_file(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
 # What a file system says that cannot sync a folder: SMB, shared folders of virtual machines, some of FUSE. Nothing that
 # we could do instead would be safer.
 _NO_SYNC = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF}

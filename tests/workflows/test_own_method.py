@@ -57,6 +57,12 @@ def test_a_search_over_a_method_of_ones_own(toy, capsys, forget):
     assert scores["map"] == pytest.approx(metrics["test"]["map"]["seeds"][0], abs=1e-9)
     again = ["retrain", "one", "--method", SPEC, "--trial", "0", "--seeds", "1", "--runner", "inline", "--gpus", "0"]
     assert "retrained trial 0" in call(capsys, *again)
+    assert "own pair" in call(capsys, "retrieve", "one", "toy.h5", "--method", SPEC, "--query", "3", "--k", "24")
+    call(capsys, "export", "one", "--to", "hub", "--out", "hub", "--method", SPEC)
+    readme = Path("hub/README.md").read_text()
+    assert "- own_method-CrossContrast" in readme
+    assert f"needs method='{SPEC}'" in readme
+    assert json.loads(call(capsys, "evaluate", "hub", "toy.h5", "--method", SPEC, "--json"))["map"] == scores["map"]
 
 
 def test_no_file_can_name_code_to_run(toy, capsys, forget):
@@ -65,6 +71,8 @@ def test_no_file_can_name_code_to_run(toy, capsys, forget):
         search(method=None),
         ["evaluate", "one", "toy.h5"],
         ["embed", "one", "toy.h5", "--out", "e.npz"],
+        ["retrieve", "one", "toy.h5", "--query", "0"],
+        ["export", "one", "--to", "hub", "--out", "hub"],
         ["retrain", "one", "--runner", "inline"],
     ]
     Path("trap.py").write_text("raise SystemExit('a file was followed')\n")
