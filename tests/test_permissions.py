@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from command import call
 from toy import write_toy
 
 from avtune.study.folder import StudyFolder
@@ -75,3 +76,17 @@ def test_a_study_that_may_be_read_only(run):
     assert len(err) == 2
     assert run("status", "one", "--results", results) == (0, [])
     assert tree(results) == before
+
+
+def test_a_finished_study_of_a_bench_that_may_be_read_only(run, capsys):
+    """The bench goes on and shows it, though it cannot mend anything there."""
+    where = ["--results", run.folder / "results", "--name", "b", "--runner", "inline", "--gpus", "0"]
+    words = ["bench", run.folder / "toy.h5", "--methods", "cca", "--trials", "1", "--seeds", "1", *where]
+    call(capsys, *words)
+    study = StudyFolder(run.folder / "results" / "b" / "cca")
+    study.report_html.write_text("of before")
+    for path in [study.root, *study.root.rglob("*")]:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    before = tree(study.root)
+    assert run(*words) == (0, [])
+    assert tree(study.root) == before

@@ -83,7 +83,19 @@ def read_yaml(path: Path, *, most: int | None = None) -> Any:
 
 def write_text(path: Path, text: str) -> None:
     """Replaces a file so that a kill or a power loss leaves either the old or the new content."""
-    write_bytes(path, text.encode(errors="backslashreplace"))  # half a surrogate pair can come from a damaged file
+    write_bytes(path, _encoded(text))
+
+
+def update_text(path: Path, text: str) -> None:
+    """As `write_text`; a file that holds this text already is not touched, so that it may be read-only."""
+    with using(path, "read"):
+        known = path.read_bytes() if path.is_file() else None
+    if known != _encoded(text):
+        write_text(path, text)
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode(errors="backslashreplace")  # half a surrogate pair can come from a damaged file
 
 
 def write_bytes(path: Path, data: bytes, *, private: bool = True) -> None:

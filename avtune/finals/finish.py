@@ -9,7 +9,6 @@ these runs is scored after every epoch, and every score is labelled "selected on
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -190,7 +189,7 @@ def _retrain(folder: StudyFolder, study_folder: StudyFolder, chosen: Chosen, fin
     card = finals.card(chosen.dataset, chosen.space, chosen.best.candidate.config, results)
     write_text(folder.model_card, card)
     write_results(folder, replace(results, files=file_digests(folder)))
-    shutil.rmtree(folder.seeds, ignore_errors=True)
+    folder.clear_seeds()
     return results
 
 

@@ -112,6 +112,10 @@ class StudyFolder:
         with using(self.lane(number)):
             self.lane(number).unlink(missing_ok=True)
 
+    def clear_seeds(self) -> None:
+        """Deletes the weights of retrainings that have ended, of which the first is the model in `final/`."""
+        shutil.rmtree(self.seeds, ignore_errors=True)
+
     def clear_torn(self) -> None:
         """Deletes what a kill left of files that were being replaced, and of a trial that was being retrained. Only for
         the owner of the study."""
@@ -197,6 +201,11 @@ class StudyFolder:
         except OSError:  # never locked, or not for this user to read
             pass
         return None
+
+    @property
+    def may_be_written(self) -> bool:
+        """Whether this user may change the study: its folder, and the file of its lock."""
+        return all(os.access(path, os.W_OK) for path in (self.root, self.lock) if path.exists())
 
     def note(self, text: str, level: Level = "INFO") -> None:
         """Appends to `log.txt`, each line with the time and the level."""

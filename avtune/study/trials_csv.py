@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from avtune.core.files import write_text
+from avtune.core.files import update_text
 from avtune.study.record import Record
 
 _EVERY_SECONDS = 5.0
@@ -46,7 +46,7 @@ class TrialsCsv:
             StorageError: it cannot be written; the file is as it was.
         """
         start = time.monotonic()
-        write_text(self._path, self._text())
+        update_text(self._path, self._text())
         end = time.monotonic()
         self.due = end + max(_EVERY_SECONDS, _REST * (end - start))
 

@@ -39,6 +39,7 @@ def count_look_at(
     if not new and not is_behind(folder):
         return ""
     with folder.locked():
+        folder.clear_torn()
         count = count_look(folder, model) if new else 0
         show_looks(folder, method)
     if not new:
@@ -47,14 +48,17 @@ def count_look_at(
 
 
 def show_looks(folder: StudyFolder, method: str | None) -> None:
-    """Writes the count of looks into the model card, the metrics and the report of a study, where it is another.
+    """Has the model card, the metrics and the report of a finished study tell the count of looks, and all else that is
+    known: a command that was killed may have left them behind.
 
     Args:
         folder: of the study, locked by this process.
         method: the user's own method or training function that the study was made with, if any.
     """
-    if not show_count(folder):
+    if not folder.metrics.is_file():
         return
+    show_count(folder)
+    folder.clear_seeds()
     study = open_study(folder, open_space(folder, method=method))
     study.close()
     write_report(study)

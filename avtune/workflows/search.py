@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -27,7 +26,7 @@ from avtune.study.results import Results, read_results
 from avtune.study.study import Study
 from avtune.workflows.choose_runner import data_bytes
 from avtune.workflows.continuing import code_notes, keep_note, moves, record_changes
-from avtune.workflows.listening import Concluded, Planned, SearchListener
+from avtune.workflows.listening import Concluded, Planned, SearchListener, Silent
 from avtune.workflows.open_study import basis_of, horizon_of
 from avtune.workflows.search_plan import Plan, Request, resolve
 from avtune.workflows.write_report import ReportListener, write_report
@@ -59,21 +58,49 @@ def search(request: Request, listener: SearchListener) -> Results:
             plan.folder.create(settings, environment())
             lock.take()
         opened = _Opened(plan, settings, listener)
-        try:
+        with _closed(opened):
             opened.tell_plan()
-            if opened.study.exhausted and plan.folder.metrics.is_file():
+            if opened.is_finished:
                 opened.tidy()
             else:
                 record_changes(plan.folder, opened.settings, moves(plan.before, opened.settings))
                 run(opened, runner.run, folds)
                 runner.close()
             kept = opened.checkpoints.publish(opened.study, request.dataset)
-        except BaseException:
-            with contextlib.suppress(UserError):  # what it was about is said already
-                opened.close()
-            raise
-        opened.close()
         return conclude(opened.study, kept, listener)
+
+
+def mend(request: Request) -> bool:
+    """Brings the files of a finished study to what `search` leaves of it, where a kill near its end left something
+    undone: the report, the count of looks, files of `--keep`, what was half written. Trains and scores nothing.
+
+    A study that another process works on, or whose folder may not be written to, is left as it is.
+
+    Args:
+        request: asks for the study as it is, without changes.
+
+    Returns:
+        Whether the study is finished. If not, `search` goes on with it.
+
+    Raises:
+        UserError: a file of the study is damaged.
+    """
+    folder = request.folder
+    if not (folder.exists and folder.metrics.is_file()):
+        return False
+    if folder.owner() is not None or not folder.may_be_written:
+        return True
+    plan = resolve(request)
+    if plan.changes:
+        return False
+    with folder.locked():
+        opened = _Opened(plan, {**plan.settings, "rows": plan.before.get("rows", 0)}, Silent())
+        finished = opened.is_finished
+        with _closed(opened):
+            if finished:
+                opened.tidy()
+                opened.checkpoints.publish(opened.study, request.dataset)
+        return finished
 
 
 def run(opened: _Opened, call: Run, folds: Sequence[Prepared]) -> None:
@@ -220,6 +247,11 @@ class _Opened:
         said += [f"{runs} run{'s' * (runs > 1)} of finalists or retrainings"] if runs else []
         return [f"trained again after failing: {' and '.join(said)}"]
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing is left to train or to score."""
+        return self.study.exhausted and self.plan.folder.metrics.is_file()
+
     def tell_plan(self) -> None:
         """Tells what will be done, and what is known from before."""
         plan, study = self.plan, self.study
@@ -245,7 +277,7 @@ class _Opened:
         """Of a study that is finished: clears away what a kill near the end left, and keeps what the settings say."""
         folder, keep = self.plan.folder, self.settings["keep"]
         show_count(folder)  # a kill after a look was noted left it behind
-        shutil.rmtree(folder.seeds, ignore_errors=True)  # a kill between the last two steps left it
+        folder.clear_seeds()  # a kill between the last two steps left it
         if keep != self._had:
             record_changes(folder, {**self.plan.before, "keep": keep}, [f"keep: {self._had} -> {keep}"])
         self.listener.finished_before()
@@ -258,3 +290,15 @@ class _Opened:
             with using(self.plan.folder.tensorboard):
                 self._board.close()
         write_report(self.study)
+
+
+@contextlib.contextmanager
+def _closed(opened: _Opened) -> Iterator[None]:
+    """Closes what the block works with, however it ends."""
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(UserError):  # what it was about is said already
+            opened.close()
+        raise
+    opened.close()

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 
 from avtune.core.errors import UserError
-from avtune.core.files import write_text
+from avtune.core.files import update_text
 from avtune.report.page import page
 from avtune.study.best import read_best
 from avtune.study.record import Record
@@ -27,7 +27,7 @@ def write_report(study: Study) -> None:
         raise UserError(
             f"{study.folder.best_yaml} names trial {best.trial}, which there is not; restore it from a copy"
         )
-    write_text(study.folder.report_html, page(study, read_results(study.folder), best))
+    update_text(study.folder.report_html, page(study, read_results(study.folder), best))
 
 
 class ReportListener:

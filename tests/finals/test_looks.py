@@ -66,6 +66,19 @@ def test_a_retrained_trial_counts_when_it_is_retrained_and_not_again(study, caps
     assert looks(study) == 2
 
 
+def test_retraining_mends_what_a_kill_left_in_a_finished_study_though_it_counts_no_new_look(study, capsys, tmp_path):
+    words = ["retrain", study, "--trial", "1", "--epochs", "1", "--seeds", "1", *HERE]
+    call(capsys, *words, "--out", tmp_path / "mine")
+    page = (study / "report.html").read_text()
+    (study / "report.html").write_text("of before")
+    (study / ".report.html-a1b2c3d4").write_text("<!doctype html>")
+    (study / "final" / "seeds").mkdir()
+    call(capsys, *words, "--out", tmp_path / "again")
+    assert (study / "report.html").read_text() == page
+    assert not [*study.rglob(".*"), *study.rglob("seeds")]
+    assert looks(study) == 2
+
+
 def test_a_model_that_was_moved_counts_in_its_study_and_says_so_where_there_is_none(study, capsys, tmp_path):
     moved = shutil.copytree(next((study / "checkpoints").iterdir()), tmp_path / "moved")
     study = study.rename(study.with_name("renamed"))

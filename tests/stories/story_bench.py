@@ -39,7 +39,7 @@ def bench(story: Story, fault: tuple[Trap | None, float | None]) -> None:
         if one is None:
             one = Known(root, data, bench=True)
             story.studies.append(one)
-        one.current = False  # a kill met one of them only; what was finished before is not written again
+        one.current = ended.code == 0  # what a kill left undone in a study is done when the bench goes on
         for text in after_search(one):
             story.problem(f"{root.name}: {text}")
         story.check(one, in_order=ended.code == 0)

@@ -38,6 +38,8 @@ def retrain(story: Story, known: Known) -> None:
     now = trials_of(known.root)
     if curves != whole(known.root / "curves.jsonl"):
         known.current = False
+    if ended.code == 0 and known.finished:
+        known.current = True
     if fits:
         config = config_of(now[number], settings)
         epochs = epochs or _usual_epochs(known, number) or now[number].best_epoch

@@ -54,7 +54,7 @@ def test_a_table_that_takes_long_is_written_more_rarely(tmp_path, clock, monkeyp
     def slow(path, text):
         clock[0] += 2.0
 
-    monkeypatch.setattr(trials_csv, "write_text", slow)
+    monkeypatch.setattr(trials_csv, "update_text", slow)
     table = TrialsCsv(tmp_path / "trials.csv", [record(0)])
     table.write()
     assert table.due == clock[0] + 100.0

@@ -5,6 +5,7 @@ import csv
 import html
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from itertools import combinations
 
@@ -20,6 +21,8 @@ import avtune.runners.work as work
 from avtune.cli import bench_console
 from avtune.cli.main import main
 from avtune.metrics import detectable_difference, holm, randomisation_test
+from avtune.study.folder import StudyFolder
+from avtune.study.results import write_times_scored
 from avtune.workflows.bench.board import LEVEL, Row, board
 from avtune.workflows.bench.leaderboard import HEADER, detectable_text, escaped, title
 from avtune.workflows.listening import Silent
@@ -180,6 +183,12 @@ def test_groups_are_those_of_the_corrected_tests(done):
             assert bool(set(one["group"]) & set(other["group"])) == (p >= LEVEL)
 
 
+def tree_of(folder):
+    """What is in every file and folder but locks."""
+    paths = [path for path in folder.rglob("*") if path.name != "lock"]
+    return {path.relative_to(folder): path.read_bytes() if path.is_file() else None for path in paths}
+
+
 def snapshot(folder):
     files = [path for path in folder.rglob("*") if path.is_file() and path.name != "lock"]
     return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
@@ -193,6 +202,52 @@ def test_the_same_command_shows_a_finished_bench_and_changes_nothing(done, capsy
     for row in csv_rows(done):
         assert f"{row['method']}: test MAP {float(row['map']):.4f}" in printed
     assert snapshot(done / "results") == before
+
+
+def copy_of(done, folder):
+    """A bench of its own, as it was finished."""
+    shutil.copytree(done, folder, dirs_exist_ok=True)
+    return folder / "results" / "b"
+
+
+def test_what_a_kill_left_in_a_finished_study_is_mended(done, tmp_path, capsys, monkeypatch):
+    """The kill came after `metrics.json` and before the end of that study's search."""
+    monkeypatch.setattr(work, "train", lambda *arguments, **more: pytest.fail("it trained again"))
+    root = copy_of(done, tmp_path)
+    before = tree_of(root)
+    study = StudyFolder(root / "cca")
+    study.report_html.with_name(".report.html-a1b2c3d4").write_text("<!doctype html>")
+    study.report_html.write_text("<!doctype html><title>not finished</title></html>")
+    study.trials_csv.write_text(study.trials_csv.read_text().splitlines(keepends=True)[0])
+    study.metrics.with_name(".metrics.json-a1b2c3d4").write_text("{")
+    write_times_scored(study, 0)
+    for left in (study.lane(2), study.seeds / "0.safetensors"):
+        left.parent.mkdir()
+        left.write_bytes(b"weights")
+    assert tree_of(root) != before
+    assert "3 of 3 methods known" in call(capsys, *words(tmp_path))
+    assert tree_of(root) == before
+
+
+def test_a_trial_that_begins_again_keeps_a_study_from_being_taken_as_finished(done, tmp_path, capsys):
+    """`--retry-failed` was killed after it had noted the trial and before it took the scores away."""
+    root = copy_of(done, tmp_path)
+    before = metrics_of(tmp_path, "cca")
+    curves = root / "cca" / "curves.jsonl"
+    kept = [line for line in curves.read_text().splitlines(keepends=True) if json.loads(line).get("trial") != 1]
+    curves.write_text("".join(kept))
+    printed = call(capsys, *words(tmp_path))
+    assert "2 of 3 methods known" in printed
+    assert "cca (2 of 3)" in printed
+    assert [json.loads(line)["trial"] for line in curves.read_text().splitlines()[len(kept) :]] == [1, 1]
+    assert metrics_of(tmp_path, "cca")["test"] == before["test"]
+    assert metrics_of(tmp_path, "cca")["times_test_was_scored"] == 1
+
+
+def test_a_study_that_another_process_works_on_is_shown_as_it_is(done, tmp_path, capsys):
+    root = copy_of(done, tmp_path)
+    with StudyFolder(root / "cca").locked():
+        assert "3 of 3 methods known" in call(capsys, *words(tmp_path))
 
 
 @pytest.mark.parametrize("at", [2, 14, 30])

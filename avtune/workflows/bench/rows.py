@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from avtune.core.errors import UserError
-from avtune.core.files import write_text
+from avtune.core.files import update_text
 from avtune.core.schema import fitting
 from avtune.report.query_ap import clip_ap
 from avtune.study.best import read_best
@@ -46,11 +46,6 @@ class BenchRows:
         self._failures: dict[str, str] = {}
         self._p_values: dict[tuple[str, str], float] = {}
 
-    @property
-    def pending(self) -> list[str]:
-        """The methods whose studies are not finished."""
-        return [method for method in self.methods if not self.folder.study(method).metrics.is_file()]
-
     def add(self, method: str) -> Row:
         """Takes the row of a method whose study is finished.
 
@@ -77,8 +72,7 @@ class BenchRows:
             (self.folder.leaderboard_csv, comma_separated(found)),
             (self.folder.leaderboard_html, leaderboard_page(found)),
         ):
-            if not path.is_file() or path.read_bytes() != content.encode():
-                write_text(path, content)
+            update_text(path, content)
         return found
 
 

@@ -28,7 +28,7 @@ from avtune.workflows.bench.rows import BenchRows
 from avtune.workflows.bench.rules import Rules
 from avtune.workflows.choose_runner import data_bytes, precision_named, runner_named
 from avtune.workflows.dataset_facts import dataset_facts
-from avtune.workflows.search import search
+from avtune.workflows.search import mend, search
 from avtune.workflows.search_plan import Request
 
 
@@ -83,11 +83,11 @@ def bench(request: BenchRequest, listener: BenchListener) -> Board:
         if old and settings != old:
             write_text(folder.bench_yaml, to_yaml(settings))
         rows = BenchRows(folder, settings)
-        known = len(rows.methods) - len(rows.pending) if old else None
+        pending = [method for method in rows.methods if not mend(_study(request, method))]
+        known = len(rows.methods) - len(pending) if old else None
         where = f"{name}: {placement.text}, {precision}"
         problems = examine(request.dataset).problems
         listener.planned(BenchPlan(folder.root, request.dataset, rows.methods, request.rules, where, problems, known))
-        pending = rows.pending
         for method in rows.methods:
             if method not in pending:
                 listener.known(rows.add(method))
@@ -111,22 +111,25 @@ def _made_or_continued(folder: BenchFolder, request: BenchRequest, old: Mapping[
     return settings
 
 
-def _train(request: BenchRequest, method: str, run: Run, rows: BenchRows, listener: BenchListener) -> None:
-    """One method's study, to its end; adds its row, or why it has none."""
-    of_search = listener.started(method, rows.methods.index(method) + 1, len(rows.methods))
-    study = Request(
+def _study(request: BenchRequest, method: str) -> Request:
+    """One method's study, as `avtune search` would be asked for it."""
+    return Request(
         dataset=request.dataset,
         spec=request.spec,
         space=request.spaces[method],
-        folder=rows.folder.study(method),
+        folder=BenchFolder(request.root).study(method),
         placement=request.placement,
         runner=request.runner,
         precision=request.precision,
         deterministic=request.deterministic,
-        run=run,
     )
+
+
+def _train(request: BenchRequest, method: str, run: Run, rows: BenchRows, listener: BenchListener) -> None:
+    """One method's study, to its end; adds its row, or why it has none."""
+    of_search = listener.started(method, rows.methods.index(method) + 1, len(rows.methods))
     try:
-        search(study, of_search)
+        search(replace(_study(request, method), run=run), of_search)
     except NoWinner as error:
         rows.folder.shared.note(f"{method}: {error}", "ERROR")
         rows.add_failure(method, str(error))
