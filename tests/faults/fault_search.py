@@ -100,7 +100,7 @@ class Search:
                 return False
             if time.monotonic() > deadline:
                 raise Hang(f"no {lines} new lines in {patience:g} s; it printed {self.printed}")
-            time.sleep(0.005)
+            time.sleep(0.02)
         try:
             self.process.wait(seconds)
         except subprocess.TimeoutExpired:

@@ -63,19 +63,19 @@ class Seen:
 def processes(mark):
     """The processes that have `mark` in their command line or their environment."""
     found = []
-    for folder in Path("/proc").iterdir():
-        if not folder.name.isdigit():
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
             continue
         try:
-            texts = [(folder / name).read_bytes().decode(errors="replace") for name in ("cmdline", "environ", "stat")]
+            command, environment = (Path("/proc", name, file).read_bytes() for file in ("cmdline", "environ"))
+            if mark.encode() not in command and mark.encode() not in environment:
+                continue
+            parent = int(Path("/proc", name, "stat").read_text().rpartition(")")[2].split()[1])
         except OSError:
             continue  # it has gone, or is not ours
-        command, environment, stat = texts
-        if mark in command or mark in environment:
-            pairs = (item.partition("=") for item in environment.split("\0"))
-            parent = int(stat.rpartition(")")[2].split()[1])
-            command = command.replace("\0", " ")
-            found.append(Seen(int(folder.name), parent, command, {key: value for key, _, value in pairs}))
+        pairs = (item.partition("=") for item in environment.decode(errors="replace").split("\0"))
+        words = command.decode(errors="replace").replace("\0", " ")
+        found.append(Seen(int(name), parent, words, {key: value for key, _, value in pairs}))
     return found
 
 
@@ -117,12 +117,14 @@ class Live:
             folder continues the study.
         gate: the epoch after which trials from `HELD` on wait.
         runner: with another one than `processes` nothing is planted: every trial runs to its end.
+        watched: look for listeners all the while, which takes a tenth of a core and more.
         listening: every listener seen so far, see `listeners`.
     """
 
     folder: Path
     gate: int
     runner: str = "processes"
+    watched: bool = False
     listening: set = field(default_factory=set)
 
     def __enter__(self):
@@ -203,7 +205,7 @@ class Live:
         deadline = time.monotonic() + patience
         while left := self.processes():
             assert time.monotonic() < deadline, left
-            time.sleep(0.1)
+            time.sleep(0.2)
 
     def _until(self, condition, patience=_PATIENCE):
         deadline = time.monotonic() + patience
@@ -211,5 +213,6 @@ class Live:
             if self.process.poll() is not None:
                 return
             assert time.monotonic() < deadline, (self.printed, self.lines())
-            self.listening |= listeners([one.pid for one in self.processes()])
-            time.sleep(0.1)
+            if self.watched:
+                self.listening |= listeners([one.pid for one in self.processes()])
+            time.sleep(0.2)

@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.skipif(sys.platform != "linux", reaso
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """A search: what was seen while it ran, and what is left after a SIGTERM."""
-    with Live(tmp_path_factory.mktemp("private"), gate=1) as live:
+    with Live(tmp_path_factory.mktemp("private"), gate=1, watched=True) as live:
         live.until_held()
         live.seen = live.processes()
         # Those that the driver started: a child of a daemon has its command line until it has become what it will be.
@@ -47,7 +47,7 @@ def test_every_listener_is_on_the_loopback_address(run):
 
 def test_engines_listen_on_the_loopback_address_too(tmp_path):
     """The default runner: every process of the run, from its start to its end."""
-    with Live(tmp_path, gate=1, runner="lanes") as live:
+    with Live(tmp_path, gate=1, runner="lanes", watched=True) as live:
         assert live.until_ended() == 0, live.printed
     assert len({pid for pid, _ in live.listening}) >= 5, "the driver, two daemons, the engine and the mailbox"
     assert not [str(address) for _, address in live.listening if not address.is_loopback]

@@ -1,4 +1,7 @@
-"""A whole search with one process a trial: interrupted thrice, continued to its end, and quiet all the while."""
+"""A whole search with one process a trial: interrupted twice, continued to its end, and quiet all the while.
+
+What a SIGTERM does, and that a signal to the process group reaches the driver alone: test_ray_is_private.py.
+"""
 
 import contextlib
 import itertools
@@ -24,9 +27,7 @@ def kill_all(pid, number):
 
 
 INTERRUPTS = {
-    "to the driver": (os.kill, signal.SIGINT, 130, "interrupted"),
     "to the process group, as a terminal does": (os.killpg, signal.SIGINT, 130, "interrupted"),
-    "to the process group, as a job scheduler does": (os.killpg, signal.SIGTERM, 143, "terminated"),
     "to every process of the run, before a job's time is over": (kill_all, signal.SIGUSR1, 138, "ended by SIGUSR1"),
 }
 

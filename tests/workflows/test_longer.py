@@ -11,16 +11,16 @@ from avtune.data import write_hdf5
 from avtune.data.demo import generated
 
 CLASSES = 8
-SMALL = ["--space", "demo", "--trials", "3", "--runner", "inline", "--gpus", "0"]
+SIZES = ["--set", "space.hidden_dim=32", "--set", "space.embedding_dim=16", "--set", "space.batch_size=64"]
+SMALL = ["--space", "demo", "--trials", "1", *SIZES, "--runner", "inline", "--gpus", "0"]
 ONE = ["--set", "final.finalists=1", "--set", "final.seeds=1"]
 
 
 @pytest.fixture(scope="module")
 def slow(tmp_path_factory):
-    """1,155 clips that take a hundred epochs to learn."""
+    """400 clips that take fifty epochs to learn."""
     path = tmp_path_factory.mktemp("slow") / "slow.h5"
-    counts = [1155 // CLASSES + (place < 1155 % CLASSES) for place in range(CLASSES)]
-    write_hdf5(generated("slow", counts, [36] * CLASSES, 0), path)
+    write_hdf5(generated("slow", [400 // CLASSES] * CLASSES, [36] * CLASSES, 0), path)
     return path
 
 
@@ -30,7 +30,7 @@ def metrics_of(results, name):
 
 @pytest.mark.slow
 def test_a_horizon_that_is_too_short_is_said_everywhere_and_the_command_helps(slow, tmp_path, capsys):
-    words = ["search", slow, *SMALL, *ONE, "--set", "space.lr={type: float, low: 1e-4, high: 2e-4, log: true}"]
+    words = ["search", slow, *SMALL, *ONE, "--set", "space.lr={type: float, low: 5e-4, high: 1e-3, log: true}"]
     printed = call(capsys, *words, "--name", "short", "--results", tmp_path, "--epochs", "16")
     short = metrics_of(tmp_path, "short")
     command = short["still_rises"]["command"]
@@ -56,7 +56,7 @@ def test_an_open_horizon_ends_near_a_long_one(slow, tmp_path, capsys):
     words = ["search", slow, *SMALL, *ONE, "--results", tmp_path]
     plan = call(capsys, *words, "--name", "auto")
     assert "a trial ends when nothing better has come for" in plan
-    call(capsys, *words, "--name", "long", "--epochs", "160")
+    call(capsys, *words, "--name", "long", "--epochs", "90")
     ours, theirs = metrics_of(tmp_path, "auto"), metrics_of(tmp_path, "long")
     assert "still_rises" not in ours
     call(capsys, "retrain", "auto", "--results", tmp_path, "--trial", "0", "--seeds", "1", "--runner", "inline")
