@@ -38,6 +38,7 @@ def main() -> None:
     parser = _report.arguments("load", __doc__)
     parser.add_argument("--epochs", type=int, default=200_000, help="of all lanes together, in long trials (200,000)")
     parser.add_argument("--trials", type=int, default=1_000, help=f"of {SHORT} epochs each (1,000)")
+    parser.add_argument("--only", choices=("long", "short"), help="one of the two searches")
     parser.add_argument("--search", nargs=3, metavar=("FOLDER", "TRIALS", "EPOCHS"), help=argparse.SUPPRESS)
     parser.add_argument("--study", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -48,10 +49,12 @@ def main() -> None:
         print(json.dumps(_opened(given.study)))
         return
     if given.quick:
-        given.epochs, given.trials = 640, 2 * TRIALS
+        given.epochs, given.trials = 640, 96
+    searches = {"long": (TRIALS, given.epochs // TRIALS), "short": (given.trials, SHORT)}
     sections = [
-        "## Long trials\n\n" + _section(TRIALS, given.epochs // TRIALS),
-        "## Short trials\n\n" + _section(given.trials, SHORT),
+        f"## {name.capitalize()} trials\n\n{_section(*sizes)}"
+        for name, sizes in searches.items()
+        if given.only in (None, name)
     ]
     print("\n\n".join(sections))
     print(_report.write("load", "The driver under load", sections, ["ray", "optuna", "torch"], given.out))

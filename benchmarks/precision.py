@@ -34,8 +34,9 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=27)
     parser.add_argument("--device", default="cuda:0" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()
+    units = WIDTH
     if options.quick:
-        options.seeds, options.epochs = 2, 2
+        options.seeds, options.epochs, units = 2, 1, 32
     unknown = set(options.methods.split(",")) - METHODS.keys()
     if unknown:
         parser.error(f"no such method: {', '.join(sorted(unknown))}; there are {', '.join(METHODS)}")
@@ -44,7 +45,7 @@ def main() -> None:
     data = for_search(dataset, fraction=0.2, folds=None, seed=0)[0]
     rows, moved = [], []
     for method in options.methods.split(","):
-        train = partial(_curves, method, data, options.seeds, options.epochs, options.device)
+        train = partial(_curves, method, data, options.seeds, options.epochs, options.device, units)
         exact, fast = (train(precision) for precision in PRECISIONS)
         for name, pick in (("best epoch", lambda curves: curves.max(1)), ("last epoch", lambda curves: curves[:, -1])):
             differences = pick(fast) - pick(exact)
@@ -62,7 +63,7 @@ def main() -> None:
             )
     head = ["", "fp32", "bf16", "sd over seeds, fp32", "bf16 - fp32, 95 %", "sd of the difference"]
     text = (
-        f"Data `{dataset.name}`, {options.seeds} seeds, {options.epochs} epochs, width {WIDTH} where the method has "
+        f"Data `{dataset.name}`, {options.seeds} seeds, {options.epochs} epochs, width {units} where the method has "
         f"one, on {options.device}; validation MAP.\n\n" + _report.table(head, rows)
     )
     print(_report.write("precision", "bf16 beside fp32", [text], ["torch", "numpy"], options.out))
@@ -71,11 +72,11 @@ def main() -> None:
 
 
 def _curves(
-    method: str, data: Prepared, seeds: int, epochs: int, device: str, precision: str
+    method: str, data: Prepared, seeds: int, epochs: int, device: str, units: int, precision: str
 ) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
     """Validation MAP [seeds, epochs] of the default configuration."""
     kind = get(method)
-    width = {"hidden_dim": WIDTH} if any(hyper.name == "hidden_dim" for hyper in kind.hypers) else {}
+    width = {"hidden_dim": units} if any(hyper.name == "hidden_dim" for hyper in kind.hypers) else {}
     config = check_config(kind, width)
     lanes = LaneTrainer(method, static_values(kind, config), data, capacity=seeds, device=device, precision=precision)
     for seed in range(seeds):

@@ -31,15 +31,16 @@ LEFT_OUT = {"all": "", "all processes": "few_processes", "own workers": "any_wor
 def main() -> None:
     parser = _report.arguments("ray_start", __doc__)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--sides", default=";".join(LEFT_OUT), help="which, separated by semicolons; `all` among them")
     parser.add_argument("--side", choices=list(LEFT_OUT), help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.side:
         print(json.dumps(_seconds(LEFT_OUT[given.side])))
         return
     rounds = 1 if given.quick else given.rounds
-    seconds: dict[str, list[float]] = {side: [] for side in LEFT_OUT}
+    seconds: dict[str, list[float]] = {side: [] for side in given.sides.split(";")}
     for _ in range(rounds):
-        for side in LEFT_OUT:
+        for side in seconds:
             command = [sys.executable, "-m", "benchmarks.ray_start", "--side", side]
             done = subprocess.run(command, capture_output=True, text=True, check=True)
             seconds[side].append(json.loads(done.stdout.strip().splitlines()[-1]))

@@ -233,10 +233,10 @@ def test_every_lane_has_a_configuration_of_its_own() -> None:
         ),
         pytest.param(
             "load",
-            ["## Long trials", "| 640 |", "## Short trials", "| 2,560 | ", "the finished study alone"],
+            ["## Short trials", "| 1,920 | ", "the finished study alone"],
             marks=pytest.mark.ray,
         ),
-        pytest.param("ray_start", ["| all | nothing |", "| all processes |", "| own workers |"], marks=pytest.mark.ray),
+        pytest.param("ray_start", ["| all | nothing |", "| own workers | any_worker |"], marks=pytest.mark.ray),
         pytest.param(
             "memory", ["## tiny size", "| now | 2 |", "| now | 20 |", "| engine: own, MB |"], marks=pytest.mark.ray
         ),
@@ -250,6 +250,10 @@ def test_quick_run_writes_a_dated_report(claim, words, tmp_path) -> None:
         command += ["--seconds", "1000"]  # more than it needs: nothing is left out on a busy machine
     if claim == "driver":
         command += ["--sides", ";".join(SOME_SIDES)]
+    if claim == "load":
+        command += ["--only", "short"]  # the other search is the same with other numbers
+    if claim == "ray_start":
+        command += ["--sides", "all;own workers"]
     done = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     (report,) = tmp_path.glob("*.md")
