@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -27,9 +28,12 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that wait for Ray, and slow ones, come first: what is left at the end can then be shared by the cores."""
-    long = {item.path for item in items if item.get_closest_marker("ray") or item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in long)
+    """Files with most tests that start Ray, or are slow, come first: what is left at the end can then be shared by the
+    cores. A file is never shared (Makefile), and the longest one takes minutes."""
+    length: Counter[Path] = Counter()
+    for item in items:
+        length[item.path] += 3 * bool(item.get_closest_marker("ray")) + bool(item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -length[item.path])
 
 
 @pytest.fixture(scope="session")

@@ -7,18 +7,28 @@ import pytest
 from command import call
 from toy import toy_dataset, write_toy
 
+from avtune.cli.main import main
 from avtune.data.formats import write_hdf5
 
 QUICK = ["--trials", "3", "--set", "early_stopping.epochs=2", "--set", "final.seeds=2", "--set", "final.finalists=1"]
 HERE = ["--runner", "inline", "--gpus", "0"]
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A folder with a finished study with two checkpoints."""
+    folder = tmp_path_factory.mktemp("finished")
+    data, space = write_toy(folder)
+    words = ["search", data, "--space", space, "--name", "one", "--results", folder / "r", "--keep", "2"]
+    words += [*QUICK, "--set", "early_stopping.grace=2", *HERE]
+    assert main([str(word) for word in words]) == 0
+    return folder
+
+
 @pytest.fixture
-def study(tmp_path, capsys):
-    """A finished study with two checkpoints."""
-    data, space = write_toy(tmp_path)
-    words = ["search", data, "--space", space, "--name", "one", "--results", tmp_path / "r", "--keep", "2"]
-    call(capsys, *words, *QUICK, "--set", "early_stopping.grace=2", *HERE)
+def study(finished, tmp_path):
+    """A copy of the study."""
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
     return tmp_path / "r" / "one"
 
 

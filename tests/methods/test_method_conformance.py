@@ -17,7 +17,7 @@ from avtune.metrics import retrieval_scores
 from benchmarks import _agreement
 from benchmarks._agreement import apart, changes, run, run_alone, some_trials
 
-SMALL = {"hidden_dim": 12, "embedding_dim": 5, "batch_size": 12}
+SMALL = {"hidden_dim": 12, "embedding_dim": 5, "batch_size": 12, "fourier_dim": 64}
 DIMS = (6, 9, 3)
 # No multiples of a vector's width: kernels treat what is left over otherwise, and what is left over differs by lanes.
 ODD = {"hidden_dim": 67, "embedding_dim": 13, "batch_size": 37, "fourier_dim": 65}
