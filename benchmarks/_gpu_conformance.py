@@ -94,9 +94,11 @@ def conformance(section: Section, device: Device, clock: Clock, quick: bool) -> 
 
     def in_lanes(*precisions: str) -> None:
         for precision in precisions:
-            for name, method in METHODS.items():
+            for place, (name, method) in enumerate(METHODS.items()):
                 if precision in ("bf16", "tf32") and issubclass(method, ClosedForm):
                     continue  # nothing is multiplied in that precision
+                if quick and place and precision != "fp64":
+                    continue  # one method shows that it runs
                 together.check(name, precision, partial(_lanes, device, data, name, {}, precision, sizes))
 
     in_lanes("fp64", "bf16")
