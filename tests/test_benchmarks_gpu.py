@@ -191,7 +191,7 @@ def test_what_the_clock_forbids_is_left_out_with_the_reason(report) -> None:
     section = report.section("a part", "about it")
     up, cpu = Clock(-1), Device("cpu")
     assert _gpu_scaling._lanes(section, cpu, up, TINY, (1, 2), "fp32", 0.0) is None
-    _gpu_scaling._processes(section, cpu, up, TINY, _gpu_scaling.QUICK, None)
+    _gpu_scaling._processes(section, cpu, up, TINY, _gpu_scaling.QUICK, None, False)
     checks = _gpu_conformance._Checks(section, up, "a table", "method")
     checks.check("psd", "fp64", lambda: pytest.fail("there was no time"))
     checks.end()
