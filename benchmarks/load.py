@@ -128,7 +128,7 @@ def _run(scratch: Path, trials: int, epochs: int) -> tuple[list[tuple[int, int, 
     folder = StudyFolder(scratch / "study")
     facts = {"format": 1, "runner": "lanes", "deterministic": False, "precision": "fp32", "space": space.as_dict()}
     folder.create({**facts, "dataset": {"name": "tiny", "digest": "", "spec": "tiny"}}, {})
-    board = StudyBoard(folder.tensorboard, space, objective="val/map")
+    board = StudyBoard(folder.tensorboard, space)
     looks = _Looks(trials * epochs)
     study = Study(folder, space, listeners=[BoardListener(board, folder.tensorboard), looks])
     start = time.perf_counter()

@@ -19,6 +19,7 @@ from avtune.finals.run_record import failed_runs
 from avtune.report.board import BoardListener
 from avtune.report.card import model_card
 from avtune.report.tensorboard import StudyBoard
+from avtune.report.winner_board import clear_finals, is_written
 from avtune.runners._base import Run
 from avtune.study.folder import StudyFolder
 from avtune.study.limits import limits
@@ -29,6 +30,7 @@ from avtune.workflows.continuing import code_notes, keep_note, moves, record_cha
 from avtune.workflows.listening import Concluded, Planned, SearchListener, Silent
 from avtune.workflows.open_study import basis_of, horizon_of
 from avtune.workflows.search_plan import Plan, Request, resolve
+from avtune.workflows.winner_board import write_finals
 from avtune.workflows.write_report import ReportListener, write_report
 
 
@@ -112,6 +114,7 @@ def run(opened: _Opened, call: Run, folds: Sequence[Prepared]) -> None:
         study.close()
         finals = FinalsRun(call, opened.listener.stage, model_card, again=plan.request.retry_failed)
         finish(study, plan.request.dataset, folds, finals, str(plan.settings["protocol"]))
+        write_finals(study, plan.request.dataset)
 
 
 def conclude(study: Study, kept: Sequence[int], listener: SearchListener) -> Results:
@@ -211,7 +214,8 @@ class _Opened:
         self._had = int(plan.before.get("keep", 0))
         folder.clear_torn()
         with using(folder.tensorboard):
-            self._board = StudyBoard(folder.tensorboard, space, objective="val/map")
+            self._board = StudyBoard(folder.tensorboard, space)
+        shown = BoardListener(self._board, folder.tensorboard)
         self.checkpoints = Checkpoints(folder, keep)
         report = ReportListener()
         self.study = Study(
@@ -220,11 +224,12 @@ class _Opened:
             deterministic=bool(settings["deterministic"]),
             precision=str(settings["precision"]),
             checkpoints=keep > 0,
-            listeners=[listener, BoardListener(self._board, folder.tensorboard), self.checkpoints, report],
+            listeners=[listener, shown, self.checkpoints, report],
             horizon=horizon_of(space, settings["rows"]),
             basis=basis_of(space, plan.request.dataset),
         )
         report.study = self.study
+        shown.known(folder, self.study.records)
         self._changes = [*plan.changes, *(self._retry_failed() if plan.request.retry_failed else [])]
         self.checkpoints.known(self.study)
         note = keep_note(self.study, keep, self._had) if plan.before else None
@@ -234,6 +239,7 @@ class _Opened:
         if self._changes:  # the result of before is not the result of this
             with using(folder.metrics):
                 folder.metrics.unlink(missing_ok=True)
+                clear_finals(folder.tensorboard)
             record_changes(folder, settings, self._changes)
 
     def _retry_failed(self) -> list[str]:
@@ -278,6 +284,8 @@ class _Opened:
         folder, keep = self.plan.folder, self.settings["keep"]
         show_count(folder)  # a kill after a look was noted left it behind
         folder.clear_seeds()  # a kill between the last two steps left it
+        if not is_written(folder.tensorboard):  # a kill came before it, or an older avtune wrote none
+            write_finals(self.study, self.plan.request.dataset)
         if keep != self._had:
             record_changes(folder, {**self.plan.before, "keep": keep}, [f"keep: {self._had} -> {keep}"])
         self.listener.finished_before()

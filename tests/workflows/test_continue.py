@@ -187,12 +187,12 @@ def test_a_study_folder_that_vanishes_is_said(toy, capsys, monkeypatch):
 
 
 def test_tensorboard_files_that_cannot_be_written_are_no_traceback(toy, capsys, monkeypatch):
-    from avtune.report import tensorboard
+    from avtune.report import event_files
 
     def full(*words):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(tensorboard, "_append", full)
+    monkeypatch.setattr(event_files, "append", full)
     printed = call(capsys, new(toy, *SMALL), code=2)
     assert "tensorboard cannot be written: No space left" in printed
 

@@ -39,8 +39,8 @@ def test_the_figure_of_the_paper(tmp_path, capsys):
     assert image.shape[1] > 800
     assert image.std() > 0.01, "something is drawn"
     board = EventAccumulator(str(made / "tensorboard" / "aadml_hard")).Reload()
-    assert {"val/map", "train/loss"} <= set(board.Tags()["scalars"])
-    events = board.Scalars("val/map")
+    assert {"map/val", "train/loss"} <= set(board.Tags()["scalars"])
+    events = board.Scalars("map/val")
     assert [event.step for event in events] == [1, 2, 3]
     mine = [float(row["val_map"]) for row in rows if row["line"] == "aadml hard"]
     assert [event.value for event in events] == pytest.approx(np.reshape(mine, (2, 3)).mean(0), abs=1e-6)
