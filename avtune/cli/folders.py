@@ -13,19 +13,24 @@ if TYPE_CHECKING:
 
 
 def study_folder(given: argparse.Namespace) -> StudyFolder:
-    """The folder of the study that STUDY names, by its name below --results or by its path.
+    """The folder of the study that STUDY names, see `study_called`."""
+    return study_called(given.study, given.results)
+
+
+def study_called(name: str, results: Path) -> StudyFolder:
+    """The folder of a study, by its name below --results or by its path.
 
     Raises:
         UserError: there is none.
     """
     from avtune.study.folder import StudyFolder
 
-    for path in (given.results / given.study, Path(given.study)):
+    for path in (results / name, Path(name)):
         if StudyFolder(path).exists:
             return StudyFolder(path)
-    there = [path.parent.name for path in given.results.glob("*/study.yaml")] if given.results.is_dir() else []
-    known = f"\nstudies in {given.results}: {', '.join(sorted(there)[:10])}" if there else ""
-    raise UserError(f"no study is called {given.study!r} in {given.results}{did_you_mean(given.study, there)}{known}")
+    there = [path.parent.name for path in results.glob("*/study.yaml")] if results.is_dir() else []
+    known = f"\nstudies in {results}: {', '.join(sorted(there)[:10])}" if there else ""
+    raise UserError(f"no study is called {name!r} in {results}{did_you_mean(name, there)}{known}")
 
 
 def model_folder(given: argparse.Namespace) -> Path:

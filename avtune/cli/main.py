@@ -18,6 +18,7 @@ from avtune import __version__
 from avtune.cli import (
     bench,
     completion,
+    compare,
     console,
     curves,
     data,
@@ -59,6 +60,7 @@ _FILES: dict[str, Verb] = {  # in the order of `avtune --help`
     "search": search,
     "bench": bench,
     "status": status,
+    "compare": compare,
     "evaluate": evaluate,
     "embed": embed,
     "retrieve": retrieve,

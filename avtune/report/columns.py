@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from google.protobuf import json_format
 from tensorboard.plugins.hparams import summary_v2 as hp
 from tensorboard.plugins.hparams.api_pb2 import Experiment, HParamInfo, MetricInfo, MetricName
 
@@ -42,58 +43,76 @@ def row(config: Mapping[str, Value], logs: Iterable[str]) -> dict[str, Value]:
     return {**{column_name(name): value for name, value in config.items()}, **exponents}
 
 
-def experiment(spaces: Sequence[Space], metrics: Mapping[str, str]) -> Any:
-    """The record that names the columns, of one study or of several in one folder.
+def experiment(space: Space, metrics: Mapping[str, str]) -> Any:
+    """The record that names the columns of a study.
 
     Args:
-        spaces: what is searched. Where several have a hyper-parameter, its domain is all of theirs.
+        space: what is searched.
         metrics: what is shown of the scalars, by their tags.
     """
-    infos: dict[str, Any] = {}
-    for name in dict.fromkeys(name for space in spaces for name in (*_axes(space), *space.fixed)):
-        _add(infos, name, [_axes(space).get(name, space.fixed.get(name)) for space in spaces])
+    infos = [info for axis in space.axes for info in _of_axis(axis)]
+    infos += [_column(name, hp.Discrete([value]), searched=False) for name, value in space.fixed.items()]
     shown = [MetricInfo(name=MetricName(tag=tag), display_name=said) for tag, said in metrics.items()]
-    return Experiment(hparam_infos=list(infos.values()), metric_infos=shown)
+    return Experiment(hparam_infos=infos, metric_infos=shown)
 
 
-def logs_of(spaces: Iterable[Space]) -> set[str]:
+def logs_of(space: Space) -> set[str]:
     """The hyper-parameters that are searched on a log scale."""
-    return {axis.name for space in spaces for axis in space.axes if axis.log}
+    return {axis.name for axis in space.axes if axis.log}
 
 
-def _axes(space: Space) -> dict[str, Axis]:
-    return {axis.name: axis for axis in space.axes}
+def merged(experiments: Sequence[Any], further: Mapping[str, Sequence[str]]) -> Any:
+    """The record of the columns of several studies in one folder: all that one of them has, with the domains of all.
+
+    Args:
+        experiments: theirs, see `experiment`.
+        further: columns of words, which come first, with their values.
+    """
+    infos = [HParamInfo(name=f"0.{name}", display_name=name, differs=True) for name in further]
+    for info, values in zip(infos, further.values(), strict=True):
+        hp.Discrete(sorted(set(values))).update_hparam_info(info)
+    names = dict.fromkeys(info.name for one in experiments for info in one.hparam_infos)
+    for name in names:
+        infos.append(_merged([info for one in experiments for info in one.hparam_infos if info.name == name]))
+    return Experiment(hparam_infos=infos, metric_infos=experiments[0].metric_infos)
 
 
-def _add(infos: dict[str, Any], name: str, found: Sequence[Axis | Value | None]) -> None:
-    """Adds the column of a hyper-parameter, given its axis or its fixed value in each space, and None where it has
-    none."""
-    there = [one for one in found if one is not None]
-    axes = [one for one in there if isinstance(one, Axis)]
-    values = [one for one in there if not isinstance(one, Axis)]
-    differs = bool(axes) or len(set(values)) > 1
-    ranges = [(axis.low, axis.high) for axis in axes if axis.kind != "choice"]
-    numbers = [float(one) for one in values if isinstance(one, int | float) and not isinstance(one, bool)]
-    if ranges and len(numbers) == len(values) and len(ranges) == len(axes):
-        low = min([float(low) for low, _ in ranges if low is not None] + numbers)
-        high = max([float(high) for _, high in ranges if high is not None] + numbers)
-        _put(infos, name, hp.RealInterval(low, high), differs=differs)
-        if any(axis.log for axis in axes) and low > 0:
-            _put(infos, _LOG + name, hp.RealInterval(math.log10(low), math.log10(high)), differs=differs)
-        return
-    choices = [value for axis in axes for value in (axis.values or (axis.low, axis.high))]
-    _put(infos, name, _discrete([*choices, *values]), differs=differs)
+def _merged(infos: Sequence[Any]) -> Any:
+    """One column of those that several studies have of a hyper-parameter. Where one searches it and another has it
+    fixed, the domain is a range that holds both; where they cannot be one kind, it has those values that are listed."""
+    made = HParamInfo(name=infos[0].name, display_name=infos[0].display_name)
+    ends = [end for info in infos for end in _ends(info)]
+    listed = [json_format.MessageToDict(value) for info in infos for value in info.domain_discrete.values]
+    made.differs = any(info.differs for info in infos) or len({str(value) for value in listed}) > 1
+    if any(info.HasField("domain_interval") for info in infos) and len(ends) >= 2 * len(infos):
+        hp.RealInterval(min(ends), max(ends)).update_hparam_info(made)
+        return made
+    kinds = {type(value) for value in listed}
+    hp.Discrete(list(dict.fromkeys(listed if len(kinds) == 1 else map(str, listed)))).update_hparam_info(made)
+    return made
 
 
-def _discrete(values: Sequence[Any]) -> Any:
-    """A domain of these values. TensorBoard wants them of one type: they become words where they are of several."""
-    kinds = {type(value) for value in values}
-    if kinds == {int, float}:
-        return hp.Discrete([float(value) for value in dict.fromkeys(values)])
-    return hp.Discrete(list(dict.fromkeys(values if len(kinds) == 1 else map(str, values))))
+def _ends(info: Any) -> list[float]:
+    """The ends of a domain of numbers; none of one of words."""
+    if info.HasField("domain_interval"):
+        return [info.domain_interval.min_value, info.domain_interval.max_value]
+    values = [value.number_value for value in info.domain_discrete.values if value.HasField("number_value")]
+    return [min(values), max(values)] if values else []
 
 
-def _put(infos: dict[str, Any], name: str, domain: Any, *, differs: bool) -> None:
-    info = HParamInfo(name=column_name(name), display_name=name, differs=differs)
+def _of_axis(axis: Axis) -> list[Any]:
+    if axis.kind == "choice":
+        return [_column(axis.name, hp.Discrete(axis.values), searched=True)]
+    assert axis.low is not None
+    assert axis.high is not None
+    made = [_column(axis.name, hp.RealInterval(float(axis.low), float(axis.high)), searched=True)]
+    if axis.log:
+        exponents = hp.RealInterval(math.log10(axis.low), math.log10(axis.high))
+        made.append(_column(_LOG + axis.name, exponents, searched=True))
+    return made
+
+
+def _column(name: str, domain: Any, *, searched: bool) -> Any:
+    info = HParamInfo(name=column_name(name), display_name=name, differs=searched)
     domain.update_hparam_info(info)
-    infos[name] = info
+    return info

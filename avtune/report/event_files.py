@@ -136,7 +136,7 @@ def read_run(folder: Path) -> Run:
     """Reads the files of a run; what follows a damaged record of a file is left out."""
     run = Run()
     for path in event_files(folder):
-        for event in _events(path):
+        for event in read_events(path):
             tags = {value.tag for value in event.summary.value}
             if event.HasField("session_log"):
                 run.steps = {step: one for step, one in run.steps.items() if step < event.step}
@@ -165,7 +165,7 @@ def rewrite(folder: Path, keep: Callable[[int], bool], *, ended: bool, mark: str
     write_whole(folder, [*edges[0], *purge, *kept, *edges[1]], mark)
 
 
-def _events(path: Path) -> list[Event]:
+def read_events(path: Path) -> list[Event]:
     """The whole records of a file: length (8 bytes), its checksum (4), content, its checksum (4). A kill can have torn
     the last one."""
     data, events, at = path.read_bytes(), [], 0

@@ -13,7 +13,7 @@ import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.plugins.hparams import summary_v2 as hp
@@ -53,7 +53,7 @@ _TAGS = {
     "clips_per_second": "usage/clips_per_second",
 }
 _THINNED = ".some"  # at the end of a file's name: not every epoch is there
-_COLUMNS = "events.out.tfevents.000001"
+COLUMNS = "events.out.tfevents.000001"
 
 
 def tag_of(name: str) -> str:
@@ -89,13 +89,13 @@ class StudyBoard:
 
     def __init__(self, logdir: Path, space: Space) -> None:
         self._logdir = logdir
-        self._logs = logs_of([space])
+        self._logs = logs_of(space)
         self._trials: dict[int, _Open] = {}
         self._space = space
         logdir.mkdir(parents=True, exist_ok=True)
-        self.outdated = bool(event_files(logdir)) and not has_columns(logdir, [space])
+        self.outdated = bool(event_files(logdir)) and not _has_columns(logdir, space)
         if not event_files(logdir):
-            write_columns(logdir, [space])
+            write_columns(logdir, experiment(space, METRICS))
 
     def start(self, number: int, config: Mapping[str, Value], *, best: float = -math.inf, known: int = 0) -> None:
         """Opens a trial and writes its configuration; log-scaled values come again as `log10_<name>`.
@@ -148,7 +148,7 @@ class StudyBoard:
 
     def renew(self) -> None:
         """Writes the columns of a folder that was outdated, once its trials are written again."""
-        write_columns(self._logdir, [self._space])
+        write_columns(self._logdir, experiment(self._space, METRICS))
         self.outdated = False
 
     def close(self) -> None:
@@ -185,21 +185,22 @@ def end_event(*, failed: bool) -> Event:
     return hparams(SESSION_END_INFO_TAG, HParamsPluginData(session_end_info=info))
 
 
-def write_columns(logdir: Path, spaces: Sequence[Space]) -> None:
+def write_columns(logdir: Path, columns: Any) -> None:
     """Writes the record that names the columns of the HParams tab, all or nothing: TensorBoard takes any such record it
     finds, so there must be one a folder, and it must be whole."""
     partial = logdir / ".columns.partial"
     with partial.open("wb") as file:
         append(file, version())
-        append(file, _columns(spaces))
-    os.replace(partial, logdir / _COLUMNS)
+        append(file, _columns(columns))
+    os.replace(partial, logdir / COLUMNS)
 
 
-def has_columns(logdir: Path, spaces: Sequence[Space]) -> bool:
-    """Whether the record that names the columns is as `write_columns` writes it."""
-    path = logdir / _COLUMNS
-    return path.is_file() and _columns(spaces).summary.SerializeToString() in path.read_bytes()
+def _has_columns(logdir: Path, space: Space) -> bool:
+    """Whether the record that names the columns is as this avtune writes it."""
+    path = logdir / COLUMNS
+    made = _columns(experiment(space, METRICS))
+    return path.is_file() and made.summary.SerializeToString() in path.read_bytes()
 
 
-def _columns(spaces: Sequence[Space]) -> Event:
-    return hparams(EXPERIMENT_TAG, HParamsPluginData(experiment=experiment(spaces, METRICS)))
+def _columns(columns: Any) -> Event:
+    return hparams(EXPERIMENT_TAG, HParamsPluginData(experiment=columns))

@@ -13,7 +13,7 @@ from toy import toy_results
 from avtune.core.trial import Trial
 from avtune.report import board as listening
 from avtune.report.board import BoardListener
-from avtune.report.columns import experiment
+from avtune.report.columns import experiment, merged
 from avtune.report.tensorboard import METRICS, StudyBoard
 from avtune.report.winner_board import Embedded, FinalistRun, write_finalists, write_winner
 from avtune.space.axis import Axis
@@ -192,11 +192,13 @@ def test_the_columns_of_several_spaces_have_the_domains_of_all():
         axes=(Axis("margin", "float", 0.01, 0.5), Axis("tau", "float", 0.1, 1.0, log=True)),
         fixed={"swap": True, "hidden_dim": 128, "mining": "semi", "lr": 0.1},
     )
-    found = {one.display_name: one for one in experiment([SPACE, other], METRICS).hparam_infos}
+    both = [experiment(space, METRICS) for space in (SPACE, other)]
+    found = {one.display_name: one for one in merged(both, {"study": ["b", "a"]}).hparam_infos}
     margin, lr = found["margin"].domain_interval, found["lr"].domain_interval
     assert (margin.min_value, margin.max_value, lr.max_value) == (0.01, 1.0, 0.1)
     assert list(found["hidden_dim"].domain_discrete) == [64, 128]
     assert found["hidden_dim"].differs
+    assert list(found["study"].domain_discrete) == ["a", "b"]
     assert [bool(value) for value in found["swap"].domain_discrete] == [False, True]
     assert set(found["mining"].domain_discrete) == {"all", "hard", "semi"}
     assert found["log10_tau"].domain_interval.min_value == pytest.approx(math.log10(0.1))

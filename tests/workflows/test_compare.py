@@ -1,0 +1,128 @@
+"""Studies side by side: ranked only where their data are the same, with error bars, and together in TensorBoard."""
+
+import csv
+import io
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from board_server import Served
+from command import call
+from toy import write_toy
+
+from avtune.cli.main import main
+from avtune.finals.scores import mean_score
+from avtune.study.folder import StudyFolder
+from avtune.study.results import read_results, write_results
+
+SEARCH = ("search", "toy.h5", "--space", "space.yaml", "--runner", "inline", "--gpus", "0", "--trials", "2")
+
+
+def worse(folder, by):
+    """Has a study score less on every test clip."""
+    results = read_results(folder)
+    test = results.test
+    scores = mean_score([value - by for value in test.map.seeds])
+    test = replace(test, map=replace(scores, bootstrap=test.map.bootstrap))
+    write_results(folder, replace(results, test=test))
+    kept = dict(np.load(folder.query_ap))
+    kept |= {name: value - by for name, value in kept.items() if name.startswith("test")}
+    np.savez(folder.query_ap, **kept)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """`best`; `same`, which differs by nothing; `less`, which scores less; `other`, on other data; `open`."""
+    place = tmp_path_factory.mktemp("compare")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place)
+        write_toy(place)
+        assert main([*SEARCH, "--name", "best", "--set", "final.finalists=1"]) == 0
+    folders = {name: StudyFolder(place / "results" / name) for name in ("best", "same", "less", "other", "open")}
+    for folder in list(folders.values())[1:]:
+        shutil.copytree(folders["best"].root, folder.root)
+    worse(folders["less"], 0.2)
+    results = read_results(folders["other"])
+    write_results(folders["other"], replace(results, dataset=replace(results.dataset, digest="f" * 64)))
+    folders["open"].metrics.unlink()
+    return place
+
+
+@pytest.fixture
+def here(made, monkeypatch, capsys):
+    monkeypatch.chdir(made)
+    capsys.readouterr()
+    return made
+
+
+def test_studies_on_the_same_data_are_ranked_with_letters(here, capsys):
+    found = json.loads(call(capsys, "compare", "less", "best", "same", "--json"))
+    by_name = {one["study"]: one for one in found["studies"]}
+    assert [one["study"] for one in found["studies"]] == ["best", "same", "less"]
+    assert [one["place"] for one in found["studies"]] == [1, 2, 3]
+    assert by_name["best"]["group"] == by_name["same"]["group"] == "a"
+    assert by_name["less"]["group"] == "b"
+    results = read_results(StudyFolder(here / "results" / "less"))
+    assert by_name["less"]["map"] == results.test.map.mean
+    assert (by_name["less"]["map_low"], by_name["less"]["map_high"]) == results.test.map.interval
+    assert found["notes"] == []
+
+
+def test_other_data_and_unfinished_studies_are_shown_and_not_ranked(here, capsys):
+    printed = call(capsys, "compare", "other", "best", "open", "less")
+    assert "studies on different data are not ranked against each other" in printed
+    assert "without test scores yet, so not ranked: open" in printed
+    assert printed.count("dataset toy (digest ") == 2
+    rows = list(csv.DictReader(io.StringIO(call(capsys, "compare", "other", "best", "open", "less", "--csv"))))
+    assert {row["study"]: row["place"] for row in rows} == {"other": "", "best": "1", "less": "2", "open": ""}
+    assert {row["study"]: row["state"] for row in rows}["open"] == "stopped"
+
+
+def test_clip_scores_of_another_run_make_no_test(here, capsys, tmp_path):
+    shutil.copytree(here / "results" / "best", tmp_path / "torn")
+    (tmp_path / "torn" / "final" / "query_ap.npz").write_bytes(b"")
+    found = json.loads(call(capsys, "compare", "best", tmp_path / "torn", "--json"))
+    assert [one["place"] for one in found["studies"]] == [1, 2]
+    assert found["studies"][0]["group"] is None
+    assert found["notes"] == ["no test of differences: torn lacks the scores of the single clips"]
+
+
+def test_one_tensorboard_of_several_studies(here, capsys, tmp_path):
+    board = tmp_path / "board"
+    assert f"avtune tensorboard --results {board}" in call(capsys, "compare", "best", "less", "--tensorboard", board)
+    served = Served(board)
+    shown = [column["displayName"] for column in served.hparams("experiment")["hparamInfos"]]
+    assert shown[:3] == ["method", "study", "margin"]
+    rows = served.rows()
+    trials = {"trial_00000", "trial_00001"}
+    assert {f"{name}/{trial}" for name in ("best", "less") for trial in trials} <= rows.keys()
+    assert rows["less/trial_00001"]["hparams"]["0.study"] == "less"
+    assert len(rows["best/finals/default"]["sessions"]) == 2
+    assert sorted(served.get("projector/runs")) == ["best/winner", "less/winner"]
+    call(capsys, "compare", "best", "same", "--tensorboard", board)
+    assert {name.split("/")[0] for name in Served(board).rows()} == {"best", "same"}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["best"], "compare takes two studies or more"),
+        (["best", "results/best"], "best is given twice"),
+        (["best", "bset"], "no study is called 'bset' in results; did you mean 'best'?"),
+        (["best", "less", "--csv", "--json"], "give --csv or --json, not both"),
+        (["best", "less", "--tensorboard", "results"], "results exists and holds something else"),
+    ],
+)
+def test_what_cannot_be_compared_is_said(here, capsys, words, said):
+    assert said in call(capsys, "compare", *words, code=2)
+
+
+def test_a_study_without_event_files_says_how_to_get_them(here, capsys, tmp_path):
+    shutil.copytree(here / "results" / "best", tmp_path / "old")
+    shutil.rmtree(tmp_path / "old" / "tensorboard")
+    said = call(capsys, "compare", "best", tmp_path / "old", "--tensorboard", tmp_path / "board", code=2)
+    assert "give the command of that search again" in said
+    assert not Path(tmp_path / "board").exists()
