@@ -17,8 +17,8 @@ from typing import Protocol
 from avtune import __version__
 from avtune.cli import (
     bench,
-    completion,
     compare,
+    completion,
     console,
     curves,
     data,
@@ -27,6 +27,7 @@ from avtune.cli import (
     evaluate,
     export,
     methods,
+    report,
     retrain,
     retrieve,
     search,
@@ -61,6 +62,7 @@ _FILES: dict[str, Verb] = {  # in the order of `avtune --help`
     "bench": bench,
     "status": status,
     "compare": compare,
+    "report": report,
     "evaluate": evaluate,
     "embed": embed,
     "retrieve": retrieve,

@@ -1,6 +1,7 @@
 """The journal of one study: an Optuna journal file, which Optuna's own tools open.
 
-Every configuration is one line, written once it is a trial; its end follows. What Optuna has as ended is so for good:
+Every configuration is one line, written once it is a trial; its end follows, with what Optuna's dashboard shows beside
+its value as attributes. What Optuna has as ended is so for good:
 where a failed trial was trained again and did not fail, a further one with its number takes its place. Our numbers are
 attributes of Optuna's trials, whose own numbers then differ from them.
 """
@@ -8,6 +9,7 @@ attributes of Optuna's trials, whose own numbers then differ from them.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -97,9 +99,18 @@ class Journal:
         self._file.sync()  # before the curves name it; what is told later can be told again
         self.params[number] = {name: params[name] for name in self._distributions}
 
-    def end(self, number: int, state: TrialState, values: Sequence[float] | None, rungs: Mapping[int, float]) -> None:
+    def end(
+        self,
+        number: int,
+        state: TrialState,
+        values: Sequence[float] | None,
+        rungs: Mapping[int, float],
+        facts: Mapping[str, Value],
+    ) -> None:
         """Writes how a trial ended, see `Sampler.tell`."""
         trial_id = self._ids[number]
+        for name, value in facts.items():  # before the end: Optuna changes no trial that has ended
+            self._storage.set_trial_user_attr(trial_id, name, value)
         for epoch, seen in rungs.items():
             self._storage.set_trial_intermediate_value(trial_id, epoch, seen)
         self._storage.set_trial_state_values(trial_id, state, values)
@@ -122,13 +133,20 @@ class Journal:
             found[number] = begun, None if end is None else end.timestamp()
         return found
 
-    def trial(self, number: int, params: Mapping[str, Value], state: TrialState, **end: Any) -> FrozenTrial:
+    def trial(
+        self,
+        number: int,
+        params: Mapping[str, Value],
+        state: TrialState,
+        facts: Mapping[str, Value] | None = None,
+        **end: Any,
+    ) -> FrozenTrial:
         """A trial as the journal holds it; `end` as in `optuna.trial.create_trial`."""
         return optuna.trial.create_trial(
             state=state,
             params=dict(params),
             distributions=self._distributions,
-            user_attrs={NUMBER: number},
+            user_attrs={NUMBER: number, **(facts or {})},
             **end,
         )
 
@@ -180,7 +198,10 @@ def _only_study(storage: JournalStorage, name: str) -> int:
     """
     studies = storage.get_all_studies()
     if not studies:
-        optuna.create_study(storage=storage, study_name=name, direction="maximize")
+        made = optuna.create_study(storage=storage, study_name=name, direction="maximize")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            made.set_metric_names(["validation MAP"])  # what plots call their axis
         studies = storage.get_all_studies()
     if len(studies) > 1:
         raise ValueError(f"it holds {len(studies)} studies")

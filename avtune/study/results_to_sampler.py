@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from avtune.core.hyper import Value
 from avtune.study.record import Record
 from avtune.study.sampler import Sampler
 
@@ -84,4 +85,16 @@ def results_to_sampler(sampler: Sampler, records: Sequence[Record], lag: int | N
 
 
 def _tell(sampler: Sampler, record: Record) -> None:
-    sampler.tell(record.number, record.state, record.best_value, record.rung_values())
+    sampler.tell(record.number, record.state, record.best_value, record.rung_values(), _facts(record))
+
+
+def _facts(record: Record) -> dict[str, Value]:
+    """What the journal says of a trial beside its value: attributes of Optuna's trial. `rung` is the epoch of the last
+    rung that it reached, 0 for none."""
+    facts: dict[str, Value] = {
+        "epochs": record.values.last,
+        "best_epoch": record.best_epoch or 0,
+        "rung": max(record.rung_values(), default=0),
+        "seconds": round(record.seconds, 3),
+    }
+    return facts | ({"failure": record.reason} if record.reason else {})

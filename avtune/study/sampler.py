@@ -89,13 +89,21 @@ class Sampler:
         self._seen.add(key_of(params))
         return self._config(params)
 
-    def tell(self, number: int, state: str, value: float | None, rungs: Mapping[int, float]) -> None:
+    def tell(
+        self,
+        number: int,
+        state: str,
+        value: float | None,
+        rungs: Mapping[int, float],
+        facts: Mapping[str, Value] | None = None,
+    ) -> None:
         """Tells how a trial ended; again changes nothing, unless it had failed and was trained again.
 
         Args:
             state: COMPLETE, PRUNED or FAIL.
             value: its best validation MAP.
             rungs: best validation MAP up to each rung that it reached, by the rung's epoch.
+            facts: what else those who open the journal with Optuna's tools shall see, by name.
         """
         told = self._journal.ended.get(number)
         if told is not None and (told != TrialState.FAIL or state == "FAIL"):
@@ -108,13 +116,14 @@ class Sampler:
                 number,
                 self._journal.params[number],
                 _STATES[state],
+                facts,
                 values=values,
                 intermediate_values=dict(rungs),
             )
             self._journal.replace(number, ended)
             self._window_ids[number] = self._window.create_new_trial(self._window_id, ended)
             return
-        self._journal.end(number, _STATES[state], values, rungs)
+        self._journal.end(number, _STATES[state], values, rungs, facts or {})
         window_id = self._window_ids[number]
         for epoch, seen in rungs.items():
             self._window.set_trial_intermediate_value(window_id, epoch, seen)
