@@ -34,6 +34,7 @@ from avtune.cli import (
     space,
     status,
     tensorboard,
+    track,
     verify,
 )
 from avtune.cli.arguments import Parser, Verbs, import_user_code
@@ -76,6 +77,7 @@ _FILES: dict[str, Verb] = {  # in the order of `avtune --help`
     "doctor": doctor,
     "tensorboard": tensorboard,
     "completion": completion,
+    "track": track,
 }
 _VERBS = {name: verb.run for name, verb in _FILES.items()}
 

@@ -40,6 +40,13 @@ def add(verbs: Verbs) -> None:
     output.add_argument("--name", help="name of the study (default: the dataset's name)")
     add_results(output)
     output.add_argument("--keep", type=int, metavar="K", help="keep the weights of the K best trials, as models (0)")
+    output.add_argument(
+        "--track",
+        action="append",
+        default=[],
+        metavar="TO",
+        help="also track it in mlflow, mlflow:URI, wandb or wandb:PROJECT, by a process of its own",
+    )
     devices = add_devices(verb)
     add_precision(devices)
     devices.add_argument(

@@ -61,6 +61,9 @@ class SearchConsole(Progress):
         if not self._brief:
             console.say("this study is finished; here is its result again", "")
 
+    def tracking(self, text: str) -> None:
+        console.say(f"note: {text}")
+
     def concluded(self, end: Concluded) -> None:
         self.display.done()
         if not self._brief:

@@ -88,6 +88,9 @@ class SearchListener(Listener, Stages, Protocol):
 
     def concluded(self, end: Concluded) -> None: ...
 
+    def tracking(self, text: str) -> None:
+        """A tracker has not got all of the study; what to do about it."""
+
 
 class Silent:
     """A `SearchListener` that does nothing; others may derive from it and say what they care for."""
@@ -123,4 +126,7 @@ class Silent:
         return None
 
     def concluded(self, end: Concluded) -> None:
+        return None
+
+    def tracking(self, text: str) -> None:
         return None

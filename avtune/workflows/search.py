@@ -30,6 +30,7 @@ from avtune.workflows.continuing import code_notes, keep_note, moves, record_cha
 from avtune.workflows.listening import Concluded, Planned, SearchListener, Silent
 from avtune.workflows.open_study import basis_of, horizon_of
 from avtune.workflows.search_plan import Plan, Request, resolve
+from avtune.workflows.tracking import Trackers
 from avtune.workflows.winner_board import write_finals
 from avtune.workflows.write_report import ReportListener, write_report
 
@@ -49,7 +50,8 @@ def search(request: Request, listener: SearchListener) -> Results:
     """
     plan = resolve(request)
     listener.begins(plan.space)
-    with _Lock(plan.folder) as lock, _Runner(plan) as runner:
+    trackers = Trackers(request.track, plan.folder, listener.tracking)
+    with _Lock(plan.folder) as lock, trackers, _Runner(plan) as runner:
         if not plan.folder.metrics.is_file():  # a finished study is shown again without
             runner.start()
         folds = _split(
@@ -59,6 +61,7 @@ def search(request: Request, listener: SearchListener) -> Results:
         if not plan.folder.exists:
             plan.folder.create(settings, environment())
             lock.take()
+        trackers.start()
         opened = _Opened(plan, settings, listener)
         with _closed(opened):
             opened.tell_plan()

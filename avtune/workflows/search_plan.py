@@ -14,6 +14,7 @@ from avtune.core.protocol import VALIDATION, checked
 from avtune.data.dataset import Dataset
 from avtune.engine import user_code
 from avtune.finals.checkpoints import checked_keep
+from avtune.report.tracking import Target
 from avtune.runners._base import Placement, Run, Runner
 from avtune.runners.placement import PlacementRequest, place
 from avtune.space.space import Space
@@ -41,6 +42,7 @@ class Request:
         keep: the best trials whose weights are kept, None for what the study says, or none.
         retry_failed: train the study's failed trials again, and the failed runs of its finalists.
         overrides: those of the space, as `key=value`; kept for those who continue the study.
+        track: where the study is tracked, by processes of their own.
         run: of a runner that is open already, as a bench has for its searches; None opens one for this search.
     """
 
@@ -56,6 +58,7 @@ class Request:
     keep: int | None = None
     retry_failed: bool = False
     overrides: Sequence[str] = ()
+    track: Sequence[Target] = ()
     run: Run | None = None
 
 

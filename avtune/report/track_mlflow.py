@@ -1,0 +1,161 @@
+"""A study in MLflow: a parent run, a child run a trial, its curve at rungs, the final model as artefacts.
+
+The server is asked once which runs it has, by their tags. All else is sent so that MLflow takes it once only: a metric
+has a time of its own, made of the study's and its epoch, and MLflow keeps one of equal ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, RunTag
+
+from avtune.core.hyper import Value
+from avtune.report.tracking import Seen, SeenTrial, files_by_folder
+
+_STUDY, _TRIAL, _ATTEMPT, _DONE, _STATE = (
+    f"avtune.{name}" for name in ("study", "trial", "attempt", "complete", "state")
+)
+_PARENT = "mlflow.parentRunId"
+_BATCH = 500  # metrics a call; MLflow takes 1,000
+_PARAMS = 100  # as many as it takes
+_ENDS = {"COMPLETE": "FINISHED", "PRUNED": "FINISHED", "FAIL": "FAILED"}
+
+
+class MlflowTracker:
+    """A `tracking.Tracker`.
+
+    Args:
+        uri: of the server or store; None for what MLflow's own variables say.
+    """
+
+    def __init__(self, uri: str | None) -> None:
+        self._client = MlflowClient(tracking_uri=uri)
+        self._parent: Any = None
+        self._runs: dict[int, tuple[str, int]] = {}  # run and attempt, by number
+        self._done: dict[int, str] = {}  # the ends that are there, see `_end_of`, by number
+        self._sent: dict[int, set[int]] = {}  # epochs of those that run
+        self._complete = False
+        self._scores: dict[str, float] | None = None  # None before the first were sent
+
+    def sync(self, seen: Seen, *, ended: bool) -> None:
+        if self._parent is None:
+            self._find(seen)
+        for number in sorted(seen.trials):
+            self._trial(seen, seen.trials[number], ended=ended)
+        self._study(seen, ended=ended)
+
+    def _find(self, seen: Seen) -> None:
+        """Takes the runs that are there, and makes the parent if there is none."""
+        experiment = self._client.get_experiment_by_name("avtune")
+        experiment_id = self._client.create_experiment("avtune") if experiment is None else experiment.experiment_id
+        runs = self._search(experiment_id, f"tags.`{_STUDY}` = '{seen.id}'")
+        parent = next((run for run in runs if _TRIAL not in run.data.tags), None)
+        if parent is None:
+            parent = self._client.create_run(experiment_id, tags={_STUDY: seen.id}, run_name=seen.name)
+        else:
+            self._client.update_run(parent.info.run_id, status="RUNNING")
+        self._complete = parent.data.tags.get(_DONE) == _mark(seen)
+        for run in runs:
+            tags = run.data.tags
+            if _TRIAL in tags:
+                number, attempt = int(tags[_TRIAL]), int(tags[_ATTEMPT])
+                self._runs[number] = run.info.run_id, attempt
+                if run.info.status != "RUNNING":  # a kill may have come between the two
+                    self._done[number] = tags.get(_DONE, "")
+        self._parent = parent
+
+    def _search(self, experiment_id: str, condition: str) -> list[Any]:
+        runs: list[Any] = []
+        token: str | None = None
+        while True:
+            page = self._client.search_runs([experiment_id], condition, max_results=1000, page_token=token)
+            runs += page
+            token = page.token
+            if not token:
+                return runs
+
+    def _trial(self, seen: Seen, trial: SeenTrial, *, ended: bool) -> None:
+        end = _end_of(trial)
+        if self._done.get(trial.number) == end and end:
+            return
+        run_id, params = self._run_of(seen, trial)
+        sent = self._sent.setdefault(trial.number, set())
+        points = {epoch: said for epoch, said in trial.points(seen.rungs).items() if epoch not in sent}
+        values = [(name, value, epoch) for epoch, said in points.items() for name, value in said.items()]
+        tags: dict[str, str] = {}
+        if end:
+            values += [(name, value, len(trial.epochs)) for name, value in trial.summary.items()]
+            tags = {_STATE: trial.state, _DONE: end}
+            tags |= {"avtune.failure": trial.reason[:5000]} if trial.reason else {}
+        self._send(run_id, values, params, tags)
+        sent |= points.keys()
+        if end or ended:
+            self._client.set_terminated(run_id, _ENDS.get(trial.state, "KILLED"))
+            self._sent.pop(trial.number)  # a trial without an end may go on, in another process or in this one
+        if end:
+            self._done[trial.number] = end
+
+    def _run_of(self, seen: Seen, trial: SeenTrial) -> tuple[str, Mapping[str, Value]]:
+        """The run of a trial, and the hyper-parameters that it lacks; one of an earlier attempt, which failed, goes."""
+        known = self._runs.get(trial.number)
+        if known is not None and known[1] == trial.attempt:
+            if trial.number not in self._sent:
+                self._client.update_run(known[0], status="RUNNING")
+                return known[0], trial.config  # again: a kill may have come before them
+            return known[0], {}
+        if known is not None:
+            self._client.delete_run(known[0])
+        info = self._parent.info
+        tags = {_STUDY: seen.id, _TRIAL: str(trial.number), _ATTEMPT: str(trial.attempt), _PARENT: info.run_id}
+        name = f"trial_{trial.number:05d}"
+        run_id: str = self._client.create_run(info.experiment_id, tags=tags, run_name=name).info.run_id
+        self._runs[trial.number] = run_id, trial.attempt
+        return run_id, trial.config
+
+    def _study(self, seen: Seen, *, ended: bool) -> None:
+        run_id = self._parent.info.run_id
+        over = sum(trial.state != "RUNNING" for trial in seen.trials.values())
+        if self._scores is None or seen.scores != self._scores:
+            facts = seen.facts if self._scores is None else {}
+            self._send(run_id, [(name, value, over) for name, value in seen.scores.items()], facts, {})
+            self._scores = seen.scores
+        if seen.results is None:
+            if ended:
+                self._client.set_terminated(run_id, "KILLED")
+            return
+        if ended and not self._complete:  # what comes after the scores, as the report, is there then
+            for folder, paths in files_by_folder(seen.artefacts, seen.folder.root).items():
+                for path in paths:
+                    self._client.log_artifact(run_id, str(path), folder or None)
+            self._client.set_tag(run_id, _DONE, _mark(seen))
+            self._complete = True
+        if ended:
+            self._client.set_terminated(run_id, "FINISHED")
+
+    def _send(
+        self, run_id: str, values: list[tuple[str, float, int]], params: Mapping[str, Value], tags: Mapping[str, str]
+    ) -> None:
+        """Sends metrics with their steps, parameters and tags. The time of a metric is the study's begin plus as many
+        milliseconds as its step."""
+        began = self._parent.info.start_time
+        metrics = [Metric(name, value, began + step, step) for name, value, step in values]
+        facts = [Param(name, str(value)) for name, value in params.items()]
+        while len(metrics) > _BATCH or len(facts) > _PARAMS:
+            self._client.log_batch(run_id, metrics=metrics[:_BATCH], params=facts[:_PARAMS])
+            metrics, facts = metrics[_BATCH:], facts[_PARAMS:]
+        marks = [RunTag(name, value) for name, value in tags.items()]
+        if metrics or facts or marks:
+            self._client.log_batch(run_id, metrics=metrics, params=facts, tags=marks)
+
+
+def _mark(seen: Seen) -> str:
+    """What a complete parent says: another result makes it incomplete."""
+    return "" if seen.results is None else str(seen.results.sha256 or "yes")
+
+
+def _end_of(trial: SeenTrial) -> str:
+    """What a complete child says; empty for a trial that runs. One that was given more epochs has another end."""
+    return "" if trial.state == "RUNNING" else f"{trial.attempt} {trial.state} {len(trial.epochs)}"
