@@ -23,11 +23,14 @@ from avtune.space.space import Space
 _FIRST = {"margin": 1, "r_init": 3, "r_shrink": 4}
 _LOSS_WEIGHT = 2  # w_cross, w_dis, ...
 _LOG = "log10_"
+_LAST = "~"  # sorts after letters
 
 
 def column_name(hyper: str) -> str:
     """The name of a hyper-parameter's column, the same in every study: the margin, the loss weights, r and its shrink
-    rate come first."""
+    rate come first; logarithms, which say once more what another column says, come last."""
+    if hyper.startswith(_LOG):
+        return _LAST + hyper
     rank = _FIRST.get(hyper, _LOSS_WEIGHT if hyper.startswith("w_") else None)
     return hyper if rank is None else f"{rank}.{hyper}"
 
@@ -39,7 +42,7 @@ def row(config: Mapping[str, Value], logs: Iterable[str]) -> dict[str, Value]:
         config: the hyper-parameters of the trial.
         logs: those that are searched on a log scale, which come again as `log10_<name>`.
     """
-    exponents = {_LOG + name: math.log10(config[name]) for name in sorted(logs) if name in config}  # type: ignore[arg-type]
+    exponents = {column_name(_LOG + name): math.log10(config[name]) for name in sorted(logs) if name in config}  # type: ignore[arg-type]
     return {**{column_name(name): value for name, value in config.items()}, **exponents}
 
 

@@ -109,7 +109,7 @@ def test_a_trial_shows_its_configuration_from_its_start(logdir: Path) -> None:
     assert got == {
         "1.margin": 0.5,
         **{name: value for name, value in CONFIG.items() if name != "margin"},
-        "log10_lr": math.log10(1e-3),
+        "~log10_lr": math.log10(1e-3),
     }
     assert type(got["swap"]) is bool
     assert info.group_name == "trial_00042"

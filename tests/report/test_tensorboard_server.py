@@ -76,6 +76,7 @@ def test_every_column_and_row_is_there_at_each_of_five_starts(logdir):
         columns = served.hparams("experiment")["hparamInfos"]
         shown = [column["displayName"] for column in columns]
         assert shown[:5] == ["margin", "w_cross", "w_dis", "r_init", "r_shrink"]
+        assert shown[5:10] == ["batch_size", "lr", "mining", "log10_lr", "log10_w_cross"]
         assert sorted(shown) == sorted([*CONFIG, "log10_lr", "log10_w_cross"])
         rows = served.rows()
         trials = {name: row for name, row in rows.items() if name.startswith("trial")}
