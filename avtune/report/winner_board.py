@@ -103,7 +103,7 @@ def write_winner(logdir: Path, results: Results, card: str, embedded: Embedded |
     step = results.epochs
     events = [
         _text("test scores", _score_table(results), step),
-        _text("model card", card, step),
+        _text("winner: model card", card, step),
         scalars(step, {"winner/test_map": results.test.map.mean}),
     ]
     if embedded is not None:

@@ -128,7 +128,7 @@ def test_the_winner_has_scores_as_text_curves_and_a_projector(logdir):
     assert "retrained winner" in texts[0]["text"]
     assert "0.2500" in texts[0]["text"]
     assert "<table>" in texts[0]["text"]
-    assert "the card" in served.get("text/text", run="winner", tag="model card")[0]["text"]
+    assert "the card" in served.get("text/text", run="winner", tag="winner: model card")[0]["text"]
     assert set(served.get("pr_curves/tags")["winner"]) == {"test/audio_to_visual", "test/visual_to_audio"}
     (curve,) = served.get("pr_curves/pr_curves", run="winner", tag="test/audio_to_visual")["winner"]
     assert curve["recall"][0] == 1
