@@ -79,6 +79,7 @@ def search(
     protocol: Literal["validation", "published"] | None = None,
     keep: int | None = None,
     retry_failed: bool = False,
+    track: str | Sequence[str] | None = None,
     max_failures: int = 3,
     trial_timeout: float | None = None,
     classes: Place | None = None,
@@ -112,6 +113,8 @@ def search(
         protocol: `validation` (default), or `published`: the retrained model keeps its best test epoch.
         keep: also keep the weights of so many best trials, as models.
         retry_failed: train the failed trials of the study again.
+        track: also track it there, by a process of its own: `mlflow`, `mlflow:URI`, `wandb`, `wandb:PROJECT`, or
+            several of them.
         max_failures: a trial whose process died or hung so many times fails.
         trial_timeout: seconds after which an epoch of a trial counts as hanging.
         classes: as for `load_dataset`, where `data` is a folder.
@@ -150,6 +153,7 @@ def search(
         protocol=protocol,
         keep=keep,
         retry_failed=retry_failed,
+        track=track,
         max_failures=max_failures,
         trial_timeout=trial_timeout,
     )

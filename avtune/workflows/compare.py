@@ -18,12 +18,13 @@ from avtune.core.errors import UserError
 from avtune.core.seeds import mix
 from avtune.metrics import holm, randomisation_tests, rounds_for
 from avtune.metrics.letters import letters
+from avtune.report.query_ap import clip_ap
 from avtune.study.best import read_best
 from avtune.study.folder import StudyFolder
 from avtune.study.results import Results, read_results
 from avtune.study.scores import Score
 from avtune.study.status import read_status
-from avtune.workflows.bench.board import LEVEL, Floats, clip_ap
+from avtune.workflows.bench.board import LEVEL, Floats
 
 _SEED = mix("compare")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Self
@@ -33,7 +34,11 @@ class DeviceOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class SearchOptions(DeviceOptions):
-    """Those of a search. An option that is added here is one of both, or neither can make a request."""
+    """Those of a search. An option that is added here is one of both, or neither can make a request.
+
+    Attributes:
+        track: trackers, as `workflows.tracking.checked` takes them.
+    """
 
     name: str | None
     precision: str | None
@@ -41,6 +46,7 @@ class SearchOptions(DeviceOptions):
     protocol: str | None
     keep: int | None
     retry_failed: bool
+    track: Sequence[str] | None
 
 
 @dataclass(frozen=True, kw_only=True)

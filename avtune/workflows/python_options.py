@@ -36,8 +36,18 @@ def checked(options: AnyOptions) -> AnyOptions:
             raise UserError(f"{name} is {shown(value)}; allowed: text")
     if options.trial_timeout is not None and not isinstance(options.trial_timeout, int | float):
         raise UserError(f"trial_timeout is {shown(options.trial_timeout)}; allowed: seconds above 0")
+    if "track" in given:
+        options = replace(options, track=_texts("track", given["track"]))  # type: ignore[call-arg]
     whole: dict[str, Any] = {name: operator.index(given[name]) for name in _WHOLE if name in given}
     return replace(options, **whole)
+
+
+def _texts(name: str, value: object) -> tuple[str, ...]:
+    """One text, or several."""
+    several = (value,) if isinstance(value, str) else value
+    if not isinstance(several, list | tuple) or not all(isinstance(one, str) for one in several):
+        raise UserError(f"{name} is {shown(value)}; allowed: text, or a list of texts")
+    return tuple(several)
 
 
 def whole_or_none(name: str, value: object) -> int | None:

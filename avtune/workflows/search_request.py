@@ -14,6 +14,7 @@ from avtune.workflows.choose_runner import placement_request
 from avtune.workflows.continuing import space_of_study
 from avtune.workflows.options import SearchOptions
 from avtune.workflows.search_plan import Request
+from avtune.workflows.tracking import checked
 
 MakeSpace = Callable[[Sequence[str]], Space]
 """Makes the space that is asked for, or the usual one, with overrides (`key=value` each)."""
@@ -75,4 +76,5 @@ def request_of(
         protocol=options.protocol,
         keep=options.keep,
         retry_failed=options.retry_failed,
+        track=checked(options.track or ()),
     )

@@ -13,6 +13,7 @@ import pytest
 from command import call
 from toy import SPACE, write_toy
 
+import avtune
 from avtune.core.errors import UserError
 from avtune.report.tracking import SeenTrial, StudyReader, Target
 from avtune.study.folder import StudyFolder
@@ -164,3 +165,9 @@ def test_only_the_rungs_of_a_running_trial_are_sent():
     assert trial.points({1, 3, 9}) == {1: {"val_map": 0.1}, 3: {"val_map": 0.2}}
     trial.state = "COMPLETE"
     assert sorted(trial.points({1, 3, 9})) == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(("given", "said"), [(5, "track is 5; allowed: text"), ("mlfow", "track is 'mlfow'; allowed")])
+def test_python_says_it_too(toy, given, said):
+    with pytest.raises(UserError, match=said):
+        avtune.search("toy.h5", space="space.yaml", track=given, quiet=True)
