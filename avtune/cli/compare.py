@@ -28,7 +28,13 @@ _LETTERS = (
 
 
 def add(verbs: Verbs) -> None:
-    verb = add_verb(verbs, "compare", "several studies side by side, ranked where their data are the same")
+    verb = add_verb(
+        verbs,
+        "compare",
+        "several studies side by side, ranked where their data are the same",
+        "avtune compare first second",
+        "avtune compare first second --tensorboard both",
+    )
     verb.add_argument("studies", nargs="+", metavar="STUDY", help="names or folders of two studies or more")
     verb.add_argument("--tensorboard", type=Path, metavar="DIR", help="also write one TensorBoard folder of them all")
     verb.add_argument("--csv", action="store_true", help="print CSV, with all digits")

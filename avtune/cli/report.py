@@ -7,14 +7,21 @@ import sys
 from pathlib import Path
 
 from avtune.cli import console
-from avtune.cli.arguments import Verbs, add_results, add_verb
+from avtune.cli.arguments import Verbs, add_results, add_study, add_verb
 from avtune.cli.folders import study_folder
 from avtune.core.errors import UserError
 
 
 def add(verbs: Verbs) -> None:
-    verb = add_verb(verbs, "report", "where a study's report is, or its tables for other programs")
-    verb.add_argument("study", metavar="STUDY", help="name or folder of a study")
+    verb = add_verb(
+        verbs,
+        "report",
+        "where a study's report is, or its tables for other programs",
+        "avtune report demo",
+        "avtune report demo --export csv",
+        "avtune report demo --export parquet --out trials.parquet",
+    )
+    add_study(verb)
     verb.add_argument("--export", metavar="csv|parquet|json", help="a table with all digits; json: all there is")
     verb.add_argument("--table", metavar="NAME", help="trials (default), curves or finalists")
     verb.add_argument("--out", type=Path, metavar="FILE", help="write it there (default: print it)")

@@ -6,13 +6,19 @@ import argparse
 from pathlib import Path
 
 from avtune.cli import console
-from avtune.cli.arguments import Verbs, add_results, add_verb
+from avtune.cli.arguments import Verbs, add_results, add_study, add_verb
 from avtune.cli.folders import study_folder
 
 
 def add(verbs: Verbs) -> None:
-    verb = add_verb(verbs, "track", "send a study to MLflow or Weights & Biases; again sends only what is new")
-    verb.add_argument("study", metavar="STUDY", help="name or folder of a study")
+    verb = add_verb(
+        verbs,
+        "track",
+        "send a study to MLflow or Weights & Biases; again sends only what is new",
+        "avtune track demo mlflow",
+        "avtune track demo wandb:myproject",
+    )
+    add_study(verb)
     verb.add_argument("target", metavar="TO", help="mlflow, mlflow:URI, wandb or wandb:PROJECT")
     add_results(verb)
 
