@@ -63,7 +63,7 @@ def run(given: argparse.Namespace, log: list[Path]) -> int:
         raise UserError("avtune completion needs shtab; pip install 'avtune[completion]'") from None
     template = {"bash": _BASH, "zsh": _ZSH}[given.shell]
     preamble = template.format(**{kind: " ".join(words) for kind, words in _names().items()})
-    print(shtab.complete(parser(), shell=given.shell, preamble=preamble))
+    print(shtab.complete(parser(), given.shell, preamble=preamble))
     return 0
 
 
