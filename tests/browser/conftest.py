@@ -26,7 +26,10 @@ def chromium():
     if program is None:
         pytest.skip(f"no browser: none of {', '.join(CHROMIUM)} is on the PATH; {HOW}")
     with sync_playwright() as playwright:
-        # Without its sandbox, which needs rights that containers do not have; it opens our own pages only.
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        # Without its sandbox, which needs rights that containers do not have; it opens this machine's pages only.
+        # TensorBoard's projector draws with WebGL, here in software.
+        webgl = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+        options = ["--no-sandbox", "--disable-dev-shm-usage", *webgl]
+        browser = playwright.chromium.launch(executable_path=program, args=options)
         yield browser
         browser.close()

@@ -3,38 +3,29 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
 
 import pytest
-from test_tensorboard_server import logdir  # noqa: F401  (a fixture)
+from made_board import write_board
 
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def page():
-    """A page of a headless Chromium."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="not installed: pip install playwright")
-    program = next(filter(None, map(shutil.which, CHROMIUM)), None)
-    if program is None:
-        pytest.skip(f"none of {', '.join(CHROMIUM)} is on the PATH")
-    with playwright.sync_playwright() as started:
-        # Without its sandbox, which needs rights that containers do not have; it opens this machine's pages only.
-        options = ["--no-sandbox", "--disable-dev-shm-usage", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
-        browser = started.chromium.launch(executable_path=program, args=options)
-        made = browser.new_page(viewport={"width": 1500, "height": 900})
-        made.set_default_timeout(60_000)
-        yield made
-        browser.close()
+def page(chromium):
+    made = chromium.new_page(viewport={"width": 1500, "height": 900})
+    made.set_default_timeout(60_000)
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="module")
-def address(logdir):  # noqa: F811
-    """A server on the folder of `test_tensorboard_server.py`."""
-    command = [sys.executable, "-W", "ignore", "-m", "tensorboard.main", "--logdir", str(logdir), "--load_fast=false"]
+def address(tmp_path_factory):
+    """A server on a folder with four trials, a finalist and the winner."""
+    folder = tmp_path_factory.mktemp("board")
+    write_board(folder)
+    command = [sys.executable, "-W", "ignore", "-m", "tensorboard.main", "--logdir", str(folder), "--load_fast=false"]
     server = subprocess.Popen([*command, "--host", "127.0.0.1", "--port", "0"], stderr=subprocess.PIPE, text=True)
     try:
         for line in server.stderr:
