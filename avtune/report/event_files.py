@@ -90,7 +90,11 @@ class EventFile:
 
     def add(self, event: Event) -> None:
         if self._kept:
-            append(self._kept, event)
+            try:
+                append(self._kept, event)
+            except BaseException:
+                self._kept.close()
+                raise
         else:
             with self._path.open("ab") as file:
                 append(file, event)

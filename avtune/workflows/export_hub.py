@@ -17,7 +17,7 @@ from avtune.study.results import Results, load_results
 from avtune.workflows.export import Exported
 from avtune.workflows.verify_model import check_model
 
-_FILES = (WEIGHTS, CONFIG, "metrics.json", "query_ap.npz")
+_FILES = (WEIGHTS, CONFIG, "metrics.json", "query_ap.npz", "by_class.json")
 _TASK = {"type": "cross-modal-retrieval", "name": "Audio-visual retrieval"}
 _NAMES = {
     "map": "MAP",

@@ -43,7 +43,8 @@ def names(folder):
 def test_hub_is_a_model_with_the_scores_that_it_has(export, trained, capsys):
     said = export("hub")
     assert "add `license:`" in said
-    assert names(export.folder) == ["README.md", "config.yaml", "metrics.json", "model.safetensors", "query_ap.npz"]
+    files = ["README.md", "by_class.json", "config.yaml", "metrics.json", "model.safetensors", "query_ap.npz"]
+    assert names(export.folder) == files
     model, before = avtune.load_model(export.folder), avtune.load_model(trained / "results/one")
     np.testing.assert_array_equal(model.embed(audio=DATA.audio), before.embed(audio=DATA.audio))
     _, head, card = (export.folder / "README.md").read_text().split("---\n", 2)
