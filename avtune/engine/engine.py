@@ -21,6 +21,7 @@ from avtune.engine.groups import Groups, NoRoom
 from avtune.engine.lane_states import LaneFiles, found_state, save_states
 from avtune.engine.messages import Message, Orders
 from avtune.engine.output import EngineOutput
+from avtune.engine.warning_notes import WarningNotes
 from avtune.lanes.modules import Tensors
 
 Save = Callable[[Trial, Tensors, Tensors, int], None]
@@ -74,6 +75,7 @@ class Engine:
         self._lane_files = lane_files
         self._output = EngineOutput(name)
         self._groups = Groups(data, lanes=capacity, device=device, exact=exact)
+        self._warnings = WarningNotes()
         self._lacked: Counter[int] = Counter()  # how often a trial alone in its group ran out of memory beside others
 
     @property
@@ -109,10 +111,12 @@ class Engine:
             for group in self._groups:
                 save_states(self._lane_files, group)
         message = Message(0)
-        for trial in orders.trials:
-            self._admit(trial, message)
-        for restart in self._train_all(message):
-            self._start_again(restart, message)
+        with self._warnings.kept():
+            for trial in orders.trials:
+                self._admit(trial, message)
+            for restart in self._train_all(message):
+                self._start_again(restart, message)
+        message.notes += self._warnings.taken()
         self._output.check()
         self._note_capacity(message)
         message.want = max(0, self._groups.capacity - self.num_trials)

@@ -105,7 +105,7 @@ class LaneTrainer:
         self._exact = exact
         self._captured: Captured | None = None
         together = self._device.type == "cuda" and self._block is None
-        if record and together and not isinstance(self.method, ClosedForm):
+        if record and together and self.method.recorded and not isinstance(self.method, ClosedForm):
             self._captured = Captured(self._steps, CudaGraphs(self._device), self._device)
 
     @property

@@ -77,12 +77,17 @@ class Method(ABC):
     Args:
         static: the value of every static hyper-parameter.
         audio_dim, visual_dim, num_classes: of the dataset.
+
+    Attributes:
+        recorded: on a GPU a step is recorded once as a CUDA graph and then replayed, without Python (see
+            `engine.captured`). False where `loss` or `after_step` do something on the host in every step.
     """
 
     name: ClassVar[str]
     summary: ClassVar[str]
     source: ClassVar[str]
     hypers: ClassVar[tuple[Hyper, ...]]
+    recorded: ClassVar[bool] = True
 
     def __init__(self, static: Mapping[str, Value], audio_dim: int, visual_dim: int, num_classes: int) -> None:
         self.static = dict(static)
