@@ -12,6 +12,7 @@ from typing import TypeVar
 from avtune.core import signals
 from avtune.core.errors import StorageError, UserError
 from avtune.runners.ray.session import is_of_another
+from avtune.workflows.choose_runner import runner_named
 from avtune.workflows.options import DeviceOptions
 
 T = TypeVar("T")
@@ -45,8 +46,10 @@ def run(act: Callable[[], T], there: Callable[[], str] = lambda: "") -> T:
 
 def check_ray(options: DeviceOptions) -> None:
     """Raises:
-    UserError: this process has used Ray in a way that leaves no room for that of a search.
+    UserError: this process has used Ray in a way that leaves no room for that of a search; or no runner has the name.
     """
+    if options.runner is not None:
+        runner_named(options.runner)
     ray = sys.modules.get("ray")
     if ray is None or options.runner == "inline":
         return

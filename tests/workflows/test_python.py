@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -286,6 +287,12 @@ def test_what_is_wrong_is_said_as_python_spells_it(search, tmp_path, options, sa
     assert said in str(caught.value)
     assert "--" not in str(caught.value)
     assert not (tmp_path / "results").exists()
+
+
+def test_a_misspelt_runner_is_said_before_a_ray_that_is_in_the_way(search, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(is_initialized=lambda: True))
+    with pytest.raises(avtune.UserError, match="runner is 'inlin'"):
+        search(runner="inlin")
 
 
 def test_a_dataset_that_is_none_is_refused(search):
