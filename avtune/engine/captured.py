@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from avtune.core.errors import is_out_of_memory
+from avtune.data.arrays import plural
 from avtune.engine.steps import Plan, Steps
 from avtune.lanes.measured import clocked, wait
 
@@ -121,7 +122,7 @@ class Captured:
             replay = self._record(step)
             _restart(state, before, plan)
             replayed = clocked(replay, tried, self._device)
-            why = _why_not(before, wanted, state, usual, replayed)
+            why = _why_not(before, wanted, state, tried, usual, replayed)
         except Exception as error:  # a method that reads a value back, no memory, a driver that refuses, ...
             why = _short(error)
         if not why:
@@ -160,11 +161,13 @@ def _restart(state: list[Tensor], before: list[Tensor], plan: Plan) -> None:
         value.zero_()
 
 
-def _why_not(before: list[Tensor], wanted: list[Tensor], found: list[Tensor], usual: float, replayed: float) -> str:
-    """Why the recording is not to be used; empty if it is."""
+def _why_not(
+    before: list[Tensor], wanted: list[Tensor], found: list[Tensor], steps: int, usual: float, replayed: float
+) -> str:
+    """Why the recording is not to be used after so many steps both ways; empty if it is."""
     apart = _apart(before, wanted, found)
     if not apart <= _APART:
-        return f"after {_TRIED} steps the results differ by {apart:.1e} of the change"
+        return f"after {plural(steps, 'step')} the results differ by {apart:.1e} of the change"
     return "" if replayed < usual else f"a replayed step takes {replayed / usual:.2f} times as long"
 
 

@@ -98,8 +98,7 @@ class AdamW:
             return
         assert rates.factors_L3 is not None
         lanes = param.shape[0]
-        tensors = [x.view(lanes, -1) for x in (param, m, v)]
-        p, m, v = tensors
+        p, m, v = (x.view(lanes, -1) for x in (param, m, v))
         g = grad.reshape(lanes, -1)
         if self._kernel is not False and param.dtype == torch.float32 and (triton := _triton(param.device)):
             triton(p, g, m, v, rates.factors_L3, self._betas, self._eps)

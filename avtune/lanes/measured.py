@@ -36,9 +36,14 @@ def relative_difference(found: Tensor, wanted: Tensor) -> float:
     return float(apart / norm.clamp(min=torch.finfo(torch.float64).tiny))
 
 
+def largest_difference(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> float:
+    """Of tensors in turn, the largest `relative_difference`."""
+    return max(relative_difference(x, y) for x, y in zip(found, wanted, strict=True))
+
+
 def disagreement(found: Sequence[Tensor], wanted: Sequence[Tensor], allowed: float) -> str:
     """Why a kernel with the results `found` is refused; empty if none differs by more than `allowed` of itself."""
-    apart = max(relative_difference(x, y) for x, y in zip(found, wanted, strict=True))
+    apart = largest_difference(found, wanted)
     return "" if apart <= allowed else f"its results differ by {apart:.1e}"
 
 

@@ -76,7 +76,7 @@ def test_the_hub_reads_that_head(export):
     repocard = pytest.importorskip("huggingface_hub.repocard", reason="huggingface_hub is not installed")
     export("hub")
     data = repocard.ModelCard.load(export.folder / "README.md").data
-    assert data.library_name == "avtune"
+    assert data.to_dict()["library_name"] == "avtune"
     assert data.model_name == "triplet-toy"
     assert {one.dataset_name for one in data.eval_results} == {"toy"}
     assert [one.metric_type for one in data.eval_results].count("map") == 2

@@ -1,4 +1,5 @@
-"""The kinds of input, and how a seed makes one: files in a folder of its own, and the commands that meet them."""
+"""The kinds of input, and how a seed makes one: files in a folder of its own, and the commands that meet them. Long:
+every kind is here once, but the files of views (`fuzz_views.py`)."""
 
 import json
 import random
