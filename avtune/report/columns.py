@@ -40,9 +40,11 @@ def row(config: Mapping[str, Value], logs: Iterable[str]) -> dict[str, Value]:
 
     Args:
         config: the hyper-parameters of the trial.
-        logs: those that are searched on a log scale, which come again as `log10_<name>`.
+        logs: those that are searched on a log scale, which come again as `log10_<name>`; but where they are 0, as a
+            default outside the searched range may be.
     """
-    exponents = {column_name(_LOG + name): math.log10(config[name]) for name in sorted(logs) if name in config}  # type: ignore[arg-type]
+    numbers = {name: float(config[name]) for name in sorted(logs) if name in config}
+    exponents = {column_name(_LOG + name): math.log10(value) for name, value in numbers.items() if value > 0}
     return {**{column_name(name): value for name, value in config.items()}, **exponents}
 
 

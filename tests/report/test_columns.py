@@ -1,0 +1,29 @@
+"""Rows of the HParams tab."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from avtune import methods
+from avtune.report.columns import column_name, logs_of, row
+from avtune.space.files import load, names
+
+SPACES = [name for name in names() if name in methods.METHODS]
+
+
+@pytest.mark.parametrize("method", SPACES)
+def test_the_default_configuration_of_every_method_has_a_row(method: str) -> None:
+    """Finalists are shown too, and the default among them may lie outside what is searched: eics has a weight of 0."""
+    space = load(method, hypers_of=methods.hypers_of, method_names=methods.METHODS)
+    values = row(space.defaults(), logs_of(space))
+    assert all(math.isfinite(value) for value in values.values() if isinstance(value, float))
+
+
+def test_a_logarithm_is_shown_where_there_is_one() -> None:
+    assert row({"lr": 0.01, "w_a": 0.0}, {"lr", "w_a", "w_b"}) == {
+        "lr": 0.01,
+        column_name("w_a"): 0.0,
+        column_name("log10_lr"): -2.0,
+    }
