@@ -21,6 +21,7 @@ def plan_lines(
     done: int,
     protocol: str = VALIDATION,
     limited: Sequence[str] = (),
+    nodes: Sequence[str] = (),
 ) -> list[str]:
     """What is about to happen, with the rung table.
 
@@ -28,6 +29,7 @@ def plan_lines(
         done: trials known from before.
         protocol: of the retraining.
         limited: what cannot be taken as it was given, see `study.limits`.
+        nodes: of the cluster, a line each.
     """
     space, trials = horizon.space, horizon.space.search.trials
     axes = ", ".join(axis.name for axis in space.axes) or "nothing"
@@ -36,6 +38,7 @@ def plan_lines(
         f"dataset    {dataset}",
         f"method     {space.method}; searches {axes}",
         f"trials     {trials}, {where}",
+        *nodes,
         f"validation {_validation(space)}",
         *(
             [f"protocol   published: the epoch of every retrained model is {SELECTED_ON_TEST}"]

@@ -54,6 +54,7 @@ class SearchConsole(Progress):
                 done=plan.done,
                 protocol=plan.protocol,
                 limited=plan.limited,
+                nodes=plan.nodes,
             )
         )
 

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from avtune.core.trial import Trial
 from avtune.data.prepare import Prepared
+from avtune.runners.nodes import Node, described
 
 
 class Source(Protocol):
@@ -52,12 +53,14 @@ class Cluster:
         address: `host:port`, or `auto`.
         cpus, gpus: logical resources of all its machines.
         shared: a folder that every machine sees under the same path.
+        nodes: its machines, as they were found.
     """
 
     address: str
     cpus: int
     gpus: int
     shared: Path
+    nodes: tuple[Node, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,13 @@ class Placement:
     def resources(self) -> dict[str, float]:
         """What a process asks of Ray."""
         return {"cpu": 1, "gpu": self.gpu_share} if self.gpus else {"cpu": 1}
+
+    @property
+    def nodes(self) -> list[str]:
+        """The machines of the cluster, for the terminal and `log.txt`, a line each; none without a cluster."""
+        if self.cluster is None:
+            return []
+        return described(self.cluster.nodes, cpus=self.count, gpus=self.gpus)
 
     @property
     def text(self) -> str:

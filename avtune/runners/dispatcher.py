@@ -2,7 +2,9 @@
 
 A trial given to an engine is leased to it. When an engine dies, its trials go back to the head of the queue and go on
 from their last lane file, or start again. Any of them may have been the cause: the last of the attempts that a trial
-has is made alone on an engine, so that a trial fails for the deaths that it causes and not for a neighbour's.
+has is made alone on an engine, so that a trial fails for the deaths that it causes and not for a neighbour's. The death
+of an engine's whole machine (preempted, drained, unplugged) is no attempt, up to a limit that only a trial which takes
+machines down reaches.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ from avtune.engine.messages import Message, Orders
 from avtune.runners._base import Source
 
 _LOG = logging.getLogger(__name__)
+
+_MACHINES = 10  # machines that may die with a trial alone on an engine of theirs before it fails
 
 
 class Dispatcher:
@@ -36,6 +40,7 @@ class Dispatcher:
         self._alone: deque[Trial] = deque()  # trials on their last attempt, for engines without other trials
         self._leases: dict[str, dict[int, Trial]] = {}
         self._deaths: Counter[int] = Counter()
+        self._machines: Counter[int] = Counter()  # that have died with a trial which was alone on its engine
         self._known: dict[int, int] = {}
 
     def exchange(self, engine: str, message: Message) -> Orders:
@@ -74,6 +79,24 @@ class Dispatcher:
         if trial is not None:
             self._ready.append(trial)
         return trial is not None
+
+    def lost_machine(self, engine: str) -> int:
+        """An engine has died with its machine: its trials return to the queue, which counts as no attempt.
+
+        Returns:
+            How many trials failed of it: one at most, whose machines die again and again while it is trained alone.
+        """
+        returned = self._leases.pop(engine, {})
+        if len(returned) == 1:
+            (number,) = returned
+            self._machines[number] += 1
+            if self._machines[number] >= _MACHINES:
+                self._source.tell(number, f"{_MACHINES} machines died while it was trained alone on them")
+                return 1
+        for number in sorted(returned, reverse=True):
+            self._return(returned[number])
+        _LOG.debug("%s has died with its machine; its trials %s return", engine, sorted(returned))
+        return 0
 
     def died(self, engine: str, why: str = "died", details: str = "") -> int:
         """An engine has died: its trials return to the queue.

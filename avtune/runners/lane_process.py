@@ -81,6 +81,8 @@ def _exchange(engine: str, session: int, mailbox: Any, watch: Watch, kept: log.K
         nonlocal hello
         watch.end()
         said = {"engine": engine, "session": session, "hello": hello, "broken": broken, "log": kept.taken()}
+        if hello:
+            said["node"] = ray.get_runtime_context().get_node_id()
         text = json.dumps(said | asdict(message), default=repr)
         answer = json.loads(ray.get(mailbox.exchange.remote(text)))
         hello = False

@@ -27,7 +27,8 @@ from avtune.runners.lane_process import run_engine, stack_file
 from avtune.runners.mailbox import Mailbox
 from avtune.runners.out_of_memory import LACK, LOWER, Deaths, out_of_memory
 from avtune.runners.ray.choose import ray_for
-from avtune.runners.ray.engine_trials import run_engines
+from avtune.runners.ray.engine_trials import here, run_engines
+from avtune.runners.ray.machines import Machines
 from avtune.runners.ray.private import TUNE_THREAD
 from avtune.runners.ray.session import LOST
 from avtune.runners.watchdog import last_stack
@@ -71,9 +72,10 @@ class _Engines:
         self._deaths = 0  # of engines, since an epoch was last trained
         self._last_words = "none"
         self._causes = Deaths()
+        self._machines = Machines()
         self._lacked_memory = False  # whether the engine that died last did for lack of memory
         self._dismissed = threading.Event()
-        self._mailbox = ray.remote(num_cpus=0, max_concurrency=10_000)(Mailbox).remote(_OVER)
+        self._mailbox = ray.remote(num_cpus=0, max_concurrency=10_000, **here())(Mailbox).remote(_OVER)
         self._tune = threading.Thread(target=self._run_tune, args=(storage,), name=TUNE_THREAD, daemon=True)
         self._tune.start()
 
@@ -141,7 +143,8 @@ class _Engines:
             if self._lacked_memory:
                 why = f"{LACK}; {LOWER}"
             self._deaths += 1
-            if dispatcher.died(engine, why, stack):
+            lost = self._placement.cluster is not None and self._machines.lost(engine, words)
+            if dispatcher.lost_machine(engine) if lost else dispatcher.died(engine, why, stack):
                 self._deaths = 0  # the trial that failed may have been the cause
 
     def _reply(self, dispatcher: Dispatcher, ticket: int, text: str) -> None:
@@ -159,6 +162,8 @@ class _Engines:
             raise StorageError(said["broken"])
         if said["hello"]:  # a new process: orders to the one that died may have leased it trials
             dispatcher.give_back(said["engine"])
+            if self._placement.cluster is not None:
+                self._machines.runs_on(said["engine"], said["node"])
         if said["reports"] or said["ends"]:
             self._deaths = 0
         log.show_again(said["engine"], said["log"])

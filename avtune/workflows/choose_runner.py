@@ -77,7 +77,7 @@ def placement_request(given: DeviceOptions) -> PlacementRequest:
 
         if given.runner == "inline":
             raise UserError("--cluster goes with the runners lanes and processes; inline trains in this process")
-        cluster = find_cluster(given.cluster, given.results)
+        cluster = find_cluster(given.cluster, given.results, gpus=given.gpus != 0)
     return PlacementRequest(
         given.gpus, given.trials_per_gpu, given.lanes, given.max_failures, given.trial_timeout, cluster, given.cpus
     )

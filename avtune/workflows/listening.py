@@ -33,6 +33,7 @@ class Planned:
         problems: of the dataset, which touch the test score.
         notes: on the settings.
         limited: what the dataset leaves no room for, see `study.limits`.
+        nodes: of the cluster, a line each.
     """
 
     dataset: Dataset
@@ -46,6 +47,7 @@ class Planned:
     problems: Sequence[str] = ()
     notes: Sequence[str] = ()
     limited: Sequence[str] = ()
+    nodes: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -111,6 +111,8 @@ def mend(request: Request) -> bool:
 def run(opened: _Opened, call: Run, folds: Sequence[Prepared]) -> None:
     """Trains the trials that have not ended, then the finals."""
     plan, study = opened.plan, opened.study
+    for line in plan.placement.nodes:
+        study.note(" ".join(line.split()))
     with opened.listener.training():
         if not study.exhausted:
             call(study, folds)
@@ -278,6 +280,7 @@ class _Opened:
                 problems=examine(plan.request.dataset).problems,
                 notes=[*notes, *self._notes],
                 limited=[] if plan.function else limits(study.horizon),
+                nodes=plan.placement.nodes,
             )
         )
         self.listener.known(study)

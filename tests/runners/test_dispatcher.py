@@ -141,3 +141,25 @@ def test_what_it_decides_is_logged_for_developers(caplog):
         "engine 0, with room for 0: stops trials [1], takes [2], has 2",
         "engine 0 died; of its trials [0, 2], 0 failed and the others return",
     ]
+
+
+def test_preempted_machines_take_no_attempt_from_a_trial():
+    """The third preemption of a machine fails no good trial, whether it has neighbours or not."""
+    source = Source(3)
+    dispatcher = Dispatcher(source, spare=0, max_failures=3)
+    for _ in range(5):
+        assert len(dispatcher.exchange("engine 0", Message(3)).trials) == 3
+        assert dispatcher.lost_machine("engine 0") == 0
+    assert len(dispatcher.exchange("engine 0", Message(3)).trials) == 3, "not alone, as after a death that counts"
+    assert source.ends == {}
+
+
+def test_a_trial_that_takes_machines_down_fails_in_the_end():
+    source = Source(1)
+    dispatcher = Dispatcher(source, spare=0, max_failures=3)
+    failed, machines = 0, 0
+    while not failed:
+        assert len(dispatcher.exchange("engine 0", Message(1)).trials) == 1
+        failed, machines = dispatcher.lost_machine("engine 0"), machines + 1
+    assert (failed, machines) == (1, 10)
+    assert source.ends == {0: "10 machines died while it was trained alone on them"}

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -23,9 +24,10 @@ import sys
 from ray.cluster_utils import Cluster
 
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-cluster.add_node(num_cpus=1)
+other = cluster.add_node(num_cpus=1)
 print(cluster.address, flush=True)
-sys.stdin.read()
+for line in sys.stdin:  # a machine is lost
+    cluster.remove_node(other, allow_graceful=False)
 cluster.shutdown()
 """
 _TOKEN = "ab" * 32
@@ -43,7 +45,12 @@ def environment(**more):
 
 @contextlib.contextmanager
 def two_nodes(folder):
-    """Yields the address."""
+    """Yields the address, and a function that ends one of the two as the death of its machine would."""
+
+    def lose_one():
+        process.stdin.write("lose\n")
+        process.stdin.flush()
+
     (folder / "ray").mkdir()  # where the head writes its address, before it makes the folder itself
     process = subprocess.Popen(
         [sys.executable, "-c", _CLUSTER],
@@ -54,7 +61,7 @@ def two_nodes(folder):
         text=True,
     )
     try:
-        yield process.stdout.readline().strip()
+        yield process.stdout.readline().strip(), lose_one
         process.communicate(timeout=60)
         assert process.returncode == 0
     finally:
@@ -80,15 +87,17 @@ def test_a_search_trains_on_all_nodes_and_leaves_the_cluster_running(tmp_path, s
     data, space = write_toy(tmp_path)
     words = ["search", data, "--space", space, "--name", "far", "--deterministic", "--precision", "fp32"]
     words += ["--set", "final.finalists=1", "--set", "final.seeds=1"]
-    with two_nodes(short) as address:
+    with two_nodes(short) as (address, _):
         there = [*words, "--cluster", address]
         ended = avtune(*there, cwd=tmp_path, RAY_AUTH_TOKEN=_TOKEN)
         assert (ended.returncode, ended.stderr) == (0, ""), ended
         assert f"runner lanes: 2 at a time on the CPU of the cluster at {address}" in ended.stdout
-        assert not list((tmp_path / "results").glob("avtune-*")), "its scratch folder is gone"
+        assert ended.stdout.count("\nnode       ") == 2, "what was found on each of its nodes"
+        assert sorted(path.name for path in (tmp_path / "results").iterdir()) == ["far"], "nothing else is left there"
         wrong = avtune(*there, "--name", "wrong", cwd=tmp_path, RAY_AUTH_TOKEN="cd" * 32)
         assert wrong.returncode == 2
         assert f"--cluster is '{address}': no Ray cluster answers there" in wrong.stderr
+        assert "it refuses this token" in wrong.stderr
         assert "Traceback" not in wrong.stderr
     here = avtune(*words, "--name", "here", "--runner", "inline", "--gpus", "0", cwd=tmp_path)
     assert here.returncode == 0
@@ -97,6 +106,41 @@ def test_a_search_trains_on_all_nodes_and_leaves_the_cluster_running(tmp_path, s
         for name in ("far", "here")
     ]
     assert scores[0] == scores[1]
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_the_loss_of_a_machine_is_no_failure_of_its_trials(tmp_path, short):
+    """With one attempt a trial: its engine's death would fail it."""
+    data, space = write_toy(tmp_path)
+    words = ["search", data, "--space", space, "--name", "far", "--max-failures", "1", "--lanes", "2", "--verbose"]
+    words += ["--set", "final.finalists=1", "--set", "final.seeds=1"]
+    words += ["--set", "early_stopping.epochs=800", "--set", "early_stopping.grace=800"]
+    study = tmp_path / "results" / "far"
+    with two_nodes(short) as (address, lose_one):
+        search = subprocess.Popen(
+            [sys.executable, "-m", "avtune", *map(str, words), "--cluster", address],
+            cwd=tmp_path,
+            env=environment(RAY_AUTH_TOKEN=_TOKEN),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            busy = set()
+            for line in search.stderr:
+                busy |= set(re.findall(r"(engine \d), with room .* takes \[\d", line))
+                if len(busy) == 2:
+                    lose_one()
+                    break
+            err = search.communicate(timeout=240)[1]
+        finally:
+            search.kill()
+            search.communicate()
+    assert search.returncode == 0, err
+    assert len(busy) == 2
+    assert "has died with its machine" in err
+    assert "FAIL" not in (study / "trials.csv").read_text()
 
 
 _APART = [*["unshare", "--user", "--map-root-user", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]]

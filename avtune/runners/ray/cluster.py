@@ -8,8 +8,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from avtune.core.environment import versions
 from avtune.core.errors import UserError
 from avtune.runners._base import Cluster
+from avtune.runners.nodes import problems
+from avtune.runners.ray.address import cluster_address
+from avtune.runners.ray.preflight import look_at_nodes, look_from_another_process
 from avtune.runners.ray.session import KEEP_MEMORY, SETTINGS, ray_session
 from avtune.runners.scratch import scratch_folder
 
@@ -28,29 +32,34 @@ def cluster_ray(cluster: Cluster) -> Iterator[Path]:
         yield scratch
 
 
-def find_cluster(address: str, shared: Path) -> Cluster:
-    """The cluster at an address (`host:port`, or `auto` for the one that this machine belongs to) and what it has.
+def find_cluster(given: str, shared: Path, *, gpus: bool) -> Cluster:
+    """The cluster at an address (`host:port`, or `auto`) and what it has; a search can train on each of its nodes. A
+    process that is connected to one already (a caller's in Python) asks that one.
 
     Args:
         shared: a folder that every machine of the cluster sees under the same path.
+        gpus: whether GPUs are to be used where there are any.
 
     Raises:
-        UserError: no token is set, or no cluster answers.
+        UserError: no token is set, no cluster answers, or a node is not fit; says which and what to do.
     """
-    with _attached(address):
-        import ray  # not before its settings are in place
-
-        resources = ray.cluster_resources()
-    return Cluster(address, int(resources.get("CPU", 0)), int(resources.get("GPU", 0)), shared.resolve())
+    _check_token_is_set()
+    shared = shared.resolve()
+    ray = sys.modules.get("ray")
+    if ray is not None and ray.is_initialized():
+        address, nodes = given, look_at_nodes(shared)
+    else:
+        address = cluster_address(given)
+        nodes = look_from_another_process(address, shared, os.environ | SETTINGS)
+    cpus, there = sum(node.cpus for node in nodes), sum(node.gpus for node in nodes)
+    if found := problems(nodes, versions(), str(shared), gpus=gpus and there > 0):
+        raise UserError("\n".join([f"--cluster is {given!r}, and a search cannot train on it as it is:", *found]))
+    return Cluster(address, cpus, there, shared, tuple(nodes))
 
 
 @contextlib.contextmanager
 def _attached(address: str) -> Iterator[None]:
-    if not _token_is_set():
-        raise UserError(
-            "--cluster needs the cluster's token: set RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH to a file of it\n"
-            "a cluster without a token obeys everybody who reaches it; docs/cluster.md shows how to start one with"
-        )
+    _check_token_is_set()
     environment = {name: value for name, value in SETTINGS.items() if name != "RAY_AUTH_MODE"}
     name, value = KEEP_MEMORY
     attached = contextlib.ExitStack()
@@ -84,8 +93,10 @@ def _core_silenced() -> Iterator[None]:
         os.close(before)
 
 
-def _token_is_set() -> bool:
-    if os.environ.get("RAY_AUTH_TOKEN"):
-        return True
+def _check_token_is_set() -> None:
     file = os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token"
-    return Path(file).is_file()
+    if not os.environ.get("RAY_AUTH_TOKEN") and not Path(file).is_file():
+        raise UserError(
+            "--cluster needs the cluster's token: set RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH to a file of it\n"
+            "a cluster without a token obeys everybody who reaches it; docs/cluster.md shows how to start one with"
+        )

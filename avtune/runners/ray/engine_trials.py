@@ -47,6 +47,16 @@ def run_engines(
     tuner.fit()
 
 
+def here() -> dict[str, Any]:
+    """Options of an actor that lives on the driver's machine: what all engines need must not go with the machine of
+    one."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    node = ray.get_runtime_context().get_node_id()
+    return {"scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False)}
+
+
 def error_text(trial: Any) -> str:
     """What Tune has written down of a trial's error; empty where it has not."""
     file = Path(trial.error_file) if trial.error_file else None

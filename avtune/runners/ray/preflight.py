@@ -1,0 +1,174 @@
+"""One look at every node of a cluster before anything starts. Runs as a process of its own: Ray's core ends the process
+in which it is refused, on a machine that is none of the cluster's without a word, and waits for minutes where nobody
+can interrupt it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from avtune.core.errors import UserError
+from avtune.core.files import using
+from avtune.runners.nodes import Node, node_of
+
+_ATTACH = 60.0  # seconds for the process to attach and to look
+_LOOK = 30.0  # of which for the nodes to answer
+_MARK = "avtune's answer: "
+
+
+def look_from_another_process(address: str, results: Path, environment: Mapping[str, str]) -> list[Node]:
+    """The nodes of a cluster.
+
+    Args:
+        address: `host:port`.
+        results: the folder of studies, made if need be.
+        environment: of the process.
+
+    Raises:
+        UserError: the cluster refuses, or this machine is none of its nodes.
+    """
+    command = [sys.executable, "-m", "avtune.runners.ray.preflight"]
+    try:
+        ended = subprocess.run(  # killed when an interrupt comes
+            [*command, address, str(results)],
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_ATTACH,
+            start_new_session=True,
+        )
+    except subprocess.TimeoutExpired:
+        raise UserError(
+            f"--cluster is {address!r}: something accepts connections there, and no Ray cluster answers in "
+            f"{_ATTACH:g} s\nis this the port of the head's Ray (6379 by default), and is its Ray the same version?"
+        ) from None
+    answer = next((line for line in reversed(ended.stdout.splitlines()) if line.startswith(_MARK)), None)
+    if answer is None:
+        raise UserError(_refused(address, ended.stdout + ended.stderr))
+    said = json.loads(answer.removeprefix(_MARK))
+    if "error" in said:
+        raise UserError(said["error"] if said["storage"] else _refused(address, said["error"]))
+    return [Node(**each) for each in said["nodes"]]
+
+
+def _refused(address: str, words: str) -> str:
+    """Why a cluster has not let this process in, from Ray's words."""
+    lines = [line.strip() for line in words.splitlines() if line.strip()]
+    if any("oken" in line and "uth" in line for line in lines):
+        why = "it refuses this token; set RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH, to the one it was started with"
+    elif not lines or any("node" in line and ("IP address" in line or "local" in line) for line in lines):
+        why = (
+            "this machine is not one of its nodes, and the driver must run on one: start avtune there, or run "
+            f"`ray start --address {address}` here"
+        )
+    else:
+        why = f"{lines[-1][:200]}\nis it of the same Ray and Python version? `ray status` shows what runs"
+    return f"--cluster is {address!r}: no Ray cluster answers there that this process can use; {why}"
+
+
+def look_at_nodes(results: Path) -> list[Node]:
+    """The nodes of the cluster to which this process is connected.
+
+    Raises:
+        StorageError: the driver cannot write to `results`.
+    """
+    import ray
+    from ray import cloudpickle
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    from avtune.runners.ray import node_look
+
+    cloudpickle.register_pickle_by_value(node_look)  # a node may lack avtune
+    facts = {node["NodeID"]: _facts(node) for node in ray.nodes() if node["Alive"]}
+    with _marker(results) as (marker, content):
+        began = time.time()
+        tasks = {
+            ray.remote(num_cpus=0, max_retries=0)(node_look.look)
+            .options(scheduling_strategy=NodeAffinitySchedulingStrategy(name, soft=False))
+            .remote(str(marker), content, str(_answer(marker, name)), gpus=facts[name]["gpus"] > 0): name
+            for name in facts
+        }
+        said: dict[str, Any] = {}
+        ready, _ = ray.wait(list(tasks), num_returns=len(tasks), timeout=_LOOK)
+        ended = time.time()
+        for task in ready:
+            with contextlib.suppress(ray.exceptions.RayError):
+                said[tasks[task]] = ray.get(task)
+        for name, words in said.items():
+            words["writes"] = words["writes"] and _answer(marker, name).is_file()
+    return sorted(
+        (node_of(facts[name], words := said.get(name), _ahead(words, began, ended)) for name in facts),
+        key=lambda node: (node.host or "", node.address),
+    )
+
+
+def _facts(node: Mapping[str, Any]) -> dict[str, Any]:
+    has = node.get("Resources", {})
+    return {"address": node["NodeManagerAddress"], "cpus": int(has.get("CPU", 0)), "gpus": int(has.get("GPU", 0))}
+
+
+def _ahead(said: Mapping[str, Any] | None, began: float, ended: float) -> float:
+    """By how many seconds a clock is certainly wrong: it was read between the two times given."""
+    if said is None:
+        return 0.0
+    return max(0.0, float(said["clock"]) - ended) or min(0.0, float(said["clock"]) - began)
+
+
+@contextlib.contextmanager
+def _marker(results: Path) -> Iterator[tuple[Path, str]]:
+    """A file in the results folder for nodes to find, and what is in it; gone afterwards with what nodes wrote."""
+    content = secrets.token_hex(16)
+    with using(results):
+        made = not results.exists()
+        results.mkdir(parents=True, exist_ok=True)
+        marker = results / f".avtune-nodes-{secrets.token_hex(4)}"
+        marker.write_text(content)
+    try:
+        yield marker, content
+    finally:
+        for file in results.glob(f"{marker.name}*"):
+            file.unlink(missing_ok=True)
+        if made:
+            with contextlib.suppress(OSError):
+                results.rmdir()
+
+
+def _answer(marker: Path, node: str) -> Path:
+    return marker.with_name(f"{marker.name}-{node[:16]}")
+
+
+def _main(address: str, results: str) -> None:
+    import logging
+    from dataclasses import asdict
+
+    import ray
+
+    from avtune.core.errors import StorageError
+    from avtune.runners.ray import private
+
+    answer: dict[str, Any]
+    try:
+        ray.init(
+            address=address,
+            log_to_driver=False,
+            logging_level=logging.CRITICAL,
+            configure_logging=True,
+            job_config=private.job_config(),
+        )
+        answer = {"nodes": [asdict(node) for node in look_at_nodes(Path(results))]}
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        answer = {"error": str(error).strip(), "storage": isinstance(error, StorageError)}
+    print(_MARK + json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

@@ -1,0 +1,60 @@
+"""What keeps a search from training on a node of a cluster."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from avtune.runners.nodes import Node, described, problems
+
+HERE = {"avtune": "2.0", "python": "3.11.7", "ray": "2.60.0", "torch": "2.13.0+cpu", "numpy": "2.4.6"}
+GOOD = Node(
+    "10.0.0.5", "n1", 8, 2, {**HERE, "torch": "2.13.0+cu130"}, "/usr/bin/python", True, True, "", 1 << 40, 1 << 35, 2
+)
+
+
+def found(node: Node, *, gpus: bool = True) -> list[str]:
+    return problems([GOOD, node], HERE, "/shared/results", gpus=gpus)
+
+
+def test_nothing_is_wrong_with_a_node_like_this_machine() -> None:
+    assert found(replace(GOOD, address="10.0.0.6")) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"host": None}, "does not answer"),
+        ({"versions": {**HERE, "avtune": None}}, "has no avtune: install 2.0 for /usr/bin/python"),
+        ({"versions": {**HERE, "avtune": "1.9"}}, "has avtune 1.9, and this machine 2.0"),
+        ({"versions": {**HERE, "torch": None}}, "has torch not at all"),
+        ({"sees": False, "writes": False}, "does not see /shared/results"),
+        ({"writes": False, "storage": "Read-only file system"}, "does not write to /shared/results (Read-only file"),
+        ({"torch_gpus": 0}, "says to Ray that it has 2 GPUs, and torch sees 0"),
+        ({"scratch": 1 << 20}, "left for temporary files"),
+    ],
+)
+def test_a_node_that_is_not_fit_is_named_with_what_to_do(change: dict[str, object], said: str) -> None:
+    lines = found(replace(GOOD, address="10.0.0.6", **change))  # type: ignore[arg-type]
+    assert len(lines) == 1
+    assert said in lines[0]
+    assert "10.0.0.6" in lines[0]
+
+
+def test_a_node_on_which_nothing_is_placed_may_be_anything() -> None:
+    assert found(Node("10.0.0.7", "login", 0, 0, {**HERE, "avtune": None})) == []
+
+
+def test_gpus_that_are_not_used_are_not_asked_of() -> None:
+    assert found(replace(GOOD, torch_gpus=0), gpus=False) == []
+
+
+def test_the_plan_names_the_nodes_and_what_stays_idle() -> None:
+    late = replace(GOOD, host="n2", address="10.0.0.6", ahead=-90.0)
+    assert described([GOOD, late], cpus=16, gpus=3) == [
+        "node       n1 (10.0.0.5): 8 CPUs, 2 GPUs, 32.0 GiB of memory free",
+        "node       n2 (10.0.0.6): 8 CPUs, 2 GPUs, 32.0 GiB of memory free",
+        "note       the clock of n2 (10.0.0.6) is 90 s behind",
+        "note       1 of 4 GPUs of the cluster stay idle",
+    ]
