@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -26,8 +27,13 @@ from ray.cluster_utils import Cluster
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
 other = cluster.add_node(num_cpus=1)
 print(cluster.address, flush=True)
-for line in sys.stdin:  # a machine is lost
-    cluster.remove_node(other, allow_graceful=False)
+for line in sys.stdin:
+    if line.strip() == "lose":
+        cluster.remove_node(other, allow_graceful=False)
+    else:
+        for node in (other, cluster.head_node):
+            node.kill_all_processes(check_alive=False, allow_graceful=False)
+        sys.exit()
 cluster.shutdown()
 """
 _TOKEN = "ab" * 32
@@ -45,10 +51,11 @@ def environment(**more):
 
 @contextlib.contextmanager
 def two_nodes(folder):
-    """Yields the address, and a function that ends one of the two as the death of its machine would."""
+    """Yields the address, and a function that ends nodes as the death of their machines would: `lose` one, or `end`
+    both."""
 
-    def lose_one():
-        process.stdin.write("lose\n")
+    def tell(word):
+        process.stdin.write(f"{word}\n")
         process.stdin.flush()
 
     (folder / "ray").mkdir()  # where the head writes its address, before it makes the folder itself
@@ -61,7 +68,7 @@ def two_nodes(folder):
         text=True,
     )
     try:
-        yield process.stdout.readline().strip(), lose_one
+        yield process.stdout.readline().strip(), tell
         process.communicate(timeout=60)
         assert process.returncode == 0
     finally:
@@ -108,39 +115,58 @@ def test_a_search_trains_on_all_nodes_and_leaves_the_cluster_running(tmp_path, s
     assert scores[0] == scores[1]
 
 
+@contextlib.contextmanager
+def busy_search(tmp_path, address):
+    """Yields a search whose two engines, one on each node, have begun to train for a while, and what it has said."""
+    data, space = write_toy(tmp_path)
+    words = ["search", data, "--space", space, "--name", "far", "--max-failures", "1", "--lanes", "2", "--verbose"]
+    words += ["--set", "final.finalists=1", "--set", "final.seeds=1", "--cluster", address]
+    words += ["--set", "early_stopping.epochs=800", "--set", "early_stopping.grace=800"]
+    search = subprocess.Popen(
+        [sys.executable, "-m", "avtune", *map(str, words)],
+        cwd=tmp_path,
+        env=environment(RAY_AUTH_TOKEN=_TOKEN),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        busy, said = set(), []
+        for line in search.stderr:
+            said.append(line)
+            busy |= set(re.findall(r"(engine \d), with room .* takes \[\d", line))
+            if len(busy) == 2:
+                break
+        assert len(busy) == 2, said
+        yield search
+    finally:
+        search.kill()
+        search.communicate()
+
+
 @pytest.mark.ray
 @pytest.mark.slow
 def test_the_loss_of_a_machine_is_no_failure_of_its_trials(tmp_path, short):
     """With one attempt a trial: its engine's death would fail it."""
-    data, space = write_toy(tmp_path)
-    words = ["search", data, "--space", space, "--name", "far", "--max-failures", "1", "--lanes", "2", "--verbose"]
-    words += ["--set", "final.finalists=1", "--set", "final.seeds=1"]
-    words += ["--set", "early_stopping.epochs=800", "--set", "early_stopping.grace=800"]
-    study = tmp_path / "results" / "far"
-    with two_nodes(short) as (address, lose_one):
-        search = subprocess.Popen(
-            [sys.executable, "-m", "avtune", *map(str, words), "--cluster", address],
-            cwd=tmp_path,
-            env=environment(RAY_AUTH_TOKEN=_TOKEN),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        try:
-            busy = set()
-            for line in search.stderr:
-                busy |= set(re.findall(r"(engine \d), with room .* takes \[\d", line))
-                if len(busy) == 2:
-                    lose_one()
-                    break
-            err = search.communicate(timeout=240)[1]
-        finally:
-            search.kill()
-            search.communicate()
-    assert search.returncode == 0, err
-    assert len(busy) == 2
-    assert "has died with its machine" in err
-    assert "FAIL" not in (study / "trials.csv").read_text()
+    with two_nodes(short) as (address, tell), busy_search(tmp_path, address) as search:
+        tell("lose")
+        said = search.communicate(timeout=240)[1]
+    assert search.returncode == 0, said
+    assert "has died with its machine" in said
+    assert "FAIL" not in (tmp_path / "results" / "far" / "trials.csv").read_text()
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_search_whose_whole_cluster_is_ended_with_it_ends_in_order(tmp_path, short):
+    """As `scancel` does: avtune waited for a Ray that was gone until it was killed."""
+    with two_nodes(short) as (address, tell), busy_search(tmp_path, address) as search:
+        tell("end")
+        search.send_signal(signal.SIGTERM)
+        said = search.communicate(timeout=60)[1]
+    assert search.returncode == 128 + signal.SIGTERM, said
+    assert said.splitlines()[-1] == "avtune: terminated; the same command continues"
+    assert sorted(path.name for path in (tmp_path / "results").iterdir()) == ["far"], "its scratch folder is gone"
 
 
 _APART = [*["unshare", "--user", "--map-root-user", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]]

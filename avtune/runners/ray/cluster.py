@@ -13,8 +13,10 @@ from avtune.core.errors import UserError
 from avtune.runners._base import Cluster
 from avtune.runners.nodes import problems
 from avtune.runners.ray.address import cluster_address
+from avtune.runners.ray.head import Head, head_address
 from avtune.runners.ray.preflight import look_at_nodes, look_from_another_process
 from avtune.runners.ray.session import KEEP_MEMORY, SETTINGS, ray_session
+from avtune.runners.ray.watched import watched
 from avtune.runners.scratch import scratch_folder
 
 
@@ -26,10 +28,13 @@ def cluster_ray(cluster: Cluster) -> Iterator[Path]:
         A private scratch folder below `cluster.shared`, removed afterwards.
 
     Raises:
-        UserError: no cluster answers there, or not to this token.
+        UserError: no cluster answers there, or not to this token; or it goes while the block runs.
     """
+    gone = f"the cluster at {cluster.address} has gone"
     with scratch_folder(cluster.shared) as scratch, _attached(cluster.address):
-        yield scratch
+        head = Head(head_address())
+        with watched(scratch, head.is_lost, lambda: gone):
+            yield scratch
 
 
 def find_cluster(given: str, shared: Path, *, gpus: bool) -> Cluster:

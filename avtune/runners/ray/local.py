@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
-import select
-import signal
 import sys
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn
 
 from avtune.core import signals
 from avtune.core.errors import UserError
 from avtune.runners.out_of_memory import LACK, LOWER, Deaths, out_of_memory
 from avtune.runners.ray import private
-from avtune.runners.ray.session import LOST, ray_session
+from avtune.runners.ray.session import ray_session
 from avtune.runners.ray.start_errors import last_words
-from avtune.runners.scratch import check_not_full, remove, scratch_folder
+from avtune.runners.ray.watched import watched
+from avtune.runners.scratch import check_not_full, scratch_folder
 from avtune.runners.thread_limit import check_threads, no_threads
 
 # All listeners on 127.0.0.1 instead of all interfaces. An undocumented use of this flag;
@@ -33,10 +29,6 @@ _PRIORITY = {"RAY_worker_niceness": "0"}
 # In a process of a caller's in Python: by default Ray's core ends a process that has had no answer of GCS for a minute,
 # although Ray has been shut down meanwhile, where a thread waits for such an answer.
 _OUTLIVES_GCS = {"RAY_gcs_rpc_server_reconnect_timeout_s": str(10**8)}
-
-_LOOK_EVERY = 0.5  # seconds
-
-_LONGEST_LEAVE = 40.0  # seconds in which a caller's search is left when Ray is lost, or else the process is ended
 
 # The same for all runs of this process, as Ray's core reads it once.
 _TOKEN = secrets.token_hex(32)
@@ -109,86 +101,14 @@ def _start(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _node_watched(scratch: Path) -> Iterator[None]:
-    """Ends what runs in the block when a process that all of Ray needs has died: by default Ray would end this process,
-    but after a minute of waiting and with a page of its log. The study's files are whole at any moment, so nothing
-    needs an orderly end.
-
-    A command is ended with its process. In a process of a caller's in Python, the block is left with an error; the
-    process ends only where the block does not hear of it: in another thread than the main one, where Ctrl-C is handled
-    otherwise, or while Tune waits in C for the process that has died.
-
-    Raises:
-        UserError: such a process has died.
-    """
+    """Ends what runs in the block when a process that all of Ray needs has died, see `watched`."""
     vital, kill_all = private.vital_processes()
     causes = Deaths()
-    over = threading.Event()
-    main = threading.current_thread() is threading.main_thread()
-    # Signals are also written to a pipe, because Python's handlers run in the main thread only, which may be waiting
-    # for the process that has died.
-    came, tell = os.pipe()
-    os.set_blocking(tell, False)
-    before = signal.set_wakeup_fd(tell, warn_on_full_buffer=False) if main else -1
 
-    def watch() -> None:
-        while not over.wait(_LOOK_EVERY):
-            if _have_died(vital):
-                heard = os.read(came, 1 << 16) if select.select([came], [], [], _LOOK_EVERY)[0] else b""
-                number, why = signals.first(heard), _why(causes)
-                LOST.set()
-                with contextlib.suppress(Exception):
-                    kill_all()
-                if main and not signals.is_command() and _leaves(over, number):
-                    return
-                _end(number, why, scratch)
+    def why() -> str:
+        if causes.for_lack_of_memory():
+            return f"a process of Ray's {LACK}; {LOWER}"
+        return "a process of Ray's has died, or was killed"
 
-    thread = threading.Thread(target=watch, name="avtune watches Ray", daemon=True)
-    thread.start()
-    try:
+    with watched(scratch, lambda: any(process.poll() is not None for process in vital), why, kill_all):
         yield
-    except BaseException as error:
-        if signals.is_command() or not _have_died(vital):
-            raise
-        LOST.set()
-        raise UserError(f"{_why(causes)}; the same command continues") from error
-    finally:
-        over.set()
-        thread.join()
-        if main:
-            signal.set_wakeup_fd(before)
-        os.close(came)
-        os.close(tell)
-
-
-def _have_died(processes: Sequence[Any]) -> bool:
-    return any(process.poll() is not None for process in processes)
-
-
-def _why(causes: Deaths) -> str:
-    """What has happened to a process of Ray's."""
-    if causes.for_lack_of_memory():
-        return f"a process of Ray's {LACK}; {LOWER}"
-    return "a process of Ray's has died, or was killed"
-
-
-def _leaves(over: threading.Event, number: int | None) -> bool:
-    """Interrupts the main thread as Ctrl-C does, where no signal that has come has done so; whether it leaves the
-    block in time."""
-    main = threading.main_thread().ident
-    if number is None and main is not None:
-        signal.pthread_kill(main, signal.SIGINT)
-    return over.wait(_LONGEST_LEAVE)
-
-
-def _end(number: int | None, why: str, scratch: Path) -> NoReturn:
-    """Ends this process with a line.
-
-    Args:
-        number: the signal that has come, None for none.
-        why: what has happened otherwise.
-    """
-    with contextlib.suppress(OSError):
-        sys.stdout.flush()
-    code = signals.part(number) if number is not None else signals.say(why, 1)
-    remove(scratch)
-    os._exit(code)
