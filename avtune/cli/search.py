@@ -50,6 +50,12 @@ def add(verbs: Verbs) -> None:
     devices = add_devices(verb)
     add_precision(devices)
     devices.add_argument(
+        "--slurm",
+        metavar="KEY=VALUE,...",
+        help="submit it as a job of SLURM, e.g. nodes=2,gpus=8,time=4h,partition=long; see docs/cluster.md",
+    )
+    devices.add_argument("--dry-run", action="store_true", help="with --slurm: print the job's script, submit nothing")
+    devices.add_argument(
         "--deterministic", action="store_true", help="same result however many devices; see the README for the price"
     )
     finals = verb.add_argument_group("finals", "finalists and seeds: --set final.finalists=3 --set final.seeds=5")
@@ -88,6 +94,10 @@ def run(given: argparse.Namespace, log: list[Path]) -> int:
     from avtune.cli.search_console import SearchConsole
     from avtune.workflows.search import search
 
+    if given.slurm is not None or given.dry_run:
+        from avtune.cli.slurm import submit_search
+
+        return submit_search(given, lambda: _request(given, log))
     request = _request(given, log)
     log[:] = [request.folder.log]
     try:

@@ -1,0 +1,165 @@
+"""A search as a job of SLURM: from `--slurm nodes=2,gpus=8,time=4h` to a batch script, and its submission."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from avtune.core.errors import UserError, choices, did_you_mean, shown
+from avtune.core.files import using, write_text
+from avtune.workflows.slurm_script import script
+
+_GRACE = 120  # seconds before the end of a job's time in which it is ended in order
+_TIME = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?")
+_SLURMS = re.compile(r"(?:(?:\d+-)?\d+(?::\d\d){1,2}|\d+-\d+|\d+)")  # as sbatch has it
+_WORD = re.compile(r"[\w.@:/+,&|*()\[\]-]+")
+_LONGEST = 60.0  # seconds for sbatch
+
+
+@dataclass(frozen=True)
+class SlurmJob:
+    """What a job asks for.
+
+    Attributes:
+        nodes: machines.
+        gpus: of all machines together, the same number on each; None for none.
+        cpus: of each machine; None for two and two for each GPU, or without GPUs for whole machines.
+        time: as `4h`, `90m`, `1d12h` or as sbatch has it; None for what the partition gives.
+        mem: memory of each machine, as sbatch has it.
+        grace: seconds in which the search is ended in order, before the job's time is over.
+        partition, account, qos, constraint, reservation: as sbatch has them.
+    """
+
+    nodes: int = 1
+    gpus: int | None = None
+    cpus: int | None = None
+    time: str | None = None
+    mem: str | None = None
+    grace: int = _GRACE
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    reservation: str | None = None
+
+    def directives(self) -> list[str]:
+        """The options of sbatch."""
+        given = [f"--nodes={self.nodes}", "--ntasks-per-node=1", *self._devices()]
+        if self.time is not None:
+            given += [f"--time={self.time}"]
+        given += [f"--mem={self.mem}"] * (self.mem is not None)
+        for name in ("partition", "account", "qos", "constraint", "reservation"):
+            if (value := getattr(self, name)) is not None:
+                given.append(f"--{name}={value}")
+        # Append: a job that is queued again goes on in the same file.
+        return [*given, f"--signal=B:TERM@{self.grace}", "--requeue", "--open-mode=append"]
+
+    def _devices(self) -> list[str]:
+        each = self.gpus // self.nodes if self.gpus else 0
+        if self.cpus is None and not each:
+            return ["--exclusive"]
+        cpus = [f"--cpus-per-task={self.cpus or 2 + 2 * each}"]
+        return [f"--gpus-per-node={each}", *cpus] if each else cpus
+
+
+def parsed(text: str) -> SlurmJob:
+    """What `--slurm` asks for.
+
+    >>> parsed("nodes=2,gpus=8,time=4h").directives()[:4]
+    ['--nodes=2', '--ntasks-per-node=1', '--gpus-per-node=4', '--cpus-per-task=10']
+
+    Raises:
+        UserError: a part that is unknown, or whose value is none of its kind.
+    """
+    allowed = {field.name for field in fields(SlurmJob)}
+    found: dict[str, str | int] = {}
+    for part in filter(None, text.split(",")):
+        name, mark, value = part.partition("=")
+        if name not in allowed or not mark:
+            raise UserError(
+                f"--slurm has {shown(part)}; allowed: KEY=VALUE, with the keys {choices(allowed)}"
+                f"{did_you_mean(name, allowed)}"
+            )
+        found[name] = _value(name, value)
+    job = SlurmJob(**found)  # type: ignore[arg-type]
+    if job.gpus and job.gpus % job.nodes:
+        raise UserError(
+            f"--slurm asks for gpus={job.gpus} on nodes={job.nodes}; each machine has the same number, so give a "
+            f"multiple of {job.nodes}"
+        )
+    return job
+
+
+def _value(name: str, value: str) -> str | int:
+    if name in ("nodes", "gpus", "cpus", "grace"):
+        if not value.isdecimal() or not 0 < int(value) <= 100_000:
+            raise UserError(f"--slurm has {name}={value}; allowed: a whole number from 1")
+        return int(value)
+    if name == "time":
+        return _time(value)
+    if not _WORD.fullmatch(value):
+        raise UserError(f"--slurm has {name}={shown(value)}; allowed: what sbatch takes for --{name}, without spaces")
+    return value
+
+
+def _time(value: str) -> str:
+    parts = _TIME.fullmatch(value)
+    if parts and value:
+        days, hours, minutes = (int(part or 0) for part in parts.groups())
+        if total := (days * 24 + hours) * 60 + minutes:
+            return str(total)
+    elif _SLURMS.fullmatch(value):
+        return value
+    raise UserError(f"--slurm has time={value}; allowed: 4h, 90m, 1d12h, or as sbatch has it: minutes, D-HH:MM:SS")
+
+
+def job_script(job: SlurmJob, words: Sequence[str], name: str, log: Path) -> str:
+    """The batch script of a search.
+
+    Args:
+        words: the command line of avtune, without its name and `--slurm`.
+        name: of the study.
+        log: what the job prints; `%j` is its number.
+    """
+    here = Path.cwd()
+    ours = [f"--job-name=avtune-{name}", f"--chdir={_quoted(here)}", f"--output={_quoted(log)}"]
+    return script([*ours, *job.directives()], shlex.quote(sys.executable), shlex.join(words))
+
+
+def _quoted(path: Path) -> str:
+    """A path in a line of directives, which sbatch splits at spaces."""
+    return f'"{path}"' if " " in str(path) else str(path)
+
+
+def submit(text: str, file: Path) -> str:
+    """Submits a script, which is kept as `file`; returns the job's number.
+
+    Raises:
+        UserError: there is no SLURM here, or it refuses.
+    """
+    if shutil.which("sbatch") is None:
+        raise UserError(
+            "--slurm: there is no sbatch on this machine; run the command on a login node of the cluster, or show the "
+            "script with --dry-run"
+        )
+    with using(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_text(file, text)
+    try:
+        ended = subprocess.run(
+            ["sbatch", "--parsable", str(file)], capture_output=True, text=True, timeout=_LONGEST, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise UserError(
+            f"--slurm: sbatch has not answered in {_LONGEST:g} s; is SLURM's controller up (`sinfo`)?"
+        ) from None
+    if ended.returncode:
+        why = " ".join(line.removeprefix("sbatch: ").removeprefix("error: ") for line in ended.stderr.splitlines())
+        raise UserError(f"--slurm: sbatch refuses the job: {why[:300]}\nits script is {file}")
+    return ended.stdout.strip().partition(";")[0]

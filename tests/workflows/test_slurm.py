@@ -1,0 +1,111 @@
+"""What `--slurm` asks for, and the script that it becomes."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from avtune.cli.main import main
+from avtune.core.errors import UserError
+from avtune.workflows.slurm import job_script, parsed, submit
+
+
+@pytest.mark.parametrize(
+    ("text", "directive"),
+    [
+        ("nodes=2,gpus=8", "--gpus-per-node=4"),
+        ("nodes=2,gpus=8", "--cpus-per-task=10"),
+        ("nodes=2,gpus=8,cpus=32", "--cpus-per-task=32"),
+        ("nodes=3", "--exclusive"),
+        ("cpus=4", "--nodes=1"),
+        ("time=4h", "--time=240"),
+        ("time=1d12h", "--time=2160"),
+        ("time=90m", "--time=90"),
+        ("time=1-12:00:00", "--time=1-12:00:00"),
+        ("mem=64G,partition=long,account=lab", "--mem=64G"),
+        ("mem=64G,partition=long,account=lab", "--partition=long"),
+        ("constraint=a100&nvlink", "--constraint=a100&nvlink"),
+        ("grace=300", "--signal=B:TERM@300"),
+    ],
+)
+def test_what_sbatch_is_told(text: str, directive: str) -> None:
+    assert directive in parsed(text).directives()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("node=2", "did you mean 'nodes'?"),
+        ("nodes", "allowed: KEY=VALUE"),
+        ("nodes=0", "nodes=0; allowed: a whole number from 1"),
+        ("gpus=-1", "allowed: a whole number from 1"),
+        ("nodes=2,gpus=3", "give a multiple of 2"),
+        ("time=4hours", "time=4hours; allowed: 4h"),
+        ("time=", "allowed: 4h"),
+        ("partition=a b", "without spaces"),
+        ("partition=a\n#SBATCH --uid=0", "without spaces"),
+    ],
+)
+def test_what_is_not_allowed(text: str, said: str) -> None:
+    with pytest.raises(UserError, match="--slurm") as error:
+        parsed(text)
+    assert said in str(error.value)
+
+
+def test_the_script_is_one_that_bash_reads_and_keeps_words_apart(tmp_path: Path) -> None:
+    words = ["search", "my data.h5", "--set", "a=$(touch hacked)", "--name", "it's"]
+    text = job_script(parsed("nodes=2"), words, "study", tmp_path / "a b-%j.log")
+    assert subprocess.run(["bash", "-n"], input=text, text=True, check=False, capture_output=True).returncode == 0
+    assert (
+        """-m avtune search 'my data.h5' --set 'a=$(touch hacked)' --name 'it'"'"'s' --cluster "$ip:$port" &""" in text
+    )
+    assert f'#SBATCH --output="{tmp_path}/a b-%j.log"' in text
+
+
+def test_dry_run_prints_the_script_and_submits_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["search", "demo", "--slurm", "nodes=2", "--dry-run", "--results", str(tmp_path / "results")]
+    monkeypatch.setattr("sys.argv", ["avtune", *words])
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("#!/bin/bash\n#SBATCH --job-name=avtune-demo\n")
+    assert "avtune search demo --results" in said
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--dry-run"], "--dry-run goes with --slurm"),
+        (["--slurm", "nodes=2", "--cluster", "auto"], "leave --cluster out"),
+        (["--slurm", "nodes=2", "--runner", "inline"], "--slurm goes with the runners lanes and processes"),
+        (["--slurm", "nodes=2,gpus=2", "--gpus", "4"], "--gpus is 4, and --slurm asks for gpus=2"),
+        (["--slurm", "nodes=2", "--set", "nothing=1"], "nothing"),
+    ],
+)
+def test_mistakes_are_found_before_the_queue(
+    words: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["search", "demo", *words, "--results", str(tmp_path / "results")]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_machine_without_slurm_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UserError, match="there is no sbatch on this machine"):
+        submit("", tmp_path / "job.sh")
+
+
+def test_what_sbatch_says_is_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sbatch = tmp_path / "sbatch"
+    sbatch.write_text("#!/bin/sh\necho 'sbatch: error: invalid partition specified: long' >&2\nexit 1\n")
+    sbatch.chmod(0o700)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    with pytest.raises(UserError, match="sbatch refuses the job: invalid partition specified: long"):
+        submit("#!/bin/bash\n", tmp_path / "slurm" / "job.sh")
+    sbatch.write_text("#!/bin/sh\necho '12;cluster'\n")
+    assert submit("#!/bin/bash\n", tmp_path / "slurm" / "job.sh") == "12"
