@@ -77,6 +77,7 @@ def search(
     precision: Literal["bf16", "tf32", "fp32"] | None = None,
     deterministic: bool = False,
     protocol: Literal["validation", "published"] | None = None,
+    finals: Literal["full", "race"] | None = None,
     keep: int | None = None,
     retry_failed: bool = False,
     track: str | Sequence[str] | None = None,
@@ -111,6 +112,8 @@ def search(
         precision: of the search; default: bf16 where the device has it.
         deterministic: the same result however many devices.
         protocol: `validation` (default), or `published`: the retrained model keeps its best test epoch.
+        finals: `full`: every finalist has all seeds; `race`: only those that may still win. Default: `race`, on GPUs
+            `full`.
         keep: also keep the weights of so many best trials, as models.
         retry_failed: train the failed trials of the study again.
         track: also track it there, by a process of its own: `mlflow`, `mlflow:URI`, `wandb`, `wandb:PROJECT`, or
@@ -151,6 +154,7 @@ def search(
         precision=precision,
         deterministic=deterministic,
         protocol=protocol,
+        finals=finals,
         keep=keep,
         retry_failed=retry_failed,
         track=track,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from avtune.cli import console
 from avtune.cli.data_text import problem_lines
-from avtune.report.text import score_rows, score_text, still_rises, ties_text
+from avtune.report.text import score_rows, score_text, seeds_text, still_rises, ties_text
 
 if TYPE_CHECKING:
     from avtune.study.best import Best
@@ -48,12 +48,13 @@ def _finalist_lines(results: Results, best: Best, seeds: str) -> list[str]:
             str(row.epoch),
             "failed" if row.mean is None else f"{row.mean:.4f}",
             "" if row.sd is None else f"{row.sd:.4f}",
+            *([] if results.race is None else [seeds_text(row, results.race)]),
         ]
         for row in best.finalists
     ]
     return [
-        f"finalists, repeated over {seeds} on the validation rows",
-        *console.fitting(["trial", "epoch", "val MAP", "sd"], rows),
+        f"finalists, repeated over {'' if results.race is None else 'up to '}{seeds} on the validation rows",
+        *console.fitting(["trial", "epoch", "val MAP", "sd", *["seeds"] * (results.race is not None)], rows),
         "",
         f"winner: trial {best.trial}, retrained on the whole training set for {results.epochs} epochs",
         *["the winner is the default configuration: this search found nothing better"]

@@ -66,6 +66,12 @@ def add(verbs: Verbs) -> None:
     )
     completes(protocol, "protocol")
     finals.add_argument(
+        "--finals",
+        metavar="full|race",
+        help="full: every finalist has all seeds; race: only those that may still win, by a test (default: race, full "
+        "on GPUs); as --set final.policy=race",
+    )
+    finals.add_argument(
         "--retry-failed",
         action="store_true",
         help="train again what failed in the study: trials, finalists, retrainings",
@@ -138,4 +144,6 @@ def _overrides(given: argparse.Namespace) -> list[str]:
         overrides.append(f"search.trials={given.trials}")
     if given.epochs is not None:
         overrides.append(f"early_stopping.epochs={given.epochs}")
+    if given.finals is not None:
+        overrides.append(f"final.policy={given.finals}")
     return overrides

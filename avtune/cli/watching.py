@@ -96,7 +96,7 @@ class Watching:
 
     def _set_stage(self, done: Summary) -> None:
         """Which runs of the finals are done now, whose search is over."""
-        folder = self._folder
+        folder, watch = self._folder, self._watch
         runs = list(self._curves)
         if self._finalists is None:
             self._finalists = self._finalist_keys()
@@ -104,7 +104,8 @@ class Watching:
         known = [place for place, run in enumerate(runs) if run in keys]
         chosen = folder.best_yaml.is_file() and folder.best_yaml.stat().st_mtime >= folder.curves.stat().st_mtime
         if not chosen and len(known) < len(keys):
-            self._clock.set(FINALISTS, len(known), len(keys))
+            races = watch.space.final.races  # what is dropped is not known here
+            self._clock.set(FINALISTS, len(known), None if races else len(keys))
             return
         after = runs[known[-1] + 1 :] if known else runs
         if not chosen and keys:

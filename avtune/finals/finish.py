@@ -21,10 +21,11 @@ from avtune.data.dataset import Dataset
 from avtune.data.prepare import Prepared
 from avtune.finals.by_class import by_class
 from avtune.finals.looks import count_configuration, study_mark
+from avtune.finals.repeats import finalists
 from avtune.finals.retraining import Retraining, retraining
 from avtune.finals.run_record import Result, RunRecord, runs_that_ended_well
 from avtune.finals.scores import per_query
-from avtune.finals.select import Candidate, Do, Repeated, finalists, winner
+from avtune.finals.select import Candidate, Do, Repeated, winner
 from avtune.finals.summary import Chosen, Retrained, best_of, results_of
 from avtune.metrics import RetrievalScores
 from avtune.runners._base import Run
@@ -128,14 +129,11 @@ def retrain(
 
 
 def _repeat(folder: StudyFolder, folds: Sequence[Prepared], finals: FinalsRun) -> Do:
-    """Does the runs of finalists. What failed before is done again once: it fails for good if it fails once more."""
-    again = finals.again
+    """Does the runs of finalists. What failed before is done again once, as no run is asked for twice: it fails for
+    good if it fails once more."""
 
     def do(stage: str, names: Sequence[str], trials: Sequence[Trial]) -> list[Result]:
-        nonlocal again
-        results = _results(folder, stage, _with_output(folder, names, trials), folds, finals, again=again)
-        again = False
-        return results
+        return _results(folder, stage, _with_output(folder, names, trials), folds, finals, again=finals.again)
 
     return do
 

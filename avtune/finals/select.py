@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from avtune.core.errors import UserError
 from avtune.core.hyper import Value
 from avtune.core.patience import still_rises
-from avtune.core.run_key import run_key
 from avtune.core.seeds import mix
 from avtune.core.trial import Trial
 from avtune.finals.run_record import Result
 from avtune.space.space import Space
 from avtune.study.horizon import Horizon
 from avtune.study.record import Record
-from avtune.study.study import Study
 
 Do = Callable[[str, Sequence[str], Sequence[Trial]], list[Result]]
 """Takes what the runs are called, a name for each, and the runs; gives their results in the same order."""
@@ -45,6 +42,8 @@ class Repeated:
         values: validation MAP of each seed at that epoch.
         curve: mean validation MAP by epoch, as far as every seed has trained.
         failure: set when a seed failed; such a candidate cannot win.
+        dropped: it has fewer seeds than others because it cannot win any more, see `finals.race`.
+        results: of the runs, by seed.
     """
 
     candidate: Candidate
@@ -52,6 +51,8 @@ class Repeated:
     values: tuple[float, ...]
     curve: dict[int, float]
     failure: str | None = None
+    dropped: bool = False
+    results: tuple[Result, ...] = ()
 
     @property
     def mean(self) -> float:
@@ -96,35 +97,6 @@ def repeat_trials(
     ]
 
 
-def finalists(study: Study, known: Collection[str], do: Do) -> list[Repeated]:
-    """The best configurations of a search over seeds, as `candidates` names them.
-
-    Args:
-        study: with a trial that did not fail.
-        known: the keys of the runs on record that did not fail.
-        do: does the runs that are not on record.
-
-    Raises:
-        UserError: the record is damaged.
-    """
-    horizon = study.horizon
-
-    def runs(of: Sequence[Candidate]) -> list[Trial]:
-        return repeat_trials(of, horizon, study.precision, study.basis)
-
-    chosen = candidates(study.ranking(), study.space, lambda one: all(run_key(run) in known for run in runs([one])))
-    seeds = study.space.final.seeds
-    names = [f"finalist_{one.called}_seed_{index}" for one in chosen for index in range(seeds)]
-    trials = runs(chosen)
-    results = do("finalists", names, trials)
-    further = longer(trials, results, seeds)
-    if further != trials:
-        results = do("finalists whose curves still rise", names, further)
-    if any(not result.curve and result.failure is None for result in results):
-        raise UserError(f"{study.folder.repeats} is damaged: a finalist has no curve; restore it from a copy")
-    return repeated(chosen, results)
-
-
 def longer(trials: Sequence[Trial], results: Sequence[Result], seeds: int) -> list[Trial]:
     """The runs again, those of a candidate whose mean curve still rises lengthened: where one seed's curve was flat
     early and cut the mean curve short, all seeds train as long as the longest one did.
@@ -167,22 +139,22 @@ def retraining_seed(space: Space, index: int) -> int:
 def repeated(chosen: Sequence[Candidate], results: Sequence[Result]) -> list[Repeated]:
     """Summarises the runs that `repeat_trials` listed."""
     seeds = len(results) // len(chosen)
-    made = []
-    for place, candidate in enumerate(chosen):
-        runs = results[place * seeds : (place + 1) * seeds]
-        failure = next((run.failure for run in runs if run.failure is not None), None)
-        if failure is not None:
-            made.append(Repeated(candidate, 0, (), {}, failure))
-            continue
-        curve = _mean_curve(runs)
-        epoch = max(curve, key=lambda at: (curve[at], -at))
-        made.append(Repeated(candidate, epoch, tuple(run.curve[epoch] for run in runs), curve))
-    return made
+    return [repeated_one(one, results[place * seeds : (place + 1) * seeds]) for place, one in enumerate(chosen)]
+
+
+def repeated_one(candidate: Candidate, runs: Sequence[Result]) -> Repeated:
+    """Summarises the runs of a candidate, at least one."""
+    failure = next((run.failure for run in runs if run.failure is not None), None)
+    if failure is not None:
+        return Repeated(candidate, 0, (), {}, failure, results=tuple(runs))
+    curve = _mean_curve(runs)
+    epoch = max(curve, key=lambda at: (curve[at], -at))
+    return Repeated(candidate, epoch, tuple(run.curve[epoch] for run in runs), curve, results=tuple(runs))
 
 
 def winner(rows: Sequence[Repeated]) -> Repeated | None:
     """The candidate with the highest mean; None when every one failed. The default configuration is one if it was a
     trial, also one that was stopped early: fresh seeds are fair to both. Outside the space, or failed there, it is a
-    reference only."""
-    fit = [row for row in rows if row.candidate.number is not None and row.failure is None]
+    reference only. One that was dropped from a race has too few seeds to be compared."""
+    fit = [row for row in rows if row.candidate.number is not None and row.failure is None and not row.dropped]
     return max(fit, key=lambda row: row.mean, default=None)

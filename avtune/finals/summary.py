@@ -10,6 +10,7 @@ from avtune.core.protocol import PUBLISHED, SELECTED_ON_TEST
 from avtune.core.trial import Trial
 from avtune.data.dataset import Dataset
 from avtune.data.findings import examine
+from avtune.finals.race import ERROR
 from avtune.finals.retraining import Retraining
 from avtune.finals.run_record import Curve
 from avtune.finals.scores import over_seeds
@@ -19,7 +20,7 @@ from avtune.space.space import Space
 from avtune.study.best import Best, Finalist
 from avtune.study.folder import StudyFolder
 from avtune.study.horizon import Horizon
-from avtune.study.results import Results, ScoredDataset, StillRises
+from avtune.study.results import Race, Results, ScoredDataset, StillRises
 from avtune.study.scores import ValidationScore
 from avtune.study.status import longer_command
 from avtune.study.study import Study
@@ -94,7 +95,7 @@ def best_of(study: Study, best: Repeated, rows: Sequence[Repeated]) -> Best:
     """
     assert best.candidate.number is not None
     record = study.records[best.candidate.number]
-    ordered = sorted(rows, key=lambda row: -row.mean if row.failure is None else 1.0)
+    ordered = sorted(rows, key=lambda row: (row.failure is not None, row.dropped, -row.mean if row.values else 0.0))
     return Best(
         trial=record.number,
         epoch=record.best_epoch,
@@ -114,6 +115,7 @@ def _finalist(row: Repeated, default: Mapping[str, object]) -> Finalist:
         is_default=dict(row.candidate.config) == default,
         seeds=row.values,
         failure=row.failure,
+        dropped=row.dropped or None,
     )
 
 
@@ -162,7 +164,19 @@ def results_of(
         default_is_winner=True if default_won else None,
         untrained=rows.get("untrained"),
         retraining_seconds=done.seconds,
+        race=race_of(chosen.space, chosen.rows),
     )
+
+
+def race_of(space: Space, rows: Sequence[Repeated]) -> Race | None:
+    """What the results say of a race; None where every finalist was run over all seeds.
+
+    Args:
+        rows: all finalists; none where the user chose a trial.
+    """
+    if not (rows and space.final.races):
+        return None
+    return Race(space.final.seeds, ERROR, {row.candidate.called: len(row.results) for row in rows})
 
 
 def ended_by_horizon(horizon: Horizon, row: Repeated) -> bool:

@@ -87,6 +87,7 @@ def _chosen_by(space: Space, results: Results) -> str:
     return (
         f"validation MAP of {space.search.trials} configurations, "
         f"then of the {space.final.finalists} best over {len(results.seeds)} fresh seeds"
+        + (f" ({results.race.words})" if results.race is not None else "")
     )
 
 

@@ -7,7 +7,7 @@ from typing import TypedDict
 from avtune.core.seeds import mix
 from avtune.metrics import holm, randomisation_tests
 from avtune.report.query_ap import clip_ap
-from avtune.report.text import score_text
+from avtune.report.text import score_text, seeds_text
 from avtune.study.best import Best, Finalist
 from avtune.study.folder import StudyFolder
 from avtune.study.results import Results
@@ -28,6 +28,7 @@ class Fate(TypedDict):
         mean, sd: over the fresh seeds; None where one failed.
         test, test_interval: MAP on the test split and its 95 % interval; None for what was not scored there.
         winner, default: whether it is.
+        dropped: over how many of the seeds it was run, where it could not win any more; else None.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Fate(TypedDict):
     test_interval: tuple[float, float] | None
     winner: bool
     default: bool
+    dropped: str | None
 
 
 class Verdict(TypedDict):
@@ -75,6 +77,7 @@ def _fate(study: Study, row: Finalist, best: Best, results: Results | None) -> F
         "test_interval": None if scores is None else scores.map.interval,
         "winner": winner,
         "default": bool(row.is_default),
+        "dropped": seeds_text(row, results.race) if row.dropped and results is not None and results.race else None,
     }
 
 
@@ -97,6 +100,7 @@ def verdict(study: Study, best: Best | None, results: Results | None) -> Verdict
         *_compared("the default configuration", None if is_default else results.default, results, found),
         *(["No other finalist was better than the default configuration on validation."] if is_default else []),
         *_compared("the untrained network", results.untrained, results, found),
+        *([] if results.race is None else [f"The finals were {results.race.words}."]),
         *damage,
     ]
     return {"sentence": sentence, "more": more, "p_values": found}

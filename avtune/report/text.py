@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from avtune.study.results import Results
+from avtune.study.best import Finalist
+from avtune.study.results import Race, Results
 from avtune.study.scores import Score, Scores
 
 
@@ -30,6 +31,11 @@ def score_rows(results: Results) -> list[tuple[str, Scores]]:
         ("untrained network", results.untrained, ""),
     ]
     return [(name + mark, scores) for name, scores, mark in rows if scores is not None]
+
+
+def seeds_text(row: Finalist, race: Race) -> str:
+    """`5 of 5`, or `2 of 5, cannot win`: over how many seeds a finalist of a race was run."""
+    return f"{race.finalists[row.called]} of {race.seeds}" + (", cannot win" if row.dropped else "")
 
 
 def still_rises(results: Results) -> list[str]:

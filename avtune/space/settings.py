@@ -39,6 +39,9 @@ MOST_STEPS = 2000
 FUNCTION_EPOCHS = 81
 """Epochs of a training function where nobody says: it trains as it likes, so that its horizon cannot be open."""
 
+FULL, RACE = "full", "race"
+"""`final.policy`: see `Final`."""
+
 
 @dataclass(frozen=True)
 class EarlyStopping:
@@ -82,10 +85,21 @@ class Validation:
 
 @dataclass(frozen=True)
 class Final:
-    """How the winner is named: the best `finalists` are repeated over `seeds` seeds, and so is the retrained winner."""
+    """How the winner is named: the best `finalists` are repeated over `seeds` seeds, and so is the retrained winner.
+
+    Attributes:
+        policy: `full`: every finalist has all seeds; `race`: only those that may still win, see `finals.race`. None
+            where nobody says: it is chosen where a search begins, and is `full` where it was not.
+    """
 
     finalists: int = 3
     seeds: int = 5
+    policy: str | None = None
+
+    @property
+    def races(self) -> bool:
+        """Whether finalists that cannot win get no further seeds."""
+        return self.policy == RACE
 
 
 _MANY = 100_000
@@ -113,6 +127,7 @@ SETTINGS: dict[str, dict[str, Hyper]] = {
         "final": (
             Hyper("finalists", "int", 3, 1, 1000),
             Hyper("seeds", "int", 5, 1, 1000),
+            Hyper("policy", "choice", FULL, values=(FULL, RACE)),
         ),
     }.items()
 }

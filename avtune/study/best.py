@@ -20,6 +20,7 @@ _FINALIST = {
     "val_map_mean": (float, None),
     "val_map_sd": (float, None),
     "seeds?": [float],
+    "dropped?": bool,
     "failure?": str,
 }
 _BEST = {
@@ -42,6 +43,7 @@ class Finalist:
         mean, sd: validation MAP over the seeds at that epoch, and its standard deviation; None where a seed failed.
         is_default: it is the default configuration; None in files of an avtune that did not say so.
         seeds: validation MAP of each seed at that epoch; None in files of an avtune that did not keep them.
+        dropped: it could not win any more and was given no further seeds; None where it has all of them.
         failure: why a seed failed; None where none did.
     """
 
@@ -52,6 +54,7 @@ class Finalist:
     is_default: bool | None = None
     seeds: tuple[float, ...] | None = None
     failure: str | None = None
+    dropped: bool | None = None
 
     @property
     def called(self) -> str:
@@ -67,9 +70,10 @@ class Finalist:
             "val_map_mean": self.mean,
             "val_map_sd": self.sd,
             "seeds": None if self.seeds is None else list(self.seeds),
+            "dropped": self.dropped,
             "failure": self.failure,
         }
-        left_out = [key for key in ("default", "seeds", "failure") if facts[key] is None]
+        left_out = [key for key in ("default", "seeds", "dropped", "failure") if facts[key] is None]
         return {key: value for key, value in facts.items() if key not in left_out}
 
     @staticmethod
@@ -83,6 +87,7 @@ class Finalist:
             is_default=facts.get("default"),
             seeds=None if "seeds" not in facts else tuple(facts["seeds"]),
             failure=facts.get("failure"),
+            dropped=facts.get("dropped"),
         )
 
 
@@ -94,7 +99,7 @@ class Best:
         trial: the number of the winner.
         epoch, val_map: its best epoch in the search and the validation MAP there; None where it has none.
         config: its hyper-parameters, complete.
-        finalists: best first, failed ones last.
+        finalists: best first, then those that were dropped, failed ones last.
         retrain_epochs: how long the finalists' curves say that it is retrained; None in files of an avtune that did
             not say so.
     """

@@ -38,6 +38,7 @@ _RESULTS = {
     "sha256?": str,
     "validation?": VALIDATION_SHAPE,
     "retraining_seconds?": float,
+    "race?": {"seeds": int, "error": float, "finalists": {str: int}},
 }
 
 
@@ -70,6 +71,29 @@ class StillRises:
 
 
 @dataclass(frozen=True)
+class Race:
+    """That the finals were a race: seeds in all, the largest probability with which a finalist was dropped that all
+    seeds would have put first (see `finals.race`), and over how many seeds each finalist was run, by its trial's number
+    or `default`."""
+
+    seeds: int
+    error: float
+    finalists: Mapping[str, int]
+
+    @property
+    def words(self) -> str:
+        """How it was decided, for people."""
+        return (
+            "a race: finalists that could not win any more were given no further seeds, with an error of at most "
+            f"{100 * self.error:g} % for each"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """As `metrics.json` holds it."""
+        return {"seeds": self.seeds, "error": self.error, "finalists": dict(self.finalists)}
+
+
+@dataclass(frozen=True)
 class Results:
     """What `metrics.json` holds. None stands for what it does not say: it is an older file, or there is no such value.
 
@@ -94,6 +118,7 @@ class Results:
         default_is_winner: the default configuration won, so that `default` is `test`.
         untrained: scores of the network before training; None for a training function.
         retraining_seconds: device seconds that the retraining of the winner took.
+        race: None where every finalist was run over all seeds.
         files: SHA-256 of the files beside `metrics.json`, by name.
         sha256: SHA-256 of all else that the file says, see `digest_of`; of results that were read.
     """
@@ -118,6 +143,7 @@ class Results:
     default_is_winner: bool | None = None
     untrained: Scores | None = None
     retraining_seconds: float | None = None
+    race: Race | None = None
     files: Mapping[str, str] | None = None
     sha256: str | None = None
 
@@ -149,6 +175,7 @@ class Results:
             "default_is_winner": self.default_is_winner,
             "untrained": self.untrained and self.untrained.to_json(),
             "retraining_seconds": self.retraining_seconds,
+            "race": self.race and self.race.to_json(),
             "files": self.files and dict(self.files),
             "sha256": self.sha256,
         }
@@ -163,11 +190,13 @@ class Results:
         """
         checked: dict[str, Any] = fitting(facts, _RESULTS, path)
         dataset, rises, validation = checked["dataset"], checked.get("still_rises"), checked.get("validation")
+        race = checked.get("race")
         made: dict[str, Any] = {key.removesuffix("?"): checked.get(key.removesuffix("?")) for key in _RESULTS}
         made |= {key: tuple(made[key]) for key in ("problems", "seeds", "best_epochs") if made[key] is not None}
         made |= {key: Scores.from_json(made[key]) for key in ("test", "default", "untrained") if made[key] is not None}
         made["dataset"] = ScoredDataset(dataset["name"], dataset["digest"], dataset.get("test_clips"))
         made["still_rises"] = rises and StillRises(rises["trial"], rises["epochs"], rises["command"])
+        made["race"] = race and Race(race["seeds"], race["error"], race["finalists"])
         made["validation"] = validation and ValidationScore.from_json(validation)
         return Results(**made)
 

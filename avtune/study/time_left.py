@@ -14,11 +14,12 @@ bound, and where more than a quarter of the epochs rest on such segments, so is 
 **Seconds of the search.** Its epochs over the epochs a second of the last minute; without these, the mean device
 seconds of an epoch so far, over the processes.
 
-**Seconds of the finals.** The finalists and the default configuration, each over `final.seeds` seeds, then the winner
-and the default again, on all training rows. A repeat trains the number of epochs, or with an open horizon as long as
-the trials that were not stopped have trained on average; a retraining as many as their best epochs on average (with the
-protocol `published` as long as a repeat), and each epoch takes longer by the rows that are not held out. An epoch takes
-the mean device seconds of the search's, on all processes. Before a trial has trained to its end, nothing is known of
+**Seconds of the finals.** The finalists and the default configuration, each over `final.seeds` seeds (in a race with
+as many runs as where all that can be dropped is, after two seeds), then the winner and the default again, on all
+training rows. A repeat trains the number of epochs, or with an open horizon as long as the trials that were not stopped
+have trained on average; a retraining as many as their best epochs on average (with the protocol `published` as long as
+a repeat), and each epoch takes longer by the rows that are not held out. An epoch takes the mean device seconds of the
+search's, on all processes. Before a trial has trained to its end, nothing is known of
 them. Once runs of a stage have ended, the rest of the stage follows from these. Not counted are finalists that train on
 because their mean still rises, retraining in fp32 where the search was in bf16, and the scoring: the figure is for
 people, and is shown as "about".
@@ -137,7 +138,10 @@ def finals_cost(done: Summary, records: Sequence[Record], space: Space, protocol
     length = float(epochs) if isinstance(epochs := space.early_stopping.epochs, int) else sum(lengths) / len(whole)
     best = length if protocol == PUBLISHED else sum(record.best_epoch or 0 for record in whole) / len(whole)
     seeds, configurations = space.final.seeds, min(space.final.finalists, done.trials) + 1
-    return Finals(configurations * seeds * length * each, 2 * seeds * best * each * _rows_ratio(space.validation))
+    repeats = configurations * seeds
+    if space.final.races:
+        repeats -= (configurations - 1) * max(0, seeds - 2)
+    return Finals(repeats * length * each, 2 * seeds * best * each * _rows_ratio(space.validation))
 
 
 def finals_left(

@@ -14,7 +14,7 @@ from avtune.workflows.options import DeviceOptions, SearchOptions
 
 _WHOLE = ("gpus", "cpus", "trials_per_gpu", "lanes", "keep", "max_failures")
 _YES_OR_NO = ("deterministic", "retry_failed")
-_TEXT = ("name", "cluster", "runner", "precision", "protocol")
+_TEXT = ("name", "cluster", "runner", "precision", "protocol", "finals")
 
 AnyOptions = TypeVar("AnyOptions", bound=DeviceOptions)
 
@@ -70,6 +70,7 @@ class SearchArguments(SearchOptions):
     space: str | os.PathLike[str] | Mapping[str, Any] | None
     trials: int | None
     epochs: int | str | None
+    finals: str | None
     set: Mapping[str, Any]
 
     def overrides(self) -> list[str]:
@@ -86,6 +87,8 @@ class SearchArguments(SearchOptions):
             named["search.trials"] = self.trials
         if self.epochs is not None:
             named["early_stopping.epochs"] = self.epochs
+        if self.finals is not None:
+            named["final.policy"] = self.finals
         return [f"{key}={_yaml(value)}" for key, value in named.items()]
 
 

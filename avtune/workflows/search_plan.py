@@ -17,6 +17,7 @@ from avtune.finals.checkpoints import checked_keep
 from avtune.report.tracking import Target
 from avtune.runners._base import Placement, Run, Runner
 from avtune.runners.placement import PlacementRequest, place
+from avtune.space.settings import FULL, RACE
 from avtune.space.space import Space
 from avtune.study.folder import StudyFolder
 from avtune.workflows.choose_runner import has_wide_lanes, precision_named, runner_named
@@ -116,6 +117,7 @@ def resolve(request: Request) -> Plan:
     wide = name == "lanes" and request.run is None and has_wide_lanes(request.space, request.dataset)
     placement = place(request.placement, name, request.space.search.trials, wide=wide, exact=deterministic)
     known = before.get("precision", "fp32") if before else None
+    request = replace(request, space=_with_policy(request, before, placement, name, deterministic=deterministic))
     settings = _asked(request) | {
         "runner": name,
         "placement": placement.text,
@@ -126,6 +128,24 @@ def resolve(request: Request) -> Plan:
     }
     changes = changes_of(request.folder, settings, request.space) if before else []
     return Plan(request, before, changes, settings, runner, placement, function)
+
+
+def _with_policy(
+    request: Request, before: Mapping[str, Any], placement: Placement, runner: str, *, deterministic: bool
+) -> Space:
+    """The space with a policy for its finals. Where nobody says: a study that is continued keeps its own; a bench has
+    every seed of every finalist, so that its tables compare like with like; a new search has a race, but for where the
+    lanes of a GPU train the further seeds in hardly more time, and the rounds of a race would take longer."""
+    space, final = request.space, request.space.final
+    if before:
+        had = before["space"].get("final", {}).get("policy")
+        policy = had if final.policy in (None, had or FULL) else final.policy
+    elif final.policy is not None or request.run is not None:
+        policy = final.policy
+    else:
+        shared = placement.gpus > 0 and runner == "lanes" and not deterministic
+        policy = None if shared or final.seeds <= 2 else RACE
+    return replace(space, final=replace(final, policy=policy))
 
 
 def _check_user_code(request: Request, protocol: str, *, function: bool) -> None:

@@ -25,7 +25,7 @@ State = Literal["finished", "running", "stopped"]
 _SHOWN = 5  # trials in a repr
 _WORDS = {"COMPLETE": "complete", "PRUNED": "stopped early", "FAIL": "failed", "RUNNING": "not ended"}
 _TRIALS = ("trial", "state", "epochs", "best_epoch", "val_map")  # then hyper-parameters, then seconds
-_FINALISTS = ("trial", "default", "epoch", "val_map_mean", "val_map_sd", "seeds", "failure")
+_FINALISTS = ("trial", "default", "epoch", "val_map_mean", "val_map_sd", "seeds", "dropped", "failure")
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ class StudyView:
     def finalists(self) -> pd.DataFrame:
         """The configurations that were repeated over seeds, best first; empty before that. `trial` (a number, or
         `default`), `default` (it is the method's default configuration), `epoch`, `val_map_mean`, `val_map_sd`,
-        `seeds` (validation MAP of each), `failure`.
+        `seeds` (validation MAP of each), `dropped` (it could not win any more and got no further seeds), `failure`.
 
         Raises:
             UserError: the file is damaged.

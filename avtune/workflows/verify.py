@@ -18,14 +18,15 @@ from avtune.core.files import read_lines, read_yaml, unchecked
 from avtune.core.protocol import VALIDATION
 from avtune.core.trial import Trial
 from avtune.data.dataset import Dataset
+from avtune.finals.repeats import finalists
 from avtune.finals.retraining import retraining
 from avtune.finals.run_record import Result, on_record, runs_that_ended_well
-from avtune.finals.select import Repeated, finalists, retraining_seed, winner
-from avtune.finals.summary import best_of
+from avtune.finals.select import Repeated, retraining_seed, winner
+from avtune.finals.summary import best_of, race_of
 from avtune.study.best import read_best
 from avtune.study.curves import read_curves
 from avtune.study.folder import StudyFolder
-from avtune.study.results import Results, read_results
+from avtune.study.results import Race, Results, read_results
 from avtune.study.scores import ValidationScore
 from avtune.study.study import Study
 from avtune.workflows.open_study import open_space, open_study
@@ -194,8 +195,11 @@ def _finished(
     way = retraining(study.horizon, dataset, protocol)
     seeds = [retraining_seed(study.space, index) for index in range(study.space.final.seeds)]
     trial = way.trial(best.candidate.config, seeds[0], best.epoch, len(best.curve))
+    race = race_of(study.space, rows)
     told = check(
-        "final/metrics.json", "winner, epochs and seeds", lambda: _told(results, best, seeds, trial, way.precision)
+        "final/metrics.json",
+        "winner, epochs and seeds",
+        lambda: _told(results, best, seeds, trial, way.precision, race),
     )
     checks += [told, _looks(folder, results)]
     return checks + check_retraining(folder, way, trial, results, train=retrain)
@@ -211,12 +215,13 @@ def _looks(folder: StudyFolder, results: Results) -> Check:
     return Check("final/metrics.json", what, problem)
 
 
-def _told(results: Results, best: Repeated, seeds: list[int], trial: Trial, precision: str) -> str:
+def _told(results: Results, best: Repeated, seeds: list[int], trial: Trial, precision: str, race: Race | None) -> str:
     """Where the results differ from the winner that was made again.
 
     Args:
         trial: the run of its first seed.
         precision: of the retraining.
+        race: of the finals.
     """
     made = {
         "trial": best.candidate.number,
@@ -224,6 +229,7 @@ def _told(results: Results, best: Repeated, seeds: list[int], trial: Trial, prec
         "seeds": seeds,
         "precision": precision,
         "validation": ValidationScore(best.mean, best.spread, best.values).to_json(),
+        "race": race and race.to_json(),
     }
     return _first_difference(results.to_json(), made)
 

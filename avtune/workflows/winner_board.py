@@ -9,8 +9,8 @@ from avtune.core.files import using
 from avtune.core.trial import Trial
 from avtune.data.dataset import Dataset
 from avtune.engine.model import load_model
+from avtune.finals.repeats import finalists
 from avtune.finals.run_record import Result, on_record, runs_that_ended_well
-from avtune.finals.select import finalists
 from avtune.report.columns import logs_of
 from avtune.report.winner_board import Embedded, FinalistRun, write_finalists, write_winner
 from avtune.study.results import Results, read_results
@@ -38,28 +38,20 @@ def write_finals(study: Study, dataset: Dataset) -> None:
 
 def _finalist_runs(study: Study) -> list[FinalistRun]:
     """The runs of the finalists as the record has them; none where an older avtune wrote it, which named no runs."""
-    done: list[Result] = []
 
     def recorded(stage: str, names: Sequence[str], trials: Sequence[Trial]) -> list[Result]:
-        done[:] = on_record(study.folder.repeats, trials)
-        return done
+        return on_record(study.folder.repeats, trials)
 
     try:
         rows = finalists(study, runs_that_ended_well(study.folder.repeats), recorded)
     except UserError:
         return []
-    seeds = study.space.final.seeds
     return [
         FinalistRun(
-            one.candidate.called,
-            index,
-            one.candidate.config,
-            done[place * seeds + index].curve,
-            one.epoch,
-            done[place * seeds + index].failure is not None,
+            one.candidate.called, index, one.candidate.config, run.curve, one.epoch, failed=run.failure is not None
         )
-        for place, one in enumerate(rows)
-        for index in range(seeds)
+        for one in rows
+        for index, run in enumerate(one.results)
     ]
 
 

@@ -51,7 +51,10 @@ def test_errors_of_the_top_level(text: str, message: str) -> None:
     [
         ("search: 5", "search is 5; write keys and values, for example search: {sampler: tpe}"),
         ("search: {zzz: 1}", "unknown key 'zzz' in search; allowed: lag, sampler, seed, startup_trials or trials"),
-        ("final: {sedes: 3}", "unknown key 'sedes' in final; allowed: finalists or seeds; did you mean 'seeds'?"),
+        (
+            "final: {sedes: 3}",
+            "unknown key 'sedes' in final; allowed: finalists, policy or seeds; did you mean 'seeds'?",
+        ),
         ("search: {trials: 0}", "search.trials is 0; allowed: a whole number from 1 to 100000"),
         ("search: {trials: 1.5}", "search.trials is 1.5; allowed: a whole number from 1 to 100000"),
         ("search: {trials: true}", "search.trials is True; allowed: a whole number from 1 to 100000"),

@@ -2,7 +2,7 @@
 (() => {
   const { data, base, axis, valueAxis, colour, number } = Report;
   const fates = data.fates;
-  const named = (fate) => `${fate.name}${fate.winner ? " (winner)" : ""}${fate.default ? " (default)" : ""}`.replace("default (default)", "default");
+  const named = (fate) => `${fate.name}${fate.winner ? " (winner)" : ""}${fate.default ? " (default)" : ""}`.replace("default (default)", "default") + (fate.dropped ? `, ${fate.dropped}` : "");
   const OTHERS = ["--complete", "--running", "--best", "--fail", "--quiet"];
 
   function colourOf(fate, place) {
