@@ -2,6 +2,7 @@
 
 import math
 import random
+from dataclasses import replace
 
 import pytest
 from test_study import HYPERS, make_space
@@ -120,6 +121,13 @@ def test_what_the_finals_cost(protocol, best, validation, ratio):
     cost = finals_cost(summary(records, 8, FIXED), records, space, protocol)
     assert cost.repeats == pytest.approx((3 + 1) * 5 * 9 * 0.5)
     assert cost.retrainings == pytest.approx(2 * 5 * best * 0.5 * ratio)
+
+
+def test_a_race_is_expected_to_drop_what_it_can():
+    records = [record(0, 18, OPEN, "flat"), record(1, 30, OPEN, "flat")]
+    raced = replace(OPEN.space, final=replace(OPEN.space.final, policy="race"))
+    cost = finals_cost(summary(records, 40, OPEN), records, raced, "validation")
+    assert cost.repeats == pytest.approx(((3 + 1) * 2 + 3) * 24 * 0.5)
 
 
 def test_with_an_open_horizon_the_finals_train_as_long_as_trials_did():
