@@ -167,12 +167,14 @@ _COST = (
 
 
 def cost_claim(finals: Sequence[Finals], found: Sequence[Tally]) -> str:
-    """The ratio at 64 trials, repeats alone and with the retraining."""
+    """The ratio at 64 trials, and how much of it is the repeats and the retraining."""
     search = sum(one.search_seconds * one.growth for one in finals)
     raced = sum(one.repeat_seconds * float(np.mean(of.runs)) for one, of in zip(finals, found, strict=True))
-    whole = raced + sum(one.retraining_seconds for one in finals)
+    retraining = sum(one.retraining_seconds for one in finals)
+    whole = raced + retraining
     said = "holds" if whole <= COST * search else "DOES NOT HOLD"
-    return f"{said}: {whole / search:.2f} with the retraining, {raced / search:.2f} for the repeats alone."
+    parts = f"{raced / search:.2f} the repeats, {retraining / search:.2f} the retraining"
+    return f"{said}: {whole / search:.2f}, of which {parts}."
 
 
 if __name__ == "__main__":

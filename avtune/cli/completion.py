@@ -22,6 +22,7 @@ _avtune_space_files() {{ compgen -W "{space}" -- "$1"; compgen -f -X '!*.yaml' -
 _avtune_runner_files() {{ compgen -W "{runner}" -- "$1"; }}
 _avtune_precision_files() {{ compgen -W "{precision}" -- "$1"; }}
 _avtune_protocol_files() {{ compgen -W "{protocol}" -- "$1"; }}
+_avtune_finals_files() {{ compgen -W "{finals}" -- "$1"; }}
 _avtune_study_files() {{
   local found names=
   for found in results/*/study.yaml results/*/bench.yaml; do
@@ -39,6 +40,7 @@ _avtune_space_files() {{ compadd -- {space}; _files -g '*.yaml'; }}
 _avtune_runner_files() {{ compadd -- {runner}; }}
 _avtune_precision_files() {{ compadd -- {precision}; }}
 _avtune_protocol_files() {{ compadd -- {protocol}; }}
+_avtune_finals_files() {{ compadd -- {finals}; }}
 _avtune_study_files() {{ compadd -- results/*/(study|bench).yaml(N:h:t); _files -/; }}
 """
 
@@ -73,6 +75,7 @@ def _names() -> Mapping[str, Sequence[str]]:
     from avtune.data.registry import REGISTRY
     from avtune.methods import METHODS
     from avtune.space.files import names
+    from avtune.space.settings import FULL, RACE
     from avtune.workflows.choose_runner import RUNNERS
 
     return {
@@ -82,4 +85,5 @@ def _names() -> Mapping[str, Sequence[str]]:
         "runner": list(RUNNERS),
         "precision": ("bf16", "tf32", "fp32"),
         "protocol": (VALIDATION, PUBLISHED),
+        "finals": (FULL, RACE),
     }

@@ -65,12 +65,13 @@ def add(verbs: Verbs) -> None:
         "do; every score is then labelled 'selected on test'",
     )
     completes(protocol, "protocol")
-    finals.add_argument(
+    policy = finals.add_argument(
         "--finals",
         metavar="full|race",
         help="full: every finalist has all seeds; race: only those that may still win, by a test (default: race, full "
         "on GPUs); as --set final.policy=race",
     )
+    completes(policy, "finals")
     finals.add_argument(
         "--retry-failed",
         action="store_true",
