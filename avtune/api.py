@@ -65,6 +65,9 @@ def search(
     train: str | Callable[..., Any] | None = None,
     trials: int | None = None,
     epochs: int | Literal["auto"] | None = None,
+    start: Place | Mapping[str, Any] | Sequence[Place | Mapping[str, Any]] | None = None,
+    around: Place | Mapping[str, Any] | None = None,
+    width: float | None = None,
     set: Mapping[str, Any] | None = None,
     name: str | None = None,
     results: Place = "results",
@@ -94,12 +97,16 @@ def search(
 
     Args:
         data: a dataset, or what `load_dataset` takes.
-        space: what is searched: a name (`ave`), a file, or what such a file holds as a mapping. None: the dataset's
-            own space, or `psd`.
+        space: what is searched: a name (`ave`), a file, or what such a file holds as a mapping. A `best.yaml` or a
+            mapping of plain values is a space of one configuration. None: the dataset's own space, or `psd`.
         method: a name, or one of your own as `module:Class` or as the class; None for what the space says.
         train: a training function of your own, as `module:function` or as the function; needs `space`.
         trials: configurations to try.
         epochs: most epochs of a trial, or `auto`: until its curve is flat.
+        start: configurations to try, after the random start-up trials: a study's `best.yaml`, a file of values, a
+            mapping of values, or a list of these.
+        around: one of these, around which ranges are searched.
+        width: with `around`, the share of each range that is searched (0.25).
         set: further values of the space by dotted key, e.g. `{"search.seed": 1, "space.margin.high": 0.5}`.
         name: of the study (default: the dataset's name).
         results: the folder of studies.
@@ -158,6 +165,9 @@ def search(
         keep=keep,
         retry_failed=retry_failed,
         track=track,
+        start=start,
+        around=around,
+        width=width,
         max_failures=max_failures,
         trial_timeout=trial_timeout,
     )

@@ -88,12 +88,24 @@ def _add_searched(to: Options) -> None:
         help="most epochs of a trial, or auto: until its curve is flat; as --set early_stopping.epochs=N",
     )
     space = to.add_argument(
-        "--space", metavar="FILE|NAME", help="what is searched (default: the dataset's own space, or psd)"
+        "--space",
+        metavar="FILE|NAME",
+        help="what is searched: a space, or best.yaml for that one configuration (default: the dataset's own space, "
+        "or psd)",
     )
     completes(space, "space")
+    centre = to.add_argument("--around", metavar="FILE", help="search ranges around a configuration, e.g. a best.yaml")
+    completes(centre, "file")
+    to.add_argument(
+        "--width", type=float, metavar="W", help="with --around: share of each range that is searched (0.25)"
+    )
     add_user_code(
         to, "method to search, by name or your own as module:Class (default: what the space says)", train=True
     )
+    start = to.add_argument(
+        "--start", metavar="FILE,...", help="configurations to try early: best.yaml of a study, or a file of values"
+    )
+    completes(start, "file")
     to.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a value of the space")
 
 

@@ -78,6 +78,46 @@ class Axis:
         steps = 0.0 if self.step is None else (value - self.low) / self.step
         return abs(steps - round(steps)) < 1e-8  # as Optuna judges it
 
+    def fitted(self, value: Value) -> Value | None:
+        """`value` as this axis samples it, of its own type and exactly on a step; None where it could not."""
+        if self.kind == "choice":
+            return next((one for one in self.values if one == value and isinstance(one, bool) == _is_flag(value)), None)
+        if _is_flag(value) or not self.contains(value) or (self.kind == "int" and value != int(value)):
+            return None
+        return self._on_a_step(float(value))
+
+    def nearest(self, value: Value) -> Value | None:
+        """The value nearest to a number, in the range; None for a word, and for what is not sampled as a number."""
+        if isinstance(value, str) or _is_flag(value):
+            return None
+        if self.kind == "choice":
+            numbers = [one for one in self.values if not isinstance(one, str | bool)]
+            return min(numbers, key=lambda one: abs(one - value), default=None)
+        assert self.low is not None
+        assert self.high is not None
+        return self._on_a_step(min(max(float(value), self.low), self.high))
+
+    @property
+    def range_text(self) -> str:
+        """What is sampled, as a person reads it: `0.05 to 1`, `0 to 1 in steps of 0.25`, `a, b or c`."""
+        if self.kind == "choice":
+            return choices(str(value).lower() if isinstance(value, bool) else str(value) for value in self.values)
+        assert self.low is not None
+        assert self.high is not None
+        return f"{self.low:g} to {self.high:g}" + (f" in steps of {self.step:g}" if self.step is not None else "")
+
+    def _on_a_step(self, value: float) -> Value:
+        assert self.low is not None
+        assert self.high is not None
+        step = self.step or (1 if self.kind == "int" else None)
+        if step is not None:
+            value = min(self.low + round((value - self.low) / step) * step, self.high)
+        return int(value) if self.kind == "int" else value
+
+
+def _is_flag(value: Value) -> bool:
+    return isinstance(value, bool)
+
 
 def parse_axis(entry: Entry, hyper: Hyper) -> Axis:
     """The axis that a mapping describes.

@@ -42,6 +42,20 @@ def find(name_or_path: str) -> Path:
     raise UserError(f"no space file {given!r}; give the path of one, or a name: {choices(shipped) or 'none yet'}{hint}")
 
 
+def text_of(path: Path) -> str:
+    """What a file says.
+
+    Raises:
+        UserError: it cannot be read, or is no text.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    return decode(data, str(path))
+
+
 def load(
     name_or_path: str | Path,
     *,
@@ -57,13 +71,8 @@ def load(
         UserError: no such file, one that cannot be read, or one that `parse` refuses.
     """
     path = find(str(name_or_path))
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     return parse(
-        decode(data, str(path)),
+        text_of(path),
         file=str(path),
         hypers_of=hypers_of,
         method_names=method_names,

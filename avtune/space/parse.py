@@ -41,7 +41,8 @@ from avtune.space.space import Space
 from avtune.space.yaml_lines import Entry, read, shorten
 
 HypersOf = Callable[[str], Mapping[str, Hyper] | None]
-_TOP = ("method", "space", *SECTIONS)
+TOP = ("method", "space", *SECTIONS)
+"""The keys that a space file may have at its top, beside `bench`."""
 
 
 def parse(
@@ -71,8 +72,8 @@ def parse(
     methods = list(method_names)
     top = _top(text, file)
     for assignment in overrides:
-        override(top, assignment, _TOP, lambda name: hypers_of(name) if name in methods else None)
-    only_keys(top, (*_TOP, "bench"), "")
+        override(top, assignment, TOP, lambda name: hypers_of(name) if name in methods else None)
+    only_keys(top, (*TOP, "bench"), "")
     name = _method(top, file, methods, method)
     hypers = hypers_of(name)
     axes, fixed = _hypers(name, hypers, top.get("space"))

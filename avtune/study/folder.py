@@ -39,6 +39,7 @@ _SETTINGS = {
     "protocol?": str,
     "keep?": int,
     "overrides?": [str],
+    "start?": [{str: (float, str, bool)}],
     "changes?": [str],
 }
 

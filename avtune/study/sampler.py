@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import optuna
@@ -21,6 +21,13 @@ _NAME = "avtune"  # in memory
 _STATES = {"COMPLETE": TrialState.COMPLETE, "PRUNED": TrialState.PRUNED, "FAIL": TrialState.FAIL}
 
 
+def first_turn(space: Space) -> int:
+    """The number of the first trial whose configuration is known beforehand: after the random start-up trials, or 0 in
+    a search of such alone."""
+    settings = space.search
+    return settings.startup_trials if settings.trials > settings.startup_trials else 0
+
+
 class Sampler:
     """Suggests the configurations of one study and keeps them in its journal.
 
@@ -31,13 +38,15 @@ class Sampler:
     Args:
         journal: the journal file; a last line torn by a kill is cut off.
         space: what is searched.
+        start: configurations that the user named, values of the axes each; they come before the default one.
 
     Raises:
         UserError: the journal is damaged, or holds trials of another space.
     """
 
-    def __init__(self, journal: Path, space: Space) -> None:
+    def __init__(self, journal: Path, space: Space, start: Sequence[Mapping[str, Value]] = ()) -> None:
         self._space = space
+        self._start = [dict(params) for params in start]
         self._distributions = space.distributions()
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._window = Window()
@@ -69,13 +78,15 @@ class Sampler:
     def ask(self, number: int) -> dict[str, Value] | None:
         """A configuration that has not been suggested before, kept as trial `number`; None when the space is used up.
 
-        The method's default configuration, where the space allows it, comes after the random ones: it is often better
-        than they are, and as the first it would stop those that have not shown yet what they lead to. A search of
-        random ones alone begins with it.
+        Those that the user named, and then the method's default configuration, where the space allows it, come after
+        the random ones: they are often better, and as the first they would stop random ones that have not shown yet
+        what they lead to. A search of random ones alone begins with them.
         """
         if self.used_up:
             return None
-        self._enqueue_default(number)
+        known = next(self._known(), None) if number >= first_turn(self._space) else None
+        if known is not None:
+            self._study.enqueue_trial(known)
         for attempt in itertools.count():
             self._study.sampler = self._optunas(mix(self._space.search.seed, "suggest", number, attempt))
             trial = self._study.ask(fixed_distributions=self._distributions)
@@ -129,14 +140,18 @@ class Sampler:
             self._window.set_trial_intermediate_value(window_id, epoch, seen)
         self._window.set_trial_state_values(window_id, _STATES[state], values)
 
-    def _enqueue_default(self, number: int) -> None:
-        """Makes the method's default configuration the next suggestion, if it is its turn."""
-        settings = self._space.search
-        turn = settings.startup_trials if settings.trials > settings.startup_trials else 0
+    @property
+    def waiting(self) -> int:
+        """How many configurations that the user named have not been suggested yet."""
+        return sum(key_of(params) not in self._seen for params in self._start)
+
+    def _known(self) -> Iterator[dict[str, Value]]:
+        """Configurations that need no suggestion and have not been tried, in the order in which they come."""
         default = {axis.name: axis.default for axis in self._space.axes}
         allowed = all(axis.contains(axis.default) for axis in self._space.axes)
-        if number == turn and allowed and key_of(default) not in self._seen:
-            self._study.enqueue_trial(default)
+        for params in (*self._start, *([default] if allowed else [])):
+            if key_of(params) not in self._seen:
+                yield params
 
     def _config(self, params: Mapping[str, Value]) -> dict[str, Value]:
         return {**{name: params[name] for name in self._distributions}, **self._space.fixed}

@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from avtune.core.errors import UserError
@@ -47,6 +47,7 @@ class Study:
         listeners: e.g. the progress table and TensorBoard.
         horizon: how long trials train; None where `early_stopping.epochs` is a number, which says it all.
         basis: of its trials, see `Trial`; may be left out where none is trained.
+        start: configurations that the user named, see `Sampler`.
 
     Raises:
         UserError: one of its files is damaged.
@@ -66,6 +67,7 @@ class Study:
         listeners: Iterable[Listener] = (),
         horizon: Horizon | None = None,
         basis: str = "",
+        start: Sequence[Mapping[str, Value]] = (),
     ) -> None:
         self.folder = folder
         self.space = space
@@ -80,7 +82,7 @@ class Study:
         self._csv = TrialsCsv(folder.trials_csv, self.records)
         self._listeners: list[Listener] = [*listeners, self._csv]
         self._rungs = rung_policy(deterministic=deterministic, factor=space.early_stopping.factor)
-        self._sampler = Sampler(folder.journal, space)
+        self._sampler = Sampler(folder.journal, space, start)
         self._results = results_to_sampler(self._sampler, self.records, space.search.lag if deterministic else None)
         self.repaired = self._open()  # whether a kill had torn the last line of one of its files
 
@@ -187,6 +189,11 @@ class Study:
         """Trials that did not fail, best first."""
         ended = [record for record in self.records if record.state != "FAIL" and record.values]
         return sorted(ended, key=lambda record: (-(record.best_value or 0.0), record.number))
+
+    @property
+    def waiting(self) -> int:
+        """How many configurations that the user named have not been suggested yet."""
+        return self._sampler.waiting
 
     def count(self, state: State) -> int:
         """How many trials have that state."""

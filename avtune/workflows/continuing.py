@@ -11,10 +11,12 @@ from typing import Any
 
 from avtune.core.errors import UserError
 from avtune.core.files import to_yaml, write_text
+from avtune.core.hyper import Value
 from avtune.core.protocol import VALIDATION
 from avtune.engine import user_code
 from avtune.space.space import Space
 from avtune.study.folder import StudyFolder
+from avtune.study.sampler import first_turn
 from avtune.study.study import Study
 from avtune.workflows.open_study import open_space
 
@@ -144,6 +146,41 @@ def with_schedule(space: Space, before: Space) -> Space:
         return space
     schedule = old.schedule or (old.epochs if new.epochs != old.epochs else None)
     return replace(space, early_stopping=replace(new, schedule=schedule))
+
+
+def start_of(
+    before: Mapping[str, Any], start: Sequence[Mapping[str, Value]], space: Space
+) -> tuple[list[Mapping[str, Value]], list[str]]:
+    """The configurations that a study is told to try: those that it has on record, and then those that are new.
+
+    Returns:
+        These, and what has changed, in a line.
+
+    Raises:
+        UserError: there are more new ones than trials.
+    """
+    known = list(before.get("start", []))
+    added = [dict(point) for point in start if dict(point) not in known]
+    if len(added) > space.search.trials:
+        raise UserError(
+            f"--start names {len(added)} configurations, more than the {space.search.trials} trials of the search; "
+            f"add --trials {len(added)} or more"
+        )
+    said = f"start: {len(added)} configuration{'s' * (len(added) > 1)} of the user's to try next"
+    return [*known, *added], [said] if added else []
+
+
+def start_notes(study: Study) -> list[str]:
+    """When the configurations come that the user named and that have not been tried yet."""
+    if not study.waiting:
+        return []
+    said = f"{study.waiting} configuration{'s' * (study.waiting > 1)} of --start"
+    known, turn, trials = len(study.records), first_turn(study.space), study.space.search.trials
+    if known >= trials:
+        return [f"{said} wait: all {trials} trials have been suggested; more --trials try them"]
+    if known >= turn:
+        return [f"{said} come first" if not known else f"{said} come next"]
+    return [f"{said} come after the {turn} random trials (search.startup_trials), then the default configuration"]
 
 
 def record_changes(folder: StudyFolder, settings: Mapping[str, Any], changes: Sequence[str]) -> None:

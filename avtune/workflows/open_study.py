@@ -40,6 +40,7 @@ def open_study(folder: StudyFolder, space: Space, dataset: Dataset | None = None
         precision=str(settings["precision"]),
         horizon=horizon_of(space, settings.get("rows", 0)),
         basis="" if dataset is None else basis_of(space, dataset),
+        start=settings.get("start", ()),
     )
 
 

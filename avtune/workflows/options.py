@@ -38,6 +38,9 @@ class SearchOptions(DeviceOptions):
 
     Attributes:
         track: trackers, as `workflows.tracking.checked` takes them.
+        start: configurations to try, as `workflows.first_trials` takes them.
+        around: a configuration, around which ranges are searched; given as `start`.
+        width: share of each range that is searched around it; None for a quarter.
     """
 
     name: str | None
@@ -47,6 +50,9 @@ class SearchOptions(DeviceOptions):
     keep: int | None
     retry_failed: bool
     track: Sequence[str] | None
+    start: object
+    around: object
+    width: float | None
 
 
 @dataclass(frozen=True, kw_only=True)

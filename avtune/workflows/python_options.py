@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
 from avtune.core.errors import UserError, shown
+from avtune.core.schema import is_number
 from avtune.workflows.options import DeviceOptions, SearchOptions
 
 _WHOLE = ("gpus", "cpus", "trials_per_gpu", "lanes", "keep", "max_failures")
@@ -34,6 +35,8 @@ def checked(options: AnyOptions) -> AnyOptions:
             raise UserError(f"{name} is {shown(value)}; allowed: True or False")
         if name in _TEXT and not isinstance(value, str):
             raise UserError(f"{name} is {shown(value)}; allowed: text")
+    if given.get("width") is not None and not is_number(given["width"]):
+        raise UserError(f"width is {shown(given['width'])}; allowed: a share of each range, above 0 and at most 1")
     if options.trial_timeout is not None and not isinstance(options.trial_timeout, int | float):
         raise UserError(f"trial_timeout is {shown(options.trial_timeout)}; allowed: seconds above 0")
     if "track" in given:

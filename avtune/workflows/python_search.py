@@ -9,10 +9,8 @@ import yaml
 
 from avtune.core.errors import UserError
 from avtune.data.dataset import Dataset
-from avtune.engine import user_code
-from avtune.space.parse import parse
 from avtune.space.space import Space
-from avtune.workflows.choose_space import chosen
+from avtune.workflows.choose_space import chosen, holds_configuration, of_configuration, parse_text
 from avtune.workflows.python_data import spec_of
 from avtune.workflows.python_options import SearchArguments, checked, plain
 from avtune.workflows.python_run import check_ray
@@ -43,14 +41,10 @@ def request_for(dataset: Dataset, given: object, arguments: SearchArguments, cod
 
 def _space(given: object, code: str | None, usual: str | None, overrides: Sequence[str]) -> Space:
     if isinstance(given, Mapping):
-        return parse(
-            yaml.safe_dump(plain(given), sort_keys=False),
-            file="space",
-            hypers_of=user_code.hypers_of,
-            method_names=user_code.names(),
-            overrides=overrides,
-            method=code,
-        )
+        text = yaml.safe_dump(plain(given), sort_keys=False)
+        if holds_configuration(text, "space"):
+            return of_configuration(text, "space", code, usual=usual, overrides=overrides)
+        return parse_text(text, "space", code, overrides)
     if given is not None and not isinstance(given, str | os.PathLike):
         raise UserError(f"space is a {type(given).__name__}; give a name, a file, or a mapping")
     return chosen(None if given is None else os.fspath(given), code, usual=usual, overrides=overrides)

@@ -26,7 +26,7 @@ from avtune.study.limits import limits
 from avtune.study.results import Results, read_results
 from avtune.study.study import Study
 from avtune.workflows.choose_runner import data_bytes
-from avtune.workflows.continuing import code_notes, keep_note, moves, record_changes
+from avtune.workflows.continuing import code_notes, keep_note, moves, record_changes, start_notes
 from avtune.workflows.listening import Concluded, Planned, SearchListener, Silent
 from avtune.workflows.open_study import basis_of, horizon_of
 from avtune.workflows.search_plan import Plan, Request, resolve
@@ -232,6 +232,7 @@ class _Opened:
             listeners=[listener, shown, self.checkpoints, report],
             horizon=horizon_of(space, settings["rows"]),
             basis=basis_of(space, plan.request.dataset),
+            start=settings.get("start", ()),
         )
         report.study = self.study
         shown.known(folder, self.study.records)
@@ -267,6 +268,7 @@ class _Opened:
         """Tells what will be done, and what is known from before."""
         plan, study = self.plan, self.study
         notes = [*plan.space.notes(deterministic=study.deterministic), *code_notes(plan.before, plan.space)]
+        notes += [*plan.request.notes, *start_notes(study)]
         self.listener.planned(
             Planned(
                 dataset=plan.request.dataset,

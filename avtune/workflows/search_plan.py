@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from avtune.core.hyper import Value
 from avtune.core.protocol import VALIDATION, checked
 from avtune.data.dataset import Dataset
 from avtune.engine import user_code
@@ -21,7 +22,7 @@ from avtune.space.settings import FULL, RACE
 from avtune.space.space import Space
 from avtune.study.folder import StudyFolder
 from avtune.workflows.choose_runner import has_wide_lanes, precision_named, runner_named
-from avtune.workflows.continuing import changes_of, with_schedule
+from avtune.workflows.continuing import changes_of, start_of, with_schedule
 from avtune.workflows.dataset_facts import dataset_facts
 from avtune.workflows.open_study import FORMAT, open_space
 
@@ -44,6 +45,8 @@ class Request:
         retry_failed: train the study's failed trials again, and the failed runs of its finalists.
         overrides: those of the space, as `key=value`; kept for those who continue the study.
         track: where the study is tracked, by processes of their own.
+        start: configurations that the user named, values of the axes each.
+        notes: what is to be known of it before it runs.
         run: of a runner that is open already, as a bench has for its searches; None opens one for this search.
     """
 
@@ -60,6 +63,8 @@ class Request:
     retry_failed: bool = False
     overrides: Sequence[str] = ()
     track: Sequence[Target] = ()
+    start: Sequence[Mapping[str, Value]] = ()
+    notes: Sequence[str] = ()
     run: Run | None = None
 
 
@@ -126,7 +131,9 @@ def resolve(request: Request) -> Plan:
         "protocol": protocol,
         "keep": keep,
     }
-    changes = changes_of(request.folder, settings, request.space) if before else []
+    start, added = start_of(before, request.start, request.space)
+    settings |= {"start": start} if start else {}
+    changes = [*changes_of(request.folder, settings, request.space), *added] if before else []
     return Plan(request, before, changes, settings, runner, placement, function)
 
 

@@ -8,10 +8,14 @@ from avtune.core.names import new_name
 from avtune.core.protocol import PUBLISHED
 from avtune.data.dataset import Dataset
 from avtune.data.registry import REGISTRY
+from avtune.space.around import WIDTH
+from avtune.space.configuration import Configuration
 from avtune.space.space import Space
 from avtune.study.folder import StudyFolder
 from avtune.workflows.choose_runner import placement_request
+from avtune.workflows.choose_space import around_configuration
 from avtune.workflows.continuing import space_of_study
+from avtune.workflows.first_trials import around_note, centre_of, check_method, named_points
 from avtune.workflows.options import SearchOptions
 from avtune.workflows.search_plan import Request
 from avtune.workflows.tracking import checked
@@ -59,6 +63,9 @@ def request_of(
         UserError: something the user gave is wrong.
     """
     folder = folder_of(dataset, options)
+    centre = centre_of(options)
+    if centre is not None:
+        make, space_is_named = _around(make, centre, options.width), True
     if folder.exists:
         space, overrides = space_of_study(folder, code, overrides, make if space_is_named else None)
     else:
@@ -77,4 +84,17 @@ def request_of(
         keep=options.keep,
         retry_failed=options.retry_failed,
         track=checked(options.track or ()),
+        start=named_points([*([] if centre is None else [centre]), options.start], space, options.results),
+        notes=[] if centre is None else [around_note(space, centre)],
     )
+
+
+def _around(make: MakeSpace, centre: Configuration, width: float | None) -> MakeSpace:
+    """Makes the space with ranges around a configuration."""
+
+    def made(overrides: Sequence[str]) -> Space:
+        space = make([])
+        check_method(centre, space.method)
+        return around_configuration(space, centre, WIDTH if width is None else width, overrides)
+
+    return made
