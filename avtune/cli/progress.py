@@ -149,7 +149,7 @@ class Progress:
         study = self._study
         records = [] if study is None else list(study.records)
         horizon = None if study is None else study.horizon
-        self._done = summary(records, self._total, horizon)
+        self._done = summary(records, self._total if study is None else study.trials, horizon)
         places = places_of(self._where)
         if horizon is not None and places is not None:
             self._left = time_left(

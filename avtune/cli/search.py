@@ -87,6 +87,16 @@ def _add_searched(to: Options) -> None:
         metavar="N|auto",
         help="most epochs of a trial, or auto: until its curve is flat; as --set early_stopping.epochs=N",
     )
+    to.add_argument(
+        "--sampler", metavar="NAME", help="tpe (default), gp, random, qmc or grid; as --set search.sampler="
+    )
+    to.add_argument("--time", metavar="2h", help="end in this time, finals and retraining included: 90m, 1h30m")
+    to.add_argument(
+        "--stop-when-flat",
+        type=int,
+        metavar="N",
+        help="no more trials once the best has not risen for N; as --set search.stop_when_flat=N",
+    )
     space = to.add_argument(
         "--space",
         metavar="FILE|NAME",
@@ -155,6 +165,10 @@ def _overrides(given: argparse.Namespace) -> list[str]:
     overrides = list(given.set)
     if given.trials is not None:
         overrides.append(f"search.trials={given.trials}")
+    if given.sampler is not None:
+        overrides.append(f"search.sampler={given.sampler}")
+    if given.stop_when_flat is not None:
+        overrides.append(f"search.stop_when_flat={given.stop_when_flat}")
     if given.epochs is not None:
         overrides.append(f"early_stopping.epochs={given.epochs}")
     if given.finals is not None:

@@ -62,6 +62,9 @@ class SearchConsole(Progress):
         if not self._brief:
             console.say("this study is finished; here is its result again", "")
 
+    def ended_early(self, why: str) -> None:
+        self._say(why)
+
     def tracking(self, text: str) -> None:
         console.say(f"note: {text}")
 
@@ -75,11 +78,13 @@ def _result(study: Study, end: Concluded) -> list[str]:
     folder = study.folder
     kept = f"checkpoints  {folder.checkpoints}: trials {', '.join(map(str, end.kept))}"
     return [
+        *([study.ended_early, ""] if study.ended_early else []),
         *result_lines(end.results, read_best(folder)),
         "",
         f"report       {folder.report_html}",
         f"model        {folder.final}",
         *([kept] if end.kept else []),
+        *([f"time         {end.time}"] if end.time else []),
         f"TensorBoard  avtune tensorboard {folder.root}",
         *failed_lines(study),
     ]

@@ -50,7 +50,7 @@ class Watching:
             self._curves.pop(str(line.get("run")), None)
             self._curves[str(line.get("run"))] = bool(line.get("curve"))
         settings, alive = watch.settings, folder.owner() is not None
-        trials = watch.space.search.trials
+        trials = watch.trials
         done = summary(watch.records, trials, watch.horizon)
         if self._epochs is not None and done.epochs > self._epochs:
             self._rate.add(done.epochs - self._epochs)

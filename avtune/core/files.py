@@ -228,13 +228,16 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def append_line(path: Path, record: dict[str, Any], *, sync: bool = False, checksum: bool = True) -> None:
+def append_line(path: Path, record: dict[str, Any], *, sync: bool = False, checksum: bool = True) -> int:
     """Adds one JSON line at the end of the file, whole or not at all.
 
     Args:
         sync: also survive a power loss.
         checksum: the line ends with `"crc"`, the CRC-32 of what stands before, which its readers check; for files whose
             lines are ours alone.
+
+    Returns:
+        How many bytes the line has.
 
     Raises:
         StorageError: it cannot be written; the file is as it was.
@@ -257,6 +260,7 @@ def append_line(path: Path, record: dict[str, Any], *, sync: bool = False, check
             raise
         finally:
             os.close(handle)
+    return done
 
 
 def unchecked(path: Path) -> tuple[int, int]:

@@ -61,7 +61,8 @@ def _dataset(about: Mapping[str, Any]) -> str:
 
 def _trials(study: Study) -> str:
     search, stopping = study.space.search, study.space.early_stopping
-    sampler = f"TPE after {search.startup_trials} random ones" if search.sampler == "tpe" else search.sampler
+    learns = {"tpe": "TPE", "gp": "Gaussian process"}.get(search.sampler)
+    sampler = f"{learns} after {search.startup_trials} random ones" if learns else search.sampler
     until = "until their curves are flat" if study.horizon.open else f"{stopping.epochs} epochs at most"
     mode = ", deterministic" if study.deterministic else ""
     return f"{search.trials}, {sampler}, seed {search.seed}{mode}; {until}, 1 in {stopping.factor} goes on at a rung"

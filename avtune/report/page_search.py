@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from avtune.report.page_trials import rounded
+from avtune.space.settings import LEARNING
 from avtune.space.space import Space
 from avtune.study.record import Record
 
@@ -67,7 +68,7 @@ def bought(records: Sequence[Record], space: Space, times: Times) -> Bought:
         "by_seconds": by_seconds,
         "seconds": round(seconds, 3),
         "independent": _independent(records, space),
-        "chosen": max(0, len(records) - space.search.startup_trials) if space.search.sampler == "tpe" else 0,
+        "chosen": max(0, len(records) - space.search.startup_trials) if space.search.sampler in LEARNING else 0,
     }
 
 
@@ -100,7 +101,7 @@ def _by_seconds(records: Sequence[Record], times: Times) -> tuple[list[tuple[flo
 def _independent(records: Sequence[Record], space: Space) -> Independent | None:
     """Of the random trials, but for the default configuration, whose turn is not drawn."""
     default, search = space.defaults(), space.search
-    drawn = records if search.sampler == "random" else records[: search.startup_trials]
+    drawn = records[: search.startup_trials] if search.sampler in LEARNING else records
     values = [
         record.best_value
         for record in drawn
@@ -111,7 +112,8 @@ def _independent(records: Sequence[Record], space: Space) -> Independent | None:
         return None
     sizes = np.unique(np.geomspace(1, len(known), _SIZES).round().astype(int))
     expected, low, high = highest_of(known, sizes)
-    what = "all random trials" if search.sampler == "random" else "the random trials before TPE"
+    whole = {"random": "all random trials", "qmc": "all quasi-random trials", "grid": "all trials of the grid"}
+    what = whole.get(search.sampler, f"the random trials before {'TPE' if search.sampler == 'tpe' else search.sampler}")
     return {
         "what": f"{what}, without the default configuration and without failed ones",
         "trials": len(known),

@@ -82,11 +82,14 @@ def parse(
         axes, fixed = among_others if bench else (axes, fixed)
     if hypers is None:
         _close_horizon(top, file)
+    search = parse_settings(SearchSettings, "search", top.get("search"))
+    if search.sampler == "grid":
+        _check_grid(axes, top["search"])
     return Space(
         name,
         axes,
         fixed,
-        parse_settings(SearchSettings, "search", top.get("search")),
+        search,
         parse_settings(EarlyStopping, "early_stopping", top.get("early_stopping")),
         parse_settings(Validation, "validation", top.get("validation")),
         parse_settings(Final, "final", top.get("final")),
@@ -118,6 +121,19 @@ def _method(top: dict[str, Entry], file: str, methods: list[str], wanted: str | 
             f"--method {shorten(named.value)} (--train for a training function)"
         )
     return str(legal(named, Hyper("method", "choice", methods[0], values=tuple(methods)), "method"))
+
+
+def _check_grid(axes: Sequence[Axis], search: Entry) -> None:
+    """Raises:
+    UserError: an axis is continuous, and has no points for a grid.
+    """
+    endless = next((axis for axis in axes if axis.kind == "float" and axis.step is None), None)
+    if endless is not None:
+        assert isinstance(search.value, dict)
+        raise UserError(
+            f"{search.value['sampler'].where}: search.sampler is grid, and {endless.name} is continuous; give it a "
+            f"step, or values: {endless.name}: {{type: choice, values: [{endless.low:g}, {endless.high:g}]}}"
+        )
 
 
 def _with_bench(bench: Entry, space: Entry | None) -> Entry:

@@ -18,11 +18,13 @@ class SearchSettings:
     """How configurations are proposed.
 
     Attributes:
-        sampler: `tpe` (Optuna's tree-structured Parzen estimator) or `random`.
+        sampler: `tpe` (Optuna's tree-structured Parzen estimator), `gp` (its Gaussian process), `random`, `qmc` (a
+            quasi-random sequence) or `grid` (every configuration of a finite space).
         trials: how many configurations are tried.
         seed: seed of everything random in the study.
-        startup_trials: random trials before TPE begins.
+        startup_trials: random trials before TPE or the Gaussian process begins.
         lag: in deterministic mode a suggestion sees the results of trials numbered at least this much below it.
+        stop_when_flat: no more trials once the best value has not risen for so many ended ones; 0 for never.
     """
 
     sampler: str = "tpe"
@@ -30,8 +32,11 @@ class SearchSettings:
     seed: int = 0
     startup_trials: int = 10
     lag: int = 16
+    stop_when_flat: int = 0
 
 
+LEARNING = ("tpe", "gp")
+"""Samplers that learn from trials that have ended."""
 AUTO = "auto"
 """`early_stopping.epochs` of an open horizon: a trial trains until its curve is flat."""
 MOST_STEPS = 2000
@@ -107,11 +112,12 @@ SETTINGS: dict[str, dict[str, Hyper]] = {
     section: {hyper.name: hyper for hyper in hypers}
     for section, hypers in {
         "search": (
-            Hyper("sampler", "choice", "tpe", values=("tpe", "random")),
+            Hyper("sampler", "choice", "tpe", values=("tpe", "gp", "random", "qmc", "grid")),
             Hyper("trials", "int", 200, 1, _MANY),
             Hyper("seed", "int", 0, 0, 1e9),
             Hyper("startup_trials", "int", 10, 0, _MANY),
             Hyper("lag", "int", 16, 1, _MANY),
+            Hyper("stop_when_flat", "int", 0, 0, _MANY),
         ),
         "early_stopping": (
             Hyper("epochs", "int", FUNCTION_EPOCHS, 1, _MANY),
@@ -192,8 +198,10 @@ def _check_horizon(given: dict[str, Entry], values: Mapping[str, Value]) -> None
 
 def settings_dict(made: SearchSettings | EarlyStopping | Validation | Final) -> dict[str, Written]:
     """The section as it is written; what has no part in it is left out: the half of `validation` that is not used,
-    `steps` where the epochs are a number."""
+    `steps` where the epochs are a number, `stop_when_flat` where it is 0."""
     values = {field.name: getattr(made, field.name) for field in fields(made)}
     if isinstance(made, EarlyStopping) and not made.open:
         del values["steps"]
+    if isinstance(made, SearchSettings) and not made.stop_when_flat:
+        del values["stop_when_flat"]
     return {name: value for name, value in values.items() if value is not None}

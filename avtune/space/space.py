@@ -8,7 +8,7 @@ import optuna
 
 from avtune.core.hyper import Value
 from avtune.space.axis import Axis
-from avtune.space.settings import SECTIONS, EarlyStopping, Final, SearchSettings, Validation, settings_dict
+from avtune.space.settings import LEARNING, SECTIONS, EarlyStopping, Final, SearchSettings, Validation, settings_dict
 from avtune.space.written import Written, changes, inline, to_yaml
 
 
@@ -67,12 +67,13 @@ class Space:
                     f"the method's default {axis.name} {inline(axis.default)} lies outside the searched values"
                 )
         search, stop = self.search, self.early_stopping
-        if self.axes and search.sampler == "tpe" and search.startup_trials >= search.trials:
+        learns = self.axes and search.sampler in LEARNING
+        if learns and search.startup_trials >= search.trials:
             lines.append(
                 f"every trial is drawn at random: search.startup_trials {search.startup_trials} is not below trials "
                 f"{search.trials}"
             )
-        elif self.axes and search.sampler == "tpe" and deterministic and search.lag >= search.trials:
+        elif learns and deterministic and search.lag >= search.trials:
             lines.append(f"no suggestion sees a result: search.lag {search.lag} is not below trials {search.trials}")
         if self.final.finalists > search.trials:
             lines.append(

@@ -24,6 +24,7 @@ from avtune.core.files import (
 from avtune.core.locks import is_locked, lock
 from avtune.core.log import Level, append_note
 from avtune.core.schema import fitting
+from avtune.study.ending import STOPPED
 
 _LOCK_TRIES = 5
 _MOST_SETTINGS = 1_000_000  # bytes of study.yaml
@@ -39,6 +40,7 @@ _SETTINGS = {
     "protocol?": str,
     "keep?": int,
     "overrides?": [str],
+    "stopped?": STOPPED,
     "start?": [{str: (float, str, bool)}],
     "changes?": [str],
 }
@@ -72,6 +74,7 @@ class StudyFolder:
         self.embeddings = self.final / "test_embeddings.npz"
         self.model_card = self.final / "MODEL_CARD.md"
         self.scored = root / "scored.jsonl"
+        self.finish = root / "finish"
         self.repeats = root / "repeats.jsonl"
         self.lanes = root / "lanes"
         self.checkpoints = root / "checkpoints"

@@ -25,8 +25,14 @@ def grid_size(distributions: Mapping[str, BaseDistribution]) -> int | None:
     return math.prod(len(values_of(one)) for one in distributions.values())
 
 
-def unseen(distributions: Mapping[str, BaseDistribution], seen: Collection[Key], seed: int) -> dict[str, Value]:
-    """A configuration of a finite space that has not been seen, drawn with a seed; there must be one."""
+def unseen(
+    distributions: Mapping[str, BaseDistribution], seen: Collection[Key], seed: int, steps: int = 0
+) -> dict[str, Value]:
+    """A configuration of a finite space that has not been seen, drawn with a seed; there must be one.
+
+    Args:
+        steps: of the walk that the seed begins, before the first one that is looked at.
+    """
     size = grid_size(distributions)
     assert size is not None
     assert size > len(seen)
@@ -34,6 +40,7 @@ def unseen(distributions: Mapping[str, BaseDistribution], seen: Collection[Key],
     index, stride = draw.randrange(size), draw.randrange(1, size + 1)
     while math.gcd(stride, size) > 1:  # without a common divisor the walk comes by every configuration
         stride += 1
+    index = (index + steps * stride) % size
     while key_of(params := _at(distributions, index)) in seen:
         index = (index + stride) % size
     return params

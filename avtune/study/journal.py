@@ -28,6 +28,8 @@ from avtune.space.space import Space
 
 NUMBER = "trial"
 """The attribute of an Optuna trial that holds our number."""
+ENQUEUED = "enqueued"
+"""The attribute that holds Optuna's number of the waiting trial whose configuration a trial of ours has."""
 # What Optuna raises on a journal that it did not write.
 _DAMAGE = (
     LookupError,
@@ -60,6 +62,8 @@ class Journal:
         self.params: dict[int, dict[str, Value]] = {}
         self.ended: dict[int, TrialState] = {}
         self._ids: dict[int, int] = {}  # of Optuna, of those that had not ended when it was read
+        self._taken: set[int] = set()  # Optuna's numbers of waiting trials
+        self._waiting: dict[int, dict[str, Any]] = {}
         with using(path):
             self.repaired = _cut_torn_line(path)
             self._file = _File(path)
@@ -76,9 +80,11 @@ class Journal:
         """
         for trial in self._storage.get_all_trials(self._study_id, deepcopy=False):
             number = trial.user_attrs.get(NUMBER)
-            if number is None:  # of a journal written in smaller steps: a proposal that never became a trial
+            if number is None:  # enqueued by a user's script; or a proposal that never became a trial (older journals)
+                self._wait(trial)
                 continue
             self._check(number, trial)
+            self._taken.add(trial.user_attrs.get(ENQUEUED, -1))
             self.params[number] = {name: trial.params[name] for name in self._distributions}
             if trial.state.is_finished():
                 self.ended[number] = trial.state
@@ -87,14 +93,35 @@ class Journal:
             yield number, trial
         if sorted(self.params) != list(range(len(self.params))):
             raise ValueError("the numbers of its trials have gaps")
+        self._file.was_read()
 
-    def add(self, number: int, params: Mapping[str, Value]) -> None:
+    def enqueued(self) -> dict[int, dict[str, Any]]:
+        """The configurations that a script of the user's has enqueued (`optuna.Study.enqueue_trial`) and that no trial
+        has yet, by Optuna's numbers. They may be of part of the axes, or of no legal values."""
+        if self._file.has_grown():
+            for trial in self._storage.get_all_trials(self._study_id, deepcopy=False, states=(TrialState.WAITING,)):
+                self._wait(trial)
+            self._file.was_read()
+        return {number: params for number, params in self._waiting.items() if number not in self._taken}
+
+    def _wait(self, trial: FrozenTrial) -> None:
+        fixed = trial.system_attrs.get("fixed_params")
+        if trial.state == TrialState.WAITING and isinstance(fixed, dict):
+            self._waiting[trial.number] = fixed
+
+    def add(self, number: int, params: Mapping[str, Value], enqueued: int | None = None) -> None:
         """Adds a trial; afterwards it survives a power loss.
+
+        Args:
+            enqueued: Optuna's number of the waiting trial that it is.
 
         Raises:
             StorageError: it cannot be written.
         """
-        trial = self.trial(number, params, TrialState.RUNNING)
+        facts: dict[str, Value] = {} if enqueued is None else {ENQUEUED: enqueued}
+        if enqueued is not None:
+            self._taken.add(enqueued)
+        trial = self.trial(number, params, TrialState.RUNNING, facts)
         self._ids[number] = self._storage.create_new_trial(self._study_id, trial)
         self._file.sync()  # before the curves name it; what is told later can be told again
         self.params[number] = {name: params[name] for name in self._distributions}
@@ -174,10 +201,20 @@ class _File(JournalFileBackend):
     def __init__(self, path: Path) -> None:
         super().__init__(str(path))
         self._path = path
+        self._written = 0  # by us, since it was read
+        self._known = 0  # bytes, when it was read
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         for log in logs:
-            append_line(self._path, log, checksum=False)  # lines that Optuna reads
+            self._written += append_line(self._path, log, checksum=False)  # lines that Optuna reads
+
+    def was_read(self) -> None:
+        """All that is in the file now is known."""
+        self._known, self._written = self._path.stat().st_size, 0
+
+    def has_grown(self) -> bool:
+        """Whether anyone else has written to it since it was read."""
+        return self._path.stat().st_size != self._known + self._written
 
     def sync(self) -> None:
         """What has been written survives a power loss."""

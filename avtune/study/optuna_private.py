@@ -61,6 +61,25 @@ class Tpe(optuna.samplers.TPESampler):
         return self._axes
 
 
+class Gp(optuna.samplers.GPSampler):
+    """Optuna's Gaussian process, told which axes its trials share, as `Tpe` is.
+
+    Args:
+        distributions: of all axes, by name.
+        seed: below 2^32.
+        startup_trials: random trials before it begins.
+    """
+
+    def __init__(self, distributions: Mapping[str, BaseDistribution], *, seed: int, startup_trials: int) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            super().__init__(seed=seed, n_startup_trials=max(1, startup_trials), warn_independent_sampling=False)
+        self._axes = {name: one for name, one in sorted(distributions.items()) if not one.single()}
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return self._axes
+
+
 @cache
 def takes_gamma() -> bool:
     """Whether this Optuna still lets us say which trials are good; if not, the log says so once."""

@@ -10,14 +10,18 @@ from collections.abc import Callable, Sequence
 
 from avtune.core.errors import UserError
 from avtune.core.run_files import is_left_by
-from avtune.study.curves import AgainLine, EpochLine, Line, read_curves
+from avtune.study.curves import AgainLine, EndLine, EpochLine, Line, read_curves
 from avtune.study.folder import StudyFolder
 from avtune.study.record import Record
 from avtune.study.rungs import RungPolicy
 
 
 def replay(
-    folder: StudyFolder, records: Sequence[Record], rungs: RungPolicy, restart: Callable[[Record], None]
+    folder: StudyFolder,
+    records: Sequence[Record],
+    rungs: RungPolicy,
+    restart: Callable[[Record], None],
+    ended: Callable[[Record], None],
 ) -> bool:
     """Reads `curves.jsonl` into the records of a study that is being opened. A last line torn by a kill is cut off.
 
@@ -29,6 +33,7 @@ def replay(
         records: of all trials that the journal knows, as they begin.
         rungs: the policy, which knows the records and has decided nothing yet.
         restart: has a failed trial begin again.
+        ended: is told of each end, in their order.
 
     Returns:
         Whether a line was cut off.
@@ -38,7 +43,9 @@ def replay(
     """
     lines, torn = read_curves(folder.curves, repair=True)
     for line in lines:
-        replay_line(line, folder, records, rungs, restart)
+        record = replay_line(line, folder, records, rungs, restart)
+        if isinstance(line, EndLine):
+            ended(record)
     for record in records:
         _reopen(record)
     return torn

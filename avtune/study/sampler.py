@@ -3,22 +3,64 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.trial import TrialState
 
+from avtune.core.errors import did_you_mean, shown
 from avtune.core.hyper import Value
 from avtune.core.seeds import mix
 from avtune.space.space import Space
-from avtune.study.grid import grid_size, key_of, unseen
+from avtune.study.grid import Key, grid_size, key_of, unseen
 from avtune.study.journal import Journal, readable
-from avtune.study.optuna_private import Tpe
-from avtune.study.window import Window
+from avtune.study.optuna_private import Gp, Tpe
+from avtune.study.points import quasi_random
+from avtune.study.window import GP_SEEN, Window
 
 _NAME = "avtune"  # in memory
 _STATES = {"COMPLETE": TrialState.COMPLETE, "PRUNED": TrialState.PRUNED, "FAIL": TrialState.FAIL}
+
+
+@dataclass(frozen=True)
+class Enqueued:
+    """A configuration that a user's script has enqueued in the journal.
+
+    Attributes:
+        number: Optuna's, of the waiting trial.
+        params: values of axes, maybe not of all.
+        problem: why it is not tried; empty where it is.
+    """
+
+    number: int
+    params: Mapping[str, Value]
+    problem: str = ""
+
+    @staticmethod
+    def of(number: int, given: Mapping[str, Any], space: Space, seen: Collection[Key]) -> Enqueued:
+        """Checks what was enqueued."""
+        axes, params = {axis.name: axis for axis in space.axes}, {}
+        for name, value in given.items():
+            if name in axes and isinstance(value, bool | int | float | str):
+                params[name] = axes[name].fitted(value)
+            if name in axes and params.get(name) is None:
+                return Enqueued(number, {}, f"{name} is {shown(value)}; searched: {axes[name].range_text}")
+            if name not in axes and space.fixed.get(name) != value:
+                return Enqueued(
+                    number, {}, f"{name} is {shown(value)}, and it is not searched{did_you_mean(name, axes)}"
+                )
+        values = {name: value for name, value in params.items() if value is not None}
+        if len(values) == len(axes) and key_of(values) in seen:
+            return Enqueued(number, values, "a trial has had that configuration")
+        return Enqueued(number, values)
+
+    @property
+    def text(self) -> str:
+        """In words, why it is left out."""
+        return f"the configuration enqueued in journal.log as Optuna's trial {self.number} is left out: {self.problem}"
 
 
 def first_turn(space: Space) -> int:
@@ -46,10 +88,11 @@ class Sampler:
 
     def __init__(self, journal: Path, space: Space, start: Sequence[Mapping[str, Value]] = ()) -> None:
         self._space = space
+        self._path = journal
         self._start = [dict(params) for params in start]
         self._distributions = space.distributions()
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self._window = Window()
+        self._window = Window(GP_SEEN, ended=True) if space.search.sampler == "gp" else Window()
         self._study = optuna.create_study(storage=self._window, study_name=_NAME, direction="maximize")
         self._window_id = self._window.get_study_id_from_name(_NAME)
         self._window_ids: dict[int, int] = {}  # by our numbers
@@ -84,7 +127,11 @@ class Sampler:
         """
         if self.used_up:
             return None
-        known = next(self._known(), None) if number >= first_turn(self._space) else None
+        enqueued = self._next_enqueued()
+        known = None if enqueued is None else dict(enqueued.params)
+        if known is None and number >= first_turn(self._space):
+            known = next(self._known(), None)
+        known = known or self._by_number(number)
         if known is not None:
             self._study.enqueue_trial(known)
         for attempt in itertools.count():
@@ -95,7 +142,7 @@ class Sampler:
                 break
             self._study.tell(trial, state=TrialState.FAIL)
             self._study.enqueue_trial(self._unseen(mix(self._space.search.seed, "unseen", number, attempt)))
-        self._journal.add(number, params)
+        self._journal.add(number, params, None if enqueued is None else enqueued.number)
         self._window_ids[number] = trial.number  # of the one study in memory, ids are numbers
         self._seen.add(key_of(params))
         return self._config(params)
@@ -141,9 +188,29 @@ class Sampler:
         self._window.set_trial_state_values(window_id, _STATES[state], values)
 
     @property
+    def first_suggested(self) -> int:
+        """The number of the first trial that is suggested after those whose configurations are known beforehand."""
+        return first_turn(self._space) + len(self._start) + 1
+
+    @property
     def waiting(self) -> int:
         """How many configurations that the user named have not been suggested yet."""
         return sum(key_of(params) not in self._seen for params in self._start)
+
+    def enqueued(self) -> list[Enqueued]:
+        """The configurations that a script of the user's has put into the journal with `optuna.Study.enqueue_trial`,
+        and that no trial has yet.
+
+        Raises:
+            UserError: the journal is damaged.
+        """
+        with readable(self._path):
+            found = self._journal.enqueued()
+        return [Enqueued.of(number, params, self._space, self._seen) for number, params in sorted(found.items())]
+
+    def _next_enqueued(self) -> Enqueued | None:
+        """The first that may be tried. It may leave out axes, which the sampler then chooses."""
+        return next((one for one in self.enqueued() if not one.problem), None)
 
     def _known(self) -> Iterator[dict[str, Value]]:
         """Configurations that need no suggestion and have not been tried, in the order in which they come."""
@@ -156,10 +223,21 @@ class Sampler:
     def _config(self, params: Mapping[str, Value]) -> dict[str, Value]:
         return {**{name: params[name] for name in self._distributions}, **self._space.fixed}
 
+    def _by_number(self, number: int) -> dict[str, Value] | None:
+        """The configuration that follows from the trial's number alone; None where the sampler is another."""
+        name, seed = self._space.search.sampler, self._space.search.seed
+        if not self._distributions or name not in ("grid", "qmc"):
+            return None
+        if name == "grid":  # in an order of its own: ASHA expects good and bad ones to be mixed
+            return unseen(self._distributions, self._seen, mix(seed, "grid"), number)
+        return quasi_random(self._distributions, number, mix(seed, "qmc") % 2**32)
+
     def _optunas(self, seed: int) -> optuna.samplers.BaseSampler:
         """Optuna's sampler for one suggestion."""
         settings = self._space.search
-        if settings.sampler == "random":
+        if settings.sampler == "gp":
+            return Gp(self._distributions, seed=seed % 2**32, startup_trials=settings.startup_trials)
+        if settings.sampler != "tpe":
             return optuna.samplers.RandomSampler(seed=seed % 2**32)
         return Tpe(self._distributions, seed=seed % 2**32, startup_trials=settings.startup_trials)
 

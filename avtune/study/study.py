@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from avtune.core.errors import UserError
@@ -21,6 +21,7 @@ from avtune.core.files import append_line
 from avtune.core.hyper import Value
 from avtune.core.trial import Trial
 from avtune.space.space import Space
+from avtune.study.ending import Stopped, flat_search
 from avtune.study.folder import StudyFolder
 from avtune.study.horizon import Horizon
 from avtune.study.listener import Listener
@@ -48,6 +49,8 @@ class Study:
         horizon: how long trials train; None where `early_stopping.epochs` is a number, which says it all.
         basis: of its trials, see `Trial`; may be left out where none is trained.
         start: configurations that the user named, see `Sampler`.
+        stopped: by whom the search has been ended, where it has.
+        until: asked before every suggestion and after every epoch, until it says that the search has been ended.
 
     Raises:
         UserError: one of its files is damaged.
@@ -68,6 +71,8 @@ class Study:
         horizon: Horizon | None = None,
         basis: str = "",
         start: Sequence[Mapping[str, Value]] = (),
+        stopped: Stopped | None = None,
+        until: Callable[[Study], Stopped | None] = lambda study: None,
     ) -> None:
         self.folder = folder
         self.space = space
@@ -83,7 +88,13 @@ class Study:
         self._listeners: list[Listener] = [*listeners, self._csv]
         self._rungs = rung_policy(deterministic=deterministic, factor=space.early_stopping.factor)
         self._sampler = Sampler(folder.journal, space, start)
-        self._results = results_to_sampler(self._sampler, self.records, space.search.lag if deterministic else None)
+        lag = space.search.lag if deterministic else None
+        self._results = results_to_sampler(self._sampler, self.records, lag)
+        self._flat = flat_search(space.search.stop_when_flat, self._sampler.first_suggested, self.records, lag)
+        self._stopped = stopped
+        self._until = until
+        self._said: set[str] = set()  # of configurations that are left out
+        self._no_more = False  # trials, when one was last asked for; for other threads
         self.repaired = self._open()  # whether a kill had torn the last line of one of its files
 
     # -- the contract of runners -----------------------------------------------------------------------------------
@@ -91,6 +102,7 @@ class Study:
     def ask(self) -> Trial | None:
         """The next trial to train, or None: either all are given out (`exhausted` tells), or, in deterministic mode,
         the results that the next suggestion must see are not in yet."""
+        self.look_for_end()
         record = self._queue.popleft() if self._queue else self._suggest()
         if record is None:
             return None
@@ -121,6 +133,9 @@ class Study:
             for listener in self._listeners:
                 listener.epoch(record, epoch, finite)
             self._changed(record)
+            self.look_for_end()
+            if self._ends_running and record.is_wanted:
+                record.stop(record.values.last)
         return record.stopped_at is None
 
     def should_stop(self, number: int) -> bool:
@@ -164,6 +179,14 @@ class Study:
         self._queue = deque([*failed, *self._queue])
         return [record.number for record in failed]
 
+    def look_for_end(self) -> None:
+        """Ends the search, if `until` says so: no further trial is suggested, and those that are running end with their
+        next epoch; in deterministic mode, where that would depend on which were quicker, by themselves."""
+        if self._stopped is None and self.records:
+            self._stopped = self._until(self)
+            if self._stopped is not None:
+                self._end_running()
+
     def note(self, text: str) -> None:
         """A line for `log.txt`."""
         self.folder.note(text)
@@ -172,6 +195,31 @@ class Study:
     def exhausted(self) -> bool:
         """Whether every trial has been given out and has ended."""
         return self._all_suggested and self._running == 0
+
+    @property
+    def enqueued(self) -> int:
+        """How many configurations a script of the user's has put into the journal that come next."""
+        return sum(not one.problem for one in self._sampler.enqueued())
+
+    @property
+    def left_out(self) -> list[str]:
+        """Of others that it has put there, why they are not tried."""
+        return [one.text for one in self._sampler.enqueued() if one.problem]
+
+    @property
+    def trials(self) -> int:
+        """How many trials there will be, as far as is known. For any thread."""
+        return len(self.records) if self._no_more else max(self.space.search.trials, len(self.records))
+
+    @property
+    def ended_early(self) -> str:
+        """Why there are fewer trials than were asked for, in words; empty where there are not."""
+        number, search = len(self.records), self.space.search
+        if number >= search.trials or self._sampler.used_up or not self._all_suggested:
+            return ""
+        if self._stopped is not None:
+            return self._stopped.text(search.trials)
+        return f"stopped after {number} of {search.trials} trials: best has not risen for {search.stop_when_flat}"
 
     def close(self) -> None:
         """Writes `trials.csv` and takes away what no trial needs any more."""
@@ -209,7 +257,7 @@ class Study:
         """Makes the records that the files tell of; returns whether one of them had to be repaired."""
         for number, config in enumerate(self._sampler.past()):
             self._add(number, config)
-        torn = replay(self.folder, self.records, self._rungs, self._restart)
+        torn = replay(self.folder, self.records, self._rungs, self._restart, self._flat.ended)
         self._running = self.count("RUNNING")
         for record in self.records:
             if lacks_only_its_end(record, self.folder):
@@ -219,20 +267,47 @@ class Study:
             elif record.state != "RUNNING":
                 self._results.ended(record)
         self._queue = deque(one for one in self.records if one.state == "RUNNING" and not one.is_over)
+        if self._stopped is not None:
+            self._end_running()
         return torn or self._sampler.repaired
 
     @property
     def _all_suggested(self) -> bool:
-        return len(self.records) >= self.space.search.trials or self._sampler.used_up
+        number = len(self.records)
+        if number >= self.space.search.trials or self._sampler.used_up:
+            return True
+        return self._stopped is not None or self._flat.is_flat(number)
+
+    @property
+    def _ends_running(self) -> bool:
+        return self._stopped is not None and not self.deterministic
+
+    def _end_running(self) -> None:
+        """Has trials that have an epoch end with it; one that has none yet ends with its first."""
+        if not self._ends_running:
+            return
+        for record in self.records:
+            if record.state == "RUNNING" and record.is_wanted and record.values:
+                record.stop(record.values.last)
+        for record in [one for one in self._queue if one.values]:  # nobody trains them
+            for listener in self._listeners:
+                listener.started(record)
+            self.tell(record.number)
+        self._queue = deque(one for one in self._queue if not one.values)
 
     def _suggest(self) -> Record | None:
         """A new trial; None where there is none, or not yet."""
         number = len(self.records)
-        if self._all_suggested:
+        self._no_more = self._all_suggested
+        if self._no_more:
             return None
         if not self._results.may_suggest(number):
             _LOG.debug("ask: trial %d waits for results that its suggestion must see", number)
             return None
+        for text in self.left_out:
+            if text not in self._said:
+                self._said.add(text)
+                self.folder.note(text, "WARNING")
         config = self._sampler.ask(number)
         if config is None:
             return None
@@ -250,6 +325,7 @@ class Study:
         """Has a failed trial begin again."""
         self._rungs.restarted(record)
         self._results.restarted(record)
+        self._flat.restarted(record)
         record.begin_again()
 
     def _changed(self, record: Record) -> None:
@@ -264,5 +340,6 @@ class Study:
         record.release()
         self.folder.drop_lane(record.number)
         self._results.ended(record)
+        self._flat.ended(record)
         for listener in self._listeners:
             listener.ended(record)

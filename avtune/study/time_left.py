@@ -128,15 +128,27 @@ def epochs_left(records: Sequence[Record], trials: int, horizon: Horizon) -> Epo
     return EpochsLeft(epochs, horizon.open and unseen > MOST_UNSEEN * epochs)
 
 
-def finals_cost(done: Summary, records: Sequence[Record], space: Space, protocol: str) -> Finals | None:
-    """What the finals of a search are expected to take; None where no trial has trained to its end yet."""
+def finals_cost(
+    done: Summary, records: Sequence[Record], space: Space, protocol: str, *, patience: int | None = None
+) -> Finals | None:
+    """What the finals of a search are expected to take; None where no trial has trained to its end yet.
+
+    Args:
+        patience: epochs that a trial trains after its best one. Where it is given, and no trial has trained to its end
+            yet, the one that has trained longest is taken for one that will train so long.
+    """
     whole = [record for record in records if record.state == "COMPLETE"]
-    if not whole or not done.seconds:
+    bests = [record.best_epoch or 0 for record in whole]
+    lengths = [record.values.last for record in whole]
+    if not whole and patience is not None and done.epochs:
+        longest = max(records, key=lambda record: record.values.last)
+        bests = [longest.best_epoch or 0]
+        lengths = [max(longest.values.last, bests[0] + patience)]
+    if not lengths or not done.seconds:
         return None
     each = done.seconds / done.epochs
-    lengths = [record.values.last for record in whole]
-    length = float(epochs) if isinstance(epochs := space.early_stopping.epochs, int) else sum(lengths) / len(whole)
-    best = length if protocol == PUBLISHED else sum(record.best_epoch or 0 for record in whole) / len(whole)
+    length = float(epochs) if isinstance(epochs := space.early_stopping.epochs, int) else sum(lengths) / len(lengths)
+    best = length if protocol == PUBLISHED else sum(bests) / len(bests)
     seeds, configurations = space.final.seeds, min(space.final.finalists, done.trials) + 1
     repeats = configurations * seeds
     if space.final.races:

@@ -20,13 +20,15 @@ from avtune.core.tail import Tail
 from avtune.space.recorded import recorded_space
 from avtune.space.settings import AUTO
 from avtune.space.space import Space
-from avtune.study.curves import CurveLines
+from avtune.study.curves import CurveLines, EndLine
+from avtune.study.ending import Stopped, flat_search
 from avtune.study.folder import StudyFolder
 from avtune.study.horizon import Horizon
 from avtune.study.journal import NUMBER, readable
 from avtune.study.record import Record
 from avtune.study.replay import replay_line
 from avtune.study.rungs import RungPolicy, rung_policy
+from avtune.study.sampler import first_turn
 from avtune.study.trial_maker import TrialMaker
 
 DefaultsOf = Callable[[str], Mapping[str, Value] | None]
@@ -80,9 +82,10 @@ class StudyWatch:
         self.records: list[Record] = []
         self._curves, self._lines = Tail(self.folder.curves), CurveLines(self.folder.curves)
         self._journal = _Journal(self.folder)
-        self._rungs: RungPolicy = rung_policy(
-            deterministic=bool(self.settings["deterministic"]), factor=self.space.early_stopping.factor
-        )
+        deterministic, search = bool(self.settings["deterministic"]), self.space.search
+        self._rungs: RungPolicy = rung_policy(deterministic=deterministic, factor=self.space.early_stopping.factor)
+        first = first_turn(self.space) + len(self.settings.get("start", ())) + 1
+        self._flat = flat_search(search.stop_when_flat, first, self.records, search.lag if deterministic else None)
         self._read()
         for record in self.records:
             if record.has_more_epochs:  # the study was given more epochs since
@@ -110,7 +113,17 @@ class StudyWatch:
                 self._add(number, {**params, **self.space.fixed})
         for found in added:
             for line in self._lines.take(found):
-                replay_line(line, self.folder, self.records, self._rungs, self._restart)
+                record = replay_line(line, self.folder, self.records, self._rungs, self._restart)
+                if isinstance(line, EndLine):
+                    self._flat.ended(record)
+
+    @property
+    def trials(self) -> int:
+        """How many trials there will be, as far as is known."""
+        known, asked = len(self.records), self.space.search.trials
+        if known >= asked:
+            return known
+        return known if Stopped.of(self.settings) is not None or self._flat.is_flat(known) else asked
 
     def _add(self, number: int, config: Mapping[str, Value]) -> None:
         horizon = self.horizon or Horizon(_without_rungs(self.space))
@@ -121,6 +134,7 @@ class StudyWatch:
 
     def _restart(self, record: Record) -> None:
         self._rungs.restarted(record)
+        self._flat.restarted(record)
         record.begin_again()
 
 

@@ -13,6 +13,8 @@ SEEN = 1000
 """Ended trials that the sampler sees at most."""
 BEST = 25
 """Of these, the best. TPE never counts more trials as good."""
+GP_SEEN = 200
+"""Ended trials that a Gaussian process sees at most: a fit takes time with the cube of them."""
 
 
 class Window(InMemoryStorage):
@@ -25,22 +27,30 @@ class Window(InMemoryStorage):
     states and values only, not on when they came in: a continued study sees the same.
 
     Failed trials are never shown; TPE leaves them out.
+
+    Args:
+        most: ended trials that are shown; None for `SEEN`.
+        ended: show trials that a rung has stopped as complete, with the value that they had there: a Gaussian process
+            takes no others, and most trials are stopped.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int | None = None, *, ended: bool = False) -> None:
         super().__init__()
+        self._most = SEEN if most is None else most
+        self._as_ended = ended
         self._running: set[int] = set()
         self._ended: list[int] = []  # ascending
         self._best: list[tuple[float, ...]] = []  # (*rank, number), best first
 
     def seen(self) -> list[int]:
         """The numbers of the trials that the sampler sees, ascending."""
-        if len(self._ended) <= SEEN:
+        most = self._most
+        if len(self._ended) <= most:
             ended = self._ended
         else:
             best = {int(rank[-1]) for rank in self._best}
-            others = [number for number in self._ended[-SEEN:] if number not in best]
-            ended = [*best, *others[-(SEEN - len(best)) :]]
+            others = [number for number in self._ended[-most:] if number not in best]
+            ended = [*best, *others[-(most - len(best)) :]]
         return sorted([*ended, *self._running])
 
     def get_all_trials(
@@ -50,6 +60,8 @@ class Window(InMemoryStorage):
             return super().get_all_trials(study_id, deepcopy, states)
         every = super().get_all_trials(study_id, deepcopy=False)
         trials = [every[number] for number in self.seen()]
+        if self._as_ended:
+            trials = [_as_ended(trial) for trial in trials]
         if states is not None:
             trials = [trial for trial in trials if trial.state in states]
         return copy.deepcopy(trials) if deepcopy else trials
@@ -76,6 +88,15 @@ class Window(InMemoryStorage):
                 insort(self._ended, number)
                 insort(self._best, (*_rank(trial), number))
                 del self._best[BEST:]
+
+
+def _as_ended(trial: FrozenTrial) -> FrozenTrial:
+    """A stopped trial as a complete one with its last value; any other as it is."""
+    if trial.state != TrialState.PRUNED or trial.value is None:
+        return trial
+    shown = copy.copy(trial)
+    shown.state = TrialState.COMPLETE
+    return shown
 
 
 def _rank(trial: FrozenTrial) -> tuple[float, float]:

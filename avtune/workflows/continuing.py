@@ -126,13 +126,14 @@ def _refused(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 
 def _growth(before: Space, after: Space) -> dict[str, bool]:
-    """The settings that a study may have more of, and whether it is asked for more."""
+    """The settings that may change, and whether they change so that they may: most only to more."""
     old, new = before.early_stopping, after.early_stopping
     longer = isinstance(old.epochs, int) and isinstance(new.epochs, int) and new.epochs > old.epochs
     if user_code.function(after.method) is not None:  # its schedule is its own: what is known would not stay true
         longer = False
     return {
         "search.trials": after.search.trials > before.search.trials,
+        "search.stop_when_flat": True,
         "early_stopping.epochs": longer,
         "early_stopping.steps": old.open and new.open and new.steps > old.steps,
     }
@@ -171,7 +172,14 @@ def start_of(
 
 
 def start_notes(study: Study) -> list[str]:
-    """When the configurations come that the user named and that have not been tried yet."""
+    """When the configurations come that the user named or enqueued and that have not been tried yet."""
+    found = study.left_out
+    if study.enqueued:
+        found.append(f"configurations enqueued in {study.folder.journal.name} come next: {study.enqueued}")
+    return [*found, *_start_note(study)]
+
+
+def _start_note(study: Study) -> list[str]:
     if not study.waiting:
         return []
     said = f"{study.waiting} configuration{'s' * (study.waiting > 1)} of --start"

@@ -58,11 +58,13 @@ class Concluded:
         study: which has ended.
         results: what `final/metrics.json` holds.
         kept: trials whose weights are there, best first.
+        time: what came of `--time`, in words; empty where there was no limit.
     """
 
     study: Study
     results: Results
     kept: Sequence[int]
+    time: str = ""
 
 
 class Stages(Protocol):
@@ -87,6 +89,9 @@ class SearchListener(Listener, Stages, Protocol):
 
     def finished_before(self) -> None:
         """Nothing is left to do: the result comes again."""
+
+    def ended_early(self, why: str) -> None:
+        """There are fewer trials than were asked for, and now the finals."""
 
     def concluded(self, end: Concluded) -> None: ...
 
@@ -125,6 +130,9 @@ class Silent:
         return None
 
     def stage(self, name: str, done: int, total: int) -> None:
+        return None
+
+    def ended_early(self, why: str) -> None:
         return None
 
     def concluded(self, end: Concluded) -> None:

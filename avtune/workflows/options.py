@@ -40,6 +40,7 @@ class SearchOptions(DeviceOptions):
         track: trackers, as `workflows.tracking.checked` takes them.
         start: configurations to try, as `workflows.first_trials` takes them.
         around: a configuration, around which ranges are searched; given as `start`.
+        time: the span of time that search and finals have, as `workflows.time_budget` takes it.
         width: share of each range that is searched around it; None for a quarter.
     """
 
@@ -53,6 +54,7 @@ class SearchOptions(DeviceOptions):
     start: object
     around: object
     width: float | None
+    time: object
 
 
 @dataclass(frozen=True, kw_only=True)

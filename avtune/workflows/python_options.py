@@ -74,6 +74,8 @@ class SearchArguments(SearchOptions):
     trials: int | None
     epochs: int | str | None
     finals: str | None
+    stop_when_flat: int | None
+    sampler: str | None
     set: Mapping[str, Any]
 
     def overrides(self) -> list[str]:
@@ -88,6 +90,10 @@ class SearchArguments(SearchOptions):
         named = dict(self.set)
         if self.trials is not None:
             named["search.trials"] = self.trials
+        if self.sampler is not None:
+            named["search.sampler"] = self.sampler
+        if self.stop_when_flat is not None:
+            named["search.stop_when_flat"] = self.stop_when_flat
         if self.epochs is not None:
             named["early_stopping.epochs"] = self.epochs
         if self.finals is not None:

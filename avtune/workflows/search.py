@@ -21,12 +21,14 @@ from avtune.report.card import model_card
 from avtune.report.tensorboard import StudyBoard
 from avtune.report.winner_board import clear_finals, is_written
 from avtune.runners._base import Run
+from avtune.study.ending import Stopped
 from avtune.study.folder import StudyFolder
 from avtune.study.limits import limits
 from avtune.study.results import Results, read_results
 from avtune.study.study import Study
 from avtune.workflows.choose_runner import data_bytes
 from avtune.workflows.continuing import code_notes, keep_note, moves, record_changes, start_notes
+from avtune.workflows.end_early import EndEarly, clear_request
 from avtune.workflows.listening import Concluded, Planned, SearchListener, Silent
 from avtune.workflows.open_study import basis_of, horizon_of
 from avtune.workflows.search_plan import Plan, Request, resolve
@@ -72,7 +74,8 @@ def search(request: Request, listener: SearchListener) -> Results:
                 run(opened, runner.run, folds)
                 runner.close()
             kept = opened.checkpoints.publish(opened.study, request.dataset)
-        return conclude(opened.study, kept, listener)
+        budget = request.time
+        return conclude(opened.study, kept, listener, "" if budget is None else budget.report(opened.study))
 
 
 def mend(request: Request) -> bool:
@@ -115,22 +118,29 @@ def run(opened: _Opened, call: Run, folds: Sequence[Prepared]) -> None:
         study.note(" ".join(line.split()))
     with opened.listener.training():
         if not study.exhausted:
+            study.look_for_end()
+        if not study.exhausted:
             call(study, folds)
         study.close()
+        if plan.request.time is not None:
+            plan.request.time.search_is_over(study, plan.places, str(plan.settings["protocol"]))
+        if study.ended_early:
+            opened.listener.ended_early(study.ended_early)
         finals = FinalsRun(call, opened.listener.stage, model_card, again=plan.request.retry_failed)
         finish(study, plan.request.dataset, folds, finals, str(plan.settings["protocol"]))
         write_finals(study, plan.request.dataset)
 
 
-def conclude(study: Study, kept: Sequence[int], listener: SearchListener) -> Results:
+def conclude(study: Study, kept: Sequence[int], listener: SearchListener, time: str = "") -> Results:
     """Tells what a finished study found, and returns what its `metrics.json` holds.
 
     Args:
         kept: trials whose weights are there, best first.
+        time: what came of `--time`, in words.
     """
     results = read_results(study.folder)
     assert results is not None
-    listener.concluded(Concluded(study, results, kept))
+    listener.concluded(Concluded(study, results, kept, time))
     return results
 
 
@@ -233,6 +243,15 @@ class _Opened:
             horizon=horizon_of(space, settings["rows"]),
             basis=basis_of(space, plan.request.dataset),
             start=settings.get("start", ()),
+            stopped=Stopped.of(settings),
+            until=EndEarly(
+                folder,
+                now=plan.request.finish,
+                budget=plan.request.time,
+                places=plan.places,
+                protocol=str(settings["protocol"]),
+                recorded=self._ended,
+            ),
         )
         report.study = self.study
         shown.known(folder, self.study.records)
@@ -247,6 +266,10 @@ class _Opened:
                 folder.metrics.unlink(missing_ok=True)
                 clear_finals(folder.tensorboard)
             record_changes(folder, settings, self._changes)
+
+    def _ended(self, stopped: Stopped) -> None:
+        """The search has been ended, which is on record."""
+        self.settings["stopped"] = stopped.to_json()
 
     def _retry_failed(self) -> list[str]:
         """Has what failed done again; returns that as a change of the study, in a line."""
@@ -268,6 +291,7 @@ class _Opened:
         """Tells what will be done, and what is known from before."""
         plan, study = self.plan, self.study
         notes = [*plan.space.notes(deterministic=study.deterministic), *code_notes(plan.before, plan.space)]
+        notes += [] if plan.request.time is None else [plan.request.time.plan]
         notes += [*plan.request.notes, *start_notes(study)]
         self.listener.planned(
             Planned(
@@ -292,6 +316,7 @@ class _Opened:
         folder, keep = self.plan.folder, self.settings["keep"]
         show_count(folder)  # a kill after a look was noted left it behind
         folder.clear_seeds()  # a kill between the last two steps left it
+        clear_request(folder)  # it came when there was no further trial to suggest
         if not is_written(folder.tensorboard):  # a kill came before it, or an older avtune wrote none
             write_finals(self.study, self.plan.request.dataset)
         if keep != self._had:

@@ -18,13 +18,16 @@ from avtune.finals.checkpoints import checked_keep
 from avtune.report.tracking import Target
 from avtune.runners._base import Placement, Run, Runner
 from avtune.runners.placement import PlacementRequest, place
+from avtune.runners.placement_text import Places, places_of
 from avtune.space.settings import FULL, RACE
 from avtune.space.space import Space
 from avtune.study.folder import StudyFolder
 from avtune.workflows.choose_runner import has_wide_lanes, precision_named, runner_named
 from avtune.workflows.continuing import changes_of, start_of, with_schedule
 from avtune.workflows.dataset_facts import dataset_facts
+from avtune.workflows.end_early import still_ended
 from avtune.workflows.open_study import FORMAT, open_space
+from avtune.workflows.time_budget import TimeBudget
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,8 @@ class Request:
         overrides: those of the space, as `key=value`; kept for those who continue the study.
         track: where the study is tracked, by processes of their own.
         start: configurations that the user named, values of the axes each.
+        time: the span of time that search and finals have; None for no limit.
+        finish: suggest no further trial, see `study.study.Study.look_for_end`.
         notes: what is to be known of it before it runs.
         run: of a runner that is open already, as a bench has for its searches; None opens one for this search.
     """
@@ -64,6 +69,8 @@ class Request:
     overrides: Sequence[str] = ()
     track: Sequence[Target] = ()
     start: Sequence[Mapping[str, Value]] = ()
+    time: TimeBudget | None = None
+    finish: bool = False
     notes: Sequence[str] = ()
     run: Run | None = None
 
@@ -97,6 +104,11 @@ class Plan:
     @property
     def folder(self) -> StudyFolder:
         return self.request.folder
+
+    @property
+    def places(self) -> Places | None:
+        """Where trials run, in numbers."""
+        return places_of(self.where)
 
     @property
     def where(self) -> str:
@@ -133,7 +145,10 @@ def resolve(request: Request) -> Plan:
     }
     start, added = start_of(before, request.start, request.space)
     settings |= {"start": start} if start else {}
-    changes = [*changes_of(request.folder, settings, request.space), *added] if before else []
+    longest = None if request.time is None else request.time.seconds
+    ended, goes_on = still_ended(before, request.space, longest, finish=request.finish)
+    settings |= ended
+    changes = [*changes_of(request.folder, settings, request.space), *added, *goes_on] if before else []
     return Plan(request, before, changes, settings, runner, placement, function)
 
 

@@ -18,6 +18,7 @@ from avtune.workflows.continuing import space_of_study
 from avtune.workflows.first_trials import around_note, centre_of, check_method, named_points
 from avtune.workflows.options import SearchOptions
 from avtune.workflows.search_plan import Request
+from avtune.workflows.time_budget import TimeBudget, seconds_of
 from avtune.workflows.tracking import checked
 
 MakeSpace = Callable[[Sequence[str]], Space]
@@ -63,6 +64,7 @@ def request_of(
         UserError: something the user gave is wrong.
     """
     folder = folder_of(dataset, options)
+    budget = None if options.time is None else TimeBudget(seconds_of(options.time))
     centre = centre_of(options)
     if centre is not None:
         make, space_is_named = _around(make, centre, options.width), True
@@ -85,6 +87,7 @@ def request_of(
         retry_failed=options.retry_failed,
         track=checked(options.track or ()),
         start=named_points([*([] if centre is None else [centre]), options.start], space, options.results),
+        time=budget,
         notes=[] if centre is None else [around_note(space, centre)],
     )
 

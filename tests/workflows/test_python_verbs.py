@@ -328,11 +328,18 @@ def test_a_full_disk_and_an_exit_of_foreign_code_are_errors_that_say_what_is_the
 
 # --- the options of both
 
-VERBS = {"search": avtune.search, "bench": avtune.bench, "retrain": avtune.retrain, "evaluate": avtune.evaluate}
+VERBS = {
+    "search": avtune.search,
+    "bench": avtune.bench,
+    "finish": avtune.finish,
+    "retrain": avtune.retrain,
+    "evaluate": avtune.evaluate,
+}
 CALLED = {"dataset": "data"}
 ABSENT = {  # options of the command line that Python does without, and why
     "search": {},
     "bench": {},
+    "finish": {},
     "retrain": {},
     "evaluate": {
         "embeddings": "audio=, visual= and labels= are these arrays",
@@ -372,7 +379,19 @@ def test_what_makes_a_request_is_an_option_of_both(verb, options):
     assert names <= of_command_line(verb).keys()
     assert names <= inspect.signature(VERBS[verb]).parameters.keys()
     apart = {  # that need more than to be passed on
-        "search": {"data", "classes", "space", "method", "train", "set", "trials", "epochs", "verbose"},
+        "search": {
+            "data",
+            "classes",
+            "space",
+            "method",
+            "train",
+            "set",
+            "trials",
+            "epochs",
+            "sampler",
+            "stop_when_flat",
+            "verbose",
+        },
         "bench": {"data", "classes", "space", "methods", "verbose"},
         "retrain": {"study", "trial", "epochs", "seeds", "data", "classes", "out", "method", "train", "verbose"},
     }

@@ -1,0 +1,164 @@
+"""When a search suggests no further trial although it was asked for more: its best value has become flat, or someone
+has ended it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Protocol
+
+from avtune.study.record import Record
+
+By = Literal["finish", "time"]
+_WORDS = {"finish": "ended by avtune finish", "time": "its time was over"}
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """A search that was ended from outside, as `study.yaml` has it. What was running then ended with its next epoch, or
+    in a deterministic study by itself.
+
+    Attributes:
+        trials: how many had been suggested.
+        by: `avtune finish`, or `--time`.
+        seconds: what `--time` was, in seconds; 0 for `avtune finish`.
+    """
+
+    trials: int
+    by: By
+    seconds: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @staticmethod
+    def of(settings: Mapping[str, Any]) -> Stopped | None:
+        """What the settings of a study say; None where nobody has ended it."""
+        found = settings.get("stopped")
+        return None if found is None else Stopped(found["trials"], found["by"], found.get("seconds", 0.0))
+
+    def text(self, trials: int) -> str:
+        """In words, of a search that was asked for so many trials."""
+        return f"stopped after {self.trials} of {trials} trials: {_WORDS[self.by]}"
+
+
+STOPPED = {"trials": int, "by": ("finish", "time"), "seconds?": float}
+"""The shape of `stopped` in `study.yaml`."""
+
+
+class Flat(Protocol):
+    """Whether the best value of a search has not risen for a number of ended trials."""
+
+    def ended(self, record: Record) -> None:
+        """A trial has ended; also called for each end on record, in their order, when a study is opened."""
+
+    def restarted(self, record: Record) -> None:
+        """A failed trial is about to begin again."""
+
+    def is_flat(self, number: int) -> bool:
+        """Whether the trial with that number, the next one, is not suggested for it."""
+
+
+class _Count:
+    """Counts ended trials since the best value rose. Trials before `first` raise it, but do not count: the random
+    start-up and the configurations that are known beforehand say nothing of what suggestions bring."""
+
+    def __init__(self, first: int) -> None:
+        self._first = first
+        self._best: float | None = None
+        self._counted: set[int] = set()
+        self.since = 0
+
+    def add(self, record: Record) -> None:
+        value = record.best_value
+        if record.state == "FAIL" or value is None:
+            return
+        if self._best is None or value > self._best:
+            self._best, self.since = value, 0
+        elif record.number not in self._counted:
+            self.since += record.number >= self._first
+        self._counted.add(record.number)
+
+
+class FlatAtOnce:
+    """Counts trials as they end. A trial that was running meanwhile may raise the best value, and the search goes on.
+
+    Args:
+        patience: so many trials.
+        first: the first trial that was suggested, after those that are known beforehand.
+    """
+
+    def __init__(self, patience: int, first: int) -> None:
+        self._patience = patience
+        self._first = first
+        self._count = _Count(first)
+
+    def ended(self, record: Record) -> None:
+        self._count.add(record)
+
+    def restarted(self, record: Record) -> None:
+        pass
+
+    def is_flat(self, number: int) -> bool:
+        return number >= self._first and self._count.since >= self._patience
+
+
+class FlatInOrder:
+    """Counts trials in the order of their numbers, and for suggestion `number` those that are at least `lag` lower,
+    whichever were quicker.
+
+    Args:
+        patience, first: as of `FlatAtOnce`.
+        records: those of the study, which grow with it.
+        lag: `search.lag`.
+    """
+
+    def __init__(self, patience: int, first: int, records: Sequence[Record], lag: int) -> None:
+        self._patience = patience
+        self._first = first
+        self._records = records
+        self._lag = lag
+        self._begin()
+
+    def _begin(self) -> None:
+        self._count, self._next = _Count(self._first), 0
+
+    def ended(self, record: Record) -> None:
+        pass
+
+    def restarted(self, record: Record) -> None:
+        self._begin()
+
+    def is_flat(self, number: int) -> bool:
+        if number < self._first:
+            return False
+        while self._next < number - self._lag + 1:
+            past = self._records[self._next]
+            if past.state == "RUNNING":
+                return False
+            self._count.add(past)
+            self._next += 1
+        return self._count.since >= self._patience
+
+
+class NeverFlat:
+    """Of a search without `search.stop_when_flat`."""
+
+    def ended(self, record: Record) -> None:
+        pass
+
+    def restarted(self, record: Record) -> None:
+        pass
+
+    def is_flat(self, number: int) -> bool:
+        return False
+
+
+def flat_search(patience: int, first: int, records: Sequence[Record], lag: int | None) -> Flat:
+    """Args:
+    patience: `search.stop_when_flat`; 0 for never.
+    lag: of a deterministic study; None for one that is not.
+    """
+    if not patience:
+        return NeverFlat()
+    return FlatAtOnce(patience, first) if lag is None else FlatInOrder(patience, first, records, lag)

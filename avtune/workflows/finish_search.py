@@ -1,0 +1,86 @@
+"""Ends a search now: the verb `finish`. One that is interrupted gets its finals; one that runs is asked to end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from avtune.core.errors import UserError
+from avtune.data.dataset import Dataset
+from avtune.study.curves import EpochLine, read_curves
+from avtune.study.folder import StudyFolder
+from avtune.workflows.choose_runner import placement_request
+from avtune.workflows.continuing import check_method_of
+from avtune.workflows.end_early import ask_to_end
+from avtune.workflows.open_study import open_space
+from avtune.workflows.options import DeviceOptions
+from avtune.workflows.search_plan import Request
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A search that runs in another process was asked to end.
+
+    Attributes:
+        owner: the process.
+        deterministic: trials that are running train to their ends.
+    """
+
+    owner: str
+    deterministic: bool
+
+    @property
+    def text(self) -> str:
+        """What happens now, in words."""
+        running = (
+            "trials that are running train to their ends, as the study is deterministic"
+            if self.deterministic
+            else "trials that are running end with their next epoch"
+        )
+        return f"asked {self.owner} to end its search: no further trial is suggested, {running}, and the finals follow"
+
+
+def ask(folder: StudyFolder) -> Asked | None:
+    """Asks the process that works on a study to end its search; None where none does.
+
+    Raises:
+        UserError: the study is part of a bench.
+    """
+    _check_alone(folder)
+    settings = folder.settings()
+    owner = ask_to_end(folder)
+    return None if owner is None else Asked(owner, bool(settings["deterministic"]))
+
+
+def request_for(
+    folder: StudyFolder, dataset: Dataset, options: DeviceOptions, code: str | None, runner: str | None
+) -> Request:
+    """The request to continue a study with its finals.
+
+    Args:
+        dataset: of the study.
+        code: the method or training function of the user's own that the study is of, registered already.
+
+    Raises:
+        UserError: no trial of the study has trained an epoch, or it is of code that is not named.
+    """
+    _check_alone(folder)
+    check_method_of(folder, code)
+    settings = folder.settings()
+    lines, _ = read_curves(folder.curves, repair=False)
+    if not any(isinstance(line, EpochLine) for line in lines):
+        raise UserError(f"no trial of {folder.root} has trained an epoch: there is nothing to finish; search goes on")
+    return Request(
+        dataset=dataset,
+        spec=str(settings["dataset"].get("spec", dataset.name)),
+        space=open_space(folder, method=code),
+        folder=folder,
+        placement=placement_request(options),
+        runner=runner,
+        overrides=list(settings.get("overrides", [])),
+        finish=True,
+    )
+
+
+def _check_alone(folder: StudyFolder) -> None:
+    if (folder.root.resolve().parent / "bench.yaml").is_file():
+        raise UserError(f"{folder.root} is part of a bench, which gives every method the same number of trials")

@@ -1,0 +1,76 @@
+"""Configurations that a user's script puts into the journal with Optuna's own `enqueue_trial`."""
+
+import optuna
+import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from test_known_first import folder  # noqa: F401
+from test_study import drive, make_space
+
+from avtune.study.study import Study
+
+BOTH = "x: {type: float, low: 0.0, high: 1.0}, kind: {type: choice, values: [a, b]}"
+
+
+@pytest.fixture
+def enqueue(folder):  # noqa: F811
+    """As a script would; Optuna warns of nothing."""
+
+    def enqueue(params):
+        storage = JournalStorage(JournalFileBackend(str(folder.journal)))
+        optuna.load_study(study_name="one", storage=storage).enqueue_trial(params)
+
+    return enqueue
+
+
+def asked(study, count=1):
+    return [study.ask().config["x"] for _ in range(count)]
+
+
+def test_they_come_next_while_the_search_runs_once_and_not_again_after_a_kill(folder, enqueue):  # noqa: F811
+    space = make_space(BOTH, startup_trials=4)
+    study = Study(folder, space)
+    asked(study, 2)
+    enqueue({"x": 0.125, "kind": "b"})
+    enqueue({"x": 0.375})  # the rest is the sampler's
+    assert asked(study, 2) == [0.125, 0.375]
+    enqueue({"x": 0.625, "kind": "a"})
+    again = Study(folder, space)
+    assert again.enqueued == 1
+    asked(again, 4)  # those that were running
+    assert asked(again) == [0.625]
+    assert again.records[2].trial.config["kind"] == "b"
+    again = Study(folder, space)
+    drive(again)
+    assert again.exhausted
+    values = [record.trial.config["x"] for record in Study(folder, space).records]
+    assert [values.count(one) for one in (0.125, 0.375, 0.625)] == [1, 1, 1]
+
+
+def test_one_that_is_not_in_the_space_is_left_out_in_words_and_once_in_the_log(folder, enqueue):  # noqa: F811
+    space = make_space(BOTH, startup_trials=0)
+    study = Study(folder, space)
+    asked(study)  # the default: 0.5, a
+    for params in ({"x": 3.0}, {"xx": 0.5}, {"kind": "c"}, {"fixed": 4}, {"x": True}, {"x": 0.5, "kind": "a"}):
+        enqueue(params)
+    enqueue({"x": 0.25, "fixed": 3})
+    assert asked(study) == [0.25]
+    asked(study)
+    reasons = [text.partition("is left out: ")[2] for text in study.left_out]
+    assert reasons == [
+        "x is 3.0; searched: 0 to 1",
+        "xx is 0.5, and it is not searched; did you mean 'x'?",
+        "kind is 'c'; searched: a or b",
+        "fixed is 4, and it is not searched",
+        "x is True; searched: 0 to 1",
+        "a trial has had that configuration",
+    ]
+    log = folder.log.read_text()
+    assert log.count("as Optuna's trial 1 is left out: x is 3.0") == 1
+    assert log.count("is left out") == 6
+
+
+def test_without_any_the_journal_is_not_read_again(folder, monkeypatch):  # noqa: F811
+    study = Study(folder, make_space())
+    monkeypatch.setattr(JournalStorage, "get_all_trials", None)
+    asked(study, 5)

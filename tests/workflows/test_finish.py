@@ -1,0 +1,136 @@
+"""`avtune finish` and `--stop-when-flat`: searches with fewer trials than they were asked for."""
+
+import contextlib
+
+import pytest
+import yaml
+from command import call
+from test_continue import interrupted
+from toy import SPACE, toy_dataset, write_toy
+
+import avtune
+import avtune.runners.work as work
+from avtune.workflows import end_early
+
+SMALL = ["--set", "final.finalists=1", "--set", "final.seeds=1", "--trials", "6", "--epochs", "3"]
+
+
+@pytest.fixture
+def toy(tmp_path, monkeypatch):
+    write_toy(tmp_path)
+    monkeypatch.setattr(end_early, "EVERY", 0.0)
+    return tmp_path
+
+
+def words(folder, *more):
+    where = ["--name", "one", "--results", folder / "results", "--gpus", "0", "--runner", "inline"]
+    return ["search", folder / "toy.h5", "--space", folder / "space.yaml", *where, *SMALL, *more]
+
+
+def finish(folder, *more):
+    return ["finish", "one", "--results", folder / "results", "--gpus", "0", *more]
+
+
+def settings(folder):
+    return yaml.safe_load((folder / "results" / "one" / "study.yaml").read_text())
+
+
+@contextlib.contextmanager
+def at_training(number, act):
+    """Does something when the n-th training begins."""
+    train, calls = work.train, []
+
+    def planted(*given, **more):
+        calls.append(1)
+        if len(calls) == number:
+            act()
+        return train(*given, **more)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(work, "train", planted)
+        yield
+
+
+def test_an_interrupted_search_is_finished_verified_and_goes_on_with_more_trials(toy, capsys):
+    with interrupted(4):
+        call(capsys, *words(toy), code=130)
+    printed = call(capsys, *finish(toy))
+    assert "stopped after 4 of 6 trials: ended by avtune finish" in printed
+    assert "retrained winner" in printed
+    assert settings(toy)["stopped"] == {"trials": 4, "by": "finish", "seconds": 0.0}
+    study = avtune.load_study("one", results=toy / "results")
+    assert (study.state, len(study.trials)) == ("finished", 4)
+    assert "no difference" in call(capsys, "verify", "one", "--results", toy / "results")
+    for command in (finish(toy), words(toy)):
+        again = call(capsys, *command)
+        assert "this study is finished; here is its result again" in again
+        assert "stopped after 4 of 6 trials" in again
+    printed = call(capsys, *words(toy, "--trials", "7"))
+    assert "changed: the search goes on; it was stopped after 4 of 6 trials: ended by avtune finish" in printed
+    assert "stopped" not in settings(toy)
+    assert len(study.trials) == 7
+
+
+def test_a_running_search_is_asked_to_end(toy, capsys):
+    with at_training(3, lambda: said.append(call(capsys, *finish(toy)))):
+        said = []
+        printed = call(capsys, *words(toy))
+    assert "asked process" in said[0]
+    assert "trials that are running end with their next epoch, and the finals follow" in " ".join(said[0].split())
+    assert "stopped after 3 of 6 trials: ended by avtune finish" in printed
+    study = avtune.load_study("one", results=toy / "results")
+    assert (study.state, len(study.trials)) == ("finished", 3)
+    assert list(study.trials["epochs"])[2] == 1
+    assert not (toy / "results" / "one" / "finish").exists()
+    assert "no difference" in call(capsys, "verify", "one", "--results", toy / "results")
+
+
+def test_a_request_that_came_before_a_kill_is_heard_afterwards(toy, capsys):
+    with interrupted(3):
+        call(capsys, *words(toy), code=130)
+    (toy / "results" / "one" / "finish").write_text("process 7 is asked to end the search\n")
+    assert "stopped after 3 of 6 trials" in call(capsys, *words(toy))
+    assert not (toy / "results" / "one" / "finish").exists()
+
+
+def test_one_that_came_too_late_leaves_nothing(toy, capsys):
+    call(capsys, *words(toy, "--trials", "1"))
+    (toy / "results" / "one" / "finish").write_text("process 7 is asked to end the search\n")
+    call(capsys, *words(toy, "--trials", "1"))
+    assert not (toy / "results" / "one" / "finish").exists()
+    assert "stopped" not in settings(toy)
+
+
+def test_what_cannot_be_finished_is_said(toy, capsys):
+    with interrupted(1):
+        call(capsys, *words(toy), code=130)
+    assert "no trial of" in call(capsys, *finish(toy), code=2)
+    (toy / "results" / "bench.yaml").write_text("format: 1\n")
+    assert "is part of a bench" in call(capsys, *finish(toy), code=2)
+    said = call(capsys, "finish", "tow", "--results", toy / "results", code=2)
+    assert "no study is called 'tow'" in said
+
+
+def test_python_finishes_a_study_of_arrays(toy):
+    small = {"trials": 5, "epochs": 2, "set": {"final.finalists": 1, "final.seeds": 1}, "quiet": True, "gpus": 0}
+    how = {"space": yaml.safe_load(SPACE), "results": toy / "results", "name": "one", "runner": "inline"}
+    with interrupted(3), pytest.raises(KeyboardInterrupt):
+        avtune.search(toy_dataset(), **how, **small)
+    study = avtune.finish("one", data=toy_dataset(), results=toy / "results", gpus=0, quiet=True)
+    assert (study.state, len(study.trials)) == ("finished", 3)
+    with pytest.raises(avtune.UserError, match=r"^no study"):
+        avtune.finish("tow", results=toy / "results")
+
+
+def test_a_search_whose_best_is_flat_says_so_and_more_patience_continues_it(toy, capsys):
+    flat = ["--trials", "30", "--set", "search.startup_trials=1", "--stop-when-flat", "2"]
+    printed = call(capsys, *words(toy, *flat))
+    study = avtune.load_study("one", results=toy / "results")
+    ended = len(study.trials)
+    assert f"stopped after {ended} of 30 trials: best has not risen for 2" in printed
+    assert ended < 30
+    assert settings(toy)["space"]["search"]["stop_when_flat"] == 2
+    assert "no difference" in call(capsys, "verify", "one", "--results", toy / "results")
+    printed = call(capsys, *words(toy, "--trials", "30", "--set", "search.startup_trials=1", "--stop-when-flat", "3"))
+    assert "changed: search.stop_when_flat: 2 -> 3" in printed
+    assert len(study.trials) > ended
