@@ -71,6 +71,7 @@ def search(
     time: str | float | None = None,
     stop_when_flat: int | None = None,
     start: Place | Mapping[str, Any] | Sequence[Place | Mapping[str, Any]] | None = None,
+    like: StudyView | Place | Sequence[StudyView | Place] | None = None,
     around: Place | Mapping[str, Any] | None = None,
     width: float | None = None,
     set: Mapping[str, Any] | None = None,
@@ -113,7 +114,8 @@ def search(
         stop_when_flat: no more trials once the best validation MAP has not risen for so many ended ones; 0 for never.
         start: configurations to try, after the random start-up trials: a study's `best.yaml`, a file of values, a
             mapping of values, or a list of these.
-        around: one of these, around which ranges are searched.
+        like: earlier studies of the method, whose best configurations are tried after the default one.
+        around: one of the configurations that `start` takes, around which ranges are searched.
         width: with `around`, the share of each range that is searched (0.25).
         set: further values of the space by dotted key, e.g. `{"search.seed": 1, "space.margin.high": 0.5}`.
         name: of the study (default: the dataset's name).
@@ -176,6 +178,7 @@ def search(
         retry_failed=retry_failed,
         track=track,
         start=start,
+        like=like,
         around=around,
         time=time,
         width=width,

@@ -104,6 +104,10 @@ def _add_searched(to: Options) -> None:
         "or psd)",
     )
     completes(space, "space")
+    earlier = to.add_argument(
+        "--like", metavar="STUDY,...", help="earlier studies of the method, whose best configurations are tried early"
+    )
+    completes(earlier, "study")
     centre = to.add_argument("--around", metavar="FILE", help="search ranges around a configuration, e.g. a best.yaml")
     completes(centre, "file")
     to.add_argument(

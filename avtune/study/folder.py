@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -42,6 +42,7 @@ _SETTINGS = {
     "overrides?": [str],
     "stopped?": STOPPED,
     "start?": [{str: (float, str, bool)}],
+    "like?": {"studies": [str], "points": [{str: (float, str, bool)}]},
     "changes?": [str],
 }
 
@@ -214,3 +215,9 @@ class StudyFolder:
     def note(self, text: str, level: Level = "INFO") -> None:
         """Appends to `log.txt`, each line with the time and the level."""
         append_note(self.log, text, level)
+
+
+def like_of(settings: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """The configurations that earlier studies gave to a study with these settings."""
+    found: Sequence[Mapping[str, Any]] = settings["like"]["points"] if "like" in settings else ()
+    return found

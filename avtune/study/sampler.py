@@ -81,15 +81,23 @@ class Sampler:
         journal: the journal file; a last line torn by a kill is cut off.
         space: what is searched.
         start: configurations that the user named, values of the axes each; they come before the default one.
+        like: configurations of earlier studies; they come after it.
 
     Raises:
         UserError: the journal is damaged, or holds trials of another space.
     """
 
-    def __init__(self, journal: Path, space: Space, start: Sequence[Mapping[str, Value]] = ()) -> None:
+    def __init__(
+        self,
+        journal: Path,
+        space: Space,
+        start: Sequence[Mapping[str, Value]] = (),
+        like: Sequence[Mapping[str, Value]] = (),
+    ) -> None:
         self._space = space
         self._path = journal
         self._start = [dict(params) for params in start]
+        self._like = [dict(params) for params in like]
         self._distributions = space.distributions()
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         self._window = Window(GP_SEEN, ended=True) if space.search.sampler == "gp" else Window()
@@ -190,12 +198,12 @@ class Sampler:
     @property
     def first_suggested(self) -> int:
         """The number of the first trial that is suggested after those whose configurations are known beforehand."""
-        return first_turn(self._space) + len(self._start) + 1
+        return first_turn(self._space) + len(self._start) + 1 + len(self._like)
 
     @property
     def waiting(self) -> int:
-        """How many configurations that the user named have not been suggested yet."""
-        return sum(key_of(params) not in self._seen for params in self._start)
+        """How many configurations that the user named, or earlier studies gave, have not been suggested yet."""
+        return sum(key_of(params) not in self._seen for params in (*self._start, *self._like))
 
     def enqueued(self) -> list[Enqueued]:
         """The configurations that a script of the user's has put into the journal with `optuna.Study.enqueue_trial`,
@@ -216,7 +224,7 @@ class Sampler:
         """Configurations that need no suggestion and have not been tried, in the order in which they come."""
         default = {axis.name: axis.default for axis in self._space.axes}
         allowed = all(axis.contains(axis.default) for axis in self._space.axes)
-        for params in (*self._start, *([default] if allowed else [])):
+        for params in (*self._start, *([default] if allowed else []), *self._like):
             if key_of(params) not in self._seen:
                 yield params
 

@@ -48,7 +48,7 @@ class Study:
         listeners: e.g. the progress table and TensorBoard.
         horizon: how long trials train; None where `early_stopping.epochs` is a number, which says it all.
         basis: of its trials, see `Trial`; may be left out where none is trained.
-        start: configurations that the user named, see `Sampler`.
+        start, like: configurations that the user named, and of earlier studies, see `Sampler`.
         stopped: by whom the search has been ended, where it has.
         until: asked before every suggestion and after every epoch, until it says that the search has been ended.
 
@@ -71,6 +71,7 @@ class Study:
         horizon: Horizon | None = None,
         basis: str = "",
         start: Sequence[Mapping[str, Value]] = (),
+        like: Sequence[Mapping[str, Value]] = (),
         stopped: Stopped | None = None,
         until: Callable[[Study], Stopped | None] = lambda study: None,
     ) -> None:
@@ -87,7 +88,7 @@ class Study:
         self._csv = TrialsCsv(folder.trials_csv, self.records)
         self._listeners: list[Listener] = [*listeners, self._csv]
         self._rungs = rung_policy(deterministic=deterministic, factor=space.early_stopping.factor)
-        self._sampler = Sampler(folder.journal, space, start)
+        self._sampler = Sampler(folder.journal, space, start, like)
         lag = space.search.lag if deterministic else None
         self._results = results_to_sampler(self._sampler, self.records, lag)
         self._flat = flat_search(space.search.stop_when_flat, self._sampler.first_suggested, self.records, lag)
@@ -240,7 +241,7 @@ class Study:
 
     @property
     def waiting(self) -> int:
-        """How many configurations that the user named have not been suggested yet."""
+        """How many configurations that the user named, or earlier studies gave, have not been suggested yet."""
         return self._sampler.waiting
 
     def count(self, state: State) -> int:

@@ -22,7 +22,7 @@ from avtune.space.settings import AUTO
 from avtune.space.space import Space
 from avtune.study.curves import CurveLines, EndLine
 from avtune.study.ending import Stopped, flat_search
-from avtune.study.folder import StudyFolder
+from avtune.study.folder import StudyFolder, like_of
 from avtune.study.horizon import Horizon
 from avtune.study.journal import NUMBER, readable
 from avtune.study.record import Record
@@ -84,7 +84,8 @@ class StudyWatch:
         self._journal = _Journal(self.folder)
         deterministic, search = bool(self.settings["deterministic"]), self.space.search
         self._rungs: RungPolicy = rung_policy(deterministic=deterministic, factor=self.space.early_stopping.factor)
-        first = first_turn(self.space) + len(self.settings.get("start", ())) + 1
+        known = len(self.settings.get("start", ())) + 1 + len(like_of(self.settings))
+        first = first_turn(self.space) + known
         self._flat = flat_search(search.stop_when_flat, first, self.records, search.lag if deterministic else None)
         self._read()
         for record in self.records:

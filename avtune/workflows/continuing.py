@@ -182,13 +182,13 @@ def start_notes(study: Study) -> list[str]:
 def _start_note(study: Study) -> list[str]:
     if not study.waiting:
         return []
-    said = f"{study.waiting} configuration{'s' * (study.waiting > 1)} of --start"
+    said = f"{study.waiting} configuration{'s' * (study.waiting > 1)} of --start or --like"
     known, turn, trials = len(study.records), first_turn(study.space), study.space.search.trials
     if known >= trials:
         return [f"{said} wait: all {trials} trials have been suggested; more --trials try them"]
     if known >= turn:
         return [f"{said} come first" if not known else f"{said} come next"]
-    return [f"{said} come after the {turn} random trials (search.startup_trials), then the default configuration"]
+    return [f"{said} come after the {turn} random trials (search.startup_trials), as the default configuration does"]
 
 
 def record_changes(folder: StudyFolder, settings: Mapping[str, Any], changes: Sequence[str]) -> None:

@@ -14,7 +14,7 @@ from avtune.methods import get
 from avtune.space.parse import parse
 from avtune.space.space import Space
 from avtune.study.ending import Stopped
-from avtune.study.folder import StudyFolder
+from avtune.study.folder import StudyFolder, like_of
 from avtune.study.horizon import Horizon
 from avtune.study.study import Study
 
@@ -42,6 +42,7 @@ def open_study(folder: StudyFolder, space: Space, dataset: Dataset | None = None
         horizon=horizon_of(space, settings.get("rows", 0)),
         basis="" if dataset is None else basis_of(space, dataset),
         start=settings.get("start", ()),
+        like=like_of(settings),
         stopped=Stopped.of(settings),
     )
 

@@ -39,6 +39,7 @@ class SearchOptions(DeviceOptions):
     Attributes:
         track: trackers, as `workflows.tracking.checked` takes them.
         start: configurations to try, as `workflows.first_trials` takes them.
+        like: earlier studies, as `workflows.like` takes them.
         around: a configuration, around which ranges are searched; given as `start`.
         time: the span of time that search and finals have, as `workflows.time_budget` takes it.
         width: share of each range that is searched around it; None for a quarter.
@@ -52,6 +53,7 @@ class SearchOptions(DeviceOptions):
     retry_failed: bool
     track: Sequence[str] | None
     start: object
+    like: object
     around: object
     width: float | None
     time: object

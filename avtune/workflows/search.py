@@ -22,7 +22,7 @@ from avtune.report.tensorboard import StudyBoard
 from avtune.report.winner_board import clear_finals, is_written
 from avtune.runners._base import Run
 from avtune.study.ending import Stopped
-from avtune.study.folder import StudyFolder
+from avtune.study.folder import StudyFolder, like_of
 from avtune.study.limits import limits
 from avtune.study.results import Results, read_results
 from avtune.study.study import Study
@@ -243,6 +243,7 @@ class _Opened:
             horizon=horizon_of(space, settings["rows"]),
             basis=basis_of(space, plan.request.dataset),
             start=settings.get("start", ()),
+            like=like_of(settings),
             stopped=Stopped.of(settings),
             until=EndEarly(
                 folder,

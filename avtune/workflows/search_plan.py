@@ -7,7 +7,7 @@ be split, which is found while the runner's processes start.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from avtune.core.hyper import Value
@@ -26,6 +26,7 @@ from avtune.workflows.choose_runner import has_wide_lanes, precision_named, runn
 from avtune.workflows.continuing import changes_of, start_of, with_schedule
 from avtune.workflows.dataset_facts import dataset_facts
 from avtune.workflows.end_early import still_ended
+from avtune.workflows.like import Like
 from avtune.workflows.open_study import FORMAT, open_space
 from avtune.workflows.time_budget import TimeBudget
 
@@ -49,6 +50,7 @@ class Request:
         overrides: those of the space, as `key=value`; kept for those who continue the study.
         track: where the study is tracked, by processes of their own.
         start: configurations that the user named, values of the axes each.
+        like: configurations of earlier studies.
         time: the span of time that search and finals have; None for no limit.
         finish: suggest no further trial, see `study.study.Study.look_for_end`.
         notes: what is to be known of it before it runs.
@@ -69,6 +71,7 @@ class Request:
     overrides: Sequence[str] = ()
     track: Sequence[Target] = ()
     start: Sequence[Mapping[str, Value]] = ()
+    like: Like = field(default_factory=Like)
     time: TimeBudget | None = None
     finish: bool = False
     notes: Sequence[str] = ()
@@ -145,6 +148,11 @@ def resolve(request: Request) -> Plan:
     }
     start, added = start_of(before, request.start, request.space)
     settings |= {"start": start} if start else {}
+    earlier = request.like.after(before)
+    settings |= {"like": earlier.to_json()} if earlier.studies else {}
+    if before and settings.get("like") != before.get("like"):
+        added.append(f"like: {', '.join(request.like.studies)}")
+    request = replace(request, notes=[*request.notes, *earlier.notes])
     longest = None if request.time is None else request.time.seconds
     ended, goes_on = still_ended(before, request.space, longest, finish=request.finish)
     settings |= ended

@@ -16,6 +16,7 @@ from avtune.workflows.choose_runner import placement_request
 from avtune.workflows.choose_space import around_configuration
 from avtune.workflows.continuing import space_of_study
 from avtune.workflows.first_trials import around_note, centre_of, check_method, named_points
+from avtune.workflows.like import like
 from avtune.workflows.options import SearchOptions
 from avtune.workflows.search_plan import Request
 from avtune.workflows.time_budget import TimeBudget, seconds_of
@@ -87,6 +88,7 @@ def request_of(
         retry_failed=options.retry_failed,
         track=checked(options.track or ()),
         start=named_points([*([] if centre is None else [centre]), options.start], space, options.results),
+        like=like(options.like, space, options.results),
         time=budget,
         notes=[] if centre is None else [around_note(space, centre)],
     )
