@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:  # what editors and type checkers see
-    from avtune.api import evaluate, finish, load_dataset, load_model, load_study, retrain, search
+    from avtune.api import evaluate, load_dataset, load_model, load_study, retrain, search
     from avtune.api_bench import bench, load_bench
+    from avtune.api_finish import finish
     from avtune.core.errors import UserError
     from avtune.data.dataset import Dataset
     from avtune.engine.model import Model
@@ -27,10 +28,9 @@ if TYPE_CHECKING:  # what editors and type checkers see
     from avtune.workflows.study_view import StudyView
 else:
     _PLACES = {
-        **dict.fromkeys(
-            ("evaluate", "finish", "load_dataset", "load_model", "load_study", "retrain", "search"), "avtune.api"
-        ),
+        **dict.fromkeys(("evaluate", "load_dataset", "load_model", "load_study", "retrain", "search"), "avtune.api"),
         **dict.fromkeys(("bench", "load_bench"), "avtune.api_bench"),
+        "finish": "avtune.api_finish",
         "BenchView": "avtune.workflows.bench.view",
         "Dataset": "avtune.data.dataset",
         "Evaluation": "avtune.workflows.evaluate",

@@ -23,7 +23,6 @@ from avtune.data import load
 from avtune.data.dataset import Dataset
 from avtune.engine.model import Model
 from avtune.methods import Method
-from avtune.study.folder import StudyFolder
 from avtune.workflows.evaluate import Evaluation, checked_embeddings, evaluation, model_of
 from avtune.workflows.listening import SearchListener, Silent
 from avtune.workflows.options import DeviceOptions
@@ -31,7 +30,6 @@ from avtune.workflows.python_code import named_code, register_model
 from avtune.workflows.python_data import Place, dataset_for, path_text
 from avtune.workflows.python_errors import python_errors
 from avtune.workflows.python_evaluate import checked_ranks, evaluate_model
-from avtune.workflows.python_finish import request_for as finish_request
 from avtune.workflows.python_options import SearchArguments
 from avtune.workflows.python_retrain import request_for as retrain_request
 from avtune.workflows.python_run import run
@@ -197,64 +195,6 @@ def search(
     return StudyView(folder.root)
 
 
-def finish(
-    study: StudyView | Place,
-    *,
-    data: Dataset | Place | None = None,
-    method: str | type[Method] | None = None,
-    train: str | Callable[..., Any] | None = None,
-    results: Place = "results",
-    gpus: int | None = None,
-    cpus: int | None = None,
-    trials_per_gpu: int = 1,
-    lanes: int | None = None,
-    cluster: str | None = None,
-    runner: Literal["lanes", "processes", "inline"] | None = None,
-    max_failures: int = 3,
-    trial_timeout: float | None = None,
-    classes: Place | None = None,
-    quiet: bool = False,
-    verbose: bool = False,
-) -> StudyView:
-    """Ends an interrupted search now, with its finals. One that runs in another process is asked to end: it suggests no
-    further trial then, and this call returns at once. More `trials` have the search go on.
-
-    Args:
-        study: a study, its folder, or its name below `results`.
-        data: the study's dataset, or where it is now (default: where it was).
-        method, train: code of your own, where the study is of such.
-        results, gpus, ..., verbose: as for `search`.
-
-    Returns:
-        The study: finished, or running still.
-
-    Raises:
-        UserError: there is no such study, no trial of it has trained an epoch, or the dataset is another one.
-    """
-    with python_errors():
-        options = DeviceOptions(
-            results=Path(path_text(results, "results")),
-            gpus=gpus,
-            cpus=cpus,
-            trials_per_gpu=trials_per_gpu,
-            lanes=lanes,
-            cluster=cluster,
-            runner=runner,
-            max_failures=max_failures,
-            trial_timeout=trial_timeout,
-        )
-        folder = StudyFolder(study.path if isinstance(study, StudyView) else _study(study, options.results))
-        dataset = None if data is None else dataset_for(data, classes)
-        request = finish_request(folder, dataset, options, named_code(method, train), classes=classes)
-        if request is not None:
-            listener: AbstractContextManager[SearchListener] = (
-                contextlib.nullcontext(Silent()) if quiet else SearchConsole()
-            )
-            with log.shown() if verbose else contextlib.nullcontext(), listener as told:
-                run(lambda: run_search(request, told), lambda: f"study {folder.root}")
-    return StudyView(folder.root)
-
-
 def retrain(
     study: StudyView | Place,
     *,
@@ -411,10 +351,6 @@ def evaluate(
                 "give a model and a dataset, evaluate(study, data), or embeddings, evaluate(audio=, visual=, labels=)"
             )
         return Evaluation.of(evaluation(*checked_embeddings(audio, visual, labels), ranks, curve=curve))
-
-
-def _study(study: Place, results: Path) -> Path:
-    return existing(path_text(study, "study"), results)
 
 
 def _folder(model: Place, results: Place) -> Path:

@@ -84,22 +84,20 @@ def clear_request(folder: StudyFolder) -> None:
         folder.finish.unlink(missing_ok=True)
 
 
-def ask_to_end(folder: StudyFolder) -> str | None:
+def ask_to_end(folder: StudyFolder) -> bool:
     """Asks the process that works on a study to end its search.
 
     Returns:
-        Which process that is; None where none works on it, and nothing is asked.
+        Whether there still is one.
     """
     owner = folder.owner()
-    if owner is None:
-        return None
     write_text(folder.finish, f"{owner} is asked to end the search\n")
     append_note(folder.log, "avtune finish has asked for the end of the search", "INFO")
     if folder.owner() is None:  # it has ended meanwhile, perhaps before it could see the file
         with suppress(OSError):
             folder.finish.unlink()
-        return None
-    return owner
+        return False
+    return True
 
 
 def still_ended(

@@ -8,6 +8,7 @@ from avtune.core.errors import UserError
 from avtune.data.dataset import Dataset
 from avtune.study.curves import EpochLine, read_curves
 from avtune.study.folder import StudyFolder
+from avtune.study.watch import StudyWatch
 from avtune.workflows.choose_runner import placement_request
 from avtune.workflows.continuing import check_method_of
 from avtune.workflows.end_early import ask_to_end
@@ -23,14 +24,18 @@ class Asked:
     Attributes:
         owner: the process.
         deterministic: trials that are running train to their ends.
+        over: its last trial had ended before.
     """
 
     owner: str
     deterministic: bool
+    over: bool = False
 
     @property
     def text(self) -> str:
         """What happens now, in words."""
+        if self.over:
+            return f"the search of {self.owner} is over, and its finals are under way: there is nothing to end"
         running = (
             "trials that are running train to their ends, as the study is deterministic"
             if self.deterministic
@@ -46,9 +51,15 @@ def ask(folder: StudyFolder) -> Asked | None:
         UserError: the study is part of a bench.
     """
     _check_alone(folder)
-    settings = folder.settings()
-    owner = ask_to_end(folder)
-    return None if owner is None else Asked(owner, bool(settings["deterministic"]))
+    owner = folder.owner()
+    if owner is None:
+        return None
+    watch = StudyWatch(folder, lambda method: None)
+    ended = sum(record.state != "RUNNING" for record in watch.records)
+    deterministic = bool(watch.settings["deterministic"])
+    if watch.records and ended == watch.trials:
+        return Asked(owner, deterministic, over=True)
+    return Asked(owner, deterministic) if ask_to_end(folder) else None
 
 
 def request_for(

@@ -129,6 +129,7 @@ def run(opened: _Opened, call: Run, folds: Sequence[Prepared]) -> None:
         finals = FinalsRun(call, opened.listener.stage, model_card, again=plan.request.retry_failed)
         finish(study, plan.request.dataset, folds, finals, str(plan.settings["protocol"]))
         write_finals(study, plan.request.dataset)
+    clear_request(plan.folder)  # it came during the finals
 
 
 def conclude(study: Study, kept: Sequence[int], listener: SearchListener, time: str = "") -> Results:

@@ -85,6 +85,14 @@ def test_a_running_search_is_asked_to_end(toy, capsys):
     assert "no difference" in call(capsys, "verify", "one", "--results", toy / "results")
 
 
+def test_one_whose_finals_are_under_way_is_not_asked(toy, capsys):
+    with at_training(3, lambda: said.append(call(capsys, *finish(toy)))):
+        said = []
+        call(capsys, *words(toy, "--trials", "2"))
+    assert "is over, and its finals are under way: there is nothing to end" in " ".join(said[0].split())
+    assert not (toy / "results" / "one" / "finish").exists()
+
+
 def test_a_request_that_came_before_a_kill_is_heard_afterwards(toy, capsys):
     with interrupted(3):
         call(capsys, *words(toy), code=130)
