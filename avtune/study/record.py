@@ -38,7 +38,7 @@ class Record:
         seconds: device seconds of those epochs.
         reason: why it failed.
         training: where its training stands.
-        stopped_at: epoch of the rung that stopped it, None for none.
+        stopped_at: epoch of the rung that stopped it, or at which its search was ended; None for none.
         rungs_decided: how many of its rungs are decided, in their order.
     """
 
@@ -181,6 +181,8 @@ class Record:
     def read_end(self, line: EndLine) -> None:
         """Takes an end's line of `curves.jsonl`."""
         self.state, self.reason = line.state, line.reason
+        if line.state == "PRUNED" and self.stopped_at is None:  # no rung has stopped it, but the end of the search
+            self.stopped_at = line.epochs
         flat = line.flat and self.stopped_at is None
         self.training = Training.FLAT if flat else Training.OVER
         self._cut(line.epochs)

@@ -135,8 +135,8 @@ class Study:
                 listener.epoch(record, epoch, finite)
             self._changed(record)
             self.look_for_end()
-            if self._ends_running and record.is_wanted:
-                record.stop(record.values.last)
+            if self._ends_running:
+                _end_here(record)
         return record.stopped_at is None
 
     def should_stop(self, number: int) -> bool:
@@ -288,13 +288,13 @@ class Study:
         if not self._ends_running:
             return
         for record in self.records:
-            if record.state == "RUNNING" and record.is_wanted and record.values:
-                record.stop(record.values.last)
-        for record in [one for one in self._queue if one.values]:  # nobody trains them
+            if record.state == "RUNNING" and record.values:
+                _end_here(record)
+        for record in [one for one in self._queue if not one.is_wanted]:  # nobody trains them
             for listener in self._listeners:
                 listener.started(record)
             self.tell(record.number)
-        self._queue = deque(one for one in self._queue if not one.values)
+        self._queue = deque(one for one in self._queue if one.is_wanted)
 
     def _suggest(self) -> Record | None:
         """A new trial; None where there is none, or not yet."""
@@ -344,3 +344,9 @@ class Study:
         self._flat.ended(record)
         for listener in self._listeners:
             listener.ended(record)
+
+
+def _end_here(record: Record) -> None:
+    """Stops a trial at its last epoch, unless it ends there by itself."""
+    if record.is_wanted and not record.trial.ends(list(record.values.values())):
+        record.stop(record.values.last)

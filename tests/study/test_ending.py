@@ -4,7 +4,7 @@ import random
 
 import pytest
 from test_known_first import folder  # noqa: F401
-from test_study import drive, make_space, outcome
+from test_study import drive, make_space, outcome, value_of
 
 from avtune.core.files import to_yaml, write_text
 from avtune.study.ending import Stopped
@@ -101,6 +101,7 @@ def test_a_search_that_is_ended_ends_what_is_running_with_its_next_epoch(folder)
     assert study.count("RUNNING") == 0
     study.close()
     again = Study(folder, space_of(0), stopped=Stopped(8, "finish"))
+    assert [one.stopped_at for one in again.records] == [one.stopped_at for one in study.records]
     assert outcome(again) == outcome(study)
     assert again.exhausted
     assert watched(folder, space_of(0), stopped={"trials": 8, "by": "finish"}).trials == 8
@@ -126,6 +127,19 @@ def test_interrupted_trials_of_a_search_that_is_ended_keep_what_they_have(folder
     again.tell(2)
     assert again.exhausted
     assert again.best.number == 1
+
+
+def test_one_that_is_at_its_end_is_complete(folder):  # noqa: F811
+    ends = []
+    study = Study(folder, space_of(0), until=lambda study: ends[0] if ends else None)
+    trial = study.ask()
+    for epoch in range(1, 10):
+        if epoch == 9:
+            ends.append(Stopped(1, "finish"))
+        assert study.report(0, epoch, {"val_map": value_of(trial, epoch)})
+    study.tell(0)
+    assert study.exhausted
+    assert study.records[0].state == "COMPLETE"
 
 
 def test_in_deterministic_mode_they_train_to_their_ends(tmp_path, folder):  # noqa: F811

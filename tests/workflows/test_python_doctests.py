@@ -17,6 +17,7 @@ import avtune.metrics.precision_recall
 import avtune.metrics.significance
 import avtune.workflows.python_errors
 import avtune.workflows.study_view
+import avtune.workflows.time_budget
 
 MODULES = {
     avtune.api: ["evaluate", "load_dataset", "load_model", "load_study", "search"],
@@ -29,6 +30,7 @@ MODULES = {
     avtune.metrics.precision_recall: ["precision_recall"],
     avtune.metrics.significance: ["bootstrap_interval", "mean_interval"],
     avtune.workflows.python_errors: ["in_python"],
+    avtune.workflows.time_budget: ["seconds_of"],
     avtune.workflows.study_view: ["StudyView"],
 }
 
