@@ -55,7 +55,7 @@ def payload(study: Study, results: Results | None, best: Best | None, times: Tim
         "verdict": verdict(study, best, results),
         "trials": trials(study.records, study.space.axes, study.space.fixed),
         "curves": curves(study.ranking()),
-        "bought": bought(study.records, study.space, times),
+        "bought": bought(study.records, study.space, times, study.known),
         "rungs": rungs(study.records, study.space.early_stopping.factor),
         "importance": importance(study.records, study.space),
         "fates": fates(study, best, results),

@@ -8,6 +8,7 @@ from typing import TypedDict
 import numpy as np
 import numpy.typing as npt
 
+from avtune.core.hyper import Value
 from avtune.report.page_trials import rounded
 from avtune.space.settings import LEARNING
 from avtune.space.space import Space
@@ -56,18 +57,19 @@ class Bought(TypedDict):
     chosen: int
 
 
-def bought(records: Sequence[Record], space: Space, times: Times) -> Bought:
+def bought(records: Sequence[Record], space: Space, times: Times, known: Sequence[Mapping[str, Value]] = ()) -> Bought:
     """Args:
     records: of all trials, by number.
     space: that was searched.
     times: `Study.times`.
+    known: `Study.known`, which nobody drew.
     """
     by_seconds, seconds = _by_seconds(records, times)
     return {
         "best_so_far": best_so_far(records),
         "by_seconds": by_seconds,
         "seconds": round(seconds, 3),
-        "independent": _independent(records, space),
+        "independent": _independent(records, space, known),
         "chosen": max(0, len(records) - space.search.startup_trials) if space.search.sampler in LEARNING else 0,
     }
 
@@ -98,25 +100,26 @@ def _by_seconds(records: Sequence[Record], times: Times) -> tuple[list[tuple[flo
     return [(round(at, 3), round(value, 6), number) for at, value, number in steps], seconds
 
 
-def _independent(records: Sequence[Record], space: Space) -> Independent | None:
-    """Of the random trials, but for the default configuration, whose turn is not drawn."""
+def _independent(records: Sequence[Record], space: Space, known: Sequence[Mapping[str, Value]]) -> Independent | None:
+    """Of the random trials, but for the default configuration and others that are not drawn."""
     default, search = space.defaults(), space.search
     drawn = records[: search.startup_trials] if search.sampler in LEARNING else records
+    others = [{**point, **space.fixed} for point in known]
     values = [
         record.best_value
         for record in drawn
-        if record.state in ("COMPLETE", "PRUNED") and dict(record.trial.config) != default
+        if record.state in ("COMPLETE", "PRUNED") and dict(record.trial.config) not in (default, *others)
     ]
-    known = np.array([value for value in values if value is not None], np.float64)
-    if len(known) < 2:
+    drawn_values = np.array([value for value in values if value is not None], np.float64)
+    if len(drawn_values) < 2:
         return None
-    sizes = np.unique(np.geomspace(1, len(known), _SIZES).round().astype(int))
-    expected, low, high = highest_of(known, sizes)
+    sizes = np.unique(np.geomspace(1, len(drawn_values), _SIZES).round().astype(int))
+    expected, low, high = highest_of(drawn_values, sizes)
     whole = {"random": "all random trials", "qmc": "all quasi-random trials", "grid": "all trials of the grid"}
     what = whole.get(search.sampler, f"the random trials before {'TPE' if search.sampler == 'tpe' else search.sampler}")
     return {
         "what": f"{what}, without the default configuration and without failed ones",
-        "trials": len(known),
+        "trials": len(drawn_values),
         "sizes": sizes.tolist(),
         "expected": expected.round(6).tolist(),
         "low": low.round(6).tolist(),

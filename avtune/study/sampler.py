@@ -201,9 +201,14 @@ class Sampler:
         return first_turn(self._space) + len(self._start) + 1 + len(self._like)
 
     @property
+    def known(self) -> list[dict[str, Value]]:
+        """The configurations that the user named, and those of earlier studies."""
+        return [*self._start, *self._like]
+
+    @property
     def waiting(self) -> int:
         """How many configurations that the user named, or earlier studies gave, have not been suggested yet."""
-        return sum(key_of(params) not in self._seen for params in (*self._start, *self._like))
+        return sum(key_of(params) not in self._seen for params in self.known)
 
     def enqueued(self) -> list[Enqueued]:
         """The configurations that a script of the user's has put into the journal with `optuna.Study.enqueue_trial`,

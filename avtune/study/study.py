@@ -198,6 +198,11 @@ class Study:
         return self._all_suggested and self._running == 0
 
     @property
+    def known(self) -> list[dict[str, Value]]:
+        """The configurations that the user named, and those of earlier studies; values of the axes each."""
+        return self._sampler.known
+
+    @property
     def enqueued(self) -> int:
         """How many configurations a script of the user's has put into the journal that come next."""
         return sum(not one.problem for one in self._sampler.enqueued())

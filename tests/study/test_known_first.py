@@ -3,6 +3,7 @@
 import pytest
 from test_study import drive, make_space
 
+from avtune.report.page_search import bought
 from avtune.study.folder import StudyFolder
 from avtune.study.study import Study
 
@@ -59,3 +60,12 @@ def test_one_that_was_tried_does_not_come_again_and_new_ones_come_next(folder):
         more.ask()
     assert asked(more, 3)[0] == 0.125
     assert more.waiting == 0
+
+
+def test_the_report_does_not_take_them_for_random_draws(folder):
+    space = make_space(trials=8, startup_trials=0, sampler="random")
+    study = Study(folder, space, start=MINE, like=[{"x": 0.625}])
+    drive(study)
+    assert [record.trial.config["x"] for record in study.records[:4]] == [0.25, 0.75, 0.5, 0.625]
+    found = bought(study.records, space, {}, study.known)
+    assert found["independent"]["trials"] == 4
