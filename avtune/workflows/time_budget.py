@@ -15,8 +15,11 @@ from avtune.study.study import Study
 from avtune.study.summary import summary
 from avtune.study.time_left import epochs_left, finals_cost
 
-MARGIN = 1.25
+MARGIN = 1.4
 """The finals are given so many times what they are expected to take."""
+_AGAIN = 2.0
+"""With an open horizon seeds are trained again as long as the longest where their mean still rises: repeats may count
+so many times."""
 _UNITS = {"d": 86_400.0, "h": 3600.0, "min": 60.0, "m": 60.0, "s": 1.0}
 _PART = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(d|h|min|m|s)")
 _LONGEST = 366 * 86_400.0
@@ -122,7 +125,9 @@ def _finals(study: Study, places: Places, protocol: str) -> float:
     train as long after its best epoch as the one that trained longest."""
     done = summary(study.records, len(study.records), None)
     cost = finals_cost(done, study.records, study.space, protocol, patience=_patience(study))
-    return 0.0 if cost is None else (cost.repeats + cost.retrainings) / places.processes
+    if cost is None:
+        return 0.0
+    return ((_AGAIN if study.horizon.open else 1.0) * cost.repeats + cost.retrainings) / places.processes
 
 
 def _patience(study: Study) -> int:
