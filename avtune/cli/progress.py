@@ -123,6 +123,7 @@ class Progress:
             left=left,
             stage=self._clock.stage,
             doing=self.display.doing,
+            asked=0 if study is None else study.space.search.trials,
         )
 
     def lines(self, columns: int, rows: int) -> list[Line]:

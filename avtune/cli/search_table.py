@@ -67,6 +67,7 @@ class SearchView:
         left: wall seconds that it will still take; None where nothing is known of that.
         stage: of the finals; None before them.
         doing: a step that takes its time, else empty.
+        asked: trials that the search was asked for, of which it may suggest fewer; 0 where that is not known.
     """
 
     title: str
@@ -80,6 +81,7 @@ class SearchView:
     left: TimeLeft | None = None
     stage: Stage | None = None
     doing: str = ""
+    asked: int = 0
 
 
 def search_lines(view: SearchView, columns: int, rows: int | None = None) -> list[Line]:
@@ -159,6 +161,8 @@ def _trials(view: SearchView) -> str:
         parts.append(f"{running} {'running' if view.alive else 'interrupted'}")
     if to_come := done.trials - done.ended - running:
         parts.append(f"{to_come} to come")
+    if view.asked > done.trials:
+        parts.append(f"ended early: {view.asked} were asked for")
     return ", ".join(parts)
 
 

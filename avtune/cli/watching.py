@@ -69,6 +69,7 @@ class Watching:
             rate=None if self._clock.stage is not None else self._rate.value,
             left=self._left(done, places) if alive else None,
             stage=self._clock.stage,
+            asked=watch.space.search.trials,
         )
 
     def _left(self, done: Summary, places: Places | None) -> TimeLeft | None:

@@ -39,6 +39,11 @@ class Like:
     points: Sequence[Mapping[str, Value]] = ()
     notes: Sequence[str] = ()
 
+    def then(self, more: Like) -> Like:
+        """These, and then others."""
+        points = without_repeats([*self.points, *more.points])
+        return Like([*self.studies, *more.studies], points, [*self.notes, *more.notes])
+
     def after(self, before: Mapping[str, Any]) -> Like:
         """With what a study that is continued has on record: that stays as it is, and only studies that it does not
         name add something."""

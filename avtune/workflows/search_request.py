@@ -18,6 +18,7 @@ from avtune.workflows.continuing import space_of_study
 from avtune.workflows.first_trials import around_note, centre_of, check_method, named_points
 from avtune.workflows.like import like
 from avtune.workflows.options import SearchOptions
+from avtune.workflows.portfolio import portfolio
 from avtune.workflows.search_plan import Request
 from avtune.workflows.time_budget import TimeBudget, seconds_of
 from avtune.workflows.tracking import checked
@@ -73,6 +74,7 @@ def request_of(
         space, overrides = space_of_study(folder, code, overrides, make if space_is_named else None)
     else:
         space = make(overrides)
+    earlier = like(options.like, space, options.results)
     return Request(
         dataset=dataset,
         spec=spec,
@@ -88,7 +90,7 @@ def request_of(
         retry_failed=options.retry_failed,
         track=checked(options.track or ()),
         start=named_points([*([] if centre is None else [centre]), options.start], space, options.results),
-        like=like(options.like, space, options.results),
+        like=earlier if folder.exists else earlier.then(portfolio(space)),
         time=budget,
         notes=[] if centre is None else [around_note(space, centre)],
     )
