@@ -18,12 +18,16 @@ from avtune.methods.aadml import AADML
 from avtune.methods.acmr import ACMR
 from avtune.methods.c_cca import ClusterCCA
 from avtune.methods.cca import CCA
+from avtune.methods.classifiers import Classifiers
 from avtune.methods.clip import CLIP
 from avtune.methods.dcca import DCCA, ClusterDCCA
 from avtune.methods.dscmr import DSCMR
 from avtune.methods.eics import EICS
 from avtune.methods.kcca import KernelCCA
+from avtune.methods.proxy_anchor import ProxyAnchor
 from avtune.methods.psd import PSD
+from avtune.methods.scm import SCM
+from avtune.methods.supcon import SupCon
 from avtune.methods.tnn_ccca import TNNCCCA
 from avtune.methods.triplet import HardTriplet, Triplet
 from avtune.methods.two_stage import TwoStage
@@ -43,11 +47,15 @@ METHODS: dict[str, type[Method]] = {
         TNNCCCA,
         VAECCA,
         CLIP,
+        SupCon,
+        ProxyAnchor,
+        Classifiers,
         DCCA,
         ClusterDCCA,
         CCA,
         KernelCCA,
         ClusterCCA,
+        SCM,
     )
 }
 

@@ -127,6 +127,12 @@ class Method(ABC):
         """
 
     @classmethod
+    def width(cls, config: Mapping[str, Value], num_classes: int) -> int | None:
+        """Width of the embeddings under a configuration; None where only `embed` knows it."""
+        width = config.get("embedding_dim")
+        return None if width is None else int(width)
+
+    @classmethod
     def lays_out(cls, config: Mapping[str, Value]) -> bool:
         """Whether a configuration has a schedule over `Progress.epochs`. Such a trial goes through it before it may end
         because its curve is flat."""

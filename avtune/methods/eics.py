@@ -10,13 +10,14 @@ Legend: L lanes, B rows of a batch, D width of one subspace.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from avtune.core.hyper import Hyper
+from avtune.core.hyper import Hyper, Value
 from avtune.lanes.modules import Dropout, Tensors, encoder, init_encoder, init_linear
 from avtune.methods._base import TRAINING_HYPERS, Batch, Method, Progress
 from avtune.methods._losses import correlation_likelihood, label_l2, pair_distance, same_class
@@ -69,6 +70,10 @@ class EICS(Method):
             for view, x in (("audio", audio), ("visual", visual))
         )
         return z_a, z_v
+
+    @classmethod
+    def width(cls, config: Mapping[str, Value], num_classes: int) -> int:
+        return 2 * int(config["embedding_dim"])
 
     def loss(
         self, params: Tensors, buffers: Tensors, batch: Batch, hyper: Tensors, progress: Progress

@@ -64,6 +64,8 @@ def _head(dataset: Dataset, space: Space, results: Results) -> list[str]:
 
 def _facts(dataset: Dataset, space: Space, config: Mapping[str, Value], results: Results) -> list[str]:
     left = "weights" if space.method in METHODS else "test embeddings"
+    kind = METHODS.get(space.method)
+    width = None if kind is None else kind.width(config, dataset.num_classes)
     return [
         "| | |",
         "|---|---|",
@@ -71,7 +73,7 @@ def _facts(dataset: Dataset, space: Space, config: Mapping[str, Value], results:
         f"{dataset.num_classes} classes |",
         f"| dataset digest | `{dataset.digest}` |",
         f"| inputs | audio {dataset.audio_dim}-d, visual {dataset.visual_dim}-d; scaled inside the model |",
-        f"| output | two {config.get('embedding_dim', '?')}-d embeddings, compared by cosine |",
+        f"| output | two {'?' if width is None else width}-d embeddings, compared by cosine |",
         f"| trained for | {results.epochs} epochs on the whole training set, {results.precision} |",
         f"| configuration chosen by | {_chosen_by(space, results)} |",
         f"| the {left} in this folder | seed {results.seeds[0]}, the first of {len(results.seeds)}, not the best one |",

@@ -83,8 +83,8 @@ def write_hub(model: Model, place: Path, out: Path) -> Exported:
 
 def _use(model: Model) -> str:
     code = f"; needs method={model.method!r}" if ":" in model.method else ""
-    width = str(model.config.get("embedding_dim", "D"))
-    return _USE.format(method=code, width=width, **model.dims)
+    width = type(model.trained.method).width(model.config, model.trained.method.num_classes)
+    return _USE.format(method=code, width="D" if width is None else width, **model.dims)
 
 
 def metadata(results: Results) -> dict[str, Any]:
