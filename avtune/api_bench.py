@@ -30,6 +30,7 @@ def bench(
     epochs: int | Literal["auto"] | None = None,
     seeds: int | None = None,
     space: Mapping[str, Place] | None = None,
+    reference: bool = True,
     name: str | None = None,
     results: Place = "results",
     gpus: int | None = None,
@@ -59,6 +60,7 @@ def bench(
         seeds: of finalists and retrained winners (5).
         space: what is searched of a method, by its name: the name or the file of a space (default: the space called
             like it, with what its `bench` says).
+        reference: also a row of plain `classifiers`, not searched, unless they are among the methods.
         name: of the bench (default: `bench-` and the dataset's name).
         results, gpus, ..., verbose: as for `search`.
 
@@ -69,7 +71,7 @@ def bench(
         UserError: something given is wrong (a new bench leaves no folder behind then), or there is too little memory or
             disk.
 
-    >>> small = {"trials": 1, "epochs": 1, "seeds": 1, "runner": "inline", "gpus": 0, "quiet": True}
+    >>> small = {"trials": 1, "epochs": 1, "seeds": 1, "runner": "inline", "gpus": 0, "quiet": True, "reference": False}
     >>> bench("demo", methods=["cca"], name="small", **small).table["method"].tolist()
     ['cca']
     """
@@ -91,6 +93,7 @@ def bench(
         deterministic=deterministic,
         max_failures=max_failures,
         trial_timeout=trial_timeout,
+        reference=reference,
     )
     with python_errors():
         request = request_for(dataset_for(data, classes), data, options, methods, space, classes)

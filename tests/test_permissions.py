@@ -44,7 +44,7 @@ def run(tmp_path):
 
 
 def search(run, results):
-    small = ["--trials", "2", "--set", "final.finalists=1", "--set", "final.seeds=1"]
+    small = ["--trials", "2", "--set", "final.finalists=1", "--set", "final.seeds=1", "--set", "final.reference=none"]
     where = ["--name", "one", "--results", results]
     return run("search", "toy.h5", "--space", "space.yaml", *where, "--runner", "inline", "--gpus", "0", *small)
 

@@ -139,7 +139,16 @@ def results(tmp_path_factory):
     mask = os.umask(0o022)
     try:
         where = ["--results", str(folder / "results"), "--runner", "inline", "--gpus", "0"]
-        small = ["--trials", "2", "--set", "final.finalists=1", "--set", "final.seeds=1"]
+        small = [
+            "--trials",
+            "2",
+            "--set",
+            "final.finalists=1",
+            "--set",
+            "final.seeds=1",
+            "--set",
+            "final.reference=none",
+        ]
         assert main(["search", str(data), "--space", str(space), "--name", "one", *where, *small]) == 0
         assert main(["retrain", "one", "--epochs", "1", "--seeds", "1", *where]) == 0
         few = ["--methods", "cca", "--trials", "1", "--seeds", "1"]
@@ -307,7 +316,18 @@ def trap(tmp_path_factory):
     return run
 
 
-SMALL = ["--trials", "1", "--set", "final.finalists=1", "--set", "final.seeds=1", "--gpus", "0"]
+SMALL = [
+    "--trials",
+    "1",
+    "--set",
+    "final.finalists=1",
+    "--set",
+    "final.seeds=1",
+    "--set",
+    "final.reference=none",
+    "--gpus",
+    "0",
+]
 
 
 def trap_search(runner, *more):

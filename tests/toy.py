@@ -19,7 +19,7 @@ space:
 search: {trials: 5, seed: 1}
 early_stopping: {epochs: 6, grace: 1, factor: 2}
 validation: {fraction: 0.25}
-final: {finalists: 2, seeds: 2}
+final: {finalists: 2, seeds: 2, reference: none}
 """
 
 

@@ -9,7 +9,7 @@ space:
   x: {type: float, low: 0.0, high: 1.0}
 search: {trials: 4, seed: 0}
 early_stopping: {epochs: 3, grace: 3, factor: 3}
-final: {finalists: 1, seeds: 1}
+final: {finalists: 1, seeds: 1, reference: none}
 """
 FUNCTION = """
 import asyncio, logging, sys, warnings
@@ -42,7 +42,14 @@ class Mine(CrossContrast):
         return super().loss(params, buffers, batch, hyper, progress)
 """
 SIZES = ("hidden_dim=8", "embedding_dim=4", "batch_size=16")
-SEARCH = ("search.trials=4", "early_stopping.epochs=3", "early_stopping.grace=3", "final.finalists=1", "final.seeds=1")
+SEARCH = (
+    "search.trials=4",
+    "early_stopping.epochs=3",
+    "early_stopping.grace=3",
+    "final.finalists=1",
+    "final.seeds=1",
+    "final.reference=none",
+)
 
 
 def function_search(line, *words, runner="inline"):

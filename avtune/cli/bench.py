@@ -29,6 +29,12 @@ def add(verbs: Verbs) -> None:
         metavar="METHOD=FILE|NAME",
         help="what is searched of a method (default: the space called like it, with what its bench: says)",
     )
+    what.add_argument(
+        "--no-reference",
+        dest="reference",
+        action="store_false",
+        help="without the row of a plain method (classifiers) that is not searched",
+    )
     output = verb.add_argument_group("output")
     output.add_argument("--name", help="name of the bench (default: bench-DATASET)")
     add_results(output)

@@ -73,6 +73,11 @@ def add(verbs: Verbs) -> None:
     )
     completes(policy, "finals")
     finals.add_argument(
+        "--no-reference",
+        action="store_true",
+        help="without the row of a plain method beside the winner; as --set final.reference=none",
+    )
+    finals.add_argument(
         "--retry-failed",
         action="store_true",
         help="train again what failed in the study: trials, finalists, retrainings",
@@ -177,4 +182,6 @@ def _overrides(given: argparse.Namespace) -> list[str]:
         overrides.append(f"early_stopping.epochs={given.epochs}")
     if given.finals is not None:
         overrides.append(f"final.policy={given.finals}")
+    if given.no_reference:
+        overrides.append("final.reference=none")
     return overrides

@@ -2,7 +2,8 @@
 
 The selection sees the validation rows only. The test split is scored here and nowhere else in a search: once by every
 retrained seed of the winner, and by the two references of the table, the default configuration (treated like a
-finalist: its own epoch, the same seeds) and the winner's untrained network. Under the protocol `published` each of
+finalist: its own epoch, the same seeds) and the winner's untrained network, and by the reference of another method
+(`finals.reference`). Under the protocol `published` each of
 these runs is scored after every epoch, and every score is labelled "selected on test".
 """
 
@@ -21,6 +22,8 @@ from avtune.data.dataset import Dataset
 from avtune.data.prepare import Prepared
 from avtune.finals.by_class import by_class
 from avtune.finals.looks import count_configuration, study_mark
+from avtune.finals.reference import Do as DoReference
+from avtune.finals.reference import Reference, reference_facts, score_reference
 from avtune.finals.repeats import finalists
 from avtune.finals.retraining import Retraining, retraining
 from avtune.finals.run_record import Result, RunRecord, runs_that_ended_well
@@ -96,7 +99,10 @@ def finish(
         raise NoWinner(f"every finalist failed; the first: {rows[0].failure}", retry=True)
     _LOG.debug("winner: trial %s, mean validation MAP %.4f, %d epochs", best.candidate.called, best.mean, best.epoch)
     write_best(folder, best_of(study, best, rows))
-    return _retrain(folder, folder, Chosen(study.horizon, dataset, best, tuple(rows), protocol), finals)
+    reference = score_reference(
+        folder, study.horizon, dataset, study.precision, protocol, _of_reference(folder, folds, finals)
+    )
+    return _retrain(folder, folder, Chosen(study.horizon, dataset, best, tuple(rows), protocol), finals, reference)
 
 
 def retrain(
@@ -138,6 +144,15 @@ def _repeat(folder: StudyFolder, folds: Sequence[Prepared], finals: FinalsRun) -
     return do
 
 
+def _of_reference(folder: StudyFolder, folds: Sequence[Prepared], finals: FinalsRun) -> DoReference:
+    """Does the runs of the reference; those that failed before again, which ends nothing."""
+
+    def do(stage: str, trials: Sequence[Trial], data: Prepared | None) -> list[Result]:
+        return _results(folder, stage, trials, folds if data is None else [data], finals, again=True)
+
+    return do
+
+
 def _with_output(folder: StudyFolder, names: Sequence[str], trials: Sequence[Trial]) -> list[Trial]:
     """The runs, with the files for what the user's code prints in them, which have these names."""
     return [replace(one, output=folder.output_of(one.method, name)) for name, one in zip(names, trials, strict=True)]
@@ -173,13 +188,21 @@ def _results(
     return record.results
 
 
-def _retrain(folder: StudyFolder, study_folder: StudyFolder, chosen: Chosen, finals: FinalsRun) -> Results:
+def _retrain(
+    folder: StudyFolder,
+    study_folder: StudyFolder,
+    chosen: Chosen,
+    finals: FinalsRun,
+    reference: Reference | None = None,
+) -> Results:
     """Retrains and scores; writes `final/` below `folder`, `metrics.json` last: a study that has it is finished."""
     way = retraining(chosen.horizon, chosen.dataset, chosen.protocol)
     way.about = {**way.about, "study": study_mark(study_folder)}
     done = _train(folder, study_folder, way, chosen, finals)
-    scores = _scores(way, chosen, done)
+    scores = _scores(way, chosen, done) | ({} if reference is None else {"reference": reference.scores})
     results = results_of(chosen, way, done, scores, folder=study_folder, times=_count_look(study_folder, chosen))
+    if reference is not None:
+        results = replace(results, **reference_facts(reference, chosen.space.search.seed))
     write_bytes(folder.query_ap, per_query(scores))
     winner = done.runs["test"][0]
     write_by_class(folder, by_class(chosen.dataset, scores["test"], *way.embeddings(*winner)))
@@ -226,10 +249,12 @@ def _trials(folder: StudyFolder, way: Retraining, chosen: Chosen) -> list[Trial]
     return [replace(run, save_to=str((folder.seeds / f"{run_key(run)}.safetensors").absolute())) for run in runs]
 
 
-def _scores(way: Retraining, chosen: Chosen, done: Retrained) -> dict[str, list[RetrievalScores]]:
+def _scores(way: Retraining, chosen: Chosen, done: Retrained) -> dict[str, Sequence[RetrievalScores]]:
     """Test scores of every seed by the row of the table: what was retrained, and the untrained network if there is
     one."""
-    scores = {name: [way.scores(*run) for run in runs] for name, runs in done.runs.items()}
+    scores: dict[str, Sequence[RetrievalScores]] = {
+        name: [way.scores(*run) for run in runs] for name, runs in done.runs.items()
+    }
     fresh = [way.untrained(chosen.best.candidate.config, seed) for seed in chosen.seeds]
     known = [one for one in fresh if one is not None]
     return scores | ({"untrained": known} if len(known) == len(fresh) else {})

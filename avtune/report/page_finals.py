@@ -99,6 +99,7 @@ def verdict(study: Study, best: Best | None, results: Results | None) -> Verdict
     more = [
         *_compared("the default configuration", None if is_default else results.default, results, found),
         *(["No other finalist was better than the default configuration on validation."] if is_default else []),
+        *_compared(_reference(results), results.reference, results, found),
         *_compared("the untrained network", results.untrained, results, found),
         *([] if results.race is None else [f"The finals were {results.race.words}."]),
         *damage,
@@ -137,6 +138,10 @@ def _compared(what: str, scores: Scores | None, results: Results, found: dict[st
     return [f"{sentence}: {heard} (paired randomisation test over the test clips, p {_p_text(p)})."]
 
 
+def _reference(results: Results) -> str:
+    return f"the reference ({results.reference_method}, not tuned)"
+
+
 def _p_text(p: float) -> str:
     return "below 0.001" if p < 0.001 else f"= {p:.3f}"
 
@@ -149,6 +154,7 @@ def _tests(folder: StudyFolder, results: Results) -> tuple[dict[str, float], lis
     """Holm-adjusted p-values of the winner against what else was scored, and what is wrong with the file that they come
     from."""
     others = {"the default configuration": "default", "the untrained network": "untrained"}
+    others |= {_reference(results): "reference"} if results.reference is not None else {}
     if not folder.query_ap.is_file():
         return {}, []
     try:

@@ -28,6 +28,7 @@ def score_rows(results: Results) -> list[tuple[str, Scores]]:
     rows = [
         ("retrained winner" if results.searched else f"retrained trial {results.trial}", results.test, label),
         ("default configuration", results.default, label),
+        (f"reference: {results.reference_method}", results.reference, label),
         ("untrained network", results.untrained, ""),
     ]
     return [(name + mark, scores) for name, scores, mark in rows if scores is not None]

@@ -91,6 +91,7 @@ class Validation:
 @dataclass(frozen=True)
 class Final:
     """How the winner is named: the best `finalists` are repeated over `seeds` seeds, and so is the retrained winner.
+    `reference` is a plain method that is scored beside it, see `finals.reference`, or `none`.
 
     Attributes:
         policy: `full`: every finalist has all seeds; `race`: only those that may still win, see `finals.race`. None
@@ -100,6 +101,7 @@ class Final:
     finalists: int = 3
     seeds: int = 5
     policy: str | None = None
+    reference: str = "classifiers"
 
     @property
     def races(self) -> bool:
@@ -134,6 +136,7 @@ SETTINGS: dict[str, dict[str, Hyper]] = {
             Hyper("finalists", "int", 3, 1, 1000),
             Hyper("seeds", "int", 5, 1, 1000),
             Hyper("policy", "choice", FULL, values=(FULL, RACE)),
+            Hyper("reference", "choice", "classifiers", values=("classifiers", "none")),
         ),
     }.items()
 }

@@ -31,6 +31,8 @@ _RESULTS = {
     "default?": SCORES_SHAPE,
     "default_is_winner?": bool,
     "untrained?": SCORES_SHAPE,
+    "reference?": SCORES_SHAPE,
+    "reference_method?": str,
     "label?": str,
     "still_rises?": {"trial": int, "epochs": int, "command": str},
     "best_epochs?": [int],
@@ -117,6 +119,8 @@ class Results:
         default: scores of the default configuration; None where it failed, or there were no finalists.
         default_is_winner: the default configuration won, so that `default` is `test`.
         untrained: scores of the network before training; None for a training function.
+        reference: scores of a plain method's default configuration; None where the study has none, or it failed.
+        reference_method: its name.
         retraining_seconds: device seconds that the retraining of the winner took.
         race: None where every finalist was run over all seeds.
         files: SHA-256 of the files beside `metrics.json`, by name.
@@ -142,6 +146,8 @@ class Results:
     default: Scores | None = None
     default_is_winner: bool | None = None
     untrained: Scores | None = None
+    reference: Scores | None = None
+    reference_method: str | None = None
     retraining_seconds: float | None = None
     race: Race | None = None
     files: Mapping[str, str] | None = None
@@ -174,6 +180,8 @@ class Results:
             "default": self.default and self.default.to_json(),
             "default_is_winner": self.default_is_winner,
             "untrained": self.untrained and self.untrained.to_json(),
+            "reference": self.reference and self.reference.to_json(),
+            "reference_method": self.reference_method,
             "retraining_seconds": self.retraining_seconds,
             "race": self.race and self.race.to_json(),
             "files": self.files and dict(self.files),
@@ -193,7 +201,8 @@ class Results:
         race = checked.get("race")
         made: dict[str, Any] = {key.removesuffix("?"): checked.get(key.removesuffix("?")) for key in _RESULTS}
         made |= {key: tuple(made[key]) for key in ("problems", "seeds", "best_epochs") if made[key] is not None}
-        made |= {key: Scores.from_json(made[key]) for key in ("test", "default", "untrained") if made[key] is not None}
+        rows = ("test", "default", "untrained", "reference")
+        made |= {key: Scores.from_json(made[key]) for key in rows if made[key] is not None}
         made["dataset"] = ScoredDataset(dataset["name"], dataset["digest"], dataset.get("test_clips"))
         made["still_rises"] = rises and StillRises(rises["trial"], rises["epochs"], rises["command"])
         made["race"] = race and Race(race["seeds"], race["error"], race["finalists"])

@@ -69,3 +69,4 @@ class BenchOptions(DeviceOptions):
     trials: int | None
     epochs: int | str | None
     seeds: int | None
+    reference: bool

@@ -31,6 +31,7 @@ from avtune.study.scores import ValidationScore
 from avtune.study.study import Study
 from avtune.workflows.open_study import open_space, open_study
 from avtune.workflows.verify_model import Check, check, check_model, skipped
+from avtune.workflows.verify_reference import check_reference
 from avtune.workflows.verify_retrain import check_retraining
 
 _OLD = "written by an avtune that did not name its runs or sum up its files"
@@ -201,7 +202,7 @@ def _finished(
         "winner, epochs and seeds",
         lambda: _told(results, best, seeds, trial, way.precision, race),
     )
-    checks += [told, _looks(folder, results)]
+    checks += [told, *check_reference(folder, study, dataset, results, protocol), _looks(folder, results)]
     return checks + check_retraining(folder, way, trial, results, train=retrain)
 
 

@@ -109,7 +109,8 @@ def _tables(folder: Path, results: Results) -> str:
     """Means and intervals over the seeds, from the average precision of every query."""
     with np.load(io.BytesIO((folder / "query_ap.npz").read_bytes()), allow_pickle=False) as file:
         ap = {key: file[key] for key in file.files}
-    for row, scores in (("test", results.test), ("default", results.default), ("untrained", results.untrained)):
+    rows = {"test": results.test, "default": results.default, "untrained": results.untrained}
+    for row, scores in (rows | {"reference": results.reference}).items():
         if f"{row}_a2v" not in ap:
             continue
         if scores is None:

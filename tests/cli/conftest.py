@@ -12,6 +12,15 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
     data, space = write_toy(folder)
     words = ["--name", "one", "--results", folder / "results", "--runner", "inline", "--gpus", "0", "--keep", "1"]
-    quick = ["--trials", "1", "--set", "early_stopping.epochs=2", "--set", "final.seeds=2"]
+    quick = [
+        "--trials",
+        "1",
+        "--set",
+        "early_stopping.epochs=2",
+        "--set",
+        "final.seeds=2",
+        "--set",
+        "final.reference=none",
+    ]
     assert main([str(word) for word in ("search", data, "--space", space, *words, *quick)]) == 0
     return folder

@@ -62,7 +62,7 @@ def test_a_stream_that_is_no_file_is_left_alone(monkeypatch):
 def test_a_search_ends_on_a_terminal_without_its_letters(stream, tmp_path):
     data, space = write_toy(tmp_path)
     words = ["search", str(data), "--space", str(space), "--name", "one", "--results", str(tmp_path / "results")]
-    small = ["--trials", "2", "--set", "final.finalists=1", "--set", "final.seeds=2"]
+    small = ["--trials", "2", "--set", "final.finalists=1", "--set", "final.seeds=2", "--set", "final.reference=none"]
     written = stream("ascii")
     assert main([*words, "--runner", "inline", "--gpus", "0", *small]) == 0
     assert "retrained winner" in written()[0]

@@ -13,7 +13,7 @@ from avtune.cli.progress import Progress
 from avtune.workflows.bench.leaderboard import HEADER
 
 assert terminal  # a fixture
-SMALL = ["--trials", "3", "--set", "final.finalists=1", "--set", "final.seeds=2"]
+SMALL = ["--trials", "3", "--set", "final.finalists=1", "--set", "final.seeds=2", "--set", "final.reference=none"]
 WORDS = ["search", "toy.h5", "--space", "space.yaml", "--results", "r", "--runner", "inline", "--gpus", "0", *SMALL]
 EVENT = re.compile(r"\d\d:\d\d:\d\d \S.*")
 

@@ -49,7 +49,7 @@ def test_it_stands_behind_an_action_too(capsys):
 def test_a_search_says_what_it_asks_for_and_whom_it_chooses(capsys, tmp_path):
     data, space = write_toy(tmp_path)
     words = ["search", data, "--space", space, "--results", tmp_path / "results", "--runner", "inline", "--gpus", "0"]
-    words += ["--trials", "1", "--set", "final.finalists=1", "--set", "final.seeds=2"]
+    words += ["--trials", "1", "--set", "final.finalists=1", "--set", "final.seeds=2", "--set", "final.reference=none"]
     assert main([*map(str, words), "--name", "a", "--verbose"]) == 0
     loud = capsys.readouterr()
     lines = loud.err.splitlines()

@@ -85,6 +85,7 @@ class Toy:
             "early_stopping.factor": 3,
             "final.finalists": 2,
             "final.seeds": 2,
+            "final.reference": "none",
         }
         words = [word for key, value in settings.items() for word in ("--set", f"{key}={value}")]
         return [*words, "--lanes", "3"] if runner == "lanes" else words

@@ -10,7 +10,18 @@ from toy import toy_dataset, write_toy
 from avtune.cli.main import main
 from avtune.data.formats import write_hdf5
 
-QUICK = ["--trials", "3", "--set", "early_stopping.epochs=2", "--set", "final.seeds=2", "--set", "final.finalists=1"]
+QUICK = [
+    "--trials",
+    "3",
+    "--set",
+    "early_stopping.epochs=2",
+    "--set",
+    "final.seeds=2",
+    "--set",
+    "final.reference=none",
+    "--set",
+    "final.finalists=1",
+]
 HERE = ["--runner", "inline", "--gpus", "0"]
 
 

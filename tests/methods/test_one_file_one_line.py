@@ -119,6 +119,7 @@ def test_the_command_line_takes_it(toy, tmp_path, capsys):
         "space.batch_size=16",
         "search.trials=2",
         "final.seeds=2",
+        "final.reference=none",
     ]
     settings += ["early_stopping.epochs=6", "early_stopping.grace=6"]
     words = ["search", str(tmp_path / "toy.h5"), "--method", "toy", "--results", str(tmp_path), "--name", "one"]

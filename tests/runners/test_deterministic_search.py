@@ -26,7 +26,7 @@ space:
 search: {trials: 6, lag: 3, startup_trials: 3}
 early_stopping: {epochs: 4, grace: 1, factor: 2}
 validation: {fraction: 0.25}
-final: {finalists: 2, seeds: 2}
+final: {finalists: 2, seeds: 2, reference: none}
 """
 
 

@@ -90,7 +90,7 @@ class World:
             },
             "early_stopping": {"epochs": self.epochs, "grace": 1, "factor": 2},
             "validation": {"fraction": 0.3},
-            "final": {"finalists": self.finalists, "seeds": self.seeds},
+            "final": {"finalists": self.finalists, "seeds": self.seeds, "reference": "none"},
             **SPACES[self.kind],
         }
 

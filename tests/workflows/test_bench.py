@@ -6,6 +6,7 @@ import html
 import json
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from itertools import combinations
 
@@ -36,7 +37,7 @@ def words(folder, *more, methods=ALL, data="toy.h5", budget=BUDGET, name="b"):
     space = ["--space", f"triplet={folder / 'space.yaml'}"] if "triplet" in methods.split(",") else []
     return [
         "bench", folder / data, "--methods", methods, *budget, *space, "--name", name,
-        "--results", folder / "results", "--runner", "inline", "--gpus", "0", *more,
+        "--results", folder / "results", "--runner", "inline", "--gpus", "0", "--no-reference", *more,
     ]  # fmt: skip
 
 
@@ -124,7 +125,7 @@ def test_every_method_has_the_same_budget_and_protocol(done):
     assert found["triplet"] == found["hard_triplet"]
     assert found["triplet"]["search"]["trials"] == 3
     assert found["triplet"]["early_stopping"] == {"epochs": 4, "grace": 3, "factor": 3}
-    assert found["triplet"]["final"] == {"finalists": 3, "seeds": 2}
+    assert found["triplet"]["final"] == {"finalists": 3, "seeds": 2, "reference": "none"}
     assert found["cca"] == found["triplet"] | {"early_stopping": {"epochs": 1, "grace": 1, "factor": 3}}
 
 
@@ -624,3 +625,42 @@ def test_a_method_of_the_users_own_gets_a_row(workplace, capsys):
     assert {row["method"] for row in csv_rows(workplace)} == {"own_method:CrossContrast", "cca"}
     assert (workplace / "results" / "b" / "own_method-CrossContrast" / "final" / "model.safetensors").is_file()
     assert "leaderboard" in call(capsys, *words(workplace, methods="own_method:CrossContrast,cca"))
+
+
+def test_plain_classifiers_are_a_row_until_they_are_searched_themselves(tmp_path, capsys, monkeypatch):
+    from avtune.workflows.bench import rules
+
+    usual = rules._space_of
+
+    def small(name, file):
+        space = usual(name, file)
+        return replace(space, fixed={**space.fixed, "hidden_dim": 8} if name == "classifiers" else space.fixed)
+
+    monkeypatch.setattr(rules, "_space_of", small)
+    write_toy(tmp_path)
+    command = [word for word in words(tmp_path, methods="cca") if word != "--no-reference"]
+    call(capsys, *command)
+    row = next(row for row in csv_rows(tmp_path) if row["method"] == "classifiers (reference)")
+    metrics = metrics_of(tmp_path, "classifiers-reference")
+    assert metrics["default_is_winner"]
+    assert "reference" not in metrics
+    assert float(row["map"]) == metrics["test"]["map"]["mean"]
+    text = (tmp_path / "results" / "b" / "leaderboard.md").read_text()
+    assert "classifiers (reference): a plain method's default configuration, not searched" in text
+    repeats = (tmp_path / "results" / "b" / "classifiers-reference" / "repeats.jsonl").read_bytes()
+    call(capsys, *command)
+    assert (tmp_path / "results" / "b" / "classifiers-reference" / "repeats.jsonl").read_bytes() == repeats
+    said = call(capsys, *command, "--no-reference", code=2)
+    assert "reference: classifiers -> none" in said
+    call(capsys, *[word if word != "cca" else "cca,classifiers" for word in command])
+    assert sorted(row["method"] for row in csv_rows(tmp_path)) == ["cca", "classifiers"]
+
+
+def test_a_bench_of_before_goes_on_without_a_reference(done, tmp_path, capsys):
+    shutil.copytree(done, tmp_path, dirs_exist_ok=True)
+    path = tmp_path / "results" / "b" / "bench.yaml"
+    settings = yaml.safe_load(path.read_text())
+    del settings["reference"]
+    path.write_text(yaml.safe_dump(settings))
+    command = [word for word in words(tmp_path) if word != "--no-reference"]
+    assert "3 of 3 methods known" in call(capsys, *command)

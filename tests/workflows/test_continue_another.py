@@ -15,7 +15,7 @@ SMALL = [
     word
     for setting in (
         "space.hidden_dim=8", "space.embedding_dim=4", "space.batch_size=16", "search.trials=2", "final.seeds=1",
-        "early_stopping.epochs=2", "early_stopping.grace=2", "final.finalists=1",
+        "early_stopping.epochs=2", "early_stopping.grace=2", "final.finalists=1", "final.reference=none",
     )
     for word in ("--set", setting)
 ]  # fmt: skip

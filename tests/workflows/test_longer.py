@@ -13,7 +13,7 @@ from avtune.data.demo import generated
 CLASSES = 8
 SIZES = ["--set", "space.hidden_dim=32", "--set", "space.embedding_dim=16", "--set", "space.batch_size=64"]
 SMALL = ["--space", "demo", "--trials", "1", *SIZES, "--runner", "inline", "--gpus", "0"]
-ONE = ["--set", "final.finalists=1", "--set", "final.seeds=1"]
+ONE = ["--set", "final.finalists=1", "--set", "final.seeds=1", "--set", "final.reference=none"]
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ SMALL = ["hidden_dim=8", "embedding_dim=4", "batch_size=16"]
 
 def search(*words, method=SPEC):
     sizes = [f"space.{setting}" for setting in SMALL] + ["early_stopping.epochs=4", "early_stopping.grace=1"]
-    sizes += ["search.trials=3", "final.finalists=1", "final.seeds=2"]
+    sizes += ["search.trials=3", "final.finalists=1", "final.seeds=2", "final.reference=none"]
     sets = [word for size in sizes for word in ("--set", size)]
     named = ["--method", method] if method else []
     return ["search", "toy.h5", *named, *sets, "--runner", "inline", "--gpus", "0", "--name", "one", *words]

@@ -30,7 +30,13 @@ def toy(workplace):
 
 
 def search(*words, runner="inline"):
-    sets = ["search.trials=4", "early_stopping.epochs=4", "space.batch_size=16", "final.seeds=2"]
+    sets = [
+        "search.trials=4",
+        "early_stopping.epochs=4",
+        "space.batch_size=16",
+        "final.seeds=2",
+        "final.reference=none",
+    ]
     words = [word for setting in sets for word in ("--set", setting)] + list(words)
     start = ["search", "toy.h5", "--train", SPEC, "--space", "own_training.yaml", "--gpus", "0", "--name", "one"]
     return [*start, *(["--runner", runner] if runner else []), *words]
@@ -260,7 +266,11 @@ def test_a_function_that_raises_fails_its_trials_with_its_own_words(toy, capsys)
 
 COMMANDS = re.findall(r"^avtune (.+?)(?: +#.*)?$", (EXAMPLES.parent / "docs" / "own_method.md").read_text(), re.M)
 SMALL = ["--trials", "2", "--runner", "inline", "--gpus", "0"]
-SMALL += [word for setting in ("early_stopping.epochs=2", "final.seeds=1") for word in ("--set", setting)]
+SMALL += [
+    word
+    for setting in ("early_stopping.epochs=2", "final.seeds=1", "final.reference=none")
+    for word in ("--set", setting)
+]
 
 
 @pytest.fixture

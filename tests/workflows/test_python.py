@@ -17,7 +17,12 @@ from toy import SPACE, toy_dataset, write_toy
 import avtune
 import avtune.runners.work as work
 
-SMALL = {"trials": 3, "set": {"final.finalists": 1, "final.seeds": 1}, "runner": "inline", "gpus": 0}
+SMALL = {
+    "trials": 3,
+    "set": {"final.finalists": 1, "final.seeds": 1, "final.reference": "none"},
+    "runner": "inline",
+    "gpus": 0,
+}
 HEAVY = ("torch", "ray", "numpy", "optuna", "pandas", "matplotlib", "h5py")
 
 
@@ -121,7 +126,17 @@ def test_the_command_line_finds_the_same(search, tmp_path, capsys):
         "--runner",
         "inline",
     ]
-    words += ["--set", "final.finalists=1", "--set", "final.seeds=1", "--gpus", "0", "--deterministic"]
+    words += [
+        "--set",
+        "final.finalists=1",
+        "--set",
+        "final.seeds=1",
+        "--set",
+        "final.reference=none",
+        "--gpus",
+        "0",
+        "--deterministic",
+    ]
     call(capsys, "search", data, *words, "--precision", "fp32")
     other = avtune.load_study("two", results=tmp_path / "results")
     assert study.trials.drop(columns="seconds").equals(other.trials.drop(columns="seconds"))
@@ -356,7 +371,9 @@ def test_a_fault_of_ours_is_no_user_error(search):
 
 def test_numpy_numbers_are_numbers(search):
     study = search(
-        trials=np.int64(2), keep=np.int64(1), set={"final.seeds": np.int64(1), "space.margin": np.float64(0.25)}
+        trials=np.int64(2),
+        keep=np.int64(1),
+        set={"final.seeds": np.int64(1), "final.reference": "none", "space.margin": np.float64(0.25)},
     )
     assert (study.trials["margin"] == 0.25).all()
     assert len(study.trials) == 2

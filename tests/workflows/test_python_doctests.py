@@ -39,7 +39,12 @@ MODULES = {
 def finished(tmp_path_factory):
     """A folder with the finished study `results/first`."""
     folder = tmp_path_factory.mktemp("doctests")
-    options = {"set": {"final.seeds": 1}, "results": folder / "results", "name": "first", "quiet": True}
+    options = {
+        "set": {"final.seeds": 1, "final.reference": "none"},
+        "results": folder / "results",
+        "name": "first",
+        "quiet": True,
+    }
     avtune.api.search(toy_dataset(), space=yaml.safe_load(SPACE), trials=2, runner="inline", gpus=0, **options)
     return folder
 

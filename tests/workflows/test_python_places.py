@@ -15,7 +15,10 @@ from toy import write_toy
 import avtune
 
 ROOT = Path(__file__).parents[2]
-SMALL = 'epochs=2, set={"space.batch_size": 16, "space.hidden_dim": 16, "final.finalists": 1, "final.seeds": 1}'
+SMALL = (
+    'epochs=2, set={"space.batch_size": 16, "space.hidden_dim": 16, "final.finalists": 1, "final.seeds": 1, '
+    '"final.reference": "none"}'
+)
 CHECKS = """
 assert len(study.trials) == 3 and study.state == "finished"
 assert set(study.curves["trial"]) == {0, 1, 2}

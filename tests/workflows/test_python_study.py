@@ -18,7 +18,13 @@ TRIALS = "trial,state,epochs,best_epoch,val_map,mining,lr,seconds\n"
 def made(tmp_path_factory):
     """A finished study of the toy dataset, as the folder of studies."""
     results = tmp_path_factory.mktemp("made")
-    options = {"trials": 3, "set": {"final.finalists": 1, "final.seeds": 2}, "keep": 1, "runner": "inline", "gpus": 0}
+    options = {
+        "trials": 3,
+        "set": {"final.finalists": 1, "final.seeds": 2, "final.reference": "none"},
+        "keep": 1,
+        "runner": "inline",
+        "gpus": 0,
+    }
     avtune.search(toy_dataset(), space=yaml.safe_load(SPACE), results=results, quiet=True, **options)
     return results
 
@@ -184,7 +190,13 @@ def test_embeddings_that_cannot_be_scored_are_refused(more, said):
     assert said in str(caught.value)
 
 
-SMALL = {"trials": 1, "epochs": 1, "set": {"final.finalists": 1, "final.seeds": 1}, "runner": "inline", "gpus": 0}
+SMALL = {
+    "trials": 1,
+    "epochs": 1,
+    "set": {"final.finalists": 1, "final.seeds": 1, "final.reference": "none"},
+    "runner": "inline",
+    "gpus": 0,
+}
 
 
 def test_a_method_of_the_users_own_is_given_by_name_or_as_the_class(workplace, monkeypatch):

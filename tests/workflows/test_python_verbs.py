@@ -23,7 +23,7 @@ from avtune.workflows.options import BenchOptions, DeviceOptions, SearchOptions
 from avtune.workflows.python_run import run
 
 HERE = {"runner": "inline", "gpus": 0, "quiet": True}
-SMALL = {"trials": 3, "keep": 2, "set": {"final.finalists": 1, "final.seeds": 1}}
+SMALL = {"trials": 3, "keep": 2, "set": {"final.finalists": 1, "final.seeds": 1, "final.reference": "none"}}
 BENCH = {"methods": ["triplet", "cca"], "trials": 1, "epochs": 1, "seeds": 2, **HERE}
 
 

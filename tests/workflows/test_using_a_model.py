@@ -32,7 +32,16 @@ def place(tmp_path, monkeypatch):
     np.savez("clips.npz", audio=data.test.audio, visual=data.test.visual)
     with h5py.File("other.h5", "w") as file:
         file["vggish/mean"], file["frames"] = data.test.audio, data.test.visual
-    small = ["--trials", "1", "--set", "early_stopping.epochs=2", "--set", "final.seeds=1"]
+    small = [
+        "--trials",
+        "1",
+        "--set",
+        "early_stopping.epochs=2",
+        "--set",
+        "final.seeds=1",
+        "--set",
+        "final.reference=none",
+    ]
     where = ["--name", "first", "--runner", "inline", "--gpus", "0"]
     assert main(["search", "my_features.h5", "--space", "space.yaml", *small, *where]) == 0
     return tmp_path

@@ -8,6 +8,7 @@ from typing import Any
 
 from avtune.core.errors import UserError
 from avtune.core.files import make_folder, read_yaml, to_yaml
+from avtune.finals.reference import NONE
 from avtune.space.settings import AUTO
 from avtune.space.space import Space
 from avtune.study.folder import StudyFolder
@@ -15,6 +16,12 @@ from avtune.workflows.continuing import another_name
 from avtune.workflows.open_study import open_space
 
 FORMAT = 1
+_REFERENCE = " (reference)"
+
+
+def reference_row(method: str) -> str:
+    """What the row of a method is called that is there for reference: its default configuration, not searched."""
+    return f"{method}{_REFERENCE}"
 
 
 class BenchFolder:
@@ -39,7 +46,7 @@ class BenchFolder:
 
     def study(self, method: str) -> StudyFolder:
         """The folder of a method's study; user code is called `module:Name`, where `:` becomes `-`."""
-        return StudyFolder(self.root / method.replace(":", "-"))
+        return StudyFolder(self.root / method.replace(":", "-").replace(_REFERENCE, "-reference"))
 
     def create(self, settings: dict[str, Any]) -> None:
         """Makes the folder. It appears under its name only with `bench.yaml` in it.
@@ -62,7 +69,7 @@ class BenchFolder:
             raise UserError(
                 f"{self.bench_yaml} has format {settings.get('format')!r}; this avtune reads format {FORMAT}"
             )
-        return settings
+        return {"reference": NONE} | settings  # benches of before had none
 
     def clear_torn(self) -> None:
         """Deletes what a kill left of files that were being replaced. Only for the owner of the bench."""
@@ -91,12 +98,14 @@ def continued(
         raise UserError(f"{folder.bench_yaml} does not describe a bench; restore it from a copy")
     equal = [key for key in new if key not in ("format", "begun", "command", "dataset", "methods", "runner")]
     refused = [f"{key}: {old[key]} -> {new[key]}" for key in equal if old[key] != new[key]]
-    before, after = (one["dataset"]["digest"] for one in (old, new))
-    if before != after:
-        refused.append(f"dataset content: {before[:12]} -> {after[:12]} ({old['dataset']['name']})")
+    digest_before, digest_after = (one["dataset"]["digest"] for one in (old, new))
+    if digest_before != digest_after:
+        refused.append(f"dataset content: {digest_before[:12]} -> {digest_after[:12]} ({old['dataset']['name']})")
     if not all(isinstance(method, str) for method in old["methods"]) or len(set(old["methods"])) < len(old["methods"]):
         raise UserError(f"{folder.bench_yaml} does not describe a bench; restore it from a copy")
-    left_out = [method for method in old["methods"] if method not in new["methods"]]
+    known = new["methods"]  # a reference row goes when its method is searched
+    before = [one for one in old["methods"] if one in known or one.removesuffix(_REFERENCE) not in known]
+    left_out = [method for method in before if method not in known]
     if left_out:
         refused.append(f"methods: without {', '.join(left_out)}")
     if not refused:
@@ -112,7 +121,7 @@ def continued(
             "it; methods may be added"
         )
     added = [method for method in new["methods"] if method not in old["methods"]]
-    grown = {"methods": [*old["methods"], *added], "command": new["command"]} if added else {}
+    grown = {"methods": [*before, *added], "command": new["command"]} if added else {}
     return {**old, "runner": new["runner"], **grown}
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from avtune.finals.reference import NONE
 from avtune.report.text import duration, escaped, score_text, table
 from avtune.space.settings import AUTO, MOST_STEPS
 from avtune.study.asha import rung_epochs
 from avtune.study.horizon import GRACE_STEPS
 from avtune.workflows.bench.board import LEVEL, POWER, Board, Row
+from avtune.workflows.bench.folder import reference_row
 
 HEADER = (
     "",
@@ -91,6 +93,9 @@ def notes(board: Board) -> list[str]:
         "p-value of tuned against default is by the same test, corrected over the methods.",
         *([f"{detectable}."] if (detectable := detectable_text(board)) else []),
     ]
+    name = reference_row(about.get("reference", NONE))
+    if name in about.get("methods", ()):
+        lines.append(f"{name}: a plain method's default configuration, not searched.")
     several = [row.method for row in board.rows if row.results.times_test_was_scored > 1]
     if several:
         lines.append(f"More than one configuration has been scored on the test split by: {_listed(several)}.")

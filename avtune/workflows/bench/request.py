@@ -7,6 +7,7 @@ from typing import Any
 
 from avtune.core.names import new_name
 from avtune.data.dataset import Dataset
+from avtune.finals.reference import NONE
 from avtune.workflows.bench.folder import BenchFolder
 from avtune.workflows.bench.rules import Rules, command_of, epochs_of, spaces_of
 from avtune.workflows.bench.run import BenchRequest
@@ -67,5 +68,9 @@ def _rules(options: BenchOptions, folder: BenchFolder) -> Rules:
     epochs = None if options.epochs is None else epochs_of(str(options.epochs))
     if epochs is None and folder.exists:  # another number may have been usual when this bench began
         epochs = folder.settings().get("epochs")
+    reference = None if options.reference else NONE
+    if options.reference and folder.exists:
+        reference = folder.settings()["reference"]
     chosen: dict[str, Any] = {"trials": options.trials, "epochs": epochs, "seeds": options.seeds}
+    chosen["reference"] = reference
     return Rules(**{name: value for name, value in chosen.items() if value is not None})

@@ -9,12 +9,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from avtune.core.errors import UserError, choices, did_you_mean
+from avtune.finals.reference import NONE
 from avtune.methods import METHODS, get, hypers_of
 from avtune.methods._closed_form import ClosedForm
 from avtune.space.files import load, names
 from avtune.space.settings import AUTO, SETTINGS, EarlyStopping, Final, SearchSettings, Validation
 from avtune.space.space import Space
 from avtune.workflows import choose_space
+from avtune.workflows.bench.folder import reference_row
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class Rules:
     finalists: int = 3
     fraction: float = 0.2
     seed: int = 0
+    reference: str = "classifiers"
 
     def check(self) -> None:
         """Raises:
@@ -38,6 +41,7 @@ class Rules:
             if (name, self.epochs) == ("epochs", AUTO):
                 continue
             replace(SETTINGS[section][name], name=f"--{name}").check(getattr(self, name))
+        SETTINGS["final"]["reference"].check(self.reference)
 
     def applied(self, space: Space) -> Space:
         """The space with these settings in place of its own; a method that is solved at once has one epoch."""
@@ -46,8 +50,14 @@ class Rules:
             search=SearchSettings(trials=self.trials, seed=self.seed),
             early_stopping=self._stopping(space.method),
             validation=Validation(fraction=self.fraction),
-            final=Final(finalists=self.finalists, seeds=self.seeds),
+            final=Final(finalists=self.finalists, seeds=self.seeds, reference=NONE),
         )
+
+    def of_reference(self) -> Space:
+        """The space of the reference row: one trial, its method's default configuration."""
+        space = self.applied(_space_of(self.reference, None))
+        search, final = replace(space.search, trials=1), replace(space.final, finalists=1)
+        return replace(space, axes=(), fixed=space.defaults(), search=search, final=final)
 
     def _stopping(self, method: str) -> EarlyStopping:
         if isinstance(self.epochs, str):
@@ -77,6 +87,9 @@ def spaces_of(methods: str | None, given: Sequence[str], rules: Rules) -> dict[s
         given: `METHOD=FILE|NAME` each; other methods take the space that is called like them, and what its `bench`
             says.
 
+    Returns:
+        By method; the last is the reference row, unless its method is among the others.
+
     Raises:
         UserError: a name is wrong or given twice, or a space is not one of its method.
     """
@@ -97,17 +110,22 @@ def spaces_of(methods: str | None, given: Sequence[str], rules: Rules) -> dict[s
                 f"{did_you_mean(method, chosen)}"
             )
         files[method] = file
-    made = {}
-    for name in chosen:
-        space_file = files.get(name, name if name in names() else None)
-        if space_file is not None:
-            space = load(space_file, hypers_of=hypers_of, method_names=METHODS, bench=name not in files)
-        else:  # of a method of the user's own
-            space = choose_space.chosen(None, name)
-        if space.method != name:
-            raise UserError(f"the space {space_file!r} is one of {space.method}, not of {name}")
-        made[name] = rules.applied(space)
+    made = {name: rules.applied(_space_of(name, files.get(name))) for name in chosen}
+    if rules.reference not in (NONE, *chosen):
+        made[reference_row(rules.reference)] = rules.of_reference()
     return made
+
+
+def _space_of(name: str, file: str | None) -> Space:
+    """The space of a method: of a file, or the one that is called like it, with what its `bench` says."""
+    space_file = file or (name if name in names() else None)
+    if space_file is not None:
+        space = load(space_file, hypers_of=hypers_of, method_names=METHODS, bench=file is None)
+    else:  # of a method of the user's own
+        space = choose_space.chosen(None, name)
+    if space.method != name:
+        raise UserError(f"the space {space_file!r} is one of {space.method}, not of {name}")
+    return space
 
 
 def command_of(spec: str, methods: str | None, given: Sequence[str], rules: Rules, classes: str | None = None) -> str:
@@ -127,4 +145,5 @@ def command_of(spec: str, methods: str | None, given: Sequence[str], rules: Rule
         words += ["--space", f"{method}={Path(file).name}"]
     for name in ("trials", "epochs", "seeds"):
         words += [f"--{name}", str(getattr(rules, name))]
+    words += ["--no-reference"] if rules.reference == NONE else []
     return shlex.join(words)
