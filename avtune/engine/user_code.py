@@ -25,6 +25,8 @@ from avtune.core.hyper import Hyper
 from avtune.core.protocol import VALIDATION
 from avtune.methods import METHODS, TRAINING_HYPERS, ClosedForm, Method
 from avtune.methods._contract import check
+from avtune.methods.pml import PREFIX as PML
+from avtune.methods.pml import method_of, source_file
 from avtune.space.space import Space
 
 METHOD, TRAIN = "--method", "--train"
@@ -46,7 +48,8 @@ def register(option: str, spec: str, folder: str | None = None) -> None:
 
     Args:
         option: `METHOD` or `TRAIN`.
-        spec: `module:Name`; the module is found from `folder`, or installed.
+        spec: `module:Name`; the module is found from `folder`, or installed. `pml:Name` is a loss of
+            pytorch-metric-learning, see `methods.pml`.
         folder: put at the end of the import path; None for the current one.
 
     Raises:
@@ -54,11 +57,12 @@ def register(option: str, spec: str, folder: str | None = None) -> None:
             package, or it is not what the option takes.
     """
     folder = folder or str(Path.cwd())
-    thing = _find(option, spec, folder)
-    if option == METHOD:
-        METHODS[spec] = _checked_method(spec, thing)
+    if option == METHOD and spec.startswith(PML):
+        METHODS[spec] = METHODS.get(spec) or _checked_method(spec, method_of(spec))
+    elif option == METHOD:
+        METHODS[spec] = _checked_method(spec, _find(option, spec, folder))
     else:
-        _functions[spec] = _checked_function(spec, thing)
+        _functions[spec] = _checked_function(spec, _find(option, spec, folder))
     if (option, spec, folder) not in _registered:
         _registered.append((option, spec, folder))
 
@@ -96,9 +100,13 @@ def facts(name: str) -> dict[str, str]:
     for a method of ours."""
     for option, spec, _ in _registered:
         if spec == name:
-            file = sys.modules[name.partition(":")[0]].__file__
+            file = source_file(METHODS[name]) if name.startswith(PML) else _module_of(name).__file__
             return {"option": option, "sha256": hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""}
     return {}
+
+
+def _module_of(name: str) -> ModuleType:
+    return sys.modules[name.partition(":")[0]]
 
 
 def code_of(name: str) -> str:
