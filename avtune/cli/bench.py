@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from avtune.cli.arguments import Verbs, add_dataset, add_devices, add_precision, add_results, add_verb, completes
+
+if TYPE_CHECKING:
+    from avtune.workflows.bench.board import Board
+    from avtune.workflows.bench.folder import BenchFolder
 
 
 def add(verbs: Verbs) -> None:
@@ -15,6 +22,7 @@ def add(verbs: Verbs) -> None:
         "search every method under one budget and rank them; the same command continues",
         "avtune bench demo --methods psd,triplet,cca --trials 4 --epochs 6 --seeds 2",
         "avtune bench my_features.h5",
+        "avtune bench bench-my_features --format latex > table.tex",
     )
     add_dataset(verb)
     what = verb.add_argument_group("what is compared")
@@ -38,6 +46,12 @@ def add(verbs: Verbs) -> None:
     output = verb.add_argument_group("output")
     output.add_argument("--name", help="name of the bench (default: bench-DATASET)")
     add_results(output)
+    output.add_argument(
+        "--format",
+        metavar="FORMAT",
+        help="print the table for a paper: latex, markdown, csv or json, progress on standard error; DATASET may then "
+        "be a bench that is there, by its name or folder",
+    )
     devices = add_devices(verb)
     add_precision(devices)
     devices.add_argument("--deterministic", action="store_true", help="same result however many devices")
@@ -45,6 +59,34 @@ def add(verbs: Verbs) -> None:
 
 def run(given: argparse.Namespace, log: list[Path]) -> int:
     """Returns 1 where a method has no result."""
+    if given.format is None:
+        return int(bool(_bench(given, log).failures))
+    from avtune.workflows.bench.formats import checked_format, formatted
+    from avtune.workflows.bench.rows import read_board
+
+    checked_format(given.format)
+    folder = _bench_called(given.dataset, given.results)
+    if folder is not None:
+        print(formatted(read_board(folder), given.format), end="")
+        return 0
+    with contextlib.redirect_stdout(sys.stderr):
+        board = _bench(given, log)
+    print(formatted(board, given.format), end="")
+    return int(bool(board.failures))
+
+
+def _bench_called(name: str, results: Path) -> BenchFolder | None:
+    """A bench that is there, by its name or its folder; None where the word means a dataset."""
+    from avtune.data.registry import REGISTRY
+    from avtune.workflows.bench.folder import BenchFolder
+
+    if name in REGISTRY or Path(name).is_file():
+        return None
+    return next((one for one in map(BenchFolder, (results / name, Path(name))) if one.exists), None)
+
+
+def _bench(given: argparse.Namespace, log: list[Path]) -> Board:
+    """Runs the bench, or continues it."""
     from avtune.cli.bench_console import BenchConsole
     from avtune.cli.display import step
     from avtune.data import load
@@ -60,5 +102,4 @@ def run(given: argparse.Namespace, log: list[Path]) -> int:
     more = {"called": given.dataset, "classes": given.classes}
     request = request_of(dataset, spec, BenchOptions.of(given), given.methods, given.space, **more)
     log[:] = [BenchFolder(request.root).shared.log]
-    board = bench(request, BenchConsole())
-    return 1 if board.failures else 0
+    return bench(request, BenchConsole())

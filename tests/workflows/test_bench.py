@@ -664,3 +664,103 @@ def test_a_bench_of_before_goes_on_without_a_reference(done, tmp_path, capsys):
     path.write_text(yaml.safe_dump(settings))
     command = [word for word in words(tmp_path) if word != "--no-reference"]
     assert "3 of 3 methods known" in call(capsys, *command)
+
+
+def formatted_of(done, capsys, name):
+    return call(capsys, "bench", "b", "--results", done / "results", "--format", name)
+
+
+def test_latex_of_a_bench_that_is_there(done, capsys):
+    text = formatted_of(done, capsys, "latex")
+    assert text == formatted_of(done, capsys, "latex")
+    caption = next(line for line in text.splitlines() if line.startswith(r"\caption{"))
+    for word in ("2 seeds", "3 configurations", "Holm over 3 pairs", r"avtune bench toy.h5 -{}-methods", "torch 2."):
+        assert word in caption
+    assert r"hard\_triplet" in caption
+    assert not re.search(r"(?<!\\)[_%&#]", caption.replace(r"\&", ""))
+    body = text[text.index(r"\midrule") + 8 : text.index(r"\bottomrule")].strip().splitlines()
+    rows = csv_rows(done)
+    assert [re.sub(r"\\textbf\{([^}]*)\}", r"\1", line).split(" & ")[0] for line in body] == [
+        row["method"].replace("_", r"\_") for row in rows
+    ]
+    for line, row in zip(body, rows, strict=True):
+        assert line.count(" & ") == 5
+        assert line.endswith(r" \\")
+        assert f"{float(row['map']):.4f}" in line
+        assert f"{float(row['map_a2v']):.4f}" in line
+    depth = 0
+    for char in re.sub(r"\\[{}]", "", text):
+        depth += (char == "{") - (char == "}")
+        assert depth >= 0
+    assert depth == 0
+
+
+@pytest.mark.parametrize("name", ["latex", "markdown"])
+def test_bold_are_the_rows_without_a_difference_from_the_best(name):
+    from avtune.workflows.bench.formats import formatted
+
+    draw = np.random.default_rng(0)
+    aps = {"best": draw.random(400)}
+    aps |= {"as_good": aps["best"] + draw.normal(size=400) / 50, "worse": aps["best"] - 0.2}
+    found = full_board(aps)
+    mark = r"\\textbf\{([^}]*)\}" if name == "latex" else r"\*\*([^*]*)\*\*"
+    named = [one.replace("\\", "") for one in re.findall(mark, formatted(found, name)) if not one[0].isdigit()]
+    assert sorted(named) == ["as_good", "best"]
+
+
+def full_board(aps):
+    """A board of rows with these average precisions of the test clips."""
+    rows = [Row(name, with_map(float(ap.mean())), {"lr": 0.1}, MACHINE, 1.0, ap, ap - 0.01) for name, ap in aps.items()]
+    about = {
+        "dataset": {
+            **dict.fromkeys(("train", "test", "classes", "audio_dim", "visual_dim"), 4), "name": "toy",
+            "digest": "d" * 64,
+        },
+        "methods": list(aps), "command": "avtune bench toy --x 1 & 2", "begun": "2026-01-01", "precision": "fp32",
+        "deterministic": False, "trials": 2, "epochs": 3, "seeds": 1, "finalists": 1, "fraction": 0.2, "grace": 1,
+        "factor": 3, "seed": 0,
+    }  # fmt: skip
+    return board(about, rows, {}, [], {})
+
+
+def with_map(mean):
+    results = toy_results()
+    test = replace(results.test, map=replace(results.test.map, mean=mean, seeds=(mean,), interval=None))
+    return replace(results, test=test, default=replace(test), untrained=test)
+
+
+MACHINE = {"versions": {"torch": "2.13"}, "cpu": "a CPU", "cores": 2, "gpus": []}
+
+
+def test_json_has_the_shape_of_mteb_and_all_digits(done, capsys):
+    made = json.loads(formatted_of(done, capsys, "json"))
+    rows = csv_rows(done)
+    assert [one["model_name"] for one in made["results"]] == [row["method"] for row in rows]
+    for one, row in zip(made["results"], rows, strict=True):
+        assert one["dataset_revision"] == row["dataset_digest"]
+        subsets = {entry["hf_subset"]: entry for entry in one["scores"]["test"]}
+        assert list(subsets) == ["mean", "audio_to_visual", "visual_to_audio"]
+        assert subsets["mean"]["main_score"] == float(row["map"])
+        assert subsets["audio_to_visual"]["map"]["mean"] == float(row["map_a2v"])
+        assert subsets["visual_to_audio"]["map_running"]["mean"] == float(row["map_running_v2a"])
+        assert len(subsets["mean"]["map"]["seeds"]) == 2
+    p_values = np.array(made["comparison"]["p_values"])
+    assert p_values.shape == (3, 3)
+    assert (p_values == p_values.T).all()
+
+
+def test_csv_and_markdown_and_what_is_no_format(done, capsys):
+    assert formatted_of(done, capsys, "csv") == (done / "results" / "b" / "leaderboard.csv").read_text()
+    text = formatted_of(done, capsys, "markdown")
+    assert text.splitlines()[0] == "| method | A to V | V to A | mean | default | group |"
+    assert len([line for line in text.splitlines() if line.startswith("| ")]) == 2 + len(METHODS)
+    said = call(capsys, "bench", "b", "--results", done / "results", "--format", "latx", code=2)
+    assert "allowed: csv, json, latex or markdown; did you mean 'latex'?" in said
+
+
+def test_a_bench_that_runs_prints_the_table_alone(done, capsys):
+    command = [str(word) for word in words(done, "--format", "csv")]
+    assert main(command) == 0
+    captured = capsys.readouterr()
+    assert captured.out == (done / "results" / "b" / "leaderboard.csv").read_text()
+    assert "3 of 3 methods known" in captured.err

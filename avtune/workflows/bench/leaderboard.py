@@ -75,7 +75,7 @@ def notes(board: Board) -> list[str]:
     seeds, trials = about["seeds"], about["trials"]
     pairs = len(board.rows) * (len(board.rows) - 1) // 2
     lines = [
-        f"Same for every method: {trials} configurations of its space, {_length(about)}"
+        f"Same for every method: {trials} configurations of its space, {length_text(about)}"
         f"; a closed-form method is solved at once), the same {about['fraction']:.0%} of the training rows "
         f"for validation. The {min(about['finalists'], trials)} best are repeated over {seeds} "
         f"seed{'s' * (seeds > 1)} on these rows, and the best mean wins.",
@@ -124,7 +124,7 @@ def size_text(value: float) -> str:
     return "over 1" if value > 1 else f"{value:.4f}"
 
 
-def _length(about: Mapping[str, Any]) -> str:
+def length_text(about: Mapping[str, Any]) -> str:
     """How long trials train, up to an open bracket with how they are stopped."""
     factor = about["factor"]
     if about["epochs"] == AUTO:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from avtune.core.errors import UserError, did_you_mean
 from avtune.workflows.bench.board import Board
 from avtune.workflows.bench.folder import BenchFolder
+from avtune.workflows.bench.formats import formatted
 from avtune.workflows.bench.leaderboard import text
 from avtune.workflows.bench.leaderboard_csv import comma_separated
 from avtune.workflows.bench.rows import read_board
@@ -88,6 +89,14 @@ class BenchView:
     def failures(self) -> Mapping[str, str]:
         """Why a method that was tried has no row, by its name; of a bench that was loaded, see its `log.txt`."""
         return self.board.failures
+
+    def formatted(self, name: str) -> str:
+        """The leaderboard for a paper: `latex`, `markdown`, `csv`, or `json` (rows in the shape of MTEB's results).
+
+        Raises:
+            UserError: there is no such format, no finished method, or a file of the bench is damaged.
+        """
+        return formatted(self.board, name)
 
     def study(self, method: str) -> StudyView:
         """The study of a method.
