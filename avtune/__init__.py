@@ -16,25 +16,30 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:  # what editors and type checkers see
-    from avtune.api import evaluate, load_dataset, load_model, load_study, retrain, search
+    from avtune.api import compare_models, evaluate, load_dataset, load_model, load_study, retrain, search
     from avtune.api_bench import bench, load_bench
     from avtune.api_finish import finish
     from avtune.core.errors import UserError
     from avtune.data.dataset import Dataset
     from avtune.engine.model import Model
     from avtune.workflows.bench.view import BenchView
+    from avtune.workflows.compare_models import ModelComparison
     from avtune.workflows.evaluate import Evaluation
     from avtune.workflows.retrain import Retrained
     from avtune.workflows.study_view import StudyView
 else:
     _PLACES = {
-        **dict.fromkeys(("evaluate", "load_dataset", "load_model", "load_study", "retrain", "search"), "avtune.api"),
+        **dict.fromkeys(
+            ("compare_models", "evaluate", "load_dataset", "load_model", "load_study", "retrain", "search"),
+            "avtune.api",
+        ),
         **dict.fromkeys(("bench", "load_bench"), "avtune.api_bench"),
         "finish": "avtune.api_finish",
         "BenchView": "avtune.workflows.bench.view",
         "Dataset": "avtune.data.dataset",
         "Evaluation": "avtune.workflows.evaluate",
         "Model": "avtune.engine.model",
+        "ModelComparison": "avtune.workflows.compare_models",
         "Retrained": "avtune.workflows.retrain",
         "StudyView": "avtune.workflows.study_view",
         "UserError": "avtune.core.errors",
@@ -56,11 +61,13 @@ __all__ = [
     "Dataset",
     "Evaluation",
     "Model",
+    "ModelComparison",
     "Retrained",
     "StudyView",
     "UserError",
     "__version__",
     "bench",
+    "compare_models",
     "evaluate",
     "finish",
     "load_bench",

@@ -23,6 +23,8 @@ from avtune.data import load
 from avtune.data.dataset import Dataset
 from avtune.engine.model import Model
 from avtune.methods import Method
+from avtune.workflows.compare_models import ModelComparison
+from avtune.workflows.compare_models import compare_models as run_compare
 from avtune.workflows.evaluate import Evaluation, checked_embeddings, evaluation, model_of
 from avtune.workflows.listening import SearchListener, Silent
 from avtune.workflows.options import DeviceOptions
@@ -351,6 +353,49 @@ def evaluate(
                 "give a model and a dataset, evaluate(study, data), or embeddings, evaluate(audio=, visual=, labels=)"
             )
         return Evaluation.of(evaluation(*checked_embeddings(audio, visual, labels), ranks, curve=curve))
+
+
+def compare_models(
+    a: StudyView | Retrained | Model | Place,
+    b: StudyView | Retrained | Model | Place,
+    data: Dataset | Place,
+    *,
+    split: Literal["test", "train"] = "test",
+    classes: Place | None = None,
+    results: Place = "results",
+) -> ModelComparison:
+    """Tests two models against each other by their scores of every query: paired randomisation test over the clips.
+
+    Says nothing of other seeds: these are two trained models. Looks at the test split of a model's study are counted,
+    as by `evaluate`.
+
+    Args:
+        a, b: models, or what `load_model` takes.
+        data: a dataset, or what `load_dataset` takes.
+        split: of the dataset.
+        classes: as for `load_dataset`.
+        results: the folder of studies, where models and their studies are looked for.
+
+    Returns:
+        `.map` with `difference` (a minus b), `interval`, `p` and `detectable`; `.differences` of the directions too.
+
+    Raises:
+        UserError: a model cannot be read, both are one, or the dataset does not fit.
+
+    >>> compare_models("results/first", "results/first", "toy.h5")
+    Traceback (most recent call last):
+    avtune.core.errors.UserError: a and b are one model; give two
+    """
+    with python_errors():
+        found = [one if isinstance(one, Model) else load_model(one, results=results) for one in (a, b)]
+        places = [one.folder for one in found]
+        assert places[0] is not None, "it was read from there"
+        assert places[1] is not None, "it was read from there"
+        if places[0].resolve() == places[1].resolve():
+            raise UserError("a and b are one model; give two")
+        models = {str(place): (one, place) for one, place in zip(found, places, strict=True) if place is not None}
+        place = Path(path_text(results, "results"))
+        return run_compare(models, dataset_for(data, classes), split=split, results=place)
 
 
 def _folder(model: Place, results: Place) -> Path:

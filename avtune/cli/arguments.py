@@ -161,7 +161,7 @@ def add_user_code(to: Options, text: str = "", *, train: bool = False) -> None:
         group.add_argument("--train", metavar="MODULE:FUNCTION", help="your own train(config, data, report)")
 
 
-_OF_A_MODEL = ("evaluate", "embed", "retrieve", "export", "retrain", "verify", "finish")
+_OF_A_MODEL = ("evaluate", "compare-models", "embed", "retrieve", "export", "retrain", "verify", "finish")
 """Verbs whose --method can only be the user's own."""
 
 

@@ -35,5 +35,10 @@ def study_called(name: str, results: Path) -> StudyFolder:
 
 def model_folder(given: argparse.Namespace) -> Path:
     """The folder that `model` names, by its path or by its name below --results; it may hold no model."""
-    path = Path(given.model)
-    return path if path.exists() or not (given.results / given.model).is_dir() else Path(given.results / given.model)
+    return model_called(given.model, given.results)
+
+
+def model_called(name: str, results: Path) -> Path:
+    """The folder of a model by its path, or by its name below the folder of studies; it may hold no model."""
+    path = Path(name)
+    return path if path.exists() or not (results / name).is_dir() else results / name

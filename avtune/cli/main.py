@@ -18,6 +18,7 @@ from avtune import __version__
 from avtune.cli import (
     bench,
     compare,
+    compare_models,
     completion,
     console,
     curves,
@@ -65,6 +66,7 @@ _FILES: dict[str, Verb] = {  # in the order of `avtune --help`
     "status": status,
     "finish": finish,
     "compare": compare,
+    "compare-models": compare_models,
     "report": report,
     "evaluate": evaluate,
     "embed": embed,

@@ -20,7 +20,7 @@ import avtune.workflows.study_view
 import avtune.workflows.time_budget
 
 MODULES = {
-    avtune.api: ["evaluate", "load_dataset", "load_model", "load_study", "search"],
+    avtune.api: ["compare_models", "evaluate", "load_dataset", "load_model", "load_study", "search"],
     avtune.api_bench: ["bench"],
     avtune.core.errors: ["choices", "did_you_mean", "shown"],
     avtune.core.hyper: ["Hyper"],
