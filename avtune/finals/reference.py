@@ -55,14 +55,18 @@ class Reference:
     scores: Sequence[RetrievalScores]
 
 
+def untuned(space: Space) -> Space:
+    """The space with nothing to search: its default configuration."""
+    defaults = space.defaults()
+    return replace(space, axes=(), fixed={name: defaults[name] for name in hypers_of(space.method)})
+
+
 def reference_space(name: str, space: Space) -> Space:
     """The space of a reference, with the settings of a study's and nothing to search: its method's default
     configuration, as a bench has it."""
     usual = load(name, hypers_of=hypers_of, method_names=METHODS, bench=True)
     return replace(
-        usual,
-        axes=(),
-        fixed=usual.defaults(),
+        untuned(usual),
         search=space.search,
         early_stopping=_stopping(space),
         validation=space.validation,

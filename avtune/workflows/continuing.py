@@ -101,7 +101,10 @@ def changes_of(folder: StudyFolder, settings: Mapping[str, Any], space: Space) -
     allowed: list[str] = []
     refused: list[str] = []
     stopping = replace(before.early_stopping, schedule=space.early_stopping.schedule)
-    for line in replace(before, early_stopping=stopping).difference(space):
+    before = replace(before, early_stopping=stopping)
+    if "reference" not in folder.settings()["space"].get("final", {}):  # of before there was one: nothing has changed
+        before = replace(before, final=replace(before.final, reference=space.final.reference))
+    for line in before.difference(space):
         key = line.partition(":")[0]
         (allowed if key in grown or key.startswith("final.") else refused).append(line)
     refused += _refused(folder.settings(), settings)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from avtune.core.errors import UserError, choices, did_you_mean
-from avtune.finals.reference import NONE
+from avtune.finals.reference import NONE, untuned
 from avtune.methods import METHODS, get, hypers_of
 from avtune.methods._closed_form import ClosedForm
 from avtune.space.files import load, names
@@ -57,7 +57,7 @@ class Rules:
         """The space of the reference row: one trial, its method's default configuration."""
         space = self.applied(_space_of(self.reference, None))
         search, final = replace(space.search, trials=1), replace(space.final, finalists=1)
-        return replace(space, axes=(), fixed=space.defaults(), search=search, final=final)
+        return replace(untuned(space), search=search, final=final)
 
     def _stopping(self, method: str) -> EarlyStopping:
         if isinstance(self.epochs, str):
