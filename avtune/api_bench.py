@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from avtune.cli.bench_console import BenchConsole
 from avtune.core import log
@@ -19,6 +19,7 @@ from avtune.workflows.options import BenchOptions
 from avtune.workflows.python_bench import request_for
 from avtune.workflows.python_data import Place, dataset_for, path_text
 from avtune.workflows.python_errors import python_errors
+from avtune.workflows.python_options import assigned
 from avtune.workflows.python_run import run
 
 
@@ -30,6 +31,8 @@ def bench(
     epochs: int | Literal["auto"] | None = None,
     seeds: int | None = None,
     space: Mapping[str, Place] | None = None,
+    set: Mapping[str, Any] | None = None,
+    protocol: Literal["validation", "published"] | None = None,
     reference: bool = True,
     name: str | None = None,
     results: Place = "results",
@@ -48,7 +51,7 @@ def bench(
     verbose: bool = False,
 ) -> BenchView:
     """Searches every method under one budget, retrains the winners and ranks them on the test split. The same call
-    continues a bench that was stopped; methods may be added to it.
+    continues a bench that was stopped; methods, trials and seeds may be added to it.
 
     A method of which nothing can be retrained has no row; `.failures` says why.
 
@@ -60,6 +63,8 @@ def bench(
         seeds: of finalists and retrained winners (5).
         space: what is searched of a method, by its name: the name or the file of a space (default: the space called
             like it, with what its `bench` says).
+        set: values for every method that has them, by dotted key, e.g. `{"space.hidden_dim": 256}`.
+        protocol: as for `search`, of every row.
         reference: also a row of plain `classifiers`, not searched, unless they are among the methods.
         name: of the bench (default: `bench-` and the dataset's name).
         results, gpus, ..., verbose: as for `search`.
@@ -76,7 +81,7 @@ def bench(
     ['cca']
     """
     with python_errors():
-        place = Path(path_text(results, "results"))
+        place, sets = Path(path_text(results, "results")), assigned(set)
     options = BenchOptions(
         results=place,
         name=name,
@@ -94,6 +99,8 @@ def bench(
         max_failures=max_failures,
         trial_timeout=trial_timeout,
         reference=reference,
+        protocol=protocol,
+        set=sets,
     )
     with python_errors():
         request = request_for(dataset_for(data, classes), data, options, methods, space, classes)

@@ -38,6 +38,18 @@ def add(verbs: Verbs) -> None:
         help="what is searched of a method (default: the space called like it, with what its bench: says)",
     )
     what.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a value for every method that has it, e.g. space.hidden_dim=256, validation.fraction=0.3",
+    )
+    protocol = what.add_argument(
+        "--protocol",
+        help="validation (default), or published: every score is labelled 'selected on test'; see avtune search --help",
+    )
+    completes(protocol, "protocol")
+    what.add_argument(
         "--no-reference",
         dest="reference",
         action="store_false",

@@ -70,3 +70,5 @@ class BenchOptions(DeviceOptions):
     epochs: int | str | None
     seeds: int | None
     reference: bool
+    protocol: str | None
+    set: Sequence[str]

@@ -85,9 +85,7 @@ class SearchArguments(SearchOptions):
             UserError: `set` is no mapping, or a value is no number, text, True or False, nor a list or a mapping of
                 such.
         """
-        if not isinstance(self.set, Mapping):
-            raise UserError(f"set is {shown(self.set)}; give a mapping, for example set={{'search.seed': 1}}")
-        named = dict(self.set)
+        named = _named(self.set)
         if self.trials is not None:
             named["search.trials"] = self.trials
         if self.sampler is not None:
@@ -99,6 +97,21 @@ class SearchArguments(SearchOptions):
         if self.finals is not None:
             named["final.policy"] = self.finals
         return [f"{key}={_yaml(value)}" for key, value in named.items()]
+
+
+def assigned(values: Mapping[str, Any] | None) -> list[str]:
+    """Values by dotted key as `key=value`.
+
+    Raises:
+        UserError: it is no mapping, or a value is none that a space can hold.
+    """
+    return [f"{key}={_yaml(value)}" for key, value in _named({} if values is None else values).items()]
+
+
+def _named(values: object) -> dict[str, Any]:
+    if not isinstance(values, Mapping):
+        raise UserError(f"set is {shown(values)}; give a mapping, for example set={{'search.seed': 1}}")
+    return dict(values)
 
 
 def _yaml(value: Any) -> str:

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from toy import toy_results, write_toy
 
 import avtune.runners.work as work
+from avtune import load_bench
 from avtune.cli import bench_console
 from avtune.cli.main import main
 from avtune.metrics import detectable_difference, holm, randomisation_test
@@ -282,7 +283,7 @@ def test_an_interrupted_bench_continues(at, done, tmp_path, capsys, monkeypatch)
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"budget": ["--trials", "4", "--epochs", "4", "--seeds", "2"]}, "trials: 3 -> 4"),
+        ({"budget": ["--trials", "2", "--epochs", "4", "--seeds", "2"]}, "trials: 3 -> 2"),
         ({"budget": ["--trials", "3", "--epochs", "5", "--seeds", "2"]}, "epochs: 4 -> 5"),
         ({"budget": ["--trials", "3", "--epochs", "4", "--seeds", "1"]}, "seeds: 2 -> 1"),
         ({"methods": "triplet,cca"}, "methods: without hard_triplet"),
@@ -764,3 +765,90 @@ def test_a_bench_that_runs_prints_the_table_alone(done, capsys):
     captured = capsys.readouterr()
     assert captured.out == (done / "results" / "b" / "leaderboard.csv").read_text()
     assert "3 of 3 methods known" in captured.err
+
+
+def study_of(folder, method):
+    return yaml.safe_load((folder / "results" / "b" / method / "study.yaml").read_text())["space"]
+
+
+def test_more_trials_and_seeds_extend_every_row(tmp_path, capsys, monkeypatch):
+    write_toy(tmp_path)
+    budget = ["--trials", "2", "--epochs", "2", "--seeds", "1"]
+    call(capsys, *words(tmp_path, methods="triplet,cca", budget=budget))
+    curves = (tmp_path / "results" / "b" / "triplet" / "curves.jsonl").read_bytes()
+    more = ["--trials", "3", "--epochs", "2", "--seeds", "2"]
+    killed = []
+
+    def dies(trial, *given, **more):  # while the first row is extended
+        killed.append(trial)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(work, "train", dies)
+        main([str(word) for word in words(tmp_path, methods="triplet,cca", budget=more)])
+    assert killed
+    view = load_bench(tmp_path / "results" / "b")
+    assert view.board.rows == (), "neither has the new budget yet"
+    assert set(view.board.pending) == {"triplet", "cca"}
+    call(capsys, *words(tmp_path, methods="triplet,cca", budget=more))
+    rows = csv_rows(tmp_path)
+    assert [(row["trials"], row["seeds"]) for row in rows] == [("3", "2"), ("3", "2")]
+    for method in ("triplet", "cca"):
+        assert study_of(tmp_path, method)["search"]["trials"] == 3
+        assert len(metrics_of(tmp_path, method)["test"]["map"]["seeds"]) == 2
+    assert (tmp_path / "results" / "b" / "triplet" / "curves.jsonl").read_bytes().startswith(curves)
+    text = (tmp_path / "results" / "b" / "leaderboard.md").read_text()
+    assert "More than one configuration has been scored on the test split by" in text
+    assert "trials: 3 -> 2" in call(capsys, *words(tmp_path, methods="triplet,cca", budget=budget), code=2)
+    same = words(tmp_path, methods="triplet,cca", budget=[])
+    assert "2 of 2 methods known" in call(capsys, *same), "what is not said is as it was"
+
+
+def test_set_is_for_every_row_that_has_it(tmp_path, capsys):
+    write_toy(tmp_path)
+    sets = ["--set", "space.hidden_dim=9", "--set", "final.finalists=1", "--set", "search.sampler=random"]
+    budget = ["--trials", "1", "--epochs", "1", "--seeds", "1"]
+    call(capsys, *words(tmp_path, *sets, methods="hard_triplet,cca", budget=budget))
+    for method in ("hard_triplet", "cca"):
+        space = study_of(tmp_path, method)
+        assert space["search"]["sampler"] == "random"
+        assert space["final"]["finalists"] == 1
+        assert space["space"].get("hidden_dim", 9) == 9
+    settings_ = yaml.safe_load((tmp_path / "results" / "b" / "bench.yaml").read_text())
+    assert settings_["finalists"] == 1
+    assert "--set space.hidden_dim=9" in settings_["command"]
+    text = (tmp_path / "results" / "b" / "leaderboard.md").read_text()
+    assert "Set for every method that has it: space.hidden" in text
+    assert "2 of 2 methods known" in call(capsys, *words(tmp_path, methods="hard_triplet,cca", budget=budget))
+    other = words(tmp_path, "--set", "space.hidden_dim=10", methods="hard_triplet,cca", budget=budget)
+    assert "set: " in call(capsys, *other, code=2)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("space.hiden_dim=6", "no method of this bench has 'hiden_dim'; did you mean 'hidden_dim'?"),
+        ("search.trials=4", "a bench has an option for it, --trials"),
+        ("validation.folds=3", "not for all methods of a bench"),
+        ("final.finalists=0", "--set final.finalists is 0; allowed: a whole number from 1"),
+        ("space.margin", "allowed: KEY=VALUE"),
+        ("space.margin=9", "space.margin is 9"),
+    ],
+)
+def test_what_cannot_be_set_is_said_before_anything_starts(given, said, tmp_path, capsys):
+    write_toy(tmp_path)
+    assert said in call(capsys, *words(tmp_path, "--set", given), code=2)
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_published_bench_says_selected_on_test(tmp_path, capsys):
+    write_toy(tmp_path)
+    budget = ["--trials", "1", "--epochs", "2", "--seeds", "1"]
+    printed = call(capsys, *words(tmp_path, "--protocol", "published", methods="triplet", budget=budget))
+    assert "toy, selected on test: test split" in printed
+    assert metrics_of(tmp_path, "triplet")["label"] == "selected on test"
+    text = (tmp_path / "results" / "b" / "leaderboard.md").read_text()
+    assert "# Leaderboard: toy, selected on test" in text
+    assert "Selected on test: every retrained seed" in text
+    command = words(tmp_path, "--protocol", "validation", methods="triplet", budget=budget)
+    assert "protocol: published -> validation" in call(capsys, *command, code=2)

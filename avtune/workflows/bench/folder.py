@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from avtune.core.errors import UserError
 from avtune.core.files import make_folder, read_yaml, to_yaml
+from avtune.core.protocol import VALIDATION
 from avtune.finals.reference import NONE
 from avtune.space.settings import AUTO
 from avtune.space.space import Space
@@ -17,6 +19,7 @@ from avtune.workflows.open_study import open_space
 
 FORMAT = 1
 _REFERENCE = " (reference)"
+_GROWS = ("trials", "seeds")
 
 
 def reference_row(method: str) -> str:
@@ -69,7 +72,8 @@ class BenchFolder:
             raise UserError(
                 f"{self.bench_yaml} has format {settings.get('format')!r}; this avtune reads format {FORMAT}"
             )
-        return {"reference": NONE} | settings  # benches of before had none
+        before = {"reference": NONE, "set": [], "protocol": VALIDATION}  # of benches that do not say it
+        return before | settings
 
     def clear_torn(self) -> None:
         """Deletes what a kill left of files that were being replaced. Only for the owner of the bench."""
@@ -83,8 +87,9 @@ def continued(
 ) -> dict[str, Any]:
     """The settings of a bench that goes on: those of before, the runner of now, and methods that were not in it.
 
-    Nothing else may differ: rows of unequal budgets are no fair table, and a bench run again with more trials would
-    look at the test split a second time.
+    More trials or seeds extend every row: their winners are chosen again, and where they are others, that is a further
+    look at the test split, which is counted and said. Nothing else may differ: rows of unequal budgets are no fair
+    table.
 
     Args:
         old: what `bench.yaml` holds.
@@ -97,7 +102,8 @@ def continued(
     if not _same_kinds(old, new) or not _same_kinds(old["dataset"], new["dataset"]):
         raise UserError(f"{folder.bench_yaml} does not describe a bench; restore it from a copy")
     equal = [key for key in new if key not in ("format", "begun", "command", "dataset", "methods", "runner")]
-    refused = [f"{key}: {old[key]} -> {new[key]}" for key in equal if old[key] != new[key]]
+    more = [key for key in _GROWS if new[key] > old[key]]
+    refused = [f"{key}: {old[key]} -> {new[key]}" for key in equal if old[key] != new[key] and key not in more]
     digest_before, digest_after = (one["dataset"]["digest"] for one in (old, new))
     if digest_before != digest_after:
         refused.append(f"dataset content: {digest_before[:12]} -> {digest_after[:12]} ({old['dataset']['name']})")
@@ -111,18 +117,41 @@ def continued(
     if not refused:
         for method, space in spaces.items():
             if folder.study(method).exists:
-                changes = open_space(folder.study(method)).difference(space)
-                refused += [f"{method} {line}" for line in changes]
+                refused += [f"{method} {line}" for line in _differences(open_space(folder.study(method)), space)]
     if refused:
         shown = "; ".join(refused[:4]) + (f"; and {len(refused) - 4} more" if len(refused) > 4 else "")
         raise UserError(
             f"{folder.root} was made with other settings: {shown}\n"
             f"add --name {another_name(folder.root)} for a new bench, or give the settings of the old one to continue "
-            "it; methods may be added"
+            "it; methods, trials and seeds may be added"
         )
     added = [method for method in new["methods"] if method not in old["methods"]]
-    grown = {"methods": [*before, *added], "command": new["command"]} if added else {}
-    return {**old, "runner": new["runner"], **grown}
+    grown = {"methods": [*before, *added], "command": new["command"]} if added or more else {}
+    return {**old, "runner": new["runner"], **{key: new[key] for key in _GROWS}, **grown}
+
+
+def _differences(before: Space, space: Space) -> list[str]:
+    """Where the study of a method is another one than is asked for, but for its trials and seeds, which may become more
+    (also of a bench that was stopped while it was extended)."""
+    trials = max(before.search.trials, space.search.trials)
+    seeds = max(before.final.seeds, space.final.seeds)
+    grown = replace(
+        before,
+        search=replace(before.search, trials=trials),
+        final=replace(before.final, seeds=seeds, reference=space.final.reference),
+    )
+    return grown.difference(space)
+
+
+def is_current(folder: BenchFolder, settings: Mapping[str, Any], method: str) -> bool:
+    """Whether a method's study is finished, with the trials and seeds of the bench: one that is being extended has
+    studies that are not."""
+    study = folder.study(method)
+    if not study.metrics.is_file():
+        return False
+    space = study.settings()["space"]
+    trials = 1 if method.endswith(_REFERENCE) else settings["trials"]
+    return bool(space["search"]["trials"] == trials and space["final"]["seeds"] == settings["seeds"])
 
 
 def _same_kinds(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from avtune.core.protocol import PUBLISHED, SELECTED_ON_TEST
 from avtune.finals.reference import NONE
 from avtune.report.text import duration, escaped, score_text, table
 from avtune.space.settings import AUTO, MOST_STEPS
@@ -31,7 +32,8 @@ HEADER = (
 def title(about: Mapping[str, Any]) -> str:
     """The dataset as a published table names it."""
     name = str(about["dataset"]["name"])
-    return f"YouTube-8M subset ({name})" if name.lower().startswith("yt8m") else name
+    label = f", {SELECTED_ON_TEST}" if about.get("protocol") == PUBLISHED else ""
+    return (f"YouTube-8M subset ({name})" if name.lower().startswith("yt8m") else name) + label
 
 
 def cells(board: Board) -> list[list[str]]:
@@ -93,6 +95,13 @@ def notes(board: Board) -> list[str]:
         "p-value of tuned against default is by the same test, corrected over the methods.",
         *([f"{detectable}."] if (detectable := detectable_text(board)) else []),
     ]
+    if about.get("set"):
+        lines.append(f"Set for every method that has it: {_listed(about['set'])}.")
+    if about.get("protocol") == PUBLISHED:
+        lines.append(
+            "Selected on test: every retrained seed was scored on the test split after each of its epochs and kept its "
+            "best, as published tables do; compare with such tables only."
+        )
     name = reference_row(about.get("reference", NONE))
     if name in about.get("methods", ()):
         lines.append(f"{name}: a plain method's default configuration, not searched.")

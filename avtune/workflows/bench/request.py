@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from avtune.core.names import new_name
+from avtune.core.protocol import PUBLISHED, VALIDATION, checked
 from avtune.data.dataset import Dataset
 from avtune.finals.reference import NONE
 from avtune.workflows.bench.folder import BenchFolder
+from avtune.workflows.bench.overrides import assignments, ruled
 from avtune.workflows.bench.rules import Rules, command_of, epochs_of, spaces_of
 from avtune.workflows.bench.run import BenchRequest
 from avtune.workflows.choose_runner import placement_request
@@ -21,7 +23,8 @@ def folder_of(dataset: Dataset, options: BenchOptions) -> BenchFolder:
     Raises:
         UserError: its name is not legal.
     """
-    return BenchFolder(options.results / new_name(options.name, "bench-", dataset.name))
+    mark = "-published" if options.protocol == PUBLISHED else ""
+    return BenchFolder(options.results / new_name(options.name, "bench-", dataset.name, mark))
 
 
 def request_of(
@@ -49,10 +52,12 @@ def request_of(
     """
     folder = folder_of(dataset, options)
     rules = _rules(options, folder)
+    known = folder.settings()["protocol"] if folder.exists else VALIDATION
+    protocol = checked(options.protocol or known)
     return BenchRequest(
         dataset=dataset,
         spec=spec,
-        command=command_of(called, methods, spaces, rules, classes),
+        command=command_of(called, methods, spaces, rules, classes=classes, protocol=protocol),
         spaces=spaces_of(methods, spaces, rules),
         rules=rules,
         root=folder.root,
@@ -60,17 +65,20 @@ def request_of(
         runner=options.runner,
         precision=options.precision,
         deterministic=options.deterministic,
+        protocol=protocol,
     )
 
 
 def _rules(options: BenchOptions, folder: BenchFolder) -> Rules:
     """The budget of every method: what the options say, and else what is usual."""
-    epochs = None if options.epochs is None else epochs_of(str(options.epochs))
-    if epochs is None and folder.exists:  # another number may have been usual when this bench began
-        epochs = folder.settings().get("epochs")
-    reference = None if options.reference else NONE
-    if options.reference and folder.exists:
-        reference = folder.settings()["reference"]
-    chosen: dict[str, Any] = {"trials": options.trials, "epochs": epochs, "seeds": options.seeds}
-    chosen["reference"] = reference
-    return Rules(**{name: value for name, value in chosen.items() if value is not None})
+    before = folder.settings() if folder.exists else {}  # what is not said is as it was when this bench began
+    kept = {key: before[key] for key in ("trials", "epochs", "seeds", "reference") if key in before}
+    chosen: dict[str, Any] = {
+        "trials": options.trials,
+        "epochs": None if options.epochs is None else epochs_of(str(options.epochs)),
+        "seeds": options.seeds,
+        "reference": None if options.reference else NONE,
+    }
+    sets = assignments(options.set, before.get("set", ()))
+    rules = Rules(**kept | {name: value for name, value in chosen.items() if value is not None}, set=tuple(sets))
+    return ruled(rules, sets)

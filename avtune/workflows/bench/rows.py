@@ -18,7 +18,7 @@ from avtune.study.folder import StudyFolder
 from avtune.study.results import read_results
 from avtune.study.status import read_status
 from avtune.workflows.bench.board import Board, Floats, Row, board
-from avtune.workflows.bench.folder import BenchFolder
+from avtune.workflows.bench.folder import BenchFolder, is_current
 from avtune.workflows.bench.leaderboard import markdown
 from avtune.workflows.bench.leaderboard_csv import comma_separated
 from avtune.workflows.bench.leaderboard_page import leaderboard_page
@@ -84,7 +84,7 @@ def read_board(folder: BenchFolder) -> Board:
         UserError: there is no such bench, or a file of it is damaged.
     """
     settings = folder.settings()
-    done = [method for method in settings["methods"] if folder.study(method).metrics.is_file()]
+    done = [method for method in settings["methods"] if is_current(folder, settings, method)]
     waiting = [method for method in settings["methods"] if method not in done]
     return board(settings, [read_row(folder.study(method), method) for method in done], {}, waiting, {})
 

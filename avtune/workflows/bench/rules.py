@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from avtune.core.errors import UserError, choices, did_you_mean
+from avtune.core.protocol import VALIDATION
 from avtune.finals.reference import NONE, untuned
 from avtune.methods import METHODS, get, hypers_of
 from avtune.methods._closed_form import ClosedForm
@@ -17,6 +18,7 @@ from avtune.space.settings import AUTO, SETTINGS, EarlyStopping, Final, SearchSe
 from avtune.space.space import Space
 from avtune.workflows import choose_space
 from avtune.workflows.bench.folder import reference_row
+from avtune.workflows.bench.overrides import check_known, overridden
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Rules:
     fraction: float = 0.2
     seed: int = 0
     reference: str = "classifiers"
+    set: tuple[str, ...] = ()
 
     def check(self) -> None:
         """Raises:
@@ -45,13 +48,14 @@ class Rules:
 
     def applied(self, space: Space) -> Space:
         """The space with these settings in place of its own; a method that is solved at once has one epoch."""
-        return replace(
+        ruled = replace(
             space,
             search=SearchSettings(trials=self.trials, seed=self.seed),
             early_stopping=self._stopping(space.method),
             validation=Validation(fraction=self.fraction),
             final=Final(finalists=self.finalists, seeds=self.seeds, reference=NONE),
         )
+        return overridden(ruled, self.set)
 
     def of_reference(self) -> Space:
         """The space of the reference row: one trial, its method's default configuration."""
@@ -113,6 +117,7 @@ def spaces_of(methods: str | None, given: Sequence[str], rules: Rules) -> dict[s
     made = {name: rules.applied(_space_of(name, files.get(name))) for name in chosen}
     if rules.reference not in (NONE, *chosen):
         made[reference_row(rules.reference)] = rules.of_reference()
+    check_known(rules.set, made)
     return made
 
 
@@ -128,7 +133,15 @@ def _space_of(name: str, file: str | None) -> Space:
     return space
 
 
-def command_of(spec: str, methods: str | None, given: Sequence[str], rules: Rules, classes: str | None = None) -> str:
+def command_of(
+    spec: str,
+    methods: str | None,
+    given: Sequence[str],
+    rules: Rules,
+    *,
+    classes: str | None = None,
+    protocol: str = VALIDATION,
+) -> str:
     """The command line of a bench, files by their names alone.
 
     Args:
@@ -136,6 +149,7 @@ def command_of(spec: str, methods: str | None, given: Sequence[str], rules: Rule
         methods, given: see `spaces_of`.
         rules: of the bench.
         classes: the file of classes that the user named.
+        protocol: of the retraining.
     """
     words = ["avtune", "bench", Path(spec).name or spec]
     words += ["--classes", Path(classes).name] if classes else []
@@ -145,5 +159,8 @@ def command_of(spec: str, methods: str | None, given: Sequence[str], rules: Rule
         words += ["--space", f"{method}={Path(file).name}"]
     for name in ("trials", "epochs", "seeds"):
         words += [f"--{name}", str(getattr(rules, name))]
+    for one in rules.set:
+        words += ["--set", one]
+    words += ["--protocol", protocol] if protocol != VALIDATION else []
     words += ["--no-reference"] if rules.reference == NONE else []
     return shlex.join(words)

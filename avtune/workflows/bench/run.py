@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from avtune.core.files import to_yaml, write_text
+from avtune.core.protocol import VALIDATION
 from avtune.data.dataset import Dataset
 from avtune.data.findings import examine
 from avtune.data.split import validation_folds
@@ -43,7 +44,7 @@ class BenchRequest:
         spaces: the space of each method by its name, in the order of the runs; the rules are applied.
         rules: what is the same for all.
         root: the folder of the bench, which is or will be.
-        placement, runner, precision, deterministic: as in `search.Request`.
+        placement, runner, precision, deterministic, protocol: as in `search.Request`.
     """
 
     dataset: Dataset
@@ -56,6 +57,7 @@ class BenchRequest:
     runner: str | None = None
     precision: str | None = None
     deterministic: bool = False
+    protocol: str = VALIDATION
 
 
 def bench(request: BenchRequest, listener: BenchListener) -> Board:
@@ -122,6 +124,7 @@ def _study(request: BenchRequest, method: str) -> Request:
         runner=request.runner,
         precision=request.precision,
         deterministic=request.deterministic,
+        protocol=request.protocol,
     )
 
 
@@ -147,6 +150,8 @@ def _settings(request: BenchRequest) -> dict[str, Any]:
         "dataset": dataset_facts(request.dataset, request.spec),
         "methods": list(request.spaces),
         **asdict(request.rules),
+        "set": list(request.rules.set),
+        "protocol": request.protocol,
         "runner": request.runner,
         "precision": request.precision,
         "deterministic": request.deterministic,

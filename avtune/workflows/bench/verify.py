@@ -7,7 +7,7 @@ from pathlib import Path
 
 from avtune.data.dataset import Dataset
 from avtune.workflows.bench.board import board
-from avtune.workflows.bench.folder import BenchFolder
+from avtune.workflows.bench.folder import BenchFolder, is_current
 from avtune.workflows.bench.leaderboard import markdown
 from avtune.workflows.bench.leaderboard_csv import comma_separated
 from avtune.workflows.bench.rows import read_row
@@ -18,8 +18,9 @@ from avtune.workflows.verify_model import Check, check, skipped
 def verify_bench(folder: BenchFolder, dataset: Dataset, *, retrain: bool = False) -> list[Check]:
     """Checks every study of a bench and its leaderboard; arguments and errors as of `verify_study`."""
     checks: list[Check] = []
-    methods = folder.settings()["methods"]
-    unfinished = [method for method in methods if not folder.study(method).metrics.is_file()]
+    settings = folder.settings()
+    methods = settings["methods"]
+    unfinished = [method for method in methods if not is_current(folder, settings, method)]
     for method in methods:
         study = folder.study(method)
         if study.exists:

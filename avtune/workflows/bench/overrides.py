@@ -1,0 +1,107 @@
+"""`--set` of a bench: values for every method that has them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from avtune.core.errors import UserError, choices, did_you_mean, shown
+from avtune.methods import METHODS, hypers_of
+from avtune.space.parse import parse
+from avtune.space.settings import SETTINGS
+from avtune.space.space import Space
+
+if TYPE_CHECKING:
+    from avtune.workflows.bench.rules import Rules
+
+_OF_RULES = {
+    "early_stopping.grace": "grace",
+    "early_stopping.factor": "factor",
+    "final.finalists": "finalists",
+    "validation.fraction": "fraction",
+    "search.seed": "seed",
+}
+"""Settings that a bench keeps as its rules, by their names there."""
+_OPTIONS = {
+    "search.trials": "--trials",
+    "early_stopping.epochs": "--epochs",
+    "final.seeds": "--seeds",
+    "final.reference": "--no-reference",
+}
+_SETTINGS = ("search.sampler", "search.startup_trials", "search.lag", "early_stopping.steps")
+
+
+def assignments(given: Iterable[str], before: Iterable[str] = ()) -> list[str]:
+    """`key=value` each, of a bench that goes on and of now; the last of a key counts.
+
+    Raises:
+        UserError: one is no assignment, or its key cannot be set for all methods.
+    """
+    by_key: dict[str, str] = {}
+    for one in (*before, *given):
+        key, equals, value = (part.strip() for part in str(one).partition("="))
+        if not equals or not key or not value:
+            raise UserError(f"--set is {shown(one)}; allowed: KEY=VALUE, e.g. --set space.hidden_dim=256")
+        if key in _OPTIONS:
+            raise UserError(f"--set {key}: a bench has an option for it, {_OPTIONS[key]}")
+        allowed = (*_OF_RULES, *_SETTINGS)
+        if not key.startswith("space.") and key not in allowed:
+            raise UserError(
+                f"--set {shown(key)[1:-1]}: not for all methods of a bench; allowed: space.NAME, {choices(allowed)}"
+                f"{did_you_mean(key, allowed)}"
+            )
+        by_key[key] = f"{key}={value}"
+    return list(by_key.values())
+
+
+def ruled(rules: Rules, sets: Sequence[str]) -> Rules:
+    """The rules with those of the assignments that are rules.
+
+    Raises:
+        UserError: a value is out of range.
+    """
+    values: dict[str, Any] = {}
+    for one in sets:
+        key, _, text = one.partition("=")
+        if key in _OF_RULES:
+            section, _, name = key.partition(".")
+            try:
+                value = yaml.safe_load(text)
+            except yaml.YAMLError:
+                value = text
+            values[_OF_RULES[key]] = replace(SETTINGS[section][name], name=f"--set {key}").check(value)
+    return replace(rules, **values)
+
+
+def overridden(space: Space, sets: Sequence[str]) -> Space:
+    """A method's space with those of the assignments that it has.
+
+    Raises:
+        UserError: a value is not legal.
+    """
+    names = hypers_of(space.method)
+    mine = [one for one in sets if _hyper(one) in names or one.partition("=")[0] in _SETTINGS]
+    if not mine:
+        return space
+    file = f"the space of {space.method}"
+    return parse(space.to_yaml(), file=file, hypers_of=hypers_of, method_names=METHODS, overrides=mine)
+
+
+def _hyper(assignment: str) -> str:
+    """The hyper-parameter that an assignment is about; empty for a setting."""
+    section, _, rest = assignment.partition("=")[0].partition(".")
+    return rest.partition(".")[0] if section == "space" else ""
+
+
+def check_known(sets: Sequence[str], spaces: Mapping[str, Space]) -> None:
+    """Raises:
+    UserError: no method of the bench has a hyper-parameter that is set.
+    """
+    known = dict.fromkeys(name for space in spaces.values() for name in hypers_of(space.method))
+    for one in sets:
+        name = _hyper(one)
+        if name and name not in known:
+            raise UserError(f"--set {one}: no method of this bench has {name!r}{did_you_mean(name, known)}")
