@@ -31,7 +31,7 @@ from avtune.workflows.options import DeviceOptions
 from avtune.workflows.python_code import named_code, register_model
 from avtune.workflows.python_data import Place, dataset_for, path_text
 from avtune.workflows.python_errors import python_errors
-from avtune.workflows.python_evaluate import checked_ranks, evaluate_model
+from avtune.workflows.python_evaluate import checked_confusion, checked_ranks, evaluate_model
 from avtune.workflows.python_options import SearchArguments
 from avtune.workflows.python_retrain import request_for as retrain_request
 from avtune.workflows.python_run import run
@@ -314,6 +314,8 @@ def evaluate(
     split: Literal["test", "train"] = "test",
     at: Sequence[int] = (1, 5, 10, 50),
     curve: bool = False,
+    per_class: bool = False,
+    confusion: bool | int = False,
     method: str | type[Method] | None = None,
     classes: Place | None = None,
     results: Place = "results",
@@ -328,8 +330,10 @@ def evaluate(
         audio, visual, labels: in place of both, embeddings [N, D] of the same N clips and their labels [N], whole
             numbers or words.
         split: of the dataset.
-        at: ranks for precision and recall.
+        at: ranks k for precision, class recall and hit rates.
         curve: also the precision-recall curve.
+        per_class: also MAP by class, and its mean over the classes.
+        confusion: also which classes are found for which: by the nearest clip, or by that many nearest ones.
         method, results: as for `load_model`; in `results` a model's study is looked for.
         classes: as for `load_dataset`.
 
@@ -344,15 +348,16 @@ def evaluate(
     """
     with python_errors():
         ranks, views = checked_ranks(at), (audio, visual, labels)
+        also: dict[str, Any] = {"curve": curve, "per_class": per_class, "confusion": checked_confusion(confusion)}
         if model is not None and data is not None and views == (None, None, None):
             found = model if isinstance(model, Model) else load_model(model, method=method, results=results)
             place = Path(path_text(results, "results"))
-            return evaluate_model(found, dataset_for(data, classes), split, ranks, curve=curve, results=place)
+            return evaluate_model(found, dataset_for(data, classes), split, ranks, results=place, **also)
         if model is not None or data is not None or audio is None or visual is None or labels is None:
             raise UserError(
                 "give a model and a dataset, evaluate(study, data), or embeddings, evaluate(audio=, visual=, labels=)"
             )
-        return Evaluation.of(evaluation(*checked_embeddings(audio, visual, labels), ranks, curve=curve))
+        return Evaluation.of(evaluation(checked_embeddings(audio, visual, labels), ranks, **also))
 
 
 def compare_models(

@@ -22,12 +22,13 @@ from avtune.cli.arguments import (
 )
 from avtune.cli.data_text import problem_lines
 from avtune.cli.display import step
+from avtune.cli.evaluate_text import at_lines, class_lines, confusion_lines
 from avtune.cli.folders import model_folder
 from avtune.core.errors import UserError
 from avtune.report.text import table, ties_text
 
 if TYPE_CHECKING:
-    import numpy as np
+    from avtune.workflows.evaluate import Embeddings
 
 
 def add(verbs: Verbs) -> None:
@@ -36,6 +37,7 @@ def add(verbs: Verbs) -> None:
         "evaluate",
         "score a model, or embeddings, by exact MAP",
         "avtune evaluate demo demo",
+        "avtune evaluate demo demo --per-class --confusion --at 1,5,10",
         "avtune evaluate --embeddings mine.npz --json",
     )
     add_model(verb, nargs="?")
@@ -45,7 +47,13 @@ def add(verbs: Verbs) -> None:
     completes(verb.add_argument("--embeddings", type=Path, metavar="FILE.npz", help=text), "file")
     verb.add_argument("--split", choices=("test", "train"), default="test", help="which rows (test)")
     add_classes(verb)
-    verb.add_argument("--at", default="1,5,10,50", metavar="K,K", help="ranks for precision and recall (1,5,10,50)")
+    text = "ranks for precision, class recall and hit rates (1,5,10,50); docs/scores.md says what each is"
+    verb.add_argument("--at", default="1,5,10,50", metavar="K,K", help=text)
+    verb.add_argument("--per-class", action="store_true", help="also MAP by class, and its mean over classes (macro)")
+    text = "also which class the nearest clip has, by the class of the query"
+    verb.add_argument("--confusion", action="store_const", const="1", default=False, help=text)
+    text = "the same of the K nearest clips"
+    verb.add_argument("--confusion-at", dest="confusion", metavar="K", help=text, default=False)
     verb.add_argument("--curve", action="store_true", help="also print the precision-recall curve")
     add_user_code(verb)
     add_results(verb)
@@ -58,7 +66,8 @@ def run(given: argparse.Namespace, log: list[Path]) -> int:
     ranks = _ranks(given.at)
     with step("embedding and scoring", json=given.json):
         scored = _embeddings(given) if given.embeddings is not None else _model_on_dataset(given)
-        facts = evaluation(scored.audio, scored.visual, scored.labels, ranks, curve=given.curve)
+        also = {"curve": given.curve, "per_class": given.per_class, "confusion": _nearest(given.confusion)}
+        facts = evaluation(scored.embedded, ranks, **also)
     facts |= {"epoch": scored.epoch} if scored.epoch else {}
     facts |= {"problems": scored.problems} if scored.problems else {}
     facts |= {"look": scored.look} if given.json and scored.look else {}
@@ -67,6 +76,12 @@ def run(given: argparse.Namespace, log: list[Path]) -> int:
     else:
         console.say(*_lines(facts, scored, ranks))
     return 0
+
+
+def _nearest(text: str | bool) -> int:
+    if text is not False and not re.fullmatch(r"[1-9]\d{0,8}", str(text)):
+        raise UserError(f"--confusion-at is {text!r}; allowed: how many nearest clips count, from 1")
+    return int(text)
 
 
 def _ranks(text: str) -> list[int]:
@@ -79,18 +94,14 @@ class _Scored(NamedTuple):
     """What is scored.
 
     Attributes:
-        audio: [N, D] embeddings.
-        visual: [N, D] embeddings.
-        labels: [N] classes.
+        embedded: embeddings and classes.
         title: where they come from.
         epoch: how the model's epoch was chosen, where that is to be said.
         problems: of the dataset.
         look: what is to be said of the look at the test split of the model's study.
     """
 
-    audio: np.ndarray
-    visual: np.ndarray
-    labels: np.ndarray
+    embedded: Embeddings
     title: str
     epoch: str = ""
     problems: Sequence[str] = ()
@@ -102,7 +113,7 @@ def _embeddings(given: argparse.Namespace) -> _Scored:
 
     if given.model or given.dataset:
         raise UserError("--embeddings already holds everything; leave the model and the dataset out")
-    return _Scored(*read_embeddings(given.embeddings), str(given.embeddings))
+    return _Scored(read_embeddings(given.embeddings), str(given.embeddings))
 
 
 def _model_on_dataset(given: argparse.Namespace) -> _Scored:
@@ -121,21 +132,25 @@ def _model_on_dataset(given: argparse.Namespace) -> _Scored:
     look = count_look_at(model, place, dataset, given.split, results=given.results, method=given.method)
     title = f"{given.model} on {given.dataset} ({given.split} split)"
     epoch = str(model.about.get("epoch", ""))
-    return _Scored(*embeddings_of(model, dataset, given.split), title, epoch, problems, look)
+    return _Scored(embeddings_of(model, dataset, given.split), title, epoch, problems, look)
 
 
 def _lines(facts: Mapping[str, Any], scored: _Scored, ranks: Sequence[int]) -> list[str]:
     title = scored.title + (f"; the model's epoch was {scored.epoch}" if scored.epoch else "")
     low, high = facts["bootstrap95"]["map"]
     scores = [[name, f"{facts[name]:.4f}"] for name in ("map", "map_a2v", "map_v2a", "map_running")]
-    at = [[str(row["k"]), *(f"{row[key]:.4f}" for key in list(row)[1:])] for row in facts["at"]]
+    import numpy as np
+
     lines = [f"note: {scored.look}"] if scored.look else []
     lines += [f"{title}: {facts['clips']} clips, {facts['classes']} classes", "", *table(["", "score"], scores)]
     lines.append(f"over the queries (bootstrap) the 95 % interval of map is {low:.4f} to {high:.4f}")
     lines += [ties_text(facts["tied_queries"])] if facts["tied_queries"] else []
-    lines += ["", *table(["k", "precision a->v", "precision v->a", "recall a->v", "recall v->a"], at)]
-    if beyond := [str(k) for k in ranks if k > facts["clips"]]:
-        lines.append(f"note: no precision and recall at {', '.join(beyond)}: there are {facts['clips']} clips")
+    lines += ["", *at_lines(facts, ranks)]
+    if "by_class" in facts:
+        lines += ["", *class_lines(facts["by_class"], facts)]
+    if "confusion" in facts:
+        counts = np.bincount(scored.embedded.labels)
+        lines += ["", *confusion_lines(facts["confusion"], counts[counts > 0].tolist())]
     if "curve" in facts:
         rows = [[f"{r:.2f}", f"{a:.4f}", f"{v:.4f}"] for r, a, v in zip(*facts["curve"].values(), strict=True)]
         lines += ["", *table(["recall", "precision a->v", "precision v->a"], rows)]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from avtune.core.errors import UserError
 from avtune.metrics.cosine import Block, cosine_blocks
 from avtune.metrics.ranking import BLOCK_ITEMS, GRID, Ints
 from avtune.metrics.ties import Floats
@@ -43,35 +44,41 @@ def class_means(ap: npt.ArrayLike, labels: npt.ArrayLike, classes: int) -> Float
 
 
 def confusion(
-    audio: npt.ArrayLike, visual: npt.ArrayLike, labels: npt.ArrayLike, classes: int
+    audio: npt.ArrayLike, visual: npt.ArrayLike, labels: npt.ArrayLike, classes: int, *, k: int = 1
 ) -> tuple[Floats, Floats]:
-    """How often a query of one class finds a clip of another one first: (audio to visual, visual to audio), each
-    [C, C], rows the class of the query, columns that of the nearest clip. Where several are nearest, each counts for
-    its part.
+    """How many clips of which class the queries of a class find first: (audio to visual, visual to audio), each [C, C],
+    rows the class of the query, columns that of the k nearest clips, so that every query counts k. Where several are
+    equally near at the k-th place, each counts for its part.
 
     Args:
         audio, visual: embeddings [N, D].
         labels: class of each clip [N], 0 to C - 1.
         classes: C.
+        k: how many clips each query finds, 1 to N.
 
     Raises:
-        UserError: as `retrieval_scores`.
+        UserError: as `retrieval_scores`, or k is outside 1..N.
 
     >>> clips = np.eye(3)
     >>> confusion(clips, clips[[0, 2, 1]], [0, 0, 1], 2)[0].tolist()
     [[1.0, 1.0], [1.0, 0.0]]
     """
     a2v, v2a, of = cosine_blocks(audio, visual, labels, exact=True)
-    return _confusion(a2v, of, classes), _confusion(v2a, of, classes)
+    if not 1 <= k <= len(of):
+        raise UserError(f"k is {k}; allowed: 1 to {len(of)}, the number of clips")
+    return _confusion(a2v, of, classes, k), _confusion(v2a, of, classes, k)
 
 
-def _confusion(similarity: Block, labels: Ints, classes: int) -> Floats:
+def _confusion(similarity: Block, labels: Ints, classes: int, k: int) -> Floats:
     counts = np.zeros((classes, classes))
     for rows in _blocks(np.arange(len(labels))):
         near = np.round(similarity(rows) * GRID)  # scores compare them in these steps
-        first = near == near.max(axis=1, keepdims=True)
-        query, clip = np.nonzero(first)
-        np.add.at(counts, (labels[rows[query]], labels[clip]), 1 / first.sum(axis=1)[query])
+        last = np.partition(near, -k, axis=1)[:, -k, None]
+        nearer, tied = near > last, near == last
+        part = (k - nearer.sum(axis=1)) / tied.sum(axis=1)  # of each clip that ties for the last places
+        weight = nearer + tied * part[:, None]
+        query, clip = np.nonzero(weight)
+        np.add.at(counts, (labels[rows[query]], labels[clip]), weight[query, clip])
     return counts
 
 

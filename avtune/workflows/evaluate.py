@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,11 +18,29 @@ from avtune.data.layouts.kinds import HEAD_BYTES, kind_of
 from avtune.data.layouts.npz import open_npz
 from avtune.engine.model import Model, load_model
 from avtune.metrics import bootstrap_interval, precision_recall, retrieval_scores
+from avtune.metrics.hits import hits
+from avtune.workflows.evaluate_classes import RATES, by_class, confused, median_ranks
 
 _KEYS = ("audio", "visual", "labels")
 
 
-def read_embeddings(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+class Embeddings(NamedTuple):
+    """Embeddings of labelled clips.
+
+    Attributes:
+        audio: [N, D].
+        visual: [N, D].
+        labels: class of each clip [N], from 0.
+        names: of the classes, by their labels.
+    """
+
+    audio: np.ndarray
+    visual: np.ndarray
+    labels: np.ndarray
+    names: Sequence[str]
+
+
+def read_embeddings(path: Path) -> Embeddings:
     """Reads `audio` [N, D], `visual` [N, D] and `labels` [N] from an npz file.
 
     Raises:
@@ -50,10 +68,8 @@ def read_embeddings(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return _checked(audio, visual, labels, f"{path}: ")
 
 
-def checked_embeddings(
-    audio: npt.ArrayLike, visual: npt.ArrayLike, labels: npt.ArrayLike
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Embeddings in memory as `evaluation` takes them: `audio` [N, D], `visual` [N, D] and `labels` int64 [N].
+def checked_embeddings(audio: npt.ArrayLike, visual: npt.ArrayLike, labels: npt.ArrayLike) -> Embeddings:
+    """Embeddings in memory as `evaluation` takes them, of `audio` [N, D], `visual` [N, D] and `labels` [N].
 
     Raises:
         UserError: one of the three is no such array, or does not match the others.
@@ -67,9 +83,7 @@ def checked_embeddings(
     return _checked(made[0], made[1], made[2], "")
 
 
-def _checked(
-    audio: np.ndarray, visual: np.ndarray, labels: np.ndarray, where: str
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _checked(audio: np.ndarray, visual: np.ndarray, labels: np.ndarray, where: str) -> Embeddings:
     for key, view in (("audio", audio), ("visual", visual)):
         if view.ndim != 2 or view.dtype.kind not in "fiu":
             raise UserError(
@@ -85,7 +99,8 @@ def _checked(
         )
     if not len(labels):
         raise UserError(f"{where}there are no clips" if not where else f"{where[:-2]} holds no clips")
-    return audio, visual, np.unique(labels, return_inverse=True)[1]
+    held, of = np.unique(labels, return_inverse=True)
+    return Embeddings(audio, visual, of, [str(one) for one in held.tolist()])
 
 
 def model_of(folder: Path, method: str | None) -> Model:
@@ -103,7 +118,7 @@ def model_of(folder: Path, method: str | None) -> Model:
     return model
 
 
-def embeddings_of(model: Model, dataset: Dataset, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def embeddings_of(model: Model, dataset: Dataset, split: str) -> Embeddings:
     """A model's embeddings of a dataset's `test` or `train` clips, and their labels.
 
     Raises:
@@ -113,12 +128,12 @@ def embeddings_of(model: Model, dataset: Dataset, split: str) -> tuple[np.ndarra
     audio, visual = model.embed(clips.audio, clips.visual)
     if not (np.isfinite(audio).all() and np.isfinite(visual).all()):
         raise UserError(f"the model's embeddings of {dataset.source} are not finite; model and features do not fit")
-    return audio, visual, clips.labels
+    return Embeddings(audio, visual, clips.labels, dataset.class_names)
 
 
 @dataclass(frozen=True, repr=False)
 class Evaluation:
-    """Retrieval scores of embeddings; see `metrics.retrieval_scores` and `metrics.precision_recall`.
+    """Retrieval scores of embeddings; docs/scores.md has the definitions.
 
     Attributes:
         map, map_a2v, map_v2a: exact mean average precision, 0 to 1; its two directions, audio to visual and back.
@@ -126,7 +141,15 @@ class Evaluation:
         bootstrap95: 95 % interval of `map` over the queries.
         tied_queries: share of the queries with ties, whose scores are means over the orders.
         clips, classes: how many.
-        at: for each rank `k`, `precision_a2v`, `precision_v2a`, `recall_a2v` and `recall_v2a`.
+        at: for each rank `k`, with `_a2v` and `_v2a`: `precision` (share of the first k that are of the query's class),
+            `recall` (class recall: share of the class that is among the first k), `hit_rate` (share of the queries with
+            a clip of their class among the first k) and `pair_hit_rate` (with their own pair among the first k).
+        median_rank: of the first clip of the query's class (`class_a2v`, `class_v2a`) and of its own pair (`pair_a2v`,
+            `pair_v2a`), from 1.
+        by_class: `macro_map`, `macro_map_a2v` and `macro_map_v2a`, means over the classes, and for each of `classes`
+            `name`, `clips`, `map`, `map_a2v` and `map_v2a`; None unless it was asked for.
+        confusion: shares of the `classes` among the `k` nearest clips (columns) of the queries of each class (rows),
+            `a2v` and `v2a`; None unless it was asked for.
         curve: `levels` of recall and the precision `curve_a2v` and `curve_v2a` there; None unless it was asked for.
         epoch: how the model's epoch was chosen, where that is to be said.
         problems: of the dataset, which touch the test score.
@@ -144,6 +167,9 @@ class Evaluation:
     clips: int
     classes: int
     at: tuple[dict[str, float], ...]
+    median_rank: dict[str, float]
+    by_class: dict[str, Any] | None = None
+    confusion: dict[str, Any] | None = None
     curve: dict[str, list[float]] | None = None
     epoch: str = ""
     problems: tuple[str, ...] = ()
@@ -163,8 +189,11 @@ class Evaluation:
             ("audio->visual", f"{self.map_a2v:.4f}"),
             ("visual->audio", f"{self.map_v2a:.4f}"),
             ("map_running", f"{self.map_running:.4f}"),
+            *([("macro MAP", f"{self.by_class['macro_map']:.4f}")] if self.by_class is not None else []),
             *((f"precision and recall at {row['k']}, audio->visual", _pair(row, "a2v")) for row in self.at),
             *((f"precision and recall at {row['k']}, visual->audio", _pair(row, "v2a")) for row in self.at),
+            ("median rank of the first clip of the class", _both(self.median_rank, "class")),
+            ("median rank of the own pair", _both(self.median_rank, "pair")),
             *([("epoch of the model", self.epoch)] if self.epoch else []),
             *(("problem of the dataset", line) for line in self.problems),
             *([("note", self.look)] if self.look else []),
@@ -185,22 +214,35 @@ def _pair(row: Mapping[str, float], way: str) -> str:
     return f"{row[f'precision_{way}']:.4f}, {row[f'recall_{way}']:.4f}"
 
 
+def _both(ranks: Mapping[str, float], name: str) -> str:
+    return f"audio->visual {ranks[f'{name}_a2v']:g}, visual->audio {ranks[f'{name}_v2a']:g}"
+
+
 def evaluation(
-    audio: np.ndarray, visual: np.ndarray, labels: np.ndarray, ranks: Sequence[int], *, curve: bool = False
+    embedded: Embeddings,
+    ranks: Sequence[int],
+    *,
+    curve: bool = False,
+    per_class: bool = False,
+    confusion: int = 0,
 ) -> dict[str, Any]:
     """Exact retrieval scores of embeddings by cosine.
 
     Args:
-        audio, visual: [N, D].
-        labels: [N].
-        ranks: the k of precision and recall at k; those beyond N are left out.
+        ranks: the k of what is said at k; those beyond N are left out.
         curve: also the precision-recall curve.
+        per_class: also MAP by class.
+        confusion: also the classes of that many nearest clips; 0 for not.
 
     Returns:
         `map`, `map_a2v`, `map_v2a`, `map_running` and its directions as numbers; `bootstrap95` of `map`: [low, high];
         `tied_queries`: share of the queries with ties, for which these are means over the orders; `at`: precision and
-        recall of both directions for each rank; `clips`, `classes`.
+        recall of both directions for each rank; the rest as `Evaluation` has it.
+
+    Raises:
+        UserError: there are fewer clips than `confusion`.
     """
+    audio, visual, labels, names = embedded
     scores = retrieval_scores(audio, visual, labels, exact=True)
     low, high = bootstrap_interval((scores.ap_a2v + scores.ap_v2a) / 2, seed=0)
     facts: dict[str, Any] = {
@@ -210,19 +252,25 @@ def evaluation(
     facts["bootstrap95"] = {"map": [low, high]}
     facts["tied_queries"] = scores.tied
     facts["clips"], facts["classes"] = len(labels), len(np.unique(labels))
-    return facts | _precision_recall(audio, visual, labels, ranks, curve=curve)
+    facts |= _at_ranks(audio, visual, labels, ranks, curve=curve)
+    facts |= {"by_class": by_class(scores, labels, names)} if per_class else {}
+    return facts | ({"confusion": confused(audio, visual, labels, names, confusion)} if confusion else {})
 
 
-def _precision_recall(
+def _at_ranks(
     audio: np.ndarray, visual: np.ndarray, labels: np.ndarray, ranks: Sequence[int], *, curve: bool
 ) -> dict[str, Any]:
     inside = [k for k in ranks if k <= len(labels)]
     found = precision_recall(audio, visual, labels, ks=inside, exact=True)
-    names = ("precision_a2v", "precision_v2a", "recall_a2v", "recall_v2a")
+    hit = hits(audio, visual, labels, ks=inside)
+    columns = {name: getattr(found, name) for name in ("precision_a2v", "precision_v2a", "recall_a2v", "recall_v2a")}
+    columns |= {name: getattr(hit, name) for name in RATES}
     facts: dict[str, Any] = {
         "at": [
-            {"k": k} | {name: float(getattr(found, name)[place]) for name in names} for place, k in enumerate(inside)
-        ]
+            {"k": k} | {name: float(values[place]) for name, values in columns.items()}
+            for place, k in enumerate(inside)
+        ],
+        "median_rank": median_ranks(hit),
     }
     if curve:
         facts["curve"] = {name: getattr(found, name).tolist() for name in ("levels", "curve_a2v", "curve_v2a")}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from avtune.core.errors import UserError, shown
 from avtune.data.dataset import Dataset
@@ -27,12 +28,24 @@ def checked_ranks(at: Sequence[int]) -> list[int]:
     return sorted({*ranks})
 
 
+def checked_confusion(confusion: bool | int) -> int:
+    """How many nearest clips the table of confused classes counts, 0 for no table.
+
+    Raises:
+        UserError: it is neither a truth value nor a whole number from 0.
+    """
+    if not isinstance(confusion, int) or confusion < 0:
+        raise UserError(f"confusion is {shown(confusion)}; allowed: True, or how many nearest clips count, from 1")
+    return int(confusion)
+
+
 def evaluate_model(
-    model: Model, dataset: Dataset, split: str, ranks: Sequence[int], *, curve: bool, results: Path
+    model: Model, dataset: Dataset, split: str, ranks: Sequence[int], *, results: Path, **also: Any
 ) -> Evaluation:
     """Scores a model on a split of a dataset, after the look at a test split has been counted.
 
     Args:
+        also: what else `evaluation` is to find.
         results: the folder of studies, where the model's is looked for.
 
     Raises:
@@ -43,6 +56,6 @@ def evaluate_model(
     assert model.folder is not None, "it was read from there"
     own = model.method if ":" in model.method else None
     look = count_look_at(model, model.folder, dataset, split, results=results, method=own)
-    facts = evaluation(*embeddings_of(model, dataset, split), ranks, curve=curve)
+    facts = evaluation(embeddings_of(model, dataset, split), ranks, **also)
     problems = tuple(examine(dataset).problems)
     return Evaluation.of(facts, epoch=str(model.about.get("epoch", "")), problems=problems, look=look)

@@ -133,7 +133,7 @@ def _agree(one: Score, other: Score) -> bool:
 def scores_of(folder: Path, dataset: Dataset) -> RetrievalScores:
     """Those of what the folder holds, a model or the embeddings of a training function, on the test split."""
     if (folder / EMBEDDINGS).is_file():
-        audio, visual, labels = read_embeddings(folder / EMBEDDINGS)
+        audio, visual, labels, _ = read_embeddings(folder / EMBEDDINGS)
         return retrieval_scores(audio, visual, labels, exact=True)
     return score(load_model(folder), dataset.test)
 

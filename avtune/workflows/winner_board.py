@@ -59,7 +59,7 @@ def _embedded(study: Study, dataset: Dataset, results: Results) -> Embedded | No
     """What the published model makes of the test clips; of a training function, what it left."""
     folder, names = study.folder, dataset.class_names
     if folder.embeddings.is_file():
-        return Embedded(*read_embeddings(folder.embeddings), names)
+        return Embedded(*read_embeddings(folder.embeddings)[:3], names)
     if results.dataset.digest != dataset.digest:
         return None
     audio, visual = load_model(folder.final).embed(dataset.test.audio, dataset.test.visual)

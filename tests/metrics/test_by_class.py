@@ -15,18 +15,22 @@ def similarities(queries, gallery):
     return unit(queries) @ unit(gallery).T
 
 
-def slow_confusion(queries, gallery, labels, classes):
+def slow_confusion(queries, gallery, labels, classes, k=1):
     counts = np.zeros((classes, classes))
     for query, row in enumerate(similarities(queries, gallery)):
-        first = [clip for clip, value in enumerate(row) if value > max(row) - 1e-9]
-        for clip in first:
-            counts[labels[query], labels[clip]] += 1 / len(first)
+        left = k
+        for value in sorted({round(one, 9) for one in row}, reverse=True):
+            tied = [clip for clip, one in enumerate(row) if round(one, 9) == value]
+            for clip in tied:
+                counts[labels[query], labels[clip]] += min(left, len(tied)) / len(tied)
+            left -= min(left, len(tied))
     return counts
 
 
 @pytest.mark.parametrize("grid", [False, True], ids=["without ties", "with ties"])
 @pytest.mark.parametrize("block", [None, 50])
-def test_confusion_counts_the_class_that_is_found_first(monkeypatch, grid, block):
+@pytest.mark.parametrize("k", [1, 6, 40])
+def test_confusion_counts_the_classes_that_are_found_first(monkeypatch, grid, block, k):
     if block is not None:
         monkeypatch.setattr("avtune.metrics.by_class.BLOCK_ITEMS", block)
     draw = np.random.default_rng(0)
@@ -34,11 +38,11 @@ def test_confusion_counts_the_class_that_is_found_first(monkeypatch, grid, block
     audio, visual = draw.normal(size=(2, 40, 3))
     if grid:
         audio, visual = np.sign(audio), np.sign(visual)
-    a2v, v2a = confusion(audio, visual, labels, 5)
-    assert a2v == pytest.approx(slow_confusion(audio, visual, labels, 5))
-    assert v2a == pytest.approx(slow_confusion(visual, audio, labels, 5))
-    assert a2v.sum(1) == pytest.approx(np.bincount(labels, minlength=5)), "every query counts once"
-    if grid:
+    a2v, v2a = confusion(audio, visual, labels, 5, k=k)
+    assert a2v == pytest.approx(slow_confusion(audio, visual, labels, 5, k))
+    assert v2a == pytest.approx(slow_confusion(visual, audio, labels, 5, k))
+    assert a2v.sum(1) == pytest.approx(k * np.bincount(labels, minlength=5)), "every query counts k"
+    if grid and k < 40:
         assert (a2v % 1).any()
 
 
@@ -64,3 +68,5 @@ def test_the_nearest_clips_come_in_their_order():
 def test_it_refuses_what_scores_refuse():
     with pytest.raises(UserError, match="NaN or infinity"):
         confusion(np.full((2, 2), np.nan), np.ones((2, 2)), [0, 1], 2)
+    with pytest.raises(UserError, match="k is 3; allowed: 1 to 2"):
+        confusion(np.eye(2), np.eye(2), [0, 1], 2, k=3)

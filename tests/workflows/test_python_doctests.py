@@ -13,6 +13,7 @@ import avtune.core.errors
 import avtune.core.hyper
 import avtune.core.names
 import avtune.data.dataset
+import avtune.metrics.hits
 import avtune.metrics.precision_recall
 import avtune.metrics.significance
 import avtune.workflows.python_errors
@@ -27,6 +28,7 @@ MODULES = {
     avtune.core.names: ["legal_name"],
     avtune.data.dataset: ["Dataset.from_arrays"],
     importlib.import_module("avtune.metrics.average_precision"): ["retrieval_scores"],
+    importlib.import_module("avtune.metrics.hits"): ["hits"],
     avtune.metrics.precision_recall: ["precision_recall"],
     avtune.metrics.significance: ["bootstrap_interval", "mean_interval"],
     avtune.workflows.python_errors: ["in_python"],
