@@ -33,3 +33,27 @@ def chromium():
         browser = playwright.chromium.launch(executable_path=program, args=options)
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def open_page(chromium):
+    """`open_page(path, **context)` is the page of a file in a new context; at the end nothing has gone wrong on it, and
+    nothing was asked of the network."""
+    contexts, wrong = [], []
+
+    def opened(path, width=1440, **context):
+        made = chromium.new_context(viewport={"width": width, "height": 900}, offline=True, **context)
+        contexts.append(made)
+        tab = made.new_page()
+        tab.on("console", lambda said: wrong.append(said.text) if said.type in ("error", "warning") else None)
+        tab.on("pageerror", lambda error: wrong.append(str(error)))
+        tab.on("request", lambda asked: None if asked.url.startswith("file:") else wrong.append(asked.url))
+        tab.goto(path.as_uri())
+        if context.get("java_script_enabled", True):
+            tab.evaluate("Report.whenIdle()")
+        return tab
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert wrong == []

@@ -1,6 +1,7 @@
 """The report page in a browser: no errors, all charts draw, brushing filters; narrow, wide, dark, on paper, offline."""
 
 import pytest
+from ink import INK
 from made_studies import finals_of, made_study, space_of
 
 from avtune.report.page import page
@@ -8,15 +9,6 @@ from avtune.study.by_class import ByClass, Example, Way, write_by_class
 
 CHARTS = ("history", "curves", "configurations", "importance", "slices", "best-of-n", "best-by-seconds", "rungs")
 CHARTS += ("shrinkage", "map-by-class", "precision-recall", "confusion-a2v", "confusion-v2a", "timeline")
-INK = """id => {
-  const chart = document.getElementById(id), canvas = chart.querySelector('canvas');
-  const {data} = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
-  const seen = new Set();
-  let inked = 0;
-  for (let at = 0; at < data.length; at += 4)
-    if (data[at + 3] > 60) { inked += 1; seen.add(data[at] >> 5 | data[at + 1] >> 5 << 3 | data[at + 2] >> 5 << 6); }
-  return [inked, seen.size];
-}"""
 TRIALS = 60
 WAY = Way((0.8, 0.6), (1.0, 0.7, 0.4), (Example(1, 0.5, (0, 3)),), ((2.0, 0.0), (0.5, 1.5)))
 
@@ -33,27 +25,9 @@ def report(tmp_path_factory):
 
 
 @pytest.fixture
-def opened(chromium, report, request):
-    """`opened(**context)` is the page in a new context; at the end nothing has gone wrong on it, and nothing was asked
-    of the network."""
-    contexts, wrong = [], []
-
-    def open_page(width=1440, **context):
-        made = chromium.new_context(viewport={"width": width, "height": 900}, offline=True, **context)
-        contexts.append(made)
-        tab = made.new_page()
-        tab.on("console", lambda said: wrong.append(said.text) if said.type in ("error", "warning") else None)
-        tab.on("pageerror", lambda error: wrong.append(str(error)))
-        tab.on("request", lambda asked: None if asked.url.startswith("file:") else wrong.append(asked.url))
-        tab.goto(report.as_uri())
-        if context.get("java_script_enabled", True):
-            tab.evaluate("Report.whenIdle()")
-        return tab
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert wrong == []
+def opened(open_page, report):
+    """`opened(**context)` is the page in a new context."""
+    return lambda *given, **context: open_page(report, *given, **context)
 
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="no browser: playwright is missing; see CONTRIBUTING.md")

@@ -1,0 +1,65 @@
+"""The page of a bench in a browser: no errors, all charts draw; narrow, wide, dark, on paper, without scripts."""
+
+import pytest
+from ink import INK
+from made_boards import METHODS, made_board
+
+from avtune.workflows.bench.leaderboard_page import leaderboard_page
+
+CHARTS = ("map-0", "groups-0", "cost-0")
+NAME = "</script><b>x</b>:$y$"
+
+
+@pytest.fixture(scope="module")
+def board(tmp_path_factory):
+    """The page of a bench of six methods, one of which is named like markup."""
+    path = tmp_path_factory.mktemp("board") / "leaderboard.html"
+    path.write_text(leaderboard_page(made_board({**METHODS, NAME: -0.3}, failures={"clip": "it <b>failed</b>"})))
+    return path
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(375, "light"), (375, "dark"), (1440, "light"), (1440, "dark")])
+def test_every_chart_draws_and_nothing_sticks_out(open_page, board, width, scheme):
+    tab = open_page(board, width, color_scheme=scheme)
+    for chart in CHARTS:
+        inked, colours = tab.evaluate(INK, chart)
+        assert inked > 500, chart
+        assert colours > 1, chart
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    assert tab.locator("figure.picture").first.is_hidden()
+    assert tab.locator("main b").count() == 0
+
+
+def test_the_numbers_below_a_chart_are_those_of_the_table(open_page, board):
+    tab = open_page(board)
+    for chart in CHARTS:
+        tab.locator(f'details[data-of="{chart}"] summary').press("Enter")
+    named = tab.locator('details[data-of="map-0"] td:nth-child(1)').all_inner_texts()
+    means = tab.locator('details[data-of="map-0"] td:nth-child(2)').all_inner_texts()
+    table = tab.locator("section[aria-labelledby=h-table] tr")
+    assert named == [row.split("\t")[1].strip() for row in table.all_inner_texts()[1:]]
+    assert means == [row.split("\t")[2].split()[0] for row in table.all_inner_texts()[1:]]
+    groups = tab.locator('details[data-of="groups-0"] td:nth-child(3)').all_inner_texts()
+    assert groups == [row.split("\t")[-1].strip() for row in table.all_inner_texts()[1:]]
+
+
+def test_hovering_a_method_says_what_it_scored(open_page, board):
+    tab = open_page(board)
+    said = tab.evaluate(
+        """() => { const shown = Report.charts.get('map-0').instance.getOption();
+        return shown.tooltip[0].formatter({seriesName: 'tuned', value: [0.5, 0]}); }"""
+    )
+    assert said.split("\n")[1].startswith("tuned: 0.")
+    assert " to " in said
+
+
+def test_on_paper_and_without_scripts_pictures_stand_in_their_place(open_page, board):
+    tab = open_page(board, color_scheme="dark")
+    tab.emulate_media(media="print")
+    assert tab.locator("figure.picture svg").first.is_visible()
+    assert tab.locator("#map-0").is_hidden()
+    assert tab.pdf()[:5] == b"%PDF-"
+    plain = open_page(board, java_script_enabled=False)
+    assert plain.locator("figure.picture svg").count() == len(CHARTS)
+    assert plain.locator("figure.picture svg").nth(2).is_visible()
+    assert "need JavaScript" in plain.locator("noscript").inner_text()

@@ -1,0 +1,98 @@
+"""The page of a bench: its figures are those of `leaderboard.csv`, read by code that shares none with it."""
+
+import csv
+import io
+import re
+
+import pytest
+from made_boards import made_board
+from made_studies import payload_of
+
+from avtune.workflows.bench.leaderboard_csv import comma_separated
+from avtune.workflows.bench.leaderboard_page import leaderboard_page
+
+
+@pytest.fixture(scope="module")
+def made():
+    """(the page, the rows of the CSV)."""
+    board = made_board()
+    return leaderboard_page(board), list(csv.DictReader(io.StringIO(comma_separated(board))))
+
+
+def test_the_charts_have_the_numbers_of_the_csv(made):
+    page, rows = made
+    (board,) = payload_of(page)["boards"]
+    assert board["series"] == ["tuned", "default", "untrained"]
+    assert [row["name"] for row in board["rows"]] == [row["method"] for row in rows]
+    for drawn, row in zip(board["rows"], rows, strict=True):
+        assert drawn["group"] == row["group"]
+        assert drawn["seconds"] == float(row["search_seconds"])
+        for point, name in zip(drawn["points"], ("map", "default_map", "untrained_map"), strict=True):
+            assert point == [float(row[f"{name}{end}"]) for end in ("", "_low", "_high")]
+
+
+def test_the_verdict_names_the_best_and_those_that_do_not_differ(made):
+    page, rows = made
+    best = rows[0]
+    alike = [row["method"] for row in rows[1:] if set(row["group"]) & set(best["group"])]
+    said = re.search(r'<p class="verdict">(.*?)</p>', page)[1]
+    assert said.startswith(f"{best['method']} has the highest test MAP, {float(best['map']):.4f} ± ")
+    assert alike
+    assert said.endswith(f"No difference was found from {' and '.join(alike)}.")
+
+
+def test_every_chart_has_a_picture_for_paper(made):
+    page, rows = made
+    pictures = re.findall(r'<figure class="picture".*?</figure>', page, re.DOTALL)
+    charts = re.findall(r'<div class="chart" id="(.*?)"', page)
+    assert charts == ["map-0", "groups-0", "cost-0"]
+    assert len(pictures) == len(charts)
+    for picture, alt in zip(pictures, re.findall(r'class="chart".*?aria-label="(.*?)"', page), strict=True):
+        assert "<svg" in picture
+        for row in rows:
+            assert f"<!-- {row['method']}" in picture, "matplotlib names what it draws"
+            assert row["method"] in alt
+
+
+def test_the_dots_of_the_groups_are_those_of_the_letters(made):
+    page, rows = made
+    alt = re.search(r'id="groups-0".*?aria-label="(.*?)"', page)[1]
+    assert alt.endswith(", ".join(f"{row['method']} {row['group']}" for row in rows) + ".")
+
+
+def test_each_method_leads_to_its_report(made):
+    page, rows = made
+    folders = [row["method"].replace(":", "-") for row in rows]
+    assert "mine-Own" in folders
+    assert re.findall(r'href="(.*?)/report.html"', page) == folders
+
+
+def test_nothing_comes_from_elsewhere_and_the_same_board_gives_the_same_bytes(made):
+    page, _ = made
+    assert "default-src 'none'" in page
+    assert not re.search(r'(src|href)="http', page)
+    assert leaderboard_page(made_board()) == page
+
+
+def test_one_seed_has_no_interval():
+    page = leaderboard_page(made_board({"psd": 0.0, "cca": -0.2}, seeds=1))
+    points = [row["points"][0] for row in payload_of(page)["boards"][0]["rows"]]
+    assert all(point[1:] == [None, None] for point in points)
+    assert "It differs from every other one." in page
+
+
+def test_a_bench_that_has_begun_says_what_is_missing():
+    page = leaderboard_page(made_board({}, failures={"clip": "every <b>trial</b> failed"}, pending=["psd"]))
+    assert "No method has finished yet." in page
+    assert "clip has no row: every &lt;b&gt;trial&lt;/b&gt; failed" in page
+    assert payload_of(page)["boards"] == []
+    one = leaderboard_page(made_board({"psd": 0.0}, pending=["cca"]))
+    assert "there is nothing to compare it with yet" in one
+    assert "Unfinished: no result yet of cca." in one
+
+
+def test_names_cannot_become_markup():
+    name = "</script><b>x</b>:$y$"
+    page = leaderboard_page(made_board({name: 0.0, "cca": -0.2}))
+    assert "<b>x" not in page
+    assert payload_of(page)["boards"][0]["rows"][0]["name"] == name
