@@ -1,4 +1,4 @@
-"""`avtune compare`: several studies side by side, in the terminal and in TensorBoard."""
+"""`avtune compare`: several studies side by side, in the terminal, on a page and in TensorBoard."""
 
 from __future__ import annotations
 
@@ -13,18 +13,12 @@ from avtune.cli import console
 from avtune.cli.arguments import Verbs, add_json, add_results, add_verb
 from avtune.cli.folders import study_called
 from avtune.core.errors import UserError
-from avtune.report.text import duration, score_text, table
+from avtune.report.text import table
 
 if TYPE_CHECKING:
-    from avtune.study.results import Results
-    from avtune.workflows.compare import Compared, Comparison
+    from avtune.workflows.compare import Comparison
 
-_HEAD = ["", "study", "method", "trials", "search", "val MAP", "test MAP", "A to V", "V to A", "default", ""]
-_ERROR_BARS = "± is half of the 95 % interval over the seeds (Student t); val MAP is the winner's, over other seeds"
-_LETTERS = (
-    "between studies that share a letter no difference was found at 0.05 (paired randomisation test over the test "
-    "clips, Holm)"
-)
+PAGE = "compare.html"
 
 
 def add(verbs: Verbs) -> None:
@@ -37,6 +31,8 @@ def add(verbs: Verbs) -> None:
     )
     verb.add_argument("studies", nargs="+", metavar="STUDY", help="names or folders of two studies or more")
     verb.add_argument("--tensorboard", type=Path, metavar="DIR", help="also write one TensorBoard folder of them all")
+    text = f"where its page is written (results/{PAGE}; none with --csv or --json)"
+    verb.add_argument("--page", type=Path, metavar="FILE.html", help=text)
     verb.add_argument("--csv", action="store_true", help="print CSV, with all digits")
     add_results(verb)
     add_json(verb)
@@ -59,48 +55,38 @@ def run(given: argparse.Namespace, log: list[Path]) -> int:
         writer.writerows(rows)
     else:
         console.say(*_lines(found))
+    _write_page(found, given)
     if given.tensorboard is not None:
         _write_board(found, given.tensorboard, quiet=given.json or given.csv)
     return 0
 
 
 def _lines(found: Comparison) -> list[str]:
+    from avtune.workflows.compare_text import HEAD, by_dataset, cells, reading
+
     lines: list[str] = []
-    for digest in dict.fromkeys(one.digest for one in found.studies):
-        here = [one for one in found.studies if one.digest == digest]
-        lines += ["", f"dataset {here[0].dataset} (digest {digest[:12]})", *table(_HEAD, [_row(one) for one in here])]
-    said = [f"note: {note}" for note in found.notes]
-    if any(one.group for one in found.studies):
-        said.insert(0, _LETTERS)
-    if any(one.results is not None for one in found.studies):
-        said.insert(0, _ERROR_BARS)
-    return [*lines[1:], "", *said]
+    for title, studies in by_dataset(found):
+        lines += ["", title, *table(HEAD, [cells(one) for one in studies])]
+    return [*lines[1:], "", *reading(found), *(f"note: {note}" for note in found.notes)]
 
 
-def _row(one: Compared) -> list[str]:
-    results, best = one.results, one.best
-    scores = [score_text(score) for score in results.test.shown[:3]] if results is not None else ["", "", ""]
-    validation = f"{best:.4f} (one seed)" if best is not None else ""
-    if one.validation is not None:
-        validation = f"{one.validation.mean:.4f}"
-    mark = one.group if results is not None else one.state
-    return [
-        "" if one.place is None else str(one.place),
-        one.name,
-        one.method,
-        str(one.trials),
-        duration(one.seconds),
-        validation,
-        *scores,
-        _default(results),
-        f"{mark} {results.label}".strip() if results is not None and results.label else mark,
-    ]
+def _write_page(found: Comparison, given: argparse.Namespace) -> None:
+    """Writes the page where it is asked for; else beside the studies, if that can be written."""
+    from avtune.workflows.compare_page import write_compare_page
 
-
-def _default(results: Results | None) -> str:
-    if results is None or results.default is None:
-        return ""
-    return "the winner" if results.default_is_winner else score_text(results.default.map)
+    quiet = given.json or given.csv
+    if given.page is None and quiet:
+        return
+    path = given.page or (given.results if given.results.is_dir() else Path()) / PAGE
+    try:
+        write_compare_page(found, path)
+    except UserError as error:
+        if given.page is not None:
+            raise
+        console.say("", f"note: no page: {error}")
+        return
+    if not quiet:
+        console.say("", f"page         {path}")
 
 
 def _write_board(found: Comparison, logdir: Path, *, quiet: bool) -> None:
@@ -110,4 +96,4 @@ def _write_board(found: Comparison, logdir: Path, *, quiet: bool) -> None:
     boards = {name: Shown(one.folder, {"study": name, "method": one.method}) for name, one in shown.items()}
     write_compare_board(logdir, boards)
     if not quiet:
-        console.say("", f"TensorBoard  avtune tensorboard --results {logdir}")
+        console.say(f"TensorBoard  avtune tensorboard --results {logdir}")

@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import os
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 from board_server import Served
 from command import call
+from made_studies import payload_of
 from toy import write_toy
 
 from avtune.cli.main import main
@@ -19,6 +22,7 @@ from avtune.study.folder import StudyFolder
 from avtune.study.results import read_results, write_results
 
 SEARCH = ("search", "toy.h5", "--space", "space.yaml", "--runner", "inline", "--gpus", "0", "--trials", "2")
+ALL = ("other", "less", "best", "same", "open")
 
 
 def worse(folder, by):
@@ -104,6 +108,48 @@ def test_one_tensorboard_of_several_studies(here, capsys, tmp_path):
     assert sorted(served.get("projector/runs")) == ["best/winner", "less/winner"]
     call(capsys, "compare", "best", "same", "--tensorboard", board)
     assert {name.split("/")[0] for name in Served(board).rows()} == {"best", "same"}
+
+
+def test_the_page_shows_what_the_table_says(here, capsys):
+    printed = call(capsys, "compare", *ALL)
+    path = here / "results" / "compare.html"
+    assert "page         results/compare.html" in printed
+    page = path.read_text()
+    rows = {row["study"]: row for row in csv.DictReader(io.StringIO(call(capsys, "compare", *ALL, "--csv")))}
+    boards = payload_of(page)["boards"]
+    assert [[row["name"] for row in board["rows"]] for board in boards] == [["other"], ["best", "same", "less"]]
+    for row in (row for board in boards for row in board["rows"]):
+        told = rows[row["name"]]
+        assert row["points"][0] == [float(told[name]) for name in ("map", "map_low", "map_high")]
+        assert row["points"][1][0] == float(told["default_map"])
+        assert row["points"][2][0] == float(told["untrained_map"])
+        assert (row["seconds"], row["group"]) == (float(told["search_seconds"]), told["group"])
+    verdicts = re.findall(r'<p class="verdict">(.*?)</p>', page)
+    assert "there is nothing to compare it with yet" in verdicts[0]
+    assert verdicts[1].startswith("On toy: best has the highest test MAP, ")
+    assert verdicts[1].endswith("No difference was found from same.")
+    assert "Note: studies on different data are not ranked against each other" in page
+    assert "without test scores yet, so not ranked: open" in page
+    assert page.count('href="best/report.html"') == 1
+    assert "groups-1" in page
+    assert "groups-0" not in page, "one study alone was not tested"
+
+
+def test_the_page_goes_where_it_is_asked_for_and_replaces_nothing_else(here, capsys, tmp_path):
+    page = tmp_path / "mine.html"
+    call(capsys, "compare", "best", "less", "--json", "--page", page)
+    assert f"{os.path.relpath(here / 'results' / 'best', tmp_path)}/report.html" in page.read_text()
+    call(capsys, "compare", "best", "same", "--page", page)
+    assert "best, same" in page.read_text()
+    page.write_text("<html>mine</html>")
+    said = call(capsys, "compare", "best", "less", "--page", page, code=2)
+    assert "exists and is no page of a comparison; give another --page" in said
+    (here / "results" / "compare.html").unlink(missing_ok=True)
+    call(capsys, "compare", "best", "less", "--csv")
+    assert not (here / "results" / "compare.html").exists()
+    (here / "results" / "compare.html").mkdir()
+    assert "note: no page: results/compare.html cannot be written" in call(capsys, "compare", "best", "less")
+    (here / "results" / "compare.html").rmdir()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,54 @@
+"""The words and the cells of a comparison, for the terminal and the page."""
+
+from __future__ import annotations
+
+from avtune.report.text import duration, score_text
+from avtune.study.results import Results
+from avtune.workflows.compare import Compared, Comparison
+
+HEAD = ("", "study", "method", "trials", "search", "val MAP", "test MAP", "A to V", "V to A", "default", "")
+_ERROR_BARS = "± is half of the 95 % interval over the seeds (Student t); val MAP is the winner's, over other seeds"
+_LETTERS = (
+    "between studies that share a letter no difference was found at 0.05 (paired randomisation test over the test "
+    "clips, Holm)"
+)
+
+
+def by_dataset(found: Comparison) -> list[tuple[str, list[Compared]]]:
+    """(what the data are, the studies on them), in the order of the comparison."""
+    digests = dict.fromkeys(one.digest for one in found.studies)
+    together = [[one for one in found.studies if one.digest == digest] for digest in digests]
+    return [(f"dataset {some[0].dataset} (digest {some[0].digest[:12]})", some) for some in together]
+
+
+def reading(found: Comparison) -> list[str]:
+    """What must be known to read the tables."""
+    said = [_ERROR_BARS] if any(one.results is not None for one in found.studies) else []
+    return [*said, *([_LETTERS] if any(one.group for one in found.studies) else [])]
+
+
+def cells(one: Compared) -> list[str]:
+    """The row of a study, a cell for each of `HEAD`."""
+    results, best = one.results, one.best
+    scores = [score_text(score) for score in results.test.shown[:3]] if results is not None else ["", "", ""]
+    validation = f"{best:.4f} (one seed)" if best is not None else ""
+    if one.validation is not None:
+        validation = f"{one.validation.mean:.4f}"
+    mark = one.group if results is not None else one.state
+    return [
+        "" if one.place is None else str(one.place),
+        one.name,
+        one.method,
+        str(one.trials),
+        duration(one.seconds),
+        validation,
+        *scores,
+        _default(results),
+        f"{mark} {results.label}".strip() if results is not None and results.label else mark,
+    ]
+
+
+def _default(results: Results | None) -> str:
+    if results is None or results.default is None:
+        return ""
+    return "the winner" if results.default_is_winner else score_text(results.default.map)
