@@ -181,7 +181,7 @@ def alike(board: Compared) -> str:
         return f"{sentence} No difference was tested."
     same = [row.name for row in others if set(row.group) & set(best.group)]
     if not same:
-        return f"{sentence} It differs from every other one."
+        return f"{sentence} A difference from every other one was found."
     return f"{sentence} No difference was found from {_listed(same)}."
 
 

@@ -78,7 +78,7 @@ def test_one_seed_has_no_interval():
     page = leaderboard_page(made_board({"psd": 0.0, "cca": -0.2}, seeds=1))
     points = [row["points"][0] for row in payload_of(page)["boards"][0]["rows"]]
     assert all(point[1:] == [None, None] for point in points)
-    assert "It differs from every other one." in page
+    assert "A difference from every other one was found." in page
 
 
 def test_a_bench_that_has_begun_says_what_is_missing():

@@ -7,13 +7,13 @@
   // A row's mean and, where it has one, the interval over its seeds: [mean, low, high].
   const interval = (point) => `${number(point[0])}${point[1] === null ? "" : ` (${number(point[1])} to ${number(point[2])})`}`;
 
-  function errorBars(points, where, stroke) {
+  function errorBars(points, where, stroke, down = 0) {
     return {
       type: "custom", silent: true, z: 3, data: points, encode: where === "x" ? { x: [0, 1], y: 2 } : { x: 2, y: [0, 1] }, tooltip: { show: false },
       renderItem: (params, api) => {
         const at = (value) => api.coord(where === "x" ? [value, api.value(2)] : [api.value(2), value]);
         const from = at(api.value(0)), to = at(api.value(1));
-        return { type: "line", shape: { x1: from[0], y1: from[1], x2: to[0], y2: to[1] }, style: { stroke, lineWidth: 2 } };
+        return { type: "line", shape: { x1: from[0], y1: from[1] + down, x2: to[0], y2: to[1] + down }, style: { stroke, lineWidth: 2 } };
       },
     };
   }
@@ -25,10 +25,10 @@
   function intervals(board) {
     const series = board.series.flatMap((name, place) => {
       const found = board.rows.map((row, at) => [row.points[place], at]).filter(([point]) => point !== null);
-      const ink = colour(COLOURS[place]);
+      const ink = colour(COLOURS[place]), down = 5 * place - 5; // else those of one row would hide each other
       return [
-        { name, type: "scatter", symbol: SYMBOLS[place], symbolSize: 9, z: 4, itemStyle: { color: ink }, data: found.map(([point, at]) => [point[0], at]) },
-        Object.assign(errorBars(found.filter(([point]) => point[1] !== null).map(([point, at]) => [point[1], point[2], at]), "x", ink), { name }),
+        { name, type: "scatter", symbol: SYMBOLS[place], symbolSize: 8, symbolOffset: [0, down], z: 4, itemStyle: { color: ink }, data: found.map(([point, at]) => [point[0], at]) },
+        Object.assign(errorBars(found.filter(([point]) => point[1] !== null).map(([point, at]) => [point[1], point[2], at]), "x", ink, down), { name }),
       ];
     });
     const option = base({ grid: { left: left(), right: 24, top: 40, bottom: 44 }, xAxis: valueAxis("test MAP", { nameGap: 28 }), yAxis: names(board), series });
@@ -67,7 +67,7 @@
         { type: "line", step: "end", silent: true, symbol: "none", lineStyle: { color: colour("--best"), type: "dashed" }, data: best },
         errorBars(found.filter((row) => row.points[0][1] !== null).map((row) => [row.points[0][1], row.points[0][2], row.seconds]), "y", ink),
         { type: "scatter", symbolSize: 9, z: 4, itemStyle: { color: ink }, data: found.map((row) => [row.seconds, row.points[0][0]]), labelLayout: { hideOverlap: true },
-          label: { show: true, position: "right", color: colour("--text"), formatter: (at) => found[at.dataIndex].name } },
+          label: { show: true, position: [11, -9], color: colour("--text"), formatter: (at) => found[at.dataIndex].name } },
       ],
     });
     option.tooltip.formatter = (at) => { const row = found[at.dataIndex]; return `${row.name}\n${row.seconds.toFixed(1)} device seconds\ntest MAP ${interval(row.points[0])}`; };
