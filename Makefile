@@ -6,7 +6,7 @@ PIP_ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test test-fast test-browser check format bench faults stories fuzz audit clean
+.PHONY: setup demo test test-fast test-browser check format docs bench faults stories fuzz audit clean
 
 setup: $(VENV)/.installed
 
@@ -49,6 +49,18 @@ format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# The site of docs/, in build/docs: pages that need neither network nor server. In an environment of its own, without torch.
+DOCS := $(VENV)-docs
+docs: $(DOCS)/.installed
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/python -m mkdocs build --strict --quiet
+	@echo "built: build/docs/index.html"
+
+$(DOCS)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(DOCS)/bin/python -m pip install --quiet $(PIP_ARGS) --constraint constraints.txt --group docs
+	@touch $@
+
 # `make bench-map` runs one claim, `make bench` all, but for the one that needs a GPU; BENCH_ARGS goes to each, e.g.
 # make bench-map BENCH_ARGS=--quick
 BENCH_ARGS ?=
@@ -85,4 +97,4 @@ audit: constraints.txt
 	$(AUDIT)/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip --strict
 
 clean:
-	rm -rf $(VENV) $(AUDIT) .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(AUDIT) $(DOCS) build/docs .pytest_cache .hypothesis .mypy_cache .ruff_cache

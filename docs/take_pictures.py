@@ -1,6 +1,8 @@
-"""Takes the pictures of a study's report page in docs/pictures/. Needs what the tests in a browser need.
+"""Takes the pictures of a study's report page, or of a bench's page, in docs/pictures/. Needs what the tests in a
+browser need.
 
 python docs/take_pictures.py results/demo
+python docs/take_pictures.py results/table
 """
 
 import io
@@ -19,14 +21,17 @@ PICTURES = (
     ("report_search", 1200, "light", "h-bought", "h-timeline"),
     ("report_phone", 375, "light", None, "h-importance"),
 )
+OF_BENCH = (("leaderboard", 1200, "light", None, "h-pairs"),)
 
 
 def main() -> None:
-    report = Path(sys.argv[1]).resolve() / "report.html"
+    folder = Path(sys.argv[1]).resolve()
+    bench = (folder / "leaderboard.html").is_file()
+    report = folder / ("leaderboard.html" if bench else "report.html")
     FOLDER.mkdir(exist_ok=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        for name, width, scheme, start, end in PICTURES:
+        for name, width, scheme, start, end in OF_BENCH if bench else PICTURES:
             page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True)
             page.goto(report.as_uri())
             page.evaluate("Report.whenIdle()")

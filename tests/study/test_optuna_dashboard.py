@@ -44,6 +44,17 @@ def told(study):
     return {int(row["trial"]): (row, curves[int(row["trial"])]) for row in rows}
 
 
+def test_the_page_in_the_browser_can_read_every_line(study):
+    """It reads strict JSON, and makes text of attributes, which it cannot of null."""
+    kinds = set()
+    for line in study.journal.read_text().splitlines():
+        facts = json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+        kinds.add(facts["op_code"])
+        assert None not in facts.get("user_attr", {}).values()
+        assert None not in (facts.get("user_attrs") or {}).values()
+    assert {0, 3, 4, 6, 7, 8} <= kinds, "study, its names, trials, ends, rungs, attributes"
+
+
 def stored(study):
     return JournalStorage(JournalFileBackend(str(study.journal)))
 
