@@ -137,7 +137,7 @@ def render(page: BoardPage) -> str:
 
 
 def charts(board: Compared, place: int, interval: str) -> tuple[Chart, ...]:
-    """MAP with intervals; groups, where they were tested; cost against MAP.
+    """MAP with intervals; of several rows also groups, where they were tested, and cost against MAP.
 
     Args:
         place: of the board on its page, from 0.
@@ -151,6 +151,8 @@ def charts(board: Compared, place: int, interval: str) -> tuple[Chart, ...]:
     made = [
         Chart(f"map-{place}", f"Test MAP, {interval}", height, f"Test MAP: {told}.", Markup(intervals_picture(board)))
     ]
+    if len(rows) < 2:
+        return tuple(made)
     if all(row.group for row in rows):
         alt = "Groups between which no difference was found: " + ", ".join(f"{row.name} {row.group}" for row in rows)
         title = "Groups: between rows with a dot in the same column no difference was found"

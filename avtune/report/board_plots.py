@@ -23,7 +23,7 @@ def intervals_picture(board: Compared) -> str:
         shown = [(at, score) for at, row in enumerate(board.rows) if (score := row.scores[place]) is not None]
         axes.errorbar(
             [score.mean for _, score in shown],
-            [at for at, _ in shown],
+            [at + 0.15 * (place - 1) for at, _ in shown],  # else those of one row would hide each other
             xerr=[score.half_width or 0.0 for _, score in shown],
             color=colour,
             marker=marker,
@@ -68,6 +68,8 @@ def cost_picture(board: Compared) -> str:
         axes.annotate(name, (seconds, score.mean), (6, 3), textcoords="offset points", parse_math=False, fontsize=8)
     if found:
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter("")
     axes.set_xlabel("device seconds of the search")
     axes.set_ylabel("test MAP")
     return _svg(figure)

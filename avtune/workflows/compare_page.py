@@ -51,7 +51,9 @@ def compare_page(found: Comparison, folder: Path) -> str:
             drawn += charts(board, len(boards), _INTERVAL + label)
             verdict.append(f"On {studies[0].dataset}{label}: {alike(board)}")
             boards.append(board)
-        sections.append(Section(f"data-{place}", title, charts=tuple(drawn), table=_table(studies, folder)))
+        sections.append(
+            Section(f"data-{place}", title[:1].upper() + title[1:], charts=tuple(drawn), table=_table(studies, folder))
+        )
     sections.append(Section("reading", "How to read it", notes=tuple(reading(found))))
     page = BoardPage(
         title=f"{_TITLE}{len(found.studies)} studies",

@@ -96,3 +96,8 @@ def test_names_cannot_become_markup():
     page = leaderboard_page(made_board({name: 0.0, "cca": -0.2}))
     assert "<b>x" not in page
     assert payload_of(page)["boards"][0]["rows"][0]["name"] == name
+
+
+def test_one_row_has_nothing_to_be_compared_with():
+    page = leaderboard_page(made_board({"psd": 0.0}))
+    assert re.findall(r'<div class="chart" id="(.*?)"', page) == ["map-0"]

@@ -132,6 +132,7 @@ def test_the_page_shows_what_the_table_says(here, capsys):
     assert "without test scores yet, so not ranked: open" in page
     assert page.count('href="best/report.html"') == 1
     assert "groups-1" in page
+    assert "groups-1" in page
     assert "groups-0" not in page, "one study alone was not tested"
 
 
