@@ -114,9 +114,10 @@ def _of_pair(similarity: Block, count: int, ks: Sequence[int]) -> tuple[Floats, 
     block = max(1, BLOCK_ITEMS // count)
     for start in range(0, count, block):
         rows = np.arange(start, min(start + block, count))
-        steps = np.rint(similarity(rows) * GRID)  # as `visit_ranks` compares them
-        apart = steps - steps[np.arange(len(rows)), rows][:, None]
-        before, size = np.count_nonzero(apart > 1, axis=1), np.count_nonzero(np.abs(apart) <= 1, axis=1)
+        near = similarity(rows)
+        own = near[np.arange(len(rows)), rows][:, None]
+        before = np.count_nonzero(near > own + 1 / GRID, axis=1)  # within a step, similarities tie
+        size = np.count_nonzero(near >= own - 1 / GRID, axis=1) - before
         rank[rows] = before + (size + 1) / 2
         rate[rows] = np.clip(cut - before[:, None], 0, size[:, None]) / size[:, None]
     return rate, rank
