@@ -1,0 +1,275 @@
+"""Validation curves for configurations that were not recorded, from those that were (`study.recorded_curves`).
+
+`Nearest` gives the curve of the nearest recorded configuration. `Surrogate` is a regression over the unit cube of the
+space (each axis scaled to 0..1, in its logarithm where it is sampled so; a choice is a coordinate for each value):
+
+- the mean curve, at 24 epochs spread evenly in the logarithm, by a Gaussian process with one length for each axis,
+  which are fitted to the best value of the curves (scikit-learn, maximum likelihood);
+- what a seed adds, by the residual of a recorded run, drawn from the runs of the five nearest configurations with the
+  trial's seed: its curve less the mean of its configuration's curves, as it was, so that its noise from epoch to epoch
+  and its drift are real ones. Where there is one run of each configuration, seeds add nothing.
+
+Beyond its last recorded epoch a curve goes on with its last quarter, again and again. A run that a rung stopped goes on
+as the mean of those that were not stopped, in proportion. A curve that was recorded on another number of rows, or with
+other batches, is read at the same number of optimiser steps.
+"""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from avtune.core.hyper import Value
+from avtune.core.seeds import mix
+from avtune.core.trial import Trial
+from avtune.space.axis import Axis
+from avtune.study.recorded_curves import RecordedCurves, RecordedRun
+
+Floats = npt.NDArray[np.float64]
+_GRID = 24
+_NEIGHBOURS = 5
+_LEAST, _MOST = 1e-3, 0.999
+
+StepsOf = Callable[[Mapping[str, Value]], int]
+"""Optimiser steps of an epoch of a configuration."""
+
+
+def unit_point(axes: Sequence[Axis], config: Mapping[str, Value]) -> list[float]:
+    """The place of a configuration in the unit cube of a space. A value outside its range lies outside the cube."""
+    point: list[float] = []
+    for axis in axes:
+        value = config[axis.name]
+        if axis.kind == "choice":
+            point += [float(value == one) for one in axis.values]
+            continue
+        assert axis.low is not None
+        assert axis.high is not None
+        low, high, at = axis.low, axis.high, float(value)
+        if axis.log:
+            low, high, at = np.log(low), np.log(high), np.log(max(at, 1e-300))
+        point.append((at - low) / (high - low))
+    return point
+
+
+class _Recorded:
+    """What both kinds of curves know of the recorded ones.
+
+    Args:
+        recorded: see `RecordedCurves`.
+        steps: of an epoch of the trials to come; None where they train on the recorded rows.
+    """
+
+    def __init__(self, recorded: RecordedCurves, steps: StepsOf | None = None) -> None:
+        self._axes = recorded.space.axes
+        self._fixed = recorded.space.fixed
+        self._rows = recorded.rows
+        self._steps = steps
+        self.longest = max(len(run.curve) for run in recorded.runs)
+        growth = _mean_curve([np.array(run.curve) for run in recorded.runs if run.whole], self.longest)
+        self.numbers: list[int] = []
+        self.configs: list[dict[str, Value]] = []
+        self._runs: list[list[Floats]] = []
+        for number, runs in recorded.by_configuration.items():
+            self.numbers.append(number)
+            self.configs.append({**recorded.space.fixed, **runs[0].config})
+            self._runs.append([_whole(run, growth) for run in runs])
+        self.points = np.array([unit_point(self._axes, config) for config in self.configs])
+
+    @property
+    def best(self) -> int:
+        """The place, among `configs`, of the recorded configuration whose mean curve is highest."""
+        return int(np.argmax([float(mean.max()) for mean in self._means]))
+
+    @cached_property
+    def _means(self) -> list[Floats]:
+        """The mean curve of each configuration, over its runs."""
+        return [_mean_curve(runs, self.longest) for runs in self._runs]
+
+    def _place(self, config: Mapping[str, Value]) -> Floats:
+        return np.array(unit_point(self._axes, config))
+
+    def _nearest(self, config: Mapping[str, Value], count: int) -> list[int]:
+        """The places of the nearest recorded configurations, nearest first."""
+        apart = np.square(self.points - self._place(config)).sum(axis=1)
+        return [int(place) for place in np.argsort(apart, kind="stable")[:count]]
+
+    def _ratio(self, config: Mapping[str, Value]) -> float:
+        """Recorded epochs for each epoch of a trial."""
+        batch = self._fixed.get("batch_size", config.get("batch_size"))
+        if self._steps is None or batch is None or not self._rows:
+            return 1.0
+        return self._steps(config) / max(1, self._rows // int(batch))
+
+
+class Nearest(_Recorded):
+    """Curves of the nearest recorded configurations; one of their runs, by the trial's seed."""
+
+    def values(self, trial: Trial) -> Iterator[float]:
+        (place,) = self._nearest(trial.config, 1)
+        runs = self._runs[place]
+        return _read(runs[trial.seed % len(runs)], self._ratio(trial.config))
+
+    def value(self, config: Mapping[str, Value]) -> float:
+        """What a configuration is worth: the highest value of its mean curve over the recorded runs."""
+        return float(self._means[self._nearest(config, 1)[0]].max())
+
+    @property
+    def most(self) -> float:
+        """What the best configuration known is worth."""
+        return float(self._means[self.best].max())
+
+
+class Surrogate(_Recorded):
+    """Curves of a fitted surrogate, see the head of this file. Fitting takes a second for 100 configurations."""
+
+    def values(self, trial: Trial) -> Iterator[float]:
+        curve = self.mean_curve(trial.config)
+        noise = self._noise(trial)
+        return _read(np.clip(curve + noise, _LEAST, _MOST), self._ratio(trial.config))
+
+    def value(self, config: Mapping[str, Value]) -> float:
+        """What a configuration is worth: the highest value of its mean curve."""
+        return float(self.mean_curve(config).max())
+
+    @cached_property
+    def most(self) -> float:
+        """What the best configuration known is worth: of the recorded ones, and of 2,000 random ones."""
+        draw = np.random.default_rng(0)
+        numeric = all(axis.kind != "choice" for axis in self._axes)
+        found = max(map(self.value, self.configs))
+        if not numeric:
+            return found
+        cube = draw.uniform(size=(2000, self.points.shape[1]))
+        return max(found, float(self._predicted(cube).max()))
+
+    def mean_curve(self, config: Mapping[str, Value]) -> Floats:
+        """The mean curve of a configuration over seeds, by epoch."""
+        (on_grid,) = self._predicted(self._place(config)[None])
+        curve: Floats = np.interp(np.arange(1, self.longest + 1), self._grid, on_grid)
+        return curve
+
+    @cached_property
+    def _grid(self) -> Floats:
+        """The epochs at which mean curves are regressed."""
+        return np.unique(np.rint(np.geomspace(1, self.longest, _GRID))).astype(np.float64)
+
+    @cached_property
+    def _fitted(self) -> tuple[Callable[..., Floats], Floats, Floats]:
+        """The kernel, what the recorded points are multiplied by, and the mean on the grid."""
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.gaussian_process import GaussianProcessRegressor
+        from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
+
+        means = np.array([np.interp(self._grid, np.arange(1, self.longest + 1), _smooth(one)) for one in self._means])
+        best = means.max(axis=1)
+        scale = best.std() or 1.0
+        lengths = np.full(self.points.shape[1], 0.5)
+        kernel = ConstantKernel(1.0, (0.05, 50)) * RBF(lengths, (0.1, 20)) + WhiteKernel(0.01, (1e-4, 1.0))
+        regressor = GaussianProcessRegressor(kernel, random_state=0)
+        with warnings.catch_warnings():  # a length at its bound is an axis that does not matter
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            regressor.fit(self.points, (best - best.mean()) / scale)
+        middle = means.mean(axis=0)
+        weights = np.linalg.solve(regressor.kernel_(self.points), means - middle)
+        return regressor.kernel_, weights, middle
+
+    def _predicted(self, points: Floats) -> Floats:
+        """Mean curves on the grid, for points of the cube [N, D]."""
+        kernel, weights, middle = self._fitted
+        similar: Floats = kernel(points, self.points)
+        predicted: Floats = np.clip(similar @ weights + middle, _LEAST, _MOST)
+        return predicted
+
+    def _noise(self, trial: Trial) -> Floats:
+        """What the trial's seed adds, by epoch."""
+        near = self._nearest(trial.config, _NEIGHBOURS)
+        draw = mix(trial.seed, "residual")
+        place = near[draw % len(near)]
+        residuals = self._residuals[place]
+        if not residuals:
+            return np.zeros(self.longest)
+        return residuals[(draw // len(near)) % len(residuals)]
+
+    @cached_property
+    def _residuals(self) -> list[list[Floats]]:
+        """Of each configuration, what each of its runs adds to their mean; of K runs, times sqrt(K / (K - 1)), since
+        the mean is theirs."""
+        return [
+            [np.sqrt(len(runs) / (len(runs) - 1)) * (_longer(run, self.longest) - mean) for run in runs]
+            if len(runs) > 1
+            else []
+            for runs, mean in zip(self._runs, self._means, strict=True)
+        ]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How far seeds lie apart: the standard deviation of a run's best value, over all recorded configurations."""
+
+    recorded: RecordedCurves
+
+    @property
+    def value(self) -> float:
+        """0 where every configuration has one run."""
+        found = [
+            float(np.var([max(run.curve) for run in runs], ddof=1))
+            for runs in self.recorded.by_configuration.values()
+            if len(runs) > 1
+        ]
+        return float(np.sqrt(np.mean(found))) if found else 0.0
+
+
+def _whole(run: RecordedRun, growth: Floats) -> Floats:
+    """A run's curve; of one that was stopped, as it would have gone on."""
+    curve = np.array(run.curve)
+    if run.whole or len(curve) >= len(growth):
+        return curve
+    on = growth[len(curve) :] / growth[len(curve) - 1]
+    return np.concatenate([curve, np.clip(curve.max() * on, _LEAST, _MOST)])
+
+
+def _longer(curve: Floats, epochs: int) -> Floats:
+    """A curve of so many epochs at least: its last quarter again and again."""
+    if len(curve) >= epochs:
+        return curve
+    tail = curve[-max(1, len(curve) // 4) :]
+    return np.concatenate([curve, np.resize(tail, epochs - len(curve))])
+
+
+def _mean_curve(curves: Sequence[Floats], epochs: int) -> Floats:
+    mean: Floats = np.mean([_longer(curve, epochs) for curve in curves], axis=0)
+    return mean
+
+
+def _smooth(curve: Floats) -> Floats:
+    """The mean over three neighbouring epochs."""
+    padded = np.concatenate([curve[:1], curve, curve[-1:]])
+    smooth: Floats = np.convolve(padded, np.full(3, 1 / 3), mode="valid")
+    return smooth
+
+
+def _read(curve: Floats, ratio: float) -> Iterator[float]:
+    """The values of a curve without end.
+
+    Args:
+        ratio: recorded epochs for each one read; a place between two epochs takes a share of both, one before the first
+            the first.
+    """
+    if ratio == 1.0:
+        yield from curve.tolist()
+        tail = curve[-max(1, len(curve) // 4) :].tolist()
+        yield from itertools.cycle(tail)
+        return
+    epochs = np.arange(1, len(curve) + 1)
+    for epoch in itertools.count(1):
+        at = epoch * ratio
+        if at > len(curve):
+            curve = _longer(curve, 2 * len(curve))
+            epochs = np.arange(1, len(curve) + 1)
+        yield float(np.interp(at, epochs, curve))
