@@ -16,9 +16,16 @@ from dataclasses import replace
 
 from avtune.core.trial import Trial
 from avtune.engine.messages import Message, Orders
-from avtune.runners._base import Source
+from avtune.runners._base import Placement, Source
 
 _LOG = logging.getLogger(__name__)
+_LANES_PER_SPARE, _MOST_SPARE = 8, 2  # one spare trial for so many lanes; most spare trials for each engine
+
+
+def spare_trials(placement: Placement) -> int:
+    """How many trials are asked for ahead of need, so that engines do not wait for suggestions: few, because each is
+    suggested without knowing what comes of the trials that end meanwhile."""
+    return min(_MOST_SPARE * placement.count, max(1, placement.count * placement.lanes // _LANES_PER_SPARE))
 
 _MACHINES = 10  # machines that may die with a trial alone on an engine of theirs before it fails
 

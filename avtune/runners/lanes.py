@@ -22,7 +22,7 @@ from avtune.data.prepare import Prepared
 from avtune.engine import user_code
 from avtune.engine.messages import Message, Orders
 from avtune.runners._base import Placement, Run, Source
-from avtune.runners.dispatcher import Dispatcher
+from avtune.runners.dispatcher import Dispatcher, spare_trials
 from avtune.runners.lane_process import run_engine, stack_file
 from avtune.runners.mailbox import Mailbox
 from avtune.runners.out_of_memory import LACK, LOWER, Deaths, out_of_memory
@@ -34,7 +34,6 @@ from avtune.runners.ray.session import LOST
 from avtune.runners.watchdog import last_stack
 
 _RESTARTS = 3  # deaths an engine since an epoch was last trained, before the run ends; at least `--max-failures`
-_LANES_PER_SPARE, _MOST_SPARE = 8, 2  # one spare trial for so many lanes; most spare trials for each engine
 _LONGEST_TAKE = 0.5  # seconds to wait for a message when there is nothing else to do
 _LEAVE, _LONGEST_LEAVE = 3.0, 30.0  # seconds in which engines return by themselves, and in which Tune ends them
 _LONGEST_WORDS = 300  # characters of an error that are shown
@@ -51,12 +50,6 @@ def opened(placement: Placement, data_bytes: int) -> Iterator[Run]:
             yield engines.run
         finally:
             engines.dismiss()
-
-
-def spare_trials(placement: Placement) -> int:
-    """How many trials are asked for ahead of need, so that engines do not wait for suggestions: few, because each is
-    suggested without knowing what comes of the trials that end meanwhile."""
-    return min(_MOST_SPARE * placement.count, max(1, placement.count * placement.lanes // _LANES_PER_SPARE))
 
 
 class _Engines:

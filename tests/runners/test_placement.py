@@ -7,7 +7,7 @@ from avtune.core.errors import UserError
 from avtune.methods import METHODS, check_config
 from avtune.runners import placement
 from avtune.runners._base import Placement
-from avtune.runners.lanes import spare_trials
+from avtune.runners.dispatcher import spare_trials
 from avtune.runners.placement import PlacementRequest, place
 from avtune.workflows.choose_runner import has_wide_lanes
 

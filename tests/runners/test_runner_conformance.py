@@ -16,9 +16,35 @@ from avtune.runners import inline
 from avtune.runners import lanes as lanes_runner
 from avtune.runners import processes as processes_runner
 from avtune.runners._base import Placement
+from avtune.runners.costs import Costs, EpochCost
+from avtune.runners.simulate import Simulation
+
+
+class Trained:
+    """A workload of the runner `simulate` that trains: first to the end, then told epoch by epoch."""
+
+    def begin(self, trial, rows):
+        told = []
+        failure = avtune.runners.work.work(
+            trial, rows, lambda epoch, metrics: told.append(metrics) or True, device="cpu"
+        )
+        for epoch, metrics in enumerate(told, 1):
+            yield metrics, failure is None and epoch == len(told)
+        raise TrialFailed(failure.line)
+
+
+class Simulated:
+    """The runner `simulate`, as a module like the others."""
+
+    @staticmethod
+    def opened(placement, data_bytes):
+        costs = Costs(lambda trial: EpochCost(0.1, 0.02, 0.01), start=1.0, suggestion=0.05)
+        return Simulation(Trained(), costs).opened(placement, data_bytes)
+
 
 RUNNERS = [
     pytest.param(inline, id="inline"),
+    pytest.param(Simulated, id="simulate"),
     pytest.param(processes_runner, id="processes", marks=pytest.mark.ray),
     pytest.param(lanes_runner, id="lanes", marks=pytest.mark.ray),
 ]
@@ -75,7 +101,7 @@ def trials(count, epochs=3, **config):
 def run(request):
     """Runs a source on a runner, which is opened once for all tests of this file, as with `--verbose`."""
     runner = request.param
-    placement = Placement(1 if runner is inline else 2, 0, 1, 2 if runner is lanes_runner else 1)
+    placement = Placement(1 if runner is inline else 2, 0, 1, 2 if runner in (lanes_runner, Simulated) else 1)
     with log.shown(), runner.opened(placement, 1 << 20) as call:
 
         def run(source, rows=None):
