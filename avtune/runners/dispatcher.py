@@ -27,6 +27,7 @@ def spare_trials(placement: Placement) -> int:
     suggested without knowing what comes of the trials that end meanwhile."""
     return min(_MOST_SPARE * placement.count, max(1, placement.count * placement.lanes // _LANES_PER_SPARE))
 
+
 _MACHINES = 10  # machines that may die with a trial alone on an engine of theirs before it fails
 
 

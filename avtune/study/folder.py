@@ -14,6 +14,7 @@ from typing import IO, Any
 from avtune.core.errors import UserError
 from avtune.core.files import (
     LOCK_WAY_OUT,
+    append_line,
     make_folder,
     private_files,
     private_opener,
@@ -211,6 +212,10 @@ class StudyFolder:
     def may_be_written(self) -> bool:
         """Whether this user may change the study: its folder, and the file of its lock."""
         return all(os.access(path, os.W_OK) for path in (self.root, self.lock) if path.exists())
+
+    def add_curve_line(self, line: dict[str, Any], *, sync: bool = False) -> None:
+        """Adds a line to `curves.jsonl`; `sync`: it survives a power loss before anyone acts on it."""
+        append_line(self.curves, line, sync=sync)
 
     def note(self, text: str, level: Level = "INFO") -> None:
         """Appends to `log.txt`, each line with the time and the level."""

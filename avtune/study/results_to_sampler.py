@@ -2,12 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 from avtune.core.hyper import Value
 from avtune.study.record import Record
-from avtune.study.sampler import Sampler
+
+if TYPE_CHECKING:
+    from avtune.study.sampler import Enqueued
+
+
+class Suggestions(Protocol):
+    """Where the configurations of a study come from, and who hears what came of them: `sampler.Sampler`, or another in
+    a simulation.
+
+    Attributes:
+        repaired: whether a line of its file was cut off.
+        first_suggested: the number of the first trial that is suggested after those whose configurations are known
+            beforehand.
+        known: the configurations that the user named, and those of earlier studies.
+        waiting: how many of these have not been suggested yet.
+    """
+
+    repaired: bool
+
+    @property
+    def first_suggested(self) -> int: ...
+
+    @property
+    def known(self) -> list[dict[str, Value]]: ...
+
+    @property
+    def waiting(self) -> int: ...
+
+    def enqueued(self) -> Sequence[Enqueued]:
+        """The configurations that a script of the user's has put into the journal, and that no trial has yet."""
+
+    @property
+    def used_up(self) -> bool:
+        """Whether there will be no further configuration."""
+
+    def past(self) -> list[dict[str, Value]]:
+        """The configurations suggested so far, by trial number."""
+
+    def times(self) -> dict[int, tuple[float, float | None]]:
+        """When each trial was suggested and when it ended."""
+
+    def ask(self, number: int) -> dict[str, Value] | None:
+        """The configuration of a new trial; None where there is none left."""
+
+    def tell(
+        self,
+        number: int,
+        state: str,
+        value: float | None,
+        rungs: Mapping[int, float],
+        facts: Mapping[str, Value] | None = None,
+    ) -> None:
+        """How a trial ended."""
 
 
 class ResultsToSampler(Protocol):
@@ -26,7 +78,7 @@ class ResultsToSampler(Protocol):
 class AtOnce:
     """The sampler hears of every end as soon as there is one."""
 
-    def __init__(self, sampler: Sampler) -> None:
+    def __init__(self, sampler: Suggestions) -> None:
         self._sampler = sampler
 
     def may_suggest(self, number: int) -> bool:
@@ -49,7 +101,7 @@ class InOrder:
         lag: `search.lag`.
     """
 
-    def __init__(self, sampler: Sampler, records: Sequence[Record], lag: int) -> None:
+    def __init__(self, sampler: Suggestions, records: Sequence[Record], lag: int) -> None:
         self._sampler = sampler
         self._records = records
         self._lag = lag
@@ -77,14 +129,14 @@ class InOrder:
         self._again.add(record.number)
 
 
-def results_to_sampler(sampler: Sampler, records: Sequence[Record], lag: int | None) -> ResultsToSampler:
+def results_to_sampler(sampler: Suggestions, records: Sequence[Record], lag: int | None) -> ResultsToSampler:
     """Args:
     lag: of a deterministic study, see `InOrder`; None for one that is not.
     """
     return AtOnce(sampler) if lag is None else InOrder(sampler, records, lag)
 
 
-def _tell(sampler: Sampler, record: Record) -> None:
+def _tell(sampler: Suggestions, record: Record) -> None:
     sampler.tell(record.number, record.state, record.best_value, record.rung_values(), _facts(record))
 
 

@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from avtune.core.errors import UserError
-from avtune.core.files import append_line
 from avtune.core.hyper import Value
 from avtune.core.trial import Trial
 from avtune.space.space import Space
@@ -27,8 +26,8 @@ from avtune.study.horizon import Horizon
 from avtune.study.listener import Listener
 from avtune.study.record import Record, State
 from avtune.study.replay import lacks_only_its_end, replay
-from avtune.study.results_to_sampler import results_to_sampler
-from avtune.study.rungs import rung_policy
+from avtune.study.results_to_sampler import Suggestions, results_to_sampler
+from avtune.study.rungs import RungPolicy, rung_policy
 from avtune.study.sampler import Sampler
 from avtune.study.trial_maker import TrialMaker
 from avtune.study.trials_csv import TrialsCsv
@@ -51,6 +50,8 @@ class Study:
         start, like: configurations that the user named, and of earlier studies, see `Sampler`.
         stopped: by whom the search has been ended, where it has.
         until: asked before every suggestion and after every epoch, until it says that the search has been ended.
+        suggestions: where its configurations come from; None for `Sampler` with its journal. Simulations give others.
+        rungs: which trials are stopped; None for the policy that a study has.
 
     Raises:
         UserError: one of its files is damaged.
@@ -74,6 +75,8 @@ class Study:
         like: Sequence[Mapping[str, Value]] = (),
         stopped: Stopped | None = None,
         until: Callable[[Study], Stopped | None] = lambda study: None,
+        suggestions: Suggestions | None = None,
+        rungs: RungPolicy | None = None,
     ) -> None:
         self.folder = folder
         self.space = space
@@ -87,8 +90,8 @@ class Study:
         self._trials = TrialMaker(folder, self.horizon, precision, basis, checkpoints)
         self._csv = TrialsCsv(folder.trials_csv, self.records)
         self._listeners: list[Listener] = [*listeners, self._csv]
-        self._rungs = rung_policy(deterministic=deterministic, factor=space.early_stopping.factor)
-        self._sampler = Sampler(folder.journal, space, start, like)
+        self._rungs = rungs or rung_policy(deterministic=deterministic, factor=space.early_stopping.factor)
+        self._sampler: Suggestions = suggestions or Sampler(folder.journal, space, start, like)
         lag = space.search.lag if deterministic else None
         self._results = results_to_sampler(self._sampler, self.records, lag)
         self._flat = flat_search(space.search.stop_when_flat, self._sampler.first_suggested, self.records, lag)
@@ -129,7 +132,7 @@ class Study:
             assert epoch == record.values.last + 1, (epoch, record.values.last)
             numbers = {name: float(v) for name, v in metrics.items() if isinstance(v, int | float)}
             finite = {name: v for name, v in numbers.items() if math.isfinite(v)}
-            append_line(self.folder.curves, {"trial": number, "epoch": epoch, **finite})
+            self.folder.add_curve_line({"trial": number, "epoch": epoch, **finite})
             record.add_epoch(epoch, finite["val_map"], finite.get("seconds", 0.0))
             for listener in self._listeners:
                 listener.epoch(record, epoch, finite)
@@ -172,7 +175,7 @@ class Study:
                 "give the same command without it, and then with it"
             )
         if failed:  # one line: a kill leaves all of them failed, or none
-            append_line(self.folder.curves, {"again": [record.number for record in failed]}, sync=True)
+            self.folder.add_curve_line({"again": [record.number for record in failed]}, sync=True)
         for record in failed:
             self.folder.note(f"trial {record.number} is trained again; it failed: {record.reason}")
             self._restart(record)
@@ -341,7 +344,7 @@ class Study:
             self._end(one)
 
     def _end(self, record: Record) -> None:
-        append_line(self.folder.curves, record.end().to_json(), sync=True)
+        self.folder.add_curve_line(record.end().to_json(), sync=True)
         self._running -= 1
         record.release()
         self.folder.drop_lane(record.number)

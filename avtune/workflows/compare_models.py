@@ -174,7 +174,8 @@ def compare_models(
         own = model.method if ":" in model.method else None
         looks.append(count_look_at(model, place, dataset, split, results=results, method=own))
     for model, _ in models.values():
-        scores.append(retrieval_scores(*embeddings_of(model, dataset, split), exact=True))
+        found = embeddings_of(model, dataset, split)
+        scores.append(retrieval_scores(found.audio, found.visual, found.labels, exact=True))
     a, b = models
     by_way = [
         [(one.ap_a2v + one.ap_v2a) / 2 for one in scores],
