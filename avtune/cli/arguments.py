@@ -109,9 +109,9 @@ def completes(action: argparse.Action, kind: Kind) -> None:
     vars(action)["complete"] = dict.fromkeys(("bash", "zsh"), f"_avtune_{kind}_files")
 
 
-def add_dataset(to: Options) -> None:
+def add_dataset(to: Options, text: str = "vegas, ave, demo, or a path") -> None:
     """DATASET and --classes."""
-    completes(to.add_argument("dataset", metavar="DATASET", help="vegas, ave, demo, or a path"), "dataset")
+    completes(to.add_argument("dataset", metavar="DATASET", help=text), "dataset")
     add_classes(to)
 
 

@@ -29,6 +29,7 @@ from avtune.cli import (
     export,
     finish,
     methods,
+    plan,
     report,
     retrain,
     retrieve,
@@ -62,6 +63,7 @@ class Verb(Protocol):
 
 _FILES: dict[str, Verb] = {  # in the order of `avtune --help`
     "search": search,
+    "plan": plan,
     "bench": bench,
     "status": status,
     "finish": finish,

@@ -126,6 +126,13 @@ def run_of(line: Any, path: Path) -> RecordedRun:
     return RecordedRun(said["config"], said["values"], said["seed"], tuple(said["map"]), tuple(said["seconds"]))
 
 
+def shipped() -> dict[str, Path]:
+    """The files of recorded curves that come with avtune, by the name of their dataset."""
+    package = Path(__file__).parents[1]
+    folders = (package.parent / "benchmarks" / "curves", package / "curves")  # of a checkout, of an installation
+    return {path.name.removesuffix(SUFFIX): path for folder in folders for path in sorted(folder.glob(f"*{SUFFIX}"))}
+
+
 def write_curves(path: Path, curves: RecordedCurves) -> None:
     """Writes the file, which is replaced as a whole."""
     write_bytes(path, curves.to_bytes(), private=False)

@@ -41,10 +41,11 @@ StepsOf = Callable[[Mapping[str, Value]], int]
 
 
 def unit_point(axes: Sequence[Axis], config: Mapping[str, Value]) -> list[float]:
-    """The place of a configuration in the unit cube of a space. A value outside its range lies outside the cube."""
+    """The place of a configuration in the unit cube of a space. A value outside its range lies outside the cube; what a
+    configuration of another method lacks is the default."""
     point: list[float] = []
     for axis in axes:
-        value = config[axis.name]
+        value = config.get(axis.name, axis.default)
         if axis.kind == "choice":
             point += [float(value == one) for one in axis.values]
             continue

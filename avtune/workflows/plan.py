@@ -1,0 +1,359 @@
+"""What a search would take, before it runs: seconds, epochs and stopped trials, from simulated searches.
+
+The search is simulated as `search` would run it (the study, its sampler and rungs, finals and retraining), on a virtual
+clock. What trials come to is taken from recorded curves, those of the dataset where there are some, else others read at
+the same number of steps; what things take from a study's own seconds, or from what a named device was measured to do.
+Everything that was assumed is said.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from avtune.core.errors import UserError
+from avtune.core.hyper import Value
+from avtune.core.system import usable_cores
+from avtune.core.trial import Trial
+from avtune.data.registry import REGISTRY, Entry, load, locate
+from avtune.engine.memory import is_wide
+from avtune.engine.precision import fast_precision
+from avtune.methods import hypers_of
+from avtune.runners._base import Cluster, Placement
+from avtune.runners.costs import DEVICES, Costs, Device, EpochCost, Size
+from avtune.runners.placement import PlacementRequest, place
+from avtune.space.space import Space
+from avtune.study.folder import StudyFolder
+from avtune.study.horizon import Horizon
+from avtune.study.recorded_curves import RecordedCurves, curves_of_study, read_recorded, shipped
+from avtune.study.simulated_curves import Surrogate
+from avtune.workflows.open_study import horizon_of
+from avtune.workflows.simulated_search import Setting, Simulated, simulate
+
+SUGGESTION = 0.01
+"""Seconds of a suggestion; benchmarks/reports/2026-11-25-driver.md."""
+_SCORING, _SCORING_PAIR = 0.3, 3e-8  # seconds of scoring a model, and for each pair of test clips
+_FINISH = 4.0  # report, model card, TensorBoard
+_MEASURED, _NAMED = 0.2, 0.5  # how far costs may be off: those of a study's own seconds, those of a named device
+_SECONDS, _LEAST, _MOST = 4.0, 2, 40  # for simulated searches; how many
+_MOST_FITTED = 150  # recorded configurations that the surrogate is fitted to
+# Multiplications with additions a second of products in float32 on the core that `DEVICES["cpu"]` names: 96 GFLOP/s,
+# benchmarks/reports/2026-11-26-lanes.md, "ceiling".
+_REFERENCE_PRODUCTS = 48e9
+
+
+@dataclass(frozen=True)
+class Data:
+    """What is known of a dataset.
+
+    Attributes:
+        name: of it.
+        train, test: rows.
+        widths: of the features of both views.
+        classes: how many.
+        is_here: whether its file is.
+    """
+
+    name: str
+    train: int
+    test: int
+    widths: tuple[int, int]
+    classes: int
+    is_here: bool = True
+
+
+@dataclass(frozen=True)
+class PlanRequest:
+    """What is asked.
+
+    Attributes:
+        data: see `data_of`.
+        space: what would be searched, with overrides.
+        gpus, cpus: of the machine that is planned for; None for those of this one.
+        lanes: of an engine, None to choose.
+        curves: a study, or a file of recorded curves; None for those that come with avtune.
+    """
+
+    data: Data
+    space: Space
+    gpus: int | None = None
+    cpus: int | None = None
+    lanes: int | None = None
+    curves: StudyFolder | Path | None = None
+
+
+@dataclass(frozen=True)
+class Range:
+    """A figure: what is expected, and between which ends."""
+
+    expected: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer.
+
+    Attributes:
+        horizon: of the trials.
+        placement: of them, in words.
+        searches: how many were simulated.
+        seconds: by part (`search`, `finals`, `retraining`, `scoring and report`, `whole command`).
+        epochs: lane-epochs, by part (`search`, `finals`, `retraining`).
+        stopped: trials that rungs stop.
+        device_seconds: in which devices train, all together.
+        assumed: what the figures rest on, a sentence each.
+    """
+
+    horizon: Horizon
+    placement: str
+    searches: int
+    seconds: dict[str, Range]
+    epochs: dict[str, Range]
+    stopped: Range
+    device_seconds: Range
+    assumed: Sequence[str]
+
+
+def data_of(spec: str, *, classes: str | None = None) -> Data:
+    """The sizes of a dataset: of its file, or of the registry where the file is not here.
+
+    Raises:
+        UserError: no such dataset.
+    """
+    entry = REGISTRY.get(spec)
+    if entry is not None and entry.file is not None and locate(entry) is None:
+        return _registered(entry)
+    found = load(spec, classes=classes)
+    return Data(found.name, len(found.train), len(found.test), (found.audio_dim, found.visual_dim), found.num_classes)
+
+
+def data_of_rows(rows: int | None) -> Data:
+    """A dataset of which only the number of training clips is known; the rest as in VEGAS.
+
+    Raises:
+        UserError: it is not known, or too few.
+    """
+    if rows is None or rows < 10:
+        raise UserError(f"--rows is {rows}; a space file says no sizes: give --rows N, the training clips, 10 or more")
+    like = REGISTRY["vegas"]
+    widths = like.audio_dim, like.visual_dim
+    return Data(f"{rows} clips", rows, rows // 4, widths, like.num_classes, is_here=False)
+
+
+def _registered(entry: Entry) -> Data:
+    widths = entry.audio_dim, entry.visual_dim
+    return Data(entry.name, entry.num_train, entry.num_test, widths, entry.num_classes, is_here=False)
+
+
+def plan(request: PlanRequest) -> Prediction:
+    """Predicts a search.
+
+    Raises:
+        UserError: the curves cannot be read, or the placement is not possible.
+    """
+    space, data = request.space, request.data
+    folds = space.validation.folds or 1
+    held_out = data.train * (1 / folds if space.validation.folds else space.validation.fraction or 0.0)
+    size = Size(int(data.train - held_out), round(held_out), data.widths)
+    placement, device, precision = _where(request)
+    recorded, note = _recorded(request)
+    factor, why, doubt = _factor(request, device, precision, recorded)
+    horizon = horizon_of(space, size.rows)
+    curves = Surrogate(_thinned(recorded), horizon.steps)
+    costs = _costs(size, device, precision, factor, folds)
+    pairs = data.test**2
+    costs = replace(costs, scoring=_SCORING + _SCORING_PAIR * pairs, finish=_FINISH)
+    whole = replace(size, rows=data.train, validation_rows=0)
+    setting = Setting(horizon, curves, costs, _costs(whole, device, "fp32", factor, 1), placement)
+    found = _simulated(setting)
+    return Prediction(
+        horizon,
+        placement.text,
+        len(found),
+        _seconds(found, doubt),
+        {
+            "search": _range([one.epochs for one in found]),
+            "finals": _range([one.repeats.epochs for one in found]),
+            "retraining": _range([one.retraining.epochs for one in found]),
+        },
+        _range([one.stopped for one in found]),
+        _range([_device_seconds(one) for one in found], doubt),
+        [*_about(data), *note, why, f"ranges: over {len(found)} simulated searches, and {doubt:.0%} for the costs"],
+    )
+
+
+def _simulated(setting: Setting) -> list[Simulated]:
+    """Simulated searches, which differ in their seeds, as many as a few seconds allow."""
+    space, end, found = setting.horizon.space, time.monotonic() + _SECONDS, list[Simulated]()
+    while len(found) < _LEAST or (time.monotonic() < end and len(found) < _MOST):
+        seeded = replace(space, search=replace(space.search, seed=space.search.seed + len(found)))
+        found.append(simulate(replace(setting, horizon=replace(setting.horizon, space=seeded))))
+    return found
+
+
+def _seconds(found: Sequence[Simulated], doubt: float) -> dict[str, Range]:
+    parts = {
+        "search": [one.search.seconds for one in found],
+        "finals": [one.repeats.seconds for one in found],
+        "retraining": [one.retraining.seconds for one in found],
+        "scoring and report": [one.rest for one in found],
+        "whole command": [one.seconds for one in found],
+    }
+    return {name: _range(values, doubt) for name, values in parts.items()}
+
+
+def _device_seconds(one: Simulated) -> float:
+    return sum(stage.device_seconds for stage in (one.search, one.repeats, one.retraining))
+
+
+def _range(values: Sequence[float], doubt: float = 0.0) -> Range:
+    return Range(float(median(values)), min(values) / (1 + doubt), max(values) * (1 + doubt))
+
+
+# --- where
+
+
+def _where(request: PlanRequest) -> tuple[Placement, str, str]:
+    """Where the trials would run: the placement, the kind of device, and the precision of a search there."""
+    import torch
+
+    space, data = request.space, request.data
+    here = torch.cuda.device_count()
+    gpus = here if request.gpus is None else request.gpus
+    cpus = usable_cores() if request.cpus is None else request.cpus
+    if gpus < 0 or cpus < 1:
+        raise UserError(f"--gpus is {gpus} and --cpus {cpus}; allowed: whole numbers from 0, and from 1")
+    wide = is_wide(space.method, space.defaults(), (*data.widths, data.classes))
+    # A machine that need not be this one: what a search checks against this one is not checked.
+    planned = Cluster("the machine that is planned for", max(cpus, gpus), gpus, Path())
+    asked = PlacementRequest(gpus, lanes=request.lanes, cpus=max(cpus, gpus), cluster=planned)
+    placement = replace(place(asked, "lanes", space.search.trials, wide=wide), cluster=None)
+    if gpus:
+        return placement, "gpu", "bf16"
+    return placement, "cpu", fast_precision(0)
+
+
+def _costs(size: Size, device: str, precision: str, factor: float, folds: int) -> Costs:
+    """What a device takes for trials of that size."""
+    known: dict[tuple[object, ...], EpochCost] = {}
+    kind = DEVICES[device]
+
+    def epoch_of(trial: Trial) -> EpochCost:
+        key = tuple(trial.config.get(name) for name in ("batch_size", "hidden_dim", "embedding_dim"))
+        if key not in known:
+            one = size.epoch(kind, trial.config, fp32=precision == "fp32")
+            known[key] = EpochCost(*(folds * factor * part for part in (one.fixed, one.lane, one.validation)))
+        return known[key]
+
+    def group_of(trial: Trial) -> tuple[object, ...]:
+        static = [name for name, hyper in hypers_of(trial.method).items() if hyper.static]
+        return tuple(trial.config.get(name) for name in static)
+
+    return Costs(epoch_of, start=kind.start, suggestion=SUGGESTION, group_of=group_of)
+
+
+def _factor(request: PlanRequest, device: str, precision: str, recorded: RecordedCurves) -> tuple[float, str, float]:
+    """By how much epochs take longer than `DEVICES` has it, where that comes from, and how far it may be off."""
+    kind = DEVICES[device]
+    if isinstance(request.curves, StudyFolder):
+        settings = request.curves.settings()
+        if ("GPU" in str(settings.get("placement", ""))) == (device == "gpu") and recorded.rows:
+            measured = median(second for run in recorded.runs for second in run.seconds[1:] or run.seconds)
+            expected = _lane_epoch(settings, kind, recorded)
+            return measured / expected, f"costs: the seconds of the study {request.curves.root.name}", _MEASURED
+    if device == "gpu":
+        return 1.0, f"costs: {kind.name}; GPUs of another kind take other times", _NAMED
+    speed = _products()
+    said = f"costs: {kind.name}; products here run at {speed / _REFERENCE_PRODUCTS:.0%} of its speed, in {precision}"
+    return _REFERENCE_PRODUCTS / speed, said, _NAMED
+
+
+def _lane_epoch(settings: dict[str, object], kind: Device, recorded: RecordedCurves) -> float:
+    """Seconds that a lane's epoch of a study would take by `kind`, with the lanes of a CPU engine or of a GPU's."""
+    about = settings["dataset"]
+    assert isinstance(about, dict)
+    space, folds = recorded.space, recorded.space.validation.folds or 1
+    held_out = recorded.rows * (1 / (folds - 1) if folds > 1 else _odds(space.validation.fraction or 0.0))
+    size = Size(recorded.rows, round(held_out), (int(about.get("audio_dim", 128)), int(about.get("visual_dim", 1024))))
+    cost = size.epoch(kind, space.defaults(), fp32=recorded.precision == "fp32")
+    words = str(settings.get("placement", "")).split()
+    lanes = int(words[words.index("lanes") - 1]) if "lanes" in words else 1
+    return folds * cost.seconds(lanes) / lanes
+
+
+def _odds(share: float) -> float:
+    return share / (1 - share)
+
+
+def _products() -> float:
+    """Multiplications with additions that a core of this machine does a second, in float32: the best of some tries."""
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    left, right = np.ones((256, 1024), np.float32), np.ones((1024, 512), np.float32)
+    best = 0.0
+    with threadpool_limits(1):
+        for _ in range(30):
+            start = time.perf_counter()
+            left @ right
+            best = max(best, left.size * right.shape[1] / (time.perf_counter() - start))
+    return best
+
+
+# --- curves
+
+
+def _recorded(request: PlanRequest) -> tuple[RecordedCurves, list[str]]:
+    """The curves to go by, and what to say of them."""
+    if isinstance(request.curves, StudyFolder):
+        found = curves_of_study(request.curves, _defaults_of)
+        return found, _said(found, f"the study {request.curves.root.name}", request)
+    if request.curves is not None:
+        found = read_recorded(request.curves)
+        return found, _said(found, request.curves.name, request)
+    files = shipped()
+    if not files:
+        raise UserError("no recorded curves come with this avtune; give a study or a file as --curves")
+    name = next(name for name in (request.data.name, "yt8m_ave15", "demo", *files) if name in files)
+    found = read_recorded(files[name])
+    return found, _said(found, f"{name}, recorded with avtune", request)
+
+
+def _said(found: RecordedCurves, called: str, request: PlanRequest) -> list[str]:
+    configurations = len(found.by_configuration)
+    lines = [f"curves: of {configurations} configurations of {called}"]
+    if found.about.get("dataset") != request.data.name:
+        lines[0] += f", at the same number of steps; {request.data.name} may learn faster or slower"
+    if found.space.method != request.space.method:
+        lines.append(f"those curves are of {found.space.method}; there are none of {request.space.method}")
+    missing = [axis.name for axis in request.space.axes if axis.name not in {one.name for one in found.space.axes}]
+    if missing:
+        lines.append(f"what {', '.join(missing)} does is not in the curves: it changes nothing here")
+    return lines
+
+
+def _defaults_of(method: str) -> dict[str, Value]:
+    return {name: hyper.default for name, hyper in hypers_of(method).items()}
+
+
+def _thinned(recorded: RecordedCurves) -> RecordedCurves:
+    """At most so many configurations, the first ones: they are in no order."""
+    kept = set(list(recorded.by_configuration)[:_MOST_FITTED])
+    return replace(recorded, runs=[run for run in recorded.runs if run.number in kept])
+
+
+def _about(data: Data) -> list[str]:
+    if data.is_here:
+        return []
+    audio, visual = data.widths
+    whence = "its sizes are the registry's" if data.name in REGISTRY else "sizes"
+    return [
+        f"data: {data.name} {'is' if data.name in REGISTRY else 'are'} not here; {whence}: {data.train} training and "
+        f"{data.test} test clips, audio {audio}-d, visual {visual}-d"
+    ]

@@ -1,0 +1,158 @@
+"""What a search would take: from curves that are written here, and from the seconds of a study."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from avtune.cli.main import main
+from avtune.core.errors import UserError
+from avtune.methods import METHODS, hypers_of
+from avtune.runners.costs import DEVICES
+from avtune.space.files import load
+from avtune.study.folder import StudyFolder
+from avtune.study.recorded_curves import RecordedCurves, RecordedRun, write_curves
+from avtune.study.study import Study
+from avtune.workflows import plan as planning
+from avtune.workflows.plan import Data, PlanRequest, data_of, data_of_rows, plan
+from avtune.workflows.search_request import usual_space
+
+SMALL = ["search.trials=6", "search.startup_trials=6", "final.finalists=1", "final.seeds=2", "early_stopping.epochs=4"]
+
+
+def space_of(name, *overrides):
+    return load(name, hypers_of=hypers_of, method_names=METHODS, overrides=[*SMALL, *overrides])
+
+
+def curve(config, length=12):
+    return tuple(0.3 + 0.2 * config["dropout"] * (1 - 0.7 ** np.arange(1, length + 1)))
+
+
+@pytest.fixture(scope="module")
+def curves(tmp_path_factory):
+    """A file of recorded curves of the demo's space."""
+    space, draw, runs = space_of("demo"), np.random.default_rng(0), []
+    for number in range(8):
+        config = {axis.name: float(draw.uniform(axis.low, axis.high)) for axis in space.axes}
+        runs += [RecordedRun(number, config, seed, curve(config), (0.1,) * 12) for seed in range(2)]
+    path = tmp_path_factory.mktemp("curves") / "demo.jsonl.xz"
+    write_curves(path, RecordedCurves(space, 1413, "fp32", {"dataset": "demo"}, runs))
+    return path
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch, curves):
+    monkeypatch.setattr(planning, "_SECONDS", 0.0)
+    monkeypatch.setattr(planning, "_products", lambda: planning._REFERENCE_PRODUCTS)
+    monkeypatch.setattr(planning, "shipped", lambda: {"demo": curves})
+    monkeypatch.setattr(planning, "usable_cores", lambda: 2)
+
+
+@pytest.fixture
+def nowhere(monkeypatch, tmp_path):
+    """No data folder."""
+    monkeypatch.setenv("AVTUNE_DATA", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+
+
+def test_a_dataset_and_gpus_that_are_not_here(nowhere):
+    found = plan(PlanRequest(data_of("vegas"), space_of(usual_space("vegas")), gpus=8))
+    assert found.placement == "8 at a time on 8 GPUs, 1 thread each"
+    assert any("vegas is not here; its sizes are the registry's: 22482 training" in line for line in found.assumed)
+    assert any(DEVICES["gpu"].name in line for line in found.assumed)
+    assert any("at the same number of steps; vegas may learn faster" in line for line in found.assumed)
+    assert any("tau, batch_size" in line for line in found.assumed)
+    parts = [one.expected for name, one in found.seconds.items() if name != "whole command"]
+    whole = found.seconds["whole command"]
+    assert whole.expected == pytest.approx(sum(parts), rel=0.2)
+    assert whole.low < whole.expected < whole.high
+    assert found.epochs["search"].high <= 6 * 4
+    assert found.epochs["retraining"].high <= 2 * 2 * 4
+
+
+def test_more_devices_take_less_and_more_trials_take_more():
+    data = Data("mine", 20_000, 5_000, (128, 1024), 10)
+
+    def search(gpus, *more):
+        return plan(PlanRequest(data, space_of("demo", *more), gpus=gpus, lanes=1)).seconds["search"].expected
+
+    few, many = search(1), search(8)
+    assert many < few
+    assert search(1, "search.trials=24") > few
+    assert search(0) > search(1) - DEVICES["gpu"].start
+
+
+def study_with(folder, seconds):
+    """A study of the demo's space, all of whose epochs took so long."""
+    space = space_of("demo")
+    settings = {"format": 1, "space": space.as_dict(), "deterministic": False, "precision": "fp32", "rows": 1413}
+    settings["dataset"] = {"name": "demo", "digest": "", "audio_dim": 128, "visual_dim": 1024}
+    settings["placement"] = "8 at a time on the CPU: 2 engines of 4 lanes"
+    folder.create(settings, {})
+    study = Study(folder, space)
+    while (trial := study.ask()) is not None:
+        for epoch, value in enumerate(curve(trial.config, 4), 1):
+            if not study.report(trial.number, epoch, {"val_map": value, "seconds": seconds}):
+                break
+        study.tell(trial.number)
+    study.close()
+    return folder
+
+
+def test_a_study_says_how_trials_learn_and_what_epochs_take(tmp_path):
+    data = Data("demo", 1766, 189, (128, 1024), 15)
+
+    def device_seconds(seconds):
+        folder = study_with(StudyFolder(tmp_path / str(seconds)), seconds)
+        request = PlanRequest(data, space_of("demo"), gpus=0, lanes=4, curves=folder)
+        found = plan(request)
+        assert f"costs: the seconds of the study {seconds}" in found.assumed
+        return found.device_seconds.expected, found
+
+    once, found = device_seconds(0.5)
+    twice, _ = device_seconds(1.0)
+    assert twice == pytest.approx(2 * once)
+    epochs = sum(part.expected for part in found.epochs.values())
+    assert once == pytest.approx(0.5 * epochs, rel=0.35)  # other numbers of lanes, and retraining on all rows
+
+
+def test_folds_cost_as_many_epochs():
+    data = Data("mine", 2_000, 500, (128, 1024), 10)
+    split = plan(PlanRequest(data, space_of("demo"), gpus=0)).device_seconds.expected
+    space = space_of("demo")
+    folded = replace(space, validation=replace(space.validation, fraction=None, folds=5))
+    assert plan(PlanRequest(data, folded, gpus=0)).device_seconds.expected > 2.5 * split
+
+
+def test_the_command_line_says_it_in_words_and_in_json(capsys, nowhere, curves):
+    words = ["plan", "ave", "--gpus", "0", "--curves", str(curves), "--trials", "4", "--epochs", "3"]
+    assert main([*words, "--set", "search.startup_trials=4", "--set", "final.seeds=1"]) == 0
+    said = capsys.readouterr().out
+    assert "whole command" in said
+    assert "stopped, of 4 trials" in said
+    assert "ave is not here" in said
+    assert main([*words, "--set", "search.startup_trials=4", "--set", "final.seeds=1", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["trials"] == 4
+    assert facts["seconds"]["whole command"]["low"] < facts["seconds"]["whole command"]["high"]
+
+
+def test_a_space_file_takes_rows(capsys, tmp_path, curves):
+    file = tmp_path / "mine.yaml"
+    file.write_text(space_of("demo").to_yaml())
+    assert main(["plan", str(file), "--rows", "5000", "--gpus", "0", "--curves", str(curves)]) == 0
+    assert "5000 clips are not here" in capsys.readouterr().out
+    assert main(["plan", str(file)]) == 2
+    assert "give --rows N" in capsys.readouterr().err
+    assert data_of_rows(400).train == 400
+
+
+def test_what_cannot_be_is_refused(monkeypatch, nowhere):
+    with pytest.raises(UserError, match="did you mean 'vegas'"):
+        data_of("vegsa")
+    with pytest.raises(UserError, match="--gpus is -1"):
+        plan(PlanRequest(data_of("vegas"), space_of("vegas"), gpus=-1))
+    monkeypatch.setattr(planning, "shipped", dict)
+    with pytest.raises(UserError, match="no recorded curves come with this avtune"):
+        plan(PlanRequest(data_of("vegas"), space_of("vegas"), gpus=0))
