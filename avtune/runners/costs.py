@@ -61,7 +61,7 @@ class Device:
         weight: further seconds of a step for each lane and weight.
         product: further seconds for each multiplication with its addition.
         key: seconds of validation for each of the 2 N^2 similarities of N validation rows.
-        fp32: how much longer an epoch takes in fp32 than in the precision of a search.
+        fp32: how much more weights and products take in fp32 than in the precision of a search, bf16.
         start: see `Costs`.
     """
 
@@ -77,17 +77,32 @@ class Device:
 
 
 DEVICES: Mapping[str, Device] = {
-    # Trials an hour of 1 to 256 lanes at two sizes; benchmarks/reports/2026-11-26-gpu.md, "Scaling", bf16.
+    # Trials an hour of 1 to 256 lanes at two sizes, bf16 and fp32; benchmarks/reports/2026-11-26-gpu.md, "Scaling".
     "gpu": Device(
-        "an H200 in bf16 (benchmarks/reports/2026-11-26-gpu.md)", 5e-3, 0.8e-3, 30e-6, 17e-12, 0.0, 0.13e-9, 1.5, 25.0
+        name="an H200 in bf16 (benchmarks/reports/2026-11-26-gpu.md)",
+        epoch=5e-3,
+        step=0.8e-3,
+        lane_step=30e-6,
+        weight=17e-12,
+        product=0.0,
+        key=0.13e-9,
+        fp32=2.5,
+        start=25.0,
     ),
-    # Clips a second of 1 to 16 lanes of 512 units; benchmarks/reports/2026-11-26-lanes.md, bf16 and fp32. `key` is from
-    # the epochs of searches, which validate.
+    # Clips a second of 4 lanes of 512 units, bf16 and fp32; benchmarks/reports/2026-11-26-lanes.md. `lane_step` and
+    # `key` are from the epochs of a search of the demo (128 units, batches of 128; 60 ms a lane, with validation).
     "cpu": Device(
-        "a core of an AMD EPYC in bf16 (benchmarks/reports/2026-11-26-lanes.md)",
-        2e-3, 1e-3, 2e-3, 0.0, 1 / 42e9, 15e-9, 1.5, 8.0,
+        name="a core of an AMD EPYC (benchmarks/reports/2026-11-26-lanes.md)",
+        epoch=2e-3,
+        step=0.0,
+        lane_step=4e-3,
+        weight=0.0,
+        product=1 / 51e9,
+        key=15e-9,
+        fp32=1.65,
+        start=8.0,
     ),
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
@@ -119,8 +134,9 @@ class Size:
         steps = max(1, self.rows // batch)
         first, others = self.weights(config)
         products = batch * (2 * first + 3 * others)  # no gradient of the features is computed
-        lane = steps * (device.lane_step + device.weight * (first + others) + device.product * products)
         factor = device.fp32 if fp32 else 1.0
+        arithmetic = device.weight * (first + others) + device.product * products
         keys = 2 * self.validation_rows**2
         forward = device.product * self.validation_rows * (first + others)
-        return EpochCost(device.epoch + steps * device.step, factor * lane, device.key * keys + forward)
+        lane = steps * (device.lane_step + factor * arithmetic)
+        return EpochCost(device.epoch + steps * device.step, lane, device.key * keys + forward)

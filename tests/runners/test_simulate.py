@@ -141,13 +141,17 @@ def test_a_simulation_gives_the_same_again():
 def test_costs_by_size_are_near_what_was_measured():
     """Trials of 27 epochs an hour, from the reports that the devices name."""
     vegas = {"hidden_dim": 1024, "embedding_dim": 64, "batch_size": 256}
-    ave = vegas | {"hidden_dim": 512}
-    for rows, config, device, lanes, measured in (
-        ((17985, 4497), vegas, "gpu", 64, 12000),
-        ((17985, 4497), vegas, "gpu", 1, 1990),
-        ((1330, 333), ave, "gpu", 64, 338000),
-        ((1330, 333), ave, "gpu", 1, 13100),
-        ((1330, 333), ave, "cpu", 16, 1225),
+    ave, demo = vegas | {"hidden_dim": 512}, {"hidden_dim": 128, "embedding_dim": 32, "batch_size": 128}
+    for rows, config, device, fp32, lanes, measured in (
+        ((17985, 4497), vegas, "gpu", False, 64, 12000),
+        ((17985, 4497), vegas, "gpu", True, 64, 7890),
+        ((17985, 4497), vegas, "gpu", False, 1, 1990),
+        ((1330, 333), ave, "gpu", False, 64, 338000),
+        ((1330, 333), ave, "gpu", True, 64, 252000),
+        ((1330, 333), ave, "gpu", False, 1, 13100),
+        ((1330, 333), ave, "cpu", False, 16, 1225),
+        ((1330, 333), ave, "cpu", True, 16, 815),
+        ((1413, 353), demo, "cpu", False, 4, 2220),
     ):
-        cost = Size(*rows, (128, 1024)).epoch(DEVICES[device], config)
+        cost = Size(*rows, (128, 1024)).epoch(DEVICES[device], config, fp32=fp32)
         assert 3600 * lanes / (27 * cost.seconds(lanes)) == pytest.approx(measured, rel=0.25)
