@@ -8,6 +8,7 @@ Everything that was assumed is said.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -39,7 +40,8 @@ SUGGESTION = 0.01
 """Seconds of a suggestion; benchmarks/reports/2026-11-25-driver.md."""
 _SCORING, _SCORING_PAIR = 0.3, 3e-8  # seconds of scoring a model, and for each pair of test clips
 _FINISH = 4.0  # report, model card, TensorBoard
-_MEASURED, _NAMED = 0.2, 0.5  # how far costs may be off: those of a study's own seconds, those of a named device
+# How far costs may be off: of a study's own seconds, of a named device in proportion to a product's speed, of a device.
+_MEASURED, _PROPORTIONAL, _NAMED = 0.2, 0.3, 0.5
 _SECONDS, _LEAST, _MOST = 4.0, 2, 40  # for simulated searches; how many
 _MOST_FITTED = 150  # recorded configurations that the surrogate is fitted to
 # Multiplications with additions a second of products in float32 on the core that `DEVICES["cpu"]` names: 96 GFLOP/s,
@@ -185,7 +187,12 @@ def plan(request: PlanRequest) -> Prediction:
         },
         _range([one.stopped for one in found]),
         _range([_device_seconds(one) for one in found], doubt),
-        [*_about(data), *note, why, f"ranges: over {len(found)} simulated searches, and {doubt:.0%} for the costs"],
+        [
+            *_about(data),
+            *note,
+            why,
+            f"ranges: eight in ten of {len(found)} simulated searches, and {doubt:.0%} for the costs",
+        ],
     )
 
 
@@ -214,7 +221,12 @@ def _device_seconds(one: Simulated) -> float:
 
 
 def _range(values: Sequence[float], doubt: float = 0.0) -> Range:
-    return Range(float(median(values)), min(values) / (1 + doubt), max(values) * (1 + doubt))
+    """The median, and what eight in ten searches come to, widened by the doubt as if both were independent."""
+    low, middle, high = (float(np.quantile(values, share)) for share in (0.1, 0.5, 0.9))
+    if middle <= 0 or low <= 0:
+        return Range(middle, low, high)
+    down, up = (math.hypot(math.log(end / middle), math.log1p(doubt)) for end in (low, high))
+    return Range(middle, middle * math.exp(-down), middle * math.exp(up))
 
 
 # --- where
@@ -272,7 +284,7 @@ def _factor(request: PlanRequest, device: str, precision: str, recorded: Recorde
         return 1.0, f"costs: {kind.name}; GPUs of another kind take other times", _NAMED
     speed = _products()
     said = f"costs: {kind.name}; products here run at {speed / _REFERENCE_PRODUCTS:.0%} of its speed, in {precision}"
-    return _REFERENCE_PRODUCTS / speed, said, _NAMED
+    return _REFERENCE_PRODUCTS / speed, said, _PROPORTIONAL
 
 
 def _lane_epoch(settings: dict[str, object], kind: Device, recorded: RecordedCurves) -> float:
