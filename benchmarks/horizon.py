@@ -87,10 +87,10 @@ def _search(given: argparse.Namespace, data: str, space: str, side: str, seed: i
         words += ["--set", "final.finalists=1", "--set", "final.seeds=1", "--runner", "inline"]
     start = time.perf_counter()
     subprocess.run([sys.executable, "-m", "avtune", *words], check=True, stdout=subprocess.DEVNULL)
-    return _outcome(scratch / name, time.perf_counter() - start)
+    return outcome_of(scratch / name, time.perf_counter() - start)
 
 
-def _outcome(study: Path, wall: float) -> Outcome:
+def outcome_of(study: Path, wall: float) -> Outcome:
     """Read from the files of a finished study."""
     metrics = json.loads((study / "final" / "metrics.json").read_text())
     epochs = [line for line in _lines(study / "curves.jsonl") if "epoch" in line]

@@ -18,7 +18,9 @@ ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT))
 
 from benchmarks import _simulated, defaults, record_curves, rungs, simulate  # noqa: E402
+from benchmarks import plan as plan_benchmark  # noqa: E402
 from benchmarks._rung_policies import Hyperband, LearningCurve, Median, Pasha, RoundsDown  # noqa: E402
+from benchmarks.horizon import Outcome  # noqa: E402
 
 
 def records(policy, curves, save_at=(2, 4, 8), epochs=12):
@@ -124,6 +126,25 @@ def test_differences_are_taken_search_by_search(curves):
     assert shipped[:3] == ["**shipped**", "0.2000 (0.1000 to 0.3000)", "–"]
     assert other[2] == "+0.0100 (+0.0100 to +0.0100)"
     assert _simulated.best_known(curves, {"one": outcomes(0.9)}) == 0.9
+
+
+def test_a_plan_is_held_against_searches():
+    def part(expected):
+        return {"expected": expected, "low": expected / 2, "high": 2 * expected}
+
+    names = ("search", "finals", "retraining")
+    said = {
+        "seconds": {"whole command": part(60.0)},
+        "epochs": dict(zip(names, map(part, (100.0, 40.0, 20.0)), strict=True)),
+        "device_seconds": part(80.0),
+        "assumed": ["costs: some"],
+    }
+    found = [Outcome(0.5, 0.4, epochs, 50, 30.0, 50.0, wall, False) for epochs, wall in ((90, 40.0), (110, 60.0))]
+    claims, table, assumed = plan_benchmark._sections(said, found, 3.0)
+    assert "whole command within 20%: +20%" in claims
+    assert "epochs of the search within 5%: +0%" in claims
+    assert "| epochs of finals and retraining | 60 | 30 | 120 | 50 | 50, 50 | +20% |" in table
+    assert assumed.endswith("- costs: some")
 
 
 def test_recording_goes_on_where_it_was_interrupted(monkeypatch, tmp_path, capsys):
