@@ -160,6 +160,22 @@ class Surrogate(_Recorded):
         """The epochs at which mean curves are regressed."""
         return np.unique(np.rint(np.geomspace(1, self.longest, _GRID))).astype(np.float64)
 
+    @property
+    def left_out(self) -> float:
+        """How well it knows configurations that it was not fitted to: the correlation of the best value of a recorded
+        configuration's mean curve with what the others say of it (leave-one-out; the lengths are those of all)."""
+        kernel, _, _ = self._fitted
+        best = np.array([_smooth(mean).max() for mean in self._means])
+        inverse = np.linalg.inv(kernel(self.points))
+        others = best - (inverse @ (best - best.mean())) / np.diag(inverse)
+        return float(np.corrcoef(best, others)[0, 1])
+
+    @property
+    def _variances(self) -> list[float]:
+        """Of each configuration with several runs, the variance of the mean of their best values."""
+        found = [[float(_smooth(run).max()) for run in runs] for runs in self._runs if len(runs) > 1]
+        return [float(np.var(one, ddof=1)) / len(one) for one in found] or [0.0]
+
     @cached_property
     def _fitted(self) -> tuple[Callable[..., Floats], Floats, Floats]:
         """The kernel, what the recorded points are multiplied by, and the mean on the grid."""
@@ -170,9 +186,10 @@ class Surrogate(_Recorded):
         means = np.array([np.interp(self._grid, np.arange(1, self.longest + 1), _smooth(one)) for one in self._means])
         best = means.max(axis=1)
         scale = best.std() or 1.0
-        lengths = np.full(self.points.shape[1], 0.5)
-        kernel = ConstantKernel(1.0, (0.05, 50)) * RBF(lengths, (0.1, 20)) + WhiteKernel(0.01, (1e-4, 1.0))
-        regressor = GaussianProcessRegressor(kernel, random_state=0)
+        least = min(max(float(np.mean(self._variances)) / scale**2, 1e-4), 0.9)  # what seeds leave in a mean, at least
+        lengths = np.ones(self.points.shape[1])
+        noise = WhiteKernel(max(least, 0.05), (least, 1.0))
+        regressor = GaussianProcessRegressor(ConstantKernel(1.0, (0.05, 50)) * RBF(lengths, (0.3, 20)) + noise)
         with warnings.catch_warnings():  # a length at its bound is an axis that does not matter
             warnings.simplefilter("ignore", ConvergenceWarning)
             regressor.fit(self.points, (best - best.mean()) / scale)

@@ -143,6 +143,7 @@ def test_the_surrogate_finds_the_level_between_recorded_configurations():
     for x in (0.1, 0.33, 0.72, 0.9):
         assert curves.value({"x": x}) == pytest.approx(level(x) * (1 - np.exp(-4)), abs=0.02)
     assert curves.most == pytest.approx(0.8, abs=0.03)
+    assert curves.left_out > 0.95
 
 
 def test_the_surrogate_s_seeds_lie_as_far_apart_as_recorded_ones():
