@@ -206,16 +206,22 @@ def _seconds(folder: StudyFolder) -> dict[int, tuple[float, ...]]:
 
 
 def _lines(path: Path) -> Iterator[Any]:
-    """What the lines of a compressed file hold.
+    """What the lines of a compressed file hold. A file can ask for any amount of memory and unpack to any size: both
+    are limited.
 
     Raises:
         UserError: it cannot be read.
     """
+    unpacking = lzma.LZMADecompressor(memlimit=_MOST_BYTES)
     try:
-        with using(path, "read"), lzma.open(path) as file:
-            text = file.read(_MOST_BYTES + 1)
+        with using(path, "read"), path.open("rb") as file:
+            text = unpacking.decompress(file.read(_MOST_BYTES), max_length=_MOST_BYTES + 1)
         if len(text) > _MOST_BYTES:
             raise UserError(f"{path} holds more than {_MOST_BYTES:,} bytes; it is no file of ours")
+        if not unpacking.eof:
+            raise UserError(f"{path} is damaged (its end is missing); restore it from a copy")
         yield from (json.loads(line) for line in text.splitlines())
+    except UserError:
+        raise
     except (lzma.LZMAError, EOFError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is damaged ({error}); restore it from a copy") from None

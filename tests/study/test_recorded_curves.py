@@ -11,6 +11,7 @@ from test_study import drive, make_folder, make_space  # noqa: F401
 from avtune.core.errors import UserError
 from avtune.core.trial import Trial
 from avtune.space.space import Space
+from avtune.study import recorded_curves
 from avtune.study.recorded_curves import RecordedCurves, RecordedRun, curves_of_study, read_recorded, write_curves
 from avtune.study.simulated_curves import Nearest, Spread, Surrogate, unit_point
 from avtune.study.study import Study
@@ -70,6 +71,23 @@ def test_a_damaged_file_is_refused(tmp_path, text, said):
         read_recorded(path)
     path.write_bytes(b"no xz at all")
     with pytest.raises(UserError, match="is damaged"):
+        read_recorded(path)
+
+
+def test_a_file_that_unpacks_to_too_much_or_lacks_its_end_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "one.jsonl.xz"
+    write_curves(path, recorded())
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-40])
+    with pytest.raises(UserError, match="is damaged"):
+        read_recorded(path)
+    path.write_bytes(lzma.compress(b" " * 200_000, preset=0))
+    monkeypatch.setattr(recorded_curves, "_MOST_BYTES", 100_000)
+    with pytest.raises(UserError, match="is damaged"):  # it needs more memory than that
+        read_recorded(path)
+    monkeypatch.setattr(recorded_curves, "_MOST_BYTES", 10_000_000)
+    path.write_bytes(lzma.compress(b" " * 10_000_001, preset=0))
+    with pytest.raises(UserError, match="holds more than"):
         read_recorded(path)
 
 
