@@ -21,6 +21,7 @@ from avtune.core import log
 from avtune.core.errors import UserError
 from avtune.data import load
 from avtune.data.dataset import Dataset
+from avtune.data.options import options_of
 from avtune.engine.model import Model
 from avtune.methods import Method
 from avtune.workflows.compare_models import ModelComparison
@@ -42,12 +43,24 @@ from avtune.workflows.search import search as run_search
 from avtune.workflows.study_view import StudyView, existing
 
 
-def load_dataset(source: Place, *, classes: Place | None = None) -> Dataset:
+def load_dataset(
+    source: Place,
+    *,
+    classes: Place | None = None,
+    views: str | Sequence[str] | None = None,
+    map: str | Mapping[str, str] | None = None,
+    pool: str | Sequence[str] | None = None,
+    test_fraction: float | None = None,
+) -> Dataset:
     """A dataset by its registered name or from a file.
 
     Args:
-        source: `vegas`, `ave` or `demo`, or the path of an HDF5 or .npz file, or of a folder of tfrecord shards.
-        classes: class file (`name,label_id`) of a folder of tfrecord shards.
+        source: `vegas`, `ave` or `demo`, or the path of a file or folder of features; docs/data.md lists the layouts.
+        classes: class file (`name,label_id`): only these classes, of a folder of tfrecord shards or of AVE's files.
+        views: names of the two views, or which views of a file that has more.
+        map: names of arrays or columns by what they are, `{"audio_train": "vggish", ...}`.
+        pool: how features over time become one vector a clip: `mean`, `max`, `std`, or several of these.
+        test_fraction: share of the clips that become the test split, where a file has none.
 
     Raises:
         UserError: there is no such dataset, it cannot be read, or nothing can be trained on it.
@@ -56,7 +69,14 @@ def load_dataset(source: Place, *, classes: Place | None = None) -> Dataset:
     <Dataset demo: 1766 training and 189 test clips, 15 classes, audio 128-d, visual 1024-d>
     """
     with python_errors():
-        return load(path_text(source, "data"), classes=None if classes is None else os.fspath(classes))
+        how = options_of(
+            classes=None if classes is None else os.fspath(classes),
+            views=views,
+            map=map,
+            pool=pool,
+            test_fraction=test_fraction,
+        )
+        return load(path_text(source, "data"), how)
 
 
 def search(

@@ -103,7 +103,7 @@ def bench(
         set=sets,
     )
     with python_errors():
-        request = request_for(dataset_for(data, classes), data, options, methods, space, classes)
+        request = request_for(dataset_for(data, classes), data, options, methods, space)
         folder, listener = BenchFolder(request.root), SilentBench() if quiet else BenchConsole()
         with log.shown() if verbose else contextlib.nullcontext():
             board = run(lambda: run_bench(request, listener), lambda: f"bench {folder.root}" * folder.exists)

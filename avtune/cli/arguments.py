@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import re
 from pathlib import Path
-from typing import Any, Literal, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias
 
 from avtune.core.errors import UserError, did_you_mean
 from avtune.core.streams import width
+
+if TYPE_CHECKING:
+    from avtune.data.options import ReadOptions
 
 Verbs: TypeAlias = "argparse._SubParsersAction[Parser]"
 """The verbs of the command line, or the actions of a verb: where a parser is added to."""
@@ -110,15 +113,42 @@ def completes(action: argparse.Action, kind: Kind) -> None:
 
 
 def add_dataset(to: Options, text: str = "vegas, ave, demo, or a path") -> None:
-    """DATASET and --classes."""
+    """DATASET and the options that say how it is read."""
     completes(to.add_argument("dataset", metavar="DATASET", help=text), "dataset")
-    add_classes(to)
+    add_reading(to)
 
 
-def add_classes(to: Options) -> None:
-    """--classes."""
-    action = to.add_argument("--classes", metavar="FILE", help="class file (name,label_id) of tfrecord shards")
+def add_reading(to: Options, *, map: bool = True) -> None:
+    """The options that say how a file is read: `data.options.ReadOptions`.
+
+    Args:
+        map: with --map.
+    """
+    group = to.add_argument_group("how a file is read (docs/data.md)") if isinstance(to, Parser) else to
+    action = group.add_argument("--classes", metavar="FILE", help="only classes of this file (name,label_id)")
     completes(action, "file")
+    group.add_argument("--views", metavar="A,B", help="names of the two views, or which views of the file")
+    if map:
+        group.add_argument("--map", action="append", metavar="WHAT=KEY", help="names of arrays: audio_train=KEY,...")
+    group.add_argument("--pool", metavar="HOW", help="features over time become their mean, max, std, or mean,std")
+    group.add_argument(
+        "--test-fraction",
+        type=float,
+        metavar="X",
+        help="share of the clips for testing, where a file has no test split",
+    )
+
+
+def reading_of(given: argparse.Namespace) -> ReadOptions:
+    """What the command line says on how a file is read.
+
+    Raises:
+        UserError: an option is not legal.
+    """
+    from avtune.data.options import options_of
+
+    names = ("classes", "views", "pool", "test_fraction", *(["map"] if not hasattr(given, "data") else []))
+    return options_of(**{name: getattr(given, name, None) for name in names})
 
 
 def add_study(to: Options, text: str = "name or folder of a study", *, nargs: str | None = None) -> None:

@@ -8,7 +8,16 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from avtune.cli.arguments import Verbs, add_dataset, add_devices, add_precision, add_results, add_verb, completes
+from avtune.cli.arguments import (
+    Verbs,
+    add_dataset,
+    add_devices,
+    add_precision,
+    add_results,
+    add_verb,
+    completes,
+    reading_of,
+)
 
 if TYPE_CHECKING:
     from avtune.workflows.bench.board import Board
@@ -109,9 +118,9 @@ def _bench(given: argparse.Namespace, log: list[Path]) -> Board:
     from avtune.workflows.options import BenchOptions
 
     with step(f"loading {given.dataset}"):
-        dataset = load(given.dataset, classes=given.classes)
+        dataset = load(given.dataset, reading_of(given))
     spec = given.dataset if given.dataset in REGISTRY else str(Path(given.dataset).resolve())
-    more = {"called": given.dataset, "classes": given.classes}
+    more = {"called": given.dataset}
     request = request_of(dataset, spec, BenchOptions.of(given), given.methods, given.space, **more)
     log[:] = [BenchFolder(request.root).shared.log]
     return bench(request, BenchConsole())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from avtune.cli.arguments import Parser, add_classes, completes
+from avtune.cli.arguments import Parser, add_reading, completes, reading_of
 from avtune.cli.folders import model_folder
 from avtune.core.errors import UserError, choices, did_you_mean, shown
 
@@ -17,7 +17,7 @@ _WHAT = ("audio", "visual", "labels")
 
 
 def add_clips(to: Parser, *, optional: bool = False, view: bool = True) -> None:
-    """DATA, --split, --map, --view and --classes.
+    """DATA, --split, --map, --view, and how a dataset is read.
 
     Args:
         optional: DATA may be left out.
@@ -34,7 +34,7 @@ def add_clips(to: Parser, *, optional: bool = False, view: bool = True) -> None:
     )
     if view:
         to.add_argument("--view", choices=_WHAT[:2], help="only this view; of an .npy file, which one it is")
-    add_classes(to)
+    add_reading(to, map=False)
 
 
 def clips_of(given: argparse.Namespace, model: Model) -> Clips:
@@ -46,7 +46,8 @@ def clips_of(given: argparse.Namespace, model: Model) -> Clips:
     from avtune.workflows.clips import Source, read_clips
 
     return read_clips(
-        Source(given.data, given.split, getattr(given, "view", None), _chosen(given.map or []), given.classes), model
+        Source(given.data, given.split, getattr(given, "view", None), _chosen(given.map or []), reading_of(given)),
+        model,
     )
 
 

@@ -9,12 +9,13 @@ from pathlib import Path
 from avtune.cli import console
 from avtune.cli.arguments import (
     Verbs,
-    add_classes,
     add_json,
+    add_reading,
     add_results,
     add_user_code,
     add_verb,
     completes,
+    reading_of,
 )
 from avtune.cli.data_text import problem_lines
 from avtune.cli.display import step
@@ -35,7 +36,7 @@ def add(verbs: Verbs) -> None:
     text = "what to score them on; its test split unless --split train"
     completes(verb.add_argument("dataset", metavar="DATASET", help=text), "dataset")
     verb.add_argument("--split", choices=("test", "train"), default="test", help="which rows (test)")
-    add_classes(verb)
+    add_reading(verb)
     add_user_code(verb, "your own method as module:Class, where a model has one")
     add_results(verb)
     add_json(verb)
@@ -50,7 +51,7 @@ def run(given: argparse.Namespace, log: list[Path]) -> int:
     models = {name: (load_model(place), place) for name, place in places.items()}
     if len({(model.folder or place).resolve() for model, place in models.values()}) < 2:
         raise UserError(f"{given.a} and {given.b} are one model; compare-models takes two")
-    dataset = load(given.dataset, classes=given.classes)
+    dataset = load(given.dataset, reading_of(given))
     with step("embedding and scoring", json=given.json):
         found = compare_models(models, dataset, split=given.split, results=given.results)
     if given.json:

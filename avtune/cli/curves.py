@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from avtune.cli import console
-from avtune.cli.arguments import Verbs, add_dataset, add_devices, add_results, add_verb, completes
+from avtune.cli.arguments import Verbs, add_dataset, add_devices, add_results, add_verb, completes, reading_of
 from avtune.core.names import new_name
 
 
@@ -50,7 +50,7 @@ def run(given: argparse.Namespace, log: list[Path]) -> int:
 
     lines = curves.lines_of(given.methods, given.mining, given.set, given.best)
     with step(f"loading {given.dataset}"):
-        dataset = load(given.dataset, classes=given.classes)
+        dataset = load(given.dataset, reading_of(given))
     folder = given.results / new_name(given.name, "curves-", dataset.name)
     curves.check(folder, epochs=given.epochs, seeds=given.seeds)
     name, runner = runner_named(given.runner)

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from avtune.cli import console
-from avtune.cli.arguments import Verbs, add_actions, add_dataset, add_json, add_verb
+from avtune.cli.arguments import Verbs, add_actions, add_dataset, add_json, add_verb, reading_of
 from avtune.cli.data_text import data_lines
 from avtune.cli.display import step
 from avtune.core.errors import UserError
@@ -35,7 +35,7 @@ def _info(given: argparse.Namespace) -> None:
     from avtune.data.info import describe
 
     with step(f"examining {given.dataset}", json=given.json):
-        facts = describe(load(given.dataset, classes=given.classes))
+        facts = describe(load(given.dataset, reading_of(given)))
     if given.json:
         print(json.dumps(facts, indent=2))
     else:
@@ -49,7 +49,7 @@ def _convert(given: argparse.Namespace) -> None:
     if given.out.suffix.lower() not in (".h5", ".hdf5"):
         raise UserError(f"{given.out} is to be HDF5; allowed endings: .h5 or .hdf5")
     with step(f"converting {given.dataset}"):
-        dataset = load(given.dataset, classes=given.classes)
+        dataset = load(given.dataset, reading_of(given))
         write_hdf5(dataset, given.out, overwrite=given.overwrite)
     console.say(f"{given.out}: {len(dataset.train)} training and {len(dataset.test)} test clips")
 

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from avtune.cli import console
 from avtune.cli.arguments import (
     Verbs,
-    add_classes,
     add_json,
     add_model,
+    add_reading,
     add_results,
     add_user_code,
     add_verb,
     completes,
+    reading_of,
 )
 from avtune.cli.data_text import problem_lines
 from avtune.cli.display import step
@@ -46,7 +47,7 @@ def add(verbs: Verbs) -> None:
     text = "score these: audio, visual, labels"
     completes(verb.add_argument("--embeddings", type=Path, metavar="FILE.npz", help=text), "file")
     verb.add_argument("--split", choices=("test", "train"), default="test", help="which rows (test)")
-    add_classes(verb)
+    add_reading(verb)
     text = "ranks for precision, class recall and hit rates (1,5,10,50); docs/scores.md says what each is"
     verb.add_argument("--at", default="1,5,10,50", metavar="K,K", help=text)
     verb.add_argument("--per-class", action="store_true", help="also MAP by class, and its mean over classes (macro)")
@@ -125,7 +126,7 @@ def _model_on_dataset(given: argparse.Namespace) -> _Scored:
         raise UserError("evaluate needs a model and a dataset, or --embeddings FILE.npz\nsee: avtune evaluate --help")
     place = model_folder(given)
     model = model_of(place, given.method)
-    dataset = load(given.dataset, classes=given.classes)
+    dataset = load(given.dataset, reading_of(given))
     problems = list(examine(dataset).problems)
     if not given.json:
         console.say(*problem_lines(problems))

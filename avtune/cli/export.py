@@ -71,6 +71,9 @@ def _check(given: argparse.Namespace) -> None:
             ("--map", given.map),
             ("--view", given.view),
             ("--classes", given.classes),
+            ("--views", given.views),
+            ("--pool", given.pool),
+            ("--test-fraction", given.test_fraction),
         ):
             if value is not None:
                 raise UserError(f"--to {given.to} writes the model itself; leave {name} out")

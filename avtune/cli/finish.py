@@ -8,13 +8,14 @@ from pathlib import Path
 from avtune.cli import console
 from avtune.cli.arguments import (
     Verbs,
-    add_classes,
     add_devices,
+    add_reading,
     add_results,
     add_study,
     add_user_code,
     add_verb,
     completes,
+    reading_of,
 )
 from avtune.cli.folders import study_folder
 
@@ -30,7 +31,7 @@ def add(verbs: Verbs) -> None:
     add_results(verb)
     text = "where the study's dataset is now (default: where it was)"
     completes(verb.add_argument("--dataset", help=text), "dataset")
-    add_classes(verb)
+    add_reading(verb)
     add_user_code(verb, train=True)
     add_devices(verb)
 
@@ -49,7 +50,7 @@ def run(given: argparse.Namespace, log: list[Path]) -> int:
         console.say(asked.text, f"avtune status {folder.root} shows it")
         return 0
     with step("loading the dataset"):
-        dataset = dataset_of(folder, given.dataset, given.classes)
+        dataset = dataset_of(folder, given.dataset, reading_of(given))
     request = request_for(folder, dataset, DeviceOptions.of(given), given.train or given.method, given.runner)
     with SearchConsole() as listener:
         search(request, listener)

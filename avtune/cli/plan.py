@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from avtune.cli import console
-from avtune.cli.arguments import Verbs, add_dataset, add_json, add_results, add_user_code, add_verb, completes
+from avtune.cli.arguments import (
+    Verbs,
+    add_dataset,
+    add_json,
+    add_results,
+    add_user_code,
+    add_verb,
+    completes,
+    reading_of,
+)
 from avtune.cli.folders import study_called
 
 if TYPE_CHECKING:
@@ -78,7 +87,7 @@ def _request(given: argparse.Namespace) -> PlanRequest:
     if given.rows is not None or given.dataset.endswith((".yaml", ".yml")):
         file, data = given.dataset, data_of_rows(given.rows)
     space = chosen(file, given.method, usual=usual_space(given.dataset), overrides=overrides)
-    data = data or data_of(given.dataset, classes=given.classes)
+    data = data or data_of(given.dataset, reading_of(given))
     return PlanRequest(data, space, given.gpus, given.cpus, given.lanes, _curves(given))
 
 

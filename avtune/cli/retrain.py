@@ -7,13 +7,14 @@ from pathlib import Path
 
 from avtune.cli.arguments import (
     Verbs,
-    add_classes,
     add_devices,
+    add_reading,
     add_results,
     add_study,
     add_user_code,
     add_verb,
     completes,
+    reading_of,
 )
 from avtune.cli.folders import study_folder
 
@@ -32,7 +33,7 @@ def add(verbs: Verbs) -> None:
     verb.add_argument("--seeds", type=int, metavar="N", help="seeds (default: the study's final.seeds)")
     text = "where the study's dataset is now (default: where it was)"
     completes(verb.add_argument("--dataset", help=text), "dataset")
-    add_classes(verb)
+    add_reading(verb)
     verb.add_argument("--out", type=Path, metavar="FOLDER", help="default: retrained_trial_N in the study")
     add_user_code(verb, train=True)
     add_devices(verb)
@@ -48,7 +49,7 @@ def run(given: argparse.Namespace, log: list[Path]) -> int:
     folder = study_folder(given)
     log.append(folder.log)
     with step("loading the dataset"):
-        dataset = dataset_of(folder, given.dataset, given.classes)
+        dataset = dataset_of(folder, given.dataset, reading_of(given))
     request = RetrainRequest(
         folder=folder,
         dataset=dataset,

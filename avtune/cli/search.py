@@ -17,6 +17,7 @@ from avtune.cli.arguments import (
     add_user_code,
     add_verb,
     completes,
+    reading_of,
 )
 from avtune.core.errors import StorageError
 
@@ -157,7 +158,7 @@ def _request(given: argparse.Namespace, log: list[Path]) -> Request:
     from avtune.workflows.search_request import folder_of, request_of, usual_space
 
     with step(f"loading {given.dataset}"):
-        dataset = load(given.dataset, classes=given.classes)
+        dataset = load(given.dataset, reading_of(given))
     options, code = SearchOptions.of(given), given.train or given.method
     folder = folder_of(dataset, options)
     if folder.exists:

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from avtune.cli import console
-from avtune.cli.arguments import Verbs, add_classes, add_json, add_results, add_user_code, add_verb, completes
+from avtune.cli.arguments import (
+    Verbs,
+    add_json,
+    add_reading,
+    add_results,
+    add_user_code,
+    add_verb,
+    completes,
+    reading_of,
+)
 from avtune.cli.display import step
 from avtune.core.errors import UserError, did_you_mean
 
@@ -30,7 +40,7 @@ def add(verbs: Verbs) -> None:
     completes(verb.add_argument("target", metavar="STUDY", help=text), "study")
     text = "where the dataset is now (default: where it was)"
     completes(verb.add_argument("dataset", metavar="DATASET", nargs="?", help=text), "dataset")
-    add_classes(verb)
+    add_reading(verb)
     verb.add_argument("--retrain", action="store_true", help="also train the winner's first seed once more")
     add_user_code(verb, train=True)
     add_results(verb)
@@ -74,7 +84,7 @@ def _checks(given: argparse.Namespace) -> list[Check]:
         if (path / "config.yaml").is_file() or (path / "metrics.json").is_file():
             if given.retrain:
                 raise UserError("--retrain goes with a study: a model's folder does not hold how it was trained")
-            return check_model(path, None if given.dataset is None else _load(given.dataset, given))
+            return check_model(path, None if given.dataset is None else _load(given.dataset, given, {}))
     there = [path.parent.name for path in given.results.glob("*/*.yaml") if path.name in ("study.yaml", "bench.yaml")]
     raise UserError(
         f"{given.target!r} is no study, bench or model, in {given.results} or by its path"
@@ -90,7 +100,7 @@ def _data(given: argparse.Namespace, settings: dict[str, object]) -> Dataset:
     if spec is None:
         raise UserError("this study does not say where its dataset is; name it: avtune verify STUDY DATASET")
     try:
-        return _load(str(spec), given)
+        return _load(str(spec), given, facts)
     except UserError as error:
         if given.dataset is not None:
             raise
@@ -98,7 +108,9 @@ def _data(given: argparse.Namespace, settings: dict[str, object]) -> Dataset:
         raise UserError(f"{first}\nname the dataset where it is now: avtune verify {given.target} DATASET") from None
 
 
-def _load(spec: str, given: argparse.Namespace) -> Dataset:
+def _load(spec: str, given: argparse.Namespace, facts: Mapping[str, Any]) -> Dataset:
     from avtune.data import load
+    from avtune.data.options import options_of
 
-    return load(spec, classes=given.classes)
+    reading = reading_of(given)
+    return load(spec, reading if reading.given() else options_of(**facts.get("options", {})))

@@ -32,12 +32,19 @@ class Declared:
         shape: the declared shape.
         dtype: the declared dtype; `object` stands for text of any length.
         read: reads it all; raises UserError when the file is damaged.
+        rows: reads the rows from a first one up to another; None where only all of it can be read.
     """
 
     where: str
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     read: Callable[[], Array]
+    rows: Callable[[int, int], Array] | None = None
+
+    @property
+    def key(self) -> str:
+        """What `where` calls the array, without its file."""
+        return self.where.rpartition(": ")[2]
 
     @property
     def size_bytes(self) -> int:
@@ -58,15 +65,19 @@ class Container:
         source: the file, for messages.
         keys: every name at its root, as `printable` gives it.
         declare: what the file says of the array of that name; raises UserError when it must not or cannot be read.
-        class_names: names of the classes, if the file gives them outside its arrays.
-        is_hdf5: it is HDF5; else .npz.
+        listed: names of the classes, if the file gives them outside its arrays.
+        is_hdf5: it is HDF5, which also has arrays in groups (`a/b`).
+        inner: names of the arrays that are in groups, some of them where there are many.
+        cells: the arrays of a MATLAB cell array of that name; raises UserError when it is none.
     """
 
     source: str
     keys: tuple[str, ...]
     declare: Callable[[str], Declared]
-    class_names: list[str] | None = None
+    listed: Callable[[], list[str] | None] = lambda: None
     is_hdf5: bool = False
+    inner: Callable[[], tuple[str, ...]] = lambda: ()
+    cells: Callable[[str], list[Declared]] | None = None
 
 
 def check_memory(declared: Iterable[Declared]) -> None:
@@ -93,7 +104,7 @@ def check_feature_shape(shape: tuple[int, ...], dtype: np.dtype[Any], where: str
         kind = {"O": "text", "S": "text", "U": "text", "c": "complex numbers"}.get(dtype.kind, f"{dtype}")
         raise UserError(f"{where} holds {kind}; features are real numbers")
     if len(shape) != 2:
-        hint = "; average over time first" if len(shape) == 3 else ""
+        hint = "; pool over its other axes with --pool mean (or max, std, mean,std)" if len(shape) > 2 else ""
         raise UserError(f"{where} has shape {shape}; features are [clips, dims]{hint}")
     if 0 in shape:
         raise UserError(f"{where} has shape {shape}, so it is empty")
@@ -143,13 +154,10 @@ def _not_finite(array: Array, features: npt.NDArray[np.float32], start: int, whe
 
 
 def check_label_shape(shape: tuple[int, ...], where: str) -> None:
-    """Raises UserError unless an array of this shape can hold labels: [N], [N, 1], or [1, N] as MATLAB leaves them."""
-    if len(shape) not in (1, 2) or (len(shape) == 2 and 1 not in shape):
-        key = where.rpartition(": ")[2]
-        hint = (
-            f"; store the number of the class, not one column a class: {key}.argmax(axis=1)" if len(shape) == 2 else ""
-        )
-        raise UserError(f"{where} has shape {shape}; labels are [clips] or [clips, 1]{hint}")
+    """Raises UserError unless an array of this shape can hold labels: [N], [N, 1], [1, N] as MATLAB leaves them, or one
+    column a class [N, C]."""
+    if len(shape) not in (1, 2):
+        raise UserError(f"{where} has shape {shape}; labels are [clips], or one column a class")
     if 0 in shape:
         raise UserError(f"{where} is empty")
 
@@ -161,6 +169,12 @@ def to_labels(array: Array, where: str) -> npt.NDArray[np.int64]:
         UserError: another shape, empty, or a label that is no whole number.
     """
     check_label_shape(array.shape, where)
+    if len(array.shape) == 2 and 1 not in array.shape:
+        key = where.rpartition(": ")[2]
+        raise UserError(
+            f"{where} has shape {array.shape}; labels are [clips] or [clips, 1]; store the number of the class, not "
+            f"one column a class: {key}.argmax(axis=1)"
+        )
     flat = array.reshape(-1)
     if flat.dtype.kind in "bi":
         return flat.astype(np.int64)

@@ -1,11 +1,11 @@
-"""What a dataset is: paired audio and visual feature vectors with class labels, split into train and test."""
+"""What a dataset is: paired feature vectors of two views with class labels, split into train and test."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -13,12 +13,19 @@ import numpy as np
 import numpy.typing as npt
 
 from avtune.core.errors import UserError
-from avtune.data.arrays import plural, to_features, to_labels, turned_hint
+from avtune.data.arrays import plural, to_features, turned_hint
+from avtune.data.labels import encode, read_whole
 
 Features = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
 
 SIX_KEYS = ("audio_train", "visual_train", "lab_train", "audio_test", "visual_test", "lab_test")
+VALIDATION_KEYS = ("audio_val", "visual_val", "lab_val")
+"""Beside the six keys: clips that the publisher sets aside for validation."""
+GROUP_KEYS = ("group_train", "group_val", "group_test")
+"""Beside the six keys: what each clip is a part of, e.g. its video."""
+VIEWS = ("audio", "visual")
+"""Names of the views where nobody gives others."""
 ARRAYS = "arrays"
 """The source of a dataset that was made of arrays in memory."""
 
@@ -28,8 +35,8 @@ class Split:
     """Clips of one split. Row i of all three arrays is clip i.
 
     Attributes:
-        audio: float32 [N, Da], C-contiguous.
-        visual: float32 [N, Dv], C-contiguous.
+        audio: the first view, whatever its name; float32 [N, Da], C-contiguous.
+        visual: the second view; float32 [N, Dv], C-contiguous.
         labels: int64 [N], each 0..C-1.
     """
 
@@ -54,6 +61,12 @@ class Dataset:
         train, test: the two splits, of equal dims.
         class_names: one name a class; the original label values as text when the file names none.
         source: what the user reads: a path, `generated`, or `arrays` for one made by `from_arrays`.
+        views: names of the two views, of `audio` and of `visual` of a `Split`.
+        validation: int64 [V] rows of `train` that the publisher sets aside for validation; None where it sets none.
+        groups: int64 [N], what each training clip is a part of (its video): clips of one group stay on one side of a
+            validation split. None where that is not known.
+        leaked: test clips that are part of a group with training clips.
+        options: how its file was read, as `options.ReadOptions.given` says it.
     """
 
     name: str
@@ -61,6 +74,11 @@ class Dataset:
     test: Split
     class_names: tuple[str, ...]
     source: str
+    views: tuple[str, str] = VIEWS
+    validation: Labels | None = None
+    groups: Labels | None = None
+    leaked: int = 0
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def num_classes(self) -> int:
@@ -68,7 +86,12 @@ class Dataset:
 
     def __repr__(self) -> str:
         sizes = f"{len(self.train)} training and {len(self.test)} test clips, {self.num_classes} classes"
-        return f"<Dataset {self.name}: {sizes}, audio {self.audio_dim}-d, visual {self.visual_dim}-d>"
+        return f"<Dataset {self.name}: {sizes}, {self.dims_text}>"
+
+    @property
+    def dims_text(self) -> str:
+        """`audio 128-d, visual 1024-d`."""
+        return f"{self.views[0]} {self.audio_dim}-d, {self.views[1]} {self.visual_dim}-d"
 
     @property
     def audio_dim(self) -> int:
@@ -81,13 +104,16 @@ class Dataset:
     @cached_property
     def digest(self) -> str:
         """SHA-256, 64 hex digits, over shapes, dtypes and bytes of the six arrays: two datasets with the same digest
-        train the same. Names and source take no part."""
+        train the same. A validation split that is given and groups take part where there are any, names and source
+        do not."""
         sha = hashlib.sha256()
         for split in (self.train, self.test):
             for array in (split.audio, split.visual, split.labels):
-                little = array.astype(array.dtype.newbyteorder("<"), order="C", copy=False)
-                sha.update(f"{little.shape} {little.dtype.str};".encode())
-                sha.update(little.data)
+                _add_to(sha, array)
+        for what, rows in (("validation", self.validation), ("groups", self.groups)):
+            if rows is not None:
+                sha.update(f"{what};".encode())
+                _add_to(sha, rows)
         return sha.hexdigest()
 
     @classmethod
@@ -131,6 +157,12 @@ class Dataset:
         return from_arrays(arrays, name=name, source=ARRAYS, class_names=class_names, keys=keys)
 
 
+def _add_to(sha: Any, array: npt.NDArray[Any]) -> None:
+    little = array.astype(array.dtype.newbyteorder("<"), order="C", copy=False)
+    sha.update(f"{little.shape} {little.dtype.str};".encode())
+    sha.update(little.data)
+
+
 def _copied(given: npt.ArrayLike, where: str) -> npt.NDArray[Any]:
     """Raises:
     UserError: no array can be made of it.
@@ -148,41 +180,125 @@ def from_arrays(
     source: str,
     class_names: Sequence[str] | None = None,
     keys: Mapping[str, str] | None = None,
+    views: tuple[str, str] = VIEWS,
+    options: Mapping[str, Any] | None = None,
 ) -> Dataset:
-    """A checked dataset from six arrays named by `SIX_KEYS`.
+    """A checked dataset from six arrays named by `SIX_KEYS`, and perhaps those of `VALIDATION_KEYS` and `GROUP_KEYS`.
 
     Args:
-        arrays: features [N, D] of any real or integer dtype; labels [N], [N, 1] or [1, N], integers as any
-            number or text.
+        arrays: features [N, D] of any real or integer dtype; labels [N], [N, 1] or [1, N], integers as any number or
+            text, or words; or [N, C], one column a class, with a single 1 in each row. Groups are labels, too.
         class_names: names of the labels, in the order of their values; or, if longer than the number of classes, the
             name of label v at index v. None: the label values themselves.
-        keys: what the source calls each of `SIX_KEYS`, for error messages.
+        keys: what the source calls each of these keys, for error messages.
+        views: names of the two views.
+        options: how the source was read.
 
     Raises:
         UserError: the dataset is unusable; names the source, the key and what is wrong.
     """
-    named = {key: (keys or {}).get(key, key) for key in SIX_KEYS}
-    audio_train, visual_train, audio_test, visual_test = (
-        to_features(np.asarray(arrays[key]), f"{source}: {named[key]}") for key in SIX_KEYS if not key.startswith("lab")
-    )
-    labels = {key: to_labels(np.asarray(arrays[key]), f"{source}: {named[key]}") for key in ("lab_train", "lab_test")}
-
-    values = np.unique(labels["lab_train"])
+    every = (*SIX_KEYS, *VALIDATION_KEYS, *GROUP_KEYS)
+    given = {key: np.asarray(arrays[key]) for key in every if key in arrays}
+    where = {key: f"{source}: {(keys or {}).get(key, key)}" for key in every}
+    features = {key: to_features(given[key], where[key]) for key in given if key.startswith(("audio", "visual"))}
+    encoded = encode({key: given[key] for key in given if key.startswith("lab")}, where)
+    labels = encoded.labels
+    names = class_names if encoded.words is None else _words_of(encoded.words, class_names, source)
+    train, validation = _training(features, labels, where)
+    groups, leaked = _groups(given, where, len(train))
+    values = np.unique(train.labels)
     absent = np.setdiff1d(labels["lab_test"], values)
     if len(absent):
+        shown = absent if encoded.words is None else [repr(encoded.words[one]) for one in absent]
         raise UserError(
-            f"{source}: {named['lab_test']} has {plural(len(absent), 'label')} that {named['lab_train']} lacks: "
-            f"{_some(absent)}\nevery class of the test split must be in the training split: remove those test clips"
+            f"{where['lab_test']} has {plural(len(absent), 'label')} that {(keys or {}).get('lab_train', 'lab_train')} "
+            f"lacks: {_some(shown)}\n"
+            "every class of the test split must be in the training split: remove those test clips"
         )
     dataset = Dataset(
         name=name,
-        train=Split(audio_train, visual_train, np.searchsorted(values, labels["lab_train"])),
-        test=Split(audio_test, visual_test, np.searchsorted(values, labels["lab_test"])),
-        class_names=names_of(values, class_names, source),
+        train=Split(train.audio, train.visual, np.searchsorted(values, train.labels)),
+        test=Split(features["audio_test"], features["visual_test"], np.searchsorted(values, labels["lab_test"])),
+        class_names=names_of(values, names, source),
         source=source,
+        views=views,
+        validation=validation,
+        groups=groups,
+        leaked=leaked,
+        options=options or {},
     )
-    check(dataset, keys=named)
+    check(dataset, keys=keys)
     return dataset
+
+
+def _training(
+    features: Mapping[str, Features], labels: Mapping[str, Labels], where: Mapping[str, str]
+) -> tuple[Split, Labels | None]:
+    """The training clips, with those of a given validation split at the end, and the rows of these."""
+    train = Split(features["audio_train"], features["visual_train"], labels["lab_train"])
+    if "lab_val" not in labels:
+        return train, None
+    held = Split(features["audio_val"], features["visual_val"], labels["lab_val"])
+    _check_given(train, held, where)
+    both = Split(*(np.concatenate(pair) for pair in zip(_parts(train), _parts(held), strict=True)))
+    return both, np.arange(len(train), len(both))
+
+
+def _parts(split: Split) -> tuple[npt.NDArray[Any], ...]:
+    return split.audio, split.visual, split.labels
+
+
+def _check_given(train: Split, held: Split, where: Mapping[str, str]) -> None:
+    """Raises:
+    UserError: a validation split does not go with the training split.
+    """
+    for view in ("audio", "visual"):
+        for split, name in ((train, "train"), (held, "val")):
+            if len(getattr(split, view)) != len(split):
+                raise UserError(_rows_differ(getattr(split, view), len(split), where, view, name))
+        dims = getattr(train, view).shape[1], getattr(held, view).shape[1]
+        if dims[0] != dims[1]:
+            raise UserError(f"{where[f'{view}_train']} has {dims[0]} dims and {where[f'{view}_val']} has {dims[1]}")
+
+
+def _groups(given: Mapping[str, npt.NDArray[Any]], where: Mapping[str, str], rows: int) -> tuple[Labels | None, int]:
+    """The groups of the training clips, those of a given validation split included, and how many test clips are part
+    of one of them."""
+    kept = [key for key in GROUP_KEYS if key in given]
+    if not kept:
+        return None, 0
+    wanted = ["group_train", *(["group_val"] if "lab_val" in given else [])]
+    for key in wanted:
+        if key not in given:
+            raise UserError(f"{where[key]} is missing, where {where[kept[0]]} is there; give the groups of all clips")
+    read = dict(zip(kept, _numbered([given[key] for key in kept], [where[key] for key in kept]), strict=True))
+    groups = np.concatenate([read[key] for key in wanted])
+    if len(groups) != rows:
+        raise UserError(f"{where['group_train']} has {plural(len(groups), 'row')} for {plural(rows, 'training clip')}")
+    return groups, int(np.isin(read["group_test"], groups).sum()) if "group_test" in read else 0
+
+
+def _numbered(arrays: Sequence[npt.NDArray[Any]], where: Sequence[str]) -> list[Labels]:
+    """Groups of several splits in one numbering."""
+    for array, name in zip(arrays, where, strict=True):
+        if array.size != len(array.reshape(-1)) or array.ndim > 2 or (array.ndim == 2 and 1 not in array.shape):
+            raise UserError(f"{name} has shape {array.shape}; groups are [clips]")
+    ends = np.cumsum([array.size for array in arrays])[:-1]
+    together = np.concatenate([array.reshape(-1) for array in arrays])
+    return list(np.split(read_whole(together, where[0]), ends))
+
+
+def _words_of(words: list[str], class_names: Sequence[str] | None, source: str) -> list[str]:
+    """The names of classes whose labels are words.
+
+    Raises:
+        UserError: `class_names` says something else.
+    """
+    if class_names is not None and not set(words) <= set(class_names):
+        raise UserError(
+            f"{source}: labels are words, and class_names lacks {_some(sorted(set(words) - {*class_names}))}"
+        )
+    return words
 
 
 def check(dataset: Dataset, *, keys: Mapping[str, str] | None = None) -> None:
@@ -224,16 +340,20 @@ def _check_split(split: Split, name: str, num_classes: int, named: Mapping[str, 
         if to_features(features, where) is not features:
             raise UserError(f"{where} must be float32 in C order")
         if len(features) != len(split):
-            hint = turned_hint(features.shape, len(split), where.rpartition(": ")[2])
-            raise UserError(
-                f"{where} has {plural(len(features), 'row')} and {named[f'lab_{name}']} has "
-                f"{plural(len(split), 'label')}" + (hint or "\nrow i of audio, visual and labels must be the same clip")
-            )
+            raise UserError(_rows_differ(features, len(split), named, view, name))
     where = named[f"lab_{name}"]
     if split.labels.dtype != np.int64 or split.labels.ndim != 1:
         raise UserError(f"{where} must be int64 with one axis")
     if split.labels.min() < 0 or split.labels.max() >= num_classes:
         raise UserError(f"{where} must lie in 0..{num_classes - 1}")
+
+
+def _rows_differ(features: Features, labels: int, named: Mapping[str, str], view: str, split: str) -> str:
+    where = named[f"{view}_{split}"]
+    hint = turned_hint(features.shape, labels, where.rpartition(": ")[2])
+    return f"{where} has {plural(len(features), 'row')} and {named[f'lab_{split}']} has {plural(labels, 'label')}" + (
+        hint or "\nrow i of both views and of the labels must be the same clip"
+    )
 
 
 def names_of(values: Labels, names: Sequence[str] | None, source: str) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from avtune.core.errors import UserError, choices, did_you_mean
 from avtune.data.dataset import Dataset
 from avtune.data.demo import demo
 from avtune.data.formats import read
+from avtune.data.options import ReadOptions
 
 ENVIRONMENT_VARIABLE = "AVTUNE_DATA"
 DEFAULT_FOLDER = "data"
@@ -89,11 +90,11 @@ REGISTRY: dict[str, Entry] = {
 }
 
 
-def load(spec: str, *, classes: str | None = None) -> Dataset:
+def load(spec: str, options: ReadOptions | None = None) -> Dataset:
     """The dataset of a registered name, or at a path.
 
     Args:
-        classes: the class file of a folder of YouTube-8M shards.
+        options: what the user says of the file.
 
     Raises:
         UserError: a name that is neither registered nor a path, a registered file that is not there (says where to get
@@ -105,11 +106,12 @@ def load(spec: str, *, classes: str | None = None) -> Dataset:
         if not os.path.exists(path) and not path.suffix and os.sep not in spec:
             raise UserError(
                 f"'{spec}' is no dataset{did_you_mean(spec, REGISTRY) or '.'}\n"
-                f"allowed: {choices(REGISTRY)}, or a path to an .h5 or .npz file or a folder of .tfrecord shards"
+                f"allowed: {choices(REGISTRY)}, or a path to a file or folder of features (docs/data.md)"
             )
-        return read(path, classes=classes)
-    if classes is not None:
-        raise UserError(f"'{spec}' has its own classes; a class file goes with a folder of .tfrecord shards only")
+        return read(path, options)
+    if options is not None and options.given():
+        what = next(iter(options.given())).replace("_", "-")
+        raise UserError(f"'{spec}' is a data set that avtune knows; --{what} goes with the path of a file")
     if entry.file is None:
         return demo()
     found = locate(entry)

@@ -10,8 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from avtune.core.errors import UserError
+from avtune.data.groups import divided
 
 BLOCK_ROWS = 4096
+Labels = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,21 +36,29 @@ def validation_folds(
     folds: int | None = None,
     seed: int,
     settings: bool = False,
+    groups: Labels | None = None,
 ) -> list[Fold]:
     """Stratified splits of rows 0..N-1: one for a `fraction`, `folds` of them for k-fold cross-validation.
 
-    Every class has a row on both sides of every fold. The same arguments give the same rows.
+    Every class has a row on both sides of every fold. The same arguments give the same rows. With groups, a split has
+    about the share of rows that is asked for.
 
     Args:
         labels: int64 [N].
         fraction: share of the validation rows, between 0 and 1, ends excluded.
         folds: number of folds, at least 2. Exactly one of `fraction` and `folds` is given.
         settings: they are settings of a space, so that a message may tell the user to set them.
+        groups: int64 [N]; rows of one group stay on one side of every fold.
 
     Raises:
-        UserError: a number out of range, or a class with too few rows.
+        UserError: a number out of range, or a class with too few rows, or whose rows are all of one group.
     """
     assert (fraction is None) != (folds is None), "give a fraction or a number of folds"
+    if groups is not None and len(np.unique(groups)) < len(groups):
+        parts = divided(labels, groups, fraction=fraction, folds=folds, seed=seed)
+        rng = np.random.default_rng(seed)
+        every = np.arange(len(labels))
+        return [Fold(rng.permutation(np.setdiff1d(every, part)), rng.permutation(part)) for part in parts]
     if folds is not None:
         return _k_folds(labels, folds, seed, settings)
     assert fraction is not None

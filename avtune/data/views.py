@@ -13,8 +13,9 @@ import numpy as np
 from avtune.core.errors import UserError, did_you_mean
 from avtune.data.arrays import Container, Declared, check_feature_shape, check_memory, to_features, to_labels
 from avtune.data.dataset import SIX_KEYS, Features, Labels, names_of
-from avtune.data.formats import FOUR_KEYS, open_arrays, read_names
+from avtune.data.layouts.four_keys import FOUR_KEYS
 from avtune.data.layouts.npy import ARRAY
+from avtune.data.opening import open_arrays, read_names
 
 VIEWS = ("audio", "visual")
 SPLITS = ("test", "train")
@@ -88,7 +89,7 @@ def read_views(
         names = container.declare("class_names") if "labels" in keys and "class_names" in container.keys else None
         check_memory([*declared.values(), *([names] if names else [])])
         labels = to_labels(declared["labels"].read(), declared["labels"].where) if "labels" in keys else None
-        listed = read_names(names) if names else container.class_names
+        listed = read_names(names) if names else container.listed()
         read = {what: to_features(declared[what].read(), declared[what].where) for what in VIEWS if what in declared}
         used = {*(key.strip("/").split("/")[0] for key in keys.values()), "class_names"}
         unused = tuple(key for key in container.keys if key not in used)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from avtune.core.errors import UserError
 from avtune.data import load
 from avtune.data.dataset import Dataset, Features, Labels
+from avtune.data.options import ReadOptions
 from avtune.data.registry import REGISTRY
 from avtune.data.views import SPLITS, VIEWS, is_dataset, read_views
 from avtune.engine.model import Model
@@ -29,14 +30,14 @@ class Source:
         split: `test` or `train`; None where it was not said.
         view: the only view that is wanted; None for all.
         chosen: names of arrays by what they are, see `data.views.read_views`; None where none was named.
-        classes: class file of a folder of tfrecord shards.
+        reading: how a dataset's file is read.
     """
 
     spec: str
     split: str | None = None
     view: str | None = None
     chosen: Mapping[str, str] | None = None
-    classes: str | None = None
+    reading: ReadOptions = field(default_factory=ReadOptions)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,8 +82,9 @@ def read_clips(source: Source, model: Model) -> Clips:
     """
     if _is_dataset(source.spec):
         return _of_dataset(source, model)
-    if source.classes is not None:
-        raise UserError("--classes goes with a folder of tfrecord shards")
+    if source.reading.given():
+        what = next(iter(source.reading.given())).replace("_", "-")
+        raise UserError(f"--{what} goes with a dataset; {source.spec} is a file of views")
     found = read_views(source.spec, model.dims, view=source.view, split=source.split, chosen=source.chosen)
     path = Path(os.path.expanduser(source.spec))
     read = ", ".join(f"{what} from {key}" for what, key in found.keys.items())
@@ -103,7 +105,7 @@ def _is_dataset(spec: str) -> bool:
 def _of_dataset(source: Source, model: Model) -> Clips:
     if source.chosen:
         raise UserError(f"{source.spec} is a dataset; leave --map out, --split {' or '.join(SPLITS)} chooses the rows")
-    dataset = load(source.spec, classes=source.classes)
+    dataset = load(source.spec, source.reading)
     split = source.split or SPLITS[0]
     rows = dataset.test if split == "test" else dataset.train
     wanted = VIEWS if source.view is None else (source.view,)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from avtune.data.dataset import ARRAYS, Dataset
+from avtune.data.dataset import ARRAYS, VIEWS, Dataset
 
 
 def dataset_facts(data: Dataset, spec: str) -> dict[str, Any]:
@@ -18,6 +18,8 @@ def dataset_facts(data: Dataset, spec: str) -> dict[str, Any]:
         "classes": data.num_classes,
         "audio_dim": data.audio_dim,
         "visual_dim": data.visual_dim,
+        **({"options": dict(data.options)} if data.options else {}),
+        **({} if data.views == VIEWS else {"views": list(data.views)}),
     }
 
 
@@ -25,5 +27,5 @@ def dataset_line(data: Dataset) -> str:
     """A dataset's name and sizes, as a plan shows them."""
     return (
         f"{data.name}: {len(data.train)} training and {len(data.test)} test clips, {data.num_classes} classes, "
-        f"audio {data.audio_dim}-d, visual {data.visual_dim}-d"
+        f"{data.dims_text}"
     )

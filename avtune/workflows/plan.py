@@ -21,6 +21,7 @@ from avtune.core.errors import UserError
 from avtune.core.hyper import Value
 from avtune.core.system import usable_cores
 from avtune.core.trial import Trial
+from avtune.data.options import ReadOptions
 from avtune.data.registry import REGISTRY, Entry, load, locate
 from avtune.engine.memory import is_wide
 from avtune.engine.precision import fast_precision
@@ -123,8 +124,11 @@ class Prediction:
     assumed: Sequence[str]
 
 
-def data_of(spec: str, *, classes: str | None = None) -> Data:
+def data_of(spec: str, reading: ReadOptions | None = None) -> Data:
     """The sizes of a dataset: of its file, or of the registry where the file is not here.
+
+    Args:
+        reading: how its file is read.
 
     Raises:
         UserError: no such dataset.
@@ -132,7 +136,7 @@ def data_of(spec: str, *, classes: str | None = None) -> Data:
     entry = REGISTRY.get(spec)
     if entry is not None and entry.file is not None and locate(entry) is None:
         return _registered(entry)
-    found = load(spec, classes=classes)
+    found = load(spec, reading)
     return Data(found.name, len(found.train), len(found.test), (found.audio_dim, found.visual_dim), found.num_classes)
 
 

@@ -25,7 +25,6 @@ def request_for(
     options: BenchOptions,
     methods: Sequence[str | type[Method]] | None,
     space: Mapping[str, str | os.PathLike[str]] | None,
-    classes: str | os.PathLike[str] | None,
 ) -> BenchRequest:
     """What a call asks for.
 
@@ -46,7 +45,6 @@ def request_for(
         _names(methods),
         _spaces(space),
         called="DATASET" if spec == ARRAYS else spec,
-        classes=None if classes is None else os.fspath(classes),
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from avtune.core.errors import UserError
 from avtune.data import load
 from avtune.data.dataset import ARRAYS, Dataset
+from avtune.data.options import options_of
 from avtune.data.registry import REGISTRY, locate
 
 Place = str | os.PathLike[str]
@@ -32,9 +33,9 @@ def dataset_for(data: Dataset | Place, classes: Place | None) -> Dataset:
         UserError: it cannot be loaded, or is loaded and `classes` says how to.
     """
     if not isinstance(data, Dataset):
-        return load(path_text(data, "data"), classes=None if classes is None else os.fspath(classes))
+        return load(path_text(data, "data"), options_of(classes=None if classes is None else os.fspath(classes)))
     if classes is not None:
-        raise UserError("classes goes with the path of a folder of tfrecord shards; this dataset is loaded already")
+        raise UserError("classes goes with the path of a file or folder of features; this dataset is loaded already")
     return data
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from avtune.data.dataset import Dataset
+from avtune.data.options import options_of
 from avtune.study.folder import StudyFolder
 from avtune.workflows.finish_search import ask
 from avtune.workflows.finish_search import request_for as finish_request
@@ -32,5 +33,5 @@ def request_for(
     check_ray(options)
     if ask(folder) is not None:
         return None
-    dataset = dataset_of(folder, data, None if classes is None else os.fspath(classes))
+    dataset = dataset_of(folder, data, options_of(classes=None if classes is None else os.fspath(classes)))
     return finish_request(folder, dataset, options, code, options.runner)

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from avtune.data.dataset import Dataset
+from avtune.data.options import options_of
 from avtune.study.folder import StudyFolder
 from avtune.workflows.choose_runner import placement_request
 from avtune.workflows.options import DeviceOptions
@@ -43,7 +44,7 @@ def request_for(
     folder = StudyFolder(study)
     return RetrainRequest(
         folder=folder,
-        dataset=dataset_of(folder, data, None if classes is None else os.fspath(classes)),
+        dataset=dataset_of(folder, data, options_of(classes=None if classes is None else os.fspath(classes))),
         placement=placement_request(options),
         trial=trial,
         epochs=epochs,

@@ -14,6 +14,7 @@ from avtune.core.errors import UserError
 from avtune.data import load
 from avtune.data.dataset import Dataset
 from avtune.data.findings import examine
+from avtune.data.options import ReadOptions, options_of
 from avtune.engine import user_code
 from avtune.finals.finish import FinalsRun
 from avtune.finals.finish import retrain as train_and_score
@@ -108,12 +109,12 @@ class SilentRetrain(Silent):
         return None
 
 
-def dataset_of(folder: StudyFolder, named: Dataset | str | None, classes: str | None = None) -> Dataset:
+def dataset_of(folder: StudyFolder, named: Dataset | str | None, reading: ReadOptions | None = None) -> Dataset:
     """The dataset of a study.
 
     Args:
         named: the dataset, or where it is now; None for where it was.
-        classes: class file of a folder of tfrecord shards.
+        reading: how its file is read; None, or nothing, for how the study has read it.
 
     Raises:
         UserError: it is not there, or what is there is another one.
@@ -122,7 +123,8 @@ def dataset_of(folder: StudyFolder, named: Dataset | str | None, classes: str | 
     spec = named or facts.get("spec")
     if spec is None:
         raise UserError("this study does not say where its dataset is; name it with --dataset")
-    dataset = spec if isinstance(spec, Dataset) else load(spec, classes=classes)
+    how = reading if reading is not None and reading.given() else options_of(**facts.get("options", {}))
+    dataset = spec if isinstance(spec, Dataset) else load(spec, how)
     if dataset.digest != facts["digest"]:
         called = dataset.name if isinstance(spec, Dataset) else spec
         raise UserError(

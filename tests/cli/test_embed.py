@@ -122,7 +122,7 @@ def test_every_format_holds_the_same_floats(view, embed, wanted, tmp_path):
         ("both.npz", ["--map", "audio=audio", "--view", "visual"], "--map names no visual"),
         ("both.npz", ["--map", "labels=audio"], "--map names no view"),
         ("both.npz", ["--split", "test"], "has no splits"),
-        ("both.npz", ["--classes", "c.csv"], "--classes goes with a folder of tfrecord shards"),
+        ("both.npz", ["--classes", "c.csv"], "--classes goes with a dataset"),
         ("deep.h5", [], "has no array called audio or visual"),
         ("deep.h5", ["--map", "audio=a/noise"], "there is no such array"),
         ("deep.h5", ["--map", "audio=a"], "is a group; an array is expected"),

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import scipy.io
 import torch
 
 from avtune.core.errors import UserError
@@ -59,8 +58,6 @@ def zipped(*names: str) -> bytes:
     ("name", "content", "said"),
     [
         ("a.npy", npy(), "is a single NumPy array"),
-        ("a.h5", b"PAR1" + bytes(20), "is a Parquet table"),
-        ("a.h5", b"ARROW1\0\0" + bytes(20), "is an Arrow table"),
         ("a.h5.gz", gzip.compress(b"x" * 99), "is compressed with gzip; unpack it (gunzip)"),
         ("a.tar", tar(), "is a tar archive"),
         ("a.zip", zipped("b.h5", "c.txt"), "is a zip archive without .npy arrays; unpack it"),
@@ -88,25 +85,22 @@ def test_the_kind_is_named(tmp_path: Path, name: str, content: bytes, said: str)
 
 def test_what_is_not_known_may_be_damaged(tmp_path: Path) -> None:
     (tmp_path / "a.h5").write_bytes(bytes(range(255, 0, -1)))
-    assert "neither HDF5 nor .npz: it begins with b'\\xff" in refused(tmp_path / "a.h5")
+    assert "neither HDF5, .mat nor .npz: it begins with b'\\xff" in refused(tmp_path / "a.h5")
 
 
-@pytest.mark.parametrize("kind", ["matlab", "pickle", "torch", "old torch"])
+@pytest.mark.parametrize("kind", ["pickle", "torch", "old torch"])
 def test_the_python_in_the_message_makes_a_dataset(
     arrays: Arrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     path = Path("it's (v2).bin")
-    if kind == "matlab":
-        with path.open("wb") as file:
-            scipy.io.savemat(file, arrays)
-    elif kind == "pickle":
+    if kind == "pickle":
         path.write_bytes(pickle.dumps(arrays))
     else:
         tensors = {key: torch.from_numpy(value) for key, value in arrays.items()}
         torch.save(tensors, path, _use_new_zipfile_serialization=kind == "torch")
     message = refused(path)
-    named = {"matlab": "a MATLAB 5 file", "pickle": "a pickle, which avtune never reads"}
+    named = {"pickle": "a pickle, which avtune never reads"}
     assert f"is {named.get(kind, 'a PyTorch checkpoint')}" in message
     code = message.partition("in Python: ")[2]
     exec(

@@ -7,6 +7,7 @@ import pytest
 
 from avtune.core.errors import UserError
 from avtune.data import REGISTRY, demo, describe, from_arrays, load, locate, problems, write_hdf5
+from avtune.data.options import options_of
 
 
 @pytest.fixture
@@ -96,5 +97,5 @@ def test_a_path_to_nothing_is_a_user_error(no_data: Path, spec: str) -> None:
 
 
 def test_a_class_file_does_not_go_with_a_name() -> None:
-    with pytest.raises(UserError, match="'demo' has its own classes"):
-        load("demo", classes="classes.csv")
+    with pytest.raises(UserError, match="'demo' is a data set that avtune knows; --classes goes with the path"):
+        load("demo", options_of(classes="classes.csv"))

@@ -14,6 +14,7 @@ from tensorboard.compat.tensorflow_stub import pywrap_tensorflow
 from avtune.core.errors import UserError
 from avtune.data import Dataset, load, read_youtube8m
 from avtune.data.layouts.tfrecord import masked_crc32c, parse_example
+from avtune.data.options import options_of
 
 CLASSES = "name,label_id\nDog,7\n'Violin, fiddle',3\nCat,12\n".replace("'", '"')
 
@@ -133,7 +134,7 @@ def test_class_file_is_given_or_found(tmp_path: Path) -> None:
     assert "no classes.csv" in refused(folder)
     elsewhere = tmp_path / "two.csv"
     elsewhere.write_text("Dog,7\nCat,12")
-    dataset = load(str(folder), classes=str(elsewhere))
+    dataset = load(str(folder), options_of(classes=str(elsewhere)))
     assert dataset.class_names == ("Dog", "Cat")
     assert len(dataset.train) + len(dataset.test) == 20
 
@@ -215,8 +216,11 @@ def test_folder_without_shards_names_a_feature_file(tmp_path: Path) -> None:
 
 
 def test_a_class_file_goes_with_a_folder_only(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="goes with such a folder only"):
-        load(str(tmp_path / "features.h5"), classes="classes.csv")
+    arrays = {"audio": np.ones((4, 2)), "visual": np.ones((4, 2)), "lab": np.arange(4) % 2}
+    six = {f"{key}_{split}": value for key, value in arrays.items() for split in ("train", "test")}
+    np.savez(tmp_path / "features.npz", **six)
+    with pytest.raises(UserError, match="six keys, which takes no --classes; it goes with AVE's own folder or YouTube"):
+        load(str(tmp_path / "features.npz"), options_of(classes="classes.csv"))
 
 
 @settings(deadline=None, max_examples=50)

@@ -1,4 +1,5 @@
-"""HDF5 files: what they declare, and the six-key file that avtune writes."""
+"""HDF5 files: what they declare, and the six-key file that avtune writes. MATLAB 7.3 files are HDF5, with every matrix
+transposed; it is turned back here."""
 
 from __future__ import annotations
 
@@ -24,6 +25,9 @@ from avtune.data.layouts.hdf5_text import MAX_TEXT, NotDamaged, read_texts
 H5_ERRORS = (OSError, KeyError, RuntimeError, ValueError, TypeError, OverflowError, MemoryError, NotImplementedError)
 MOST_PACKED = 1100  # bytes that one stored byte can become: deflate, the strongest filter in use, gives 1032
 SMALL = 1 << 26  # bytes that are read whatever the file declares
+MATLAB = b"MATLAB 7.3 MAT-file"
+MOST_CELLS = 10_000
+_MOST_INNER, _DEEPEST = 200, 4
 
 
 @contextmanager
@@ -37,11 +41,21 @@ def open_hdf5(path: Path) -> Iterator[Container]:
     """
     with _reading(str(path)):
         _refuse_if_written(path)
+        with path.open("rb") as head:
+            matlab = head.read(len(MATLAB)) == MATLAB
         file = _opened(path)
     with file:
         with _reading(str(path)):
-            keys = tuple(printable(key) for key in file)
-        yield Container(str(path), keys, lambda key: _declare(file, path, key), _classes_attribute(file, path), True)
+            keys = tuple(printable(key) for key in file if not (matlab and key.startswith("#")))
+        yield Container(
+            str(path),
+            keys,
+            lambda key: _declare(file, path, key, matlab),
+            lambda: _classes_attribute(file, path),
+            True,
+            lambda: _inner(file, path),
+            (lambda key: _cells(file, path, key)) if matlab else None,
+        )
 
 
 def _opened(path: Path) -> Any:
@@ -87,19 +101,99 @@ def _classes_attribute(file: Any, path: Path) -> list[str] | None:
     return names if isinstance(names, list) and all(isinstance(name, str) for name in names) else None
 
 
-def _declare(file: Any, path: Path, key: str) -> Declared:
+def _declare(file: Any, path: Path, key: str, matlab: bool) -> Declared:
     where = f"{path}: {key}"
-    array = _open(file, key, where)
+    array = _open(file, key, where, cells=matlab)
+    if h5py.check_ref_dtype(array.dtype) is not None:
+        cells = _cells(file, path, key)
+        if not all(one.dtype.kind == "O" for one in cells):
+            raise UserError(f"{where} is a cell array of matrices; one matrix is expected")
+        return Declared(where, (len(cells),), np.dtype(object), lambda: np.concatenate([one.read() for one in cells]))
+    return _declared(array, path, where, matlab)
+
+
+def _declared(array: Any, path: Path, where: str, matlab: bool) -> Declared:
+    """What an array that was opened declares."""
     with _reading(where):
         text = h5py.check_string_dtype(array.dtype)
+        if matlab and text is None:
+            return _matrix(array, path, where)
         if text is None:
-            return Declared(where, array.shape, array.dtype, lambda: _read(array, path, where))
+            return Declared(
+                where,
+                array.shape,
+                array.dtype,
+                lambda: _read(array, path, where),
+                lambda start, end: _rows(array, path, where, start, end),
+            )
         if text.length is None:
-            return Declared(where, array.shape, np.dtype(object), lambda: _read_free_text(array, path, key, where))
+            name = array.name.strip("/")
+            return Declared(where, array.shape, np.dtype(object), lambda: _read_free_text(array, path, name, where))
         return Declared(where, array.shape, array.dtype, lambda: _read_text(array, path, where))
 
 
-def _open(file: Any, key: str, where: str) -> Any:
+def _matrix(array: Any, path: Path, where: str) -> Declared:
+    """A matrix of MATLAB: transposed, and text where its class says so."""
+    shape = array.shape[::-1]
+    kind = array.attrs.get_id("MATLAB_class").dtype.kind if "MATLAB_class" in array.attrs else ""
+    if kind == "S" and bytes(array.attrs["MATLAB_class"]) == b"char" and array.dtype == np.uint16:
+        if math.prod(shape) > MAX_TEXT * MOST_CELLS:
+            raise UserError(f"{where} is a text of {math.prod(shape)} letters; it is no name")
+        return Declared(where, shape[:1], np.dtype(object), lambda: _letters(_read(array, path, where).T))
+    return Declared(where, shape, array.dtype, lambda: _read(array, path, where).T)
+
+
+def _letters(codes: Array) -> Array:
+    """Text of each row of letters [rows, letters]."""
+    texts = [row.astype("<u2").tobytes().decode("utf-16-le", "replace").rstrip(" ") for row in np.atleast_2d(codes)]
+    return np.array(texts, object)
+
+
+def _cells(file: Any, path: Path, key: str) -> list[Declared]:
+    """What the matrices of a MATLAB cell array declare."""
+    where = f"{path}: {key}"
+    array = _open(file, key, where, cells=True)
+    with _reading(where):
+        if h5py.check_ref_dtype(array.dtype) is not h5py.Reference:
+            raise UserError(f"{where} is one array; a cell array is expected")
+        if math.prod(array.shape) > MOST_CELLS:
+            raise UserError(
+                f"{where} is a cell array of {math.prod(array.shape)} arrays; at most {MOST_CELLS} are read"
+            )
+        _check_stored(array, path, where)
+        found = []
+        for number, reference in enumerate(_values(array, where).T.reshape(-1), 1):
+            inner = file[reference]
+            if not isinstance(inner, h5py.Dataset):
+                raise UserError(f"{where}{{{number}}} is no matrix; a full matrix is expected")
+            _check_plain(inner, f"{where}{{{number}}}")
+            found.append(_declared(inner, path, f"{where}{{{number}}}", True))
+        return found
+
+
+def _inner(file: Any, path: Path) -> tuple[str, ...]:
+    """Names of the arrays in groups, the first few of them."""
+    found: list[str] = []
+    opened = 0
+
+    def look(group: Any, before: str, depth: int) -> None:
+        nonlocal opened
+        for name in group:
+            opened += 1
+            if opened > _MOST_INNER or not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                continue
+            what = group.get(name)
+            if isinstance(what, h5py.Dataset) and before and printable(name) == name:
+                found.append(before + name)
+            elif isinstance(what, h5py.Group) and depth < _DEEPEST and printable(name) == name and name[0] != "#":
+                look(what, f"{before}{name}/", depth + 1)
+
+    with _reading(str(path)):
+        look(file, "", 1)
+    return tuple(found)
+
+
+def _open(file: Any, key: str, where: str, *, cells: bool = False) -> Any:
     with _reading(where):
         parts = key.strip("/").split("/")
         for depth in range(1, len(parts) + 1):  # a folder on the way may be a link, too
@@ -111,13 +205,22 @@ def _open(file: Any, key: str, where: str) -> Any:
         array = file[key]
         if not isinstance(array, h5py.Dataset):
             raise UserError(f"{where} is a {type(array).__name__.lower()}; an array is expected")
-        if array.is_virtual or array.external:
-            raise UserError(f"{where} keeps its data in another file; store the array itself in this file")
-        if array.shape is None:
-            raise UserError(f"{where} is empty")
-        if array.dtype.kind == "O" and not h5py.check_string_dtype(array.dtype):
-            raise UserError(f"{where} holds rows of different lengths or references; store one plain array")
+        _check_plain(array, where, cells=cells)
         return array
+
+
+def _check_plain(array: Any, where: str, *, cells: bool = False) -> None:
+    """Raises:
+    UserError: an array is not stored in this file as plain values; `cells`: references will do.
+    """
+    if array.is_virtual or array.external:
+        raise UserError(f"{where} keeps its data in another file; store the array itself in this file")
+    if array.shape is None:
+        raise UserError(f"{where} is empty")
+    if cells and h5py.check_ref_dtype(array.dtype) is h5py.Reference:
+        return
+    if array.dtype.kind == "O" and not h5py.check_string_dtype(array.dtype):
+        raise UserError(f"{where} holds rows of different lengths or references; store one plain array")
 
 
 def _values(array: Any, where: str) -> Array:
@@ -160,6 +263,12 @@ def _read(array: Any, path: Path, where: str) -> Array:
     with _reading(where):
         _check_stored(array, path, where)
         return _values(array, where)
+
+
+def _rows(array: Any, path: Path, where: str, start: int, end: int) -> Array:
+    with _reading(where):
+        _check_stored(array, path, where)
+        return np.asarray(array[start:end])
 
 
 def _read_text(array: Any, path: Path, where: str) -> Array:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,26 @@ from avtune.core.errors import UserError, did_you_mean
 from avtune.data.arrays import Array, plural
 from avtune.data.dataset import Dataset, from_arrays
 from avtune.data.layouts.tfrecord import parse_example, read_records
+from avtune.data.opening import files_of
+from avtune.data.options import ReadOptions
 from avtune.data.split import validation_folds
 
+TITLE = "YouTube-8M shards"
+KEYS = ("*.tfrecord", "classes.csv")
+TAKES = frozenset({"classes"})
 Clip = tuple[bytes, int, bytes, bytes]
 CLASS_FILE = "classes.csv"
 FEATURES = {"id": bytes, "labels": np.int64, "mean_rgb": np.float32, "mean_audio": np.float32}
+
+
+def recognise(path: Path) -> bool:
+    """Whether it is a folder with a `.tfrecord` file."""
+    return path.is_dir() and any(file.suffix == ".tfrecord" for file in files_of(path))
+
+
+def read(path: Path, options: ReadOptions) -> Dataset:
+    """The dataset of a folder of shards."""
+    return read_youtube8m(path, options.classes, name=options.name, options=options.given())
 
 
 def read_youtube8m(
@@ -32,6 +48,7 @@ def read_youtube8m(
     fraction: float = 0.2,
     seed: int = 0,
     name: str | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> Dataset:
     """The clips that carry exactly one of the classes, split by class into train and test.
 
@@ -43,6 +60,7 @@ def read_youtube8m(
         fraction: share of the test split, between 0 and 1.
         seed: of the split.
         name: the dataset's name; that of the folder when None.
+        options: how it was asked for, to be recorded.
 
     Raises:
         UserError: no shard, no or a wrong class file, a damaged shard (file and record are named), a clip without a
@@ -69,14 +87,12 @@ def read_youtube8m(
         name=name or folder.resolve().name,
         source=str(folder),
         class_names=[names[label] for label in sorted(names)],
+        options=options,
     )
 
 
 def _shards_of(folder: Path) -> list[Path]:
-    try:
-        files = sorted(folder.iterdir())
-    except OSError as error:
-        raise UserError(f"{folder} cannot be read: {error.strerror}") from error
+    files = files_of(folder)
     shards = [file for file in files if file.suffix == ".tfrecord" and file.is_file()]
     if not shards:
         others = [file for file in files if file.suffix in (".h5", ".hdf5", ".npz")]

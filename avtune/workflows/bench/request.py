@@ -35,7 +35,6 @@ def request_of(
     spaces: Sequence[str],
     *,
     called: str,
-    classes: str | None = None,
 ) -> BenchRequest:
     """The request for a new bench, or to continue the one that has its name.
 
@@ -45,7 +44,6 @@ def request_of(
         methods: names separated by commas, code of the user's own registered already; None for every method.
         spaces: `METHOD=FILE|NAME` each.
         called: the dataset, as the command that `bench.yaml` keeps names it.
-        classes: the file of classes that the user named.
 
     Raises:
         UserError: something the user gave is wrong.
@@ -57,7 +55,7 @@ def request_of(
     return BenchRequest(
         dataset=dataset,
         spec=spec,
-        command=command_of(called, methods, spaces, rules, classes=classes, protocol=protocol),
+        command=command_of(called, methods, spaces, rules, dataset.options, protocol=protocol),
         spaces=spaces_of(methods, spaces, rules),
         rules=rules,
         root=folder.root,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from avtune.core.errors import UserError, choices, did_you_mean
 from avtune.core.protocol import VALIDATION
@@ -138,8 +139,8 @@ def command_of(
     methods: str | None,
     given: Sequence[str],
     rules: Rules,
+    reading: Mapping[str, Any] | None = None,
     *,
-    classes: str | None = None,
     protocol: str = VALIDATION,
 ) -> str:
     """The command line of a bench, files by their names alone.
@@ -148,11 +149,12 @@ def command_of(
         spec: the dataset as the user named it.
         methods, given: see `spaces_of`.
         rules: of the bench.
-        classes: the file of classes that the user named.
+        reading: how the dataset was read, see `data.options`.
         protocol: of the retraining.
     """
     words = ["avtune", "bench", Path(spec).name or spec]
-    words += ["--classes", Path(classes).name] if classes else []
+    for name, value in (reading or {}).items():
+        words += [f"--{name.replace('_', '-')}", Path(value).name if name == "classes" else str(value)]
     words += ["--methods", methods] if methods is not None else []
     for assignment in given:
         method, _, file = assignment.partition("=")

@@ -1,0 +1,187 @@
+"""From what a layout has found in a file to a dataset: shapes and memory are checked before anything is read, features
+are pooled, and clips without a split are split."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from avtune.core.errors import UserError
+from avtune.data.arrays import (
+    Array,
+    Declared,
+    check_feature_shape,
+    check_label_shape,
+    check_memory,
+    plural,
+    to_features,
+    turned_hint,
+)
+from avtune.data.dataset import SIX_KEYS, VIEWS, Dataset, from_arrays
+from avtune.data.groups import together
+from avtune.data.labels import encode, read_whole
+from avtune.data.options import ReadOptions
+from avtune.data.pooling import pooled
+from avtune.data.split import validation_folds
+
+WHOLE = ("audio", "visual", "lab")
+"""Roles of the arrays of a file whose splits are marked, or that has none."""
+_MARKS = {
+    "train": ("train", "training", "tr"),
+    "val": ("val", "valid", "validation", "dev"),
+    "test": ("test", "testing", "te", "query"),
+}
+_SPLIT_SEED = 0
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a layout has found.
+
+    Attributes:
+        source: file or folder, for messages.
+        arrays: by role: those of `SIX_KEYS` and perhaps of `VALIDATION_KEYS` and `GROUP_KEYS`; or `audio visual lab`
+            of all clips, and perhaps `split` and `group`. `audio` stands for the first view, whatever it is called.
+        views: names of the views.
+        names: of the classes, see `from_arrays`.
+    """
+
+    source: str
+    arrays: Mapping[str, Declared]
+    views: tuple[str, str] = VIEWS
+    names: Declared | Sequence[str] | None = None
+
+
+def build(found: Found, options: ReadOptions) -> Dataset:
+    """The dataset.
+
+    Raises:
+        UserError: it is unusable; names the source, the array and what is wrong.
+    """
+    from avtune.data.opening import read_names
+
+    arrays = {role: _fitting(role, one, options) for role, one in found.arrays.items()}
+    names = found.names
+    check_memory([*arrays.values(), *([names] if isinstance(names, Declared) else [])])
+    listed = read_names(names) if isinstance(names, Declared) else names
+    keys = {role: one.where.removeprefix(found.source).lstrip(":/\\ ") for role, one in arrays.items()}
+    if set(SIX_KEYS) <= arrays.keys():
+        if options.test_fraction is not None:
+            raise UserError(f"{found.source} has a test split; leave --test-fraction out")
+        read = {role: one.read() for role, one in arrays.items()}
+    else:
+        read = _divided({role: one.read() for role, one in arrays.items()}, keys, found, options)
+        keys = {f"{role}_{split}": key for role, key in keys.items() for split in _MARKS}
+    return from_arrays(
+        read,
+        name=options.name or found.source,
+        source=found.source,
+        class_names=listed,
+        keys=keys,
+        views=found.views,
+        options=options.given(),
+    )
+
+
+def _fitting(role: str, declared: Declared, options: ReadOptions) -> Declared:
+    """The array of a role, pooled where it has a time axis.
+
+    Raises:
+        UserError: its shape does not fit the role.
+    """
+    if role.startswith(("audio", "visual")):
+        if len(declared.shape) > 2 and options.pool:
+            declared = pooled(declared, options.pool)
+        check_feature_shape(declared.shape, declared.dtype, declared.where)
+    elif role.startswith("lab"):
+        check_label_shape(declared.shape, declared.where)
+    elif math.prod(declared.shape) != max(declared.shape, default=0):
+        raise UserError(f"{declared.where} has shape {declared.shape}; one value a clip is expected")
+    return declared
+
+
+def _divided(
+    read: Mapping[str, Array], keys: Mapping[str, str], found: Found, options: ReadOptions
+) -> dict[str, npt.NDArray[np.generic]]:
+    """The arrays of all clips, divided into splits."""
+    count = math.prod(read["lab"].shape[:1]) if 1 not in read["lab"].shape else read["lab"].size
+    for role in ("audio", "visual", *(one for one in ("split", "group") if one in read)):
+        found_rows = len(read[role]) if role in WHOLE else read[role].size
+        if found_rows != count:
+            hint = turned_hint(read[role].shape, count, keys[role])
+            raise UserError(
+                f"{found.source}: {keys[role]} has {plural(found_rows, 'row')} and {keys['lab']} has "
+                f"{plural(count, 'label')}{hint or '; row i of each must be the same clip'}"
+            )
+    if "split" in read:
+        if options.test_fraction is not None:
+            raise UserError(f"{found.source}: {keys['split']} says which clips are the test; leave --test-fraction out")
+        marks = _marks(read["split"].reshape(-1), f"{found.source}: {keys['split']}")
+    else:
+        marks = _drawn(read, keys, found, options)
+    labels = read["lab"] if 1 not in read["lab"].shape else read["lab"].reshape(-1)
+    features = {role: to_features(read[role], f"{found.source}: {keys[role]}") for role in ("audio", "visual")}
+    every = {**read, **features, "lab": labels} | ({"group": read["group"].reshape(-1)} if "group" in read else {})
+    return {
+        f"{role}_{split}": array[rows]
+        for split in _MARKS
+        if len(rows := np.flatnonzero(marks == split))
+        for role, array in every.items()
+        if role != "split"
+    }
+
+
+def _marks(given: Array, where: str) -> npt.NDArray[np.str_]:
+    """`train`, `val` or `test` of each clip, from words, or from 1 for a training clip and 0 for a test clip.
+
+    Raises:
+        UserError: another mark, or no clip of one split.
+    """
+    if given.dtype.kind in "SUO":
+        texts = [(one.decode("utf-8", "replace") if isinstance(one, bytes) else str(one)).lower() for one in given]
+    else:
+        texts = [str(int(one)) if one in (0, 1) else str(one) for one in given]
+    words = {word: split for split, all_words in _MARKS.items() for word in all_words} | {"1": "train", "0": "test"}
+    for row, text in enumerate(texts):
+        if text.strip() not in words:
+            raise UserError(
+                f"{where} holds {text[:40]!r} in row {row}; allowed: train, val and test, or 1 for a training clip "
+                "and 0 for a test clip"
+            )
+    marks = np.array([words[text.strip()] for text in texts])
+    for split in ("train", "test"):
+        if split not in marks:
+            raise UserError(f"{where} marks no clip as {split}")
+    return marks
+
+
+def _drawn(
+    read: Mapping[str, Array], keys: Mapping[str, str], found: Found, options: ReadOptions
+) -> npt.NDArray[np.str_]:
+    """Marks of a stratified test split, in which clips of one group, and equal clips, stay on one side."""
+    if options.test_fraction is None:
+        raise UserError(
+            f"{found.source} has no test split; add --test-fraction 0.2 to set a fifth of its clips aside, the same "
+            "ones every time"
+        )
+    labels = encode({"lab": read["lab"]}, {"lab": f"{found.source}: {keys['lab']}"}).labels["lab"]
+    groups = read_whole(read["group"], f"{found.source}: {keys['group']}") if "group" in read else None
+    kept = together((read["audio"], read["visual"]), groups)
+    fold = validation_folds(labels, fraction=options.test_fraction, seed=_SPLIT_SEED, groups=kept)[0]
+    marks = np.full(len(labels), "train", dtype="<U5")
+    marks[fold.validation] = "test"
+    return marks
+
+
+def held(where: str, array: Array) -> Declared:
+    """An array in memory as a file would declare it."""
+    return Declared(where, array.shape, array.dtype, lambda: array)
+
+
+def transposed(declared: Declared) -> Declared:
+    """The array with its two axes changed round."""
+    return replace(declared, shape=declared.shape[::-1], read=lambda: declared.read().T, rows=None)

@@ -1,0 +1,87 @@
+"""A folder with a CSV of ids and labels, a line a clip, beside the .npy arrays of the views, whose row i is line i. The
+header names the columns: `id`, `label`, and perhaps `split` and `group` (or `video`)."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+
+from avtune.core.errors import UserError
+from avtune.data.arrays import Array
+from avtune.data.build import Found, build, held
+from avtune.data.dataset import Dataset
+from avtune.data.layouts.npy_folder import view_stems
+from avtune.data.opening import files_of, open_arrays
+from avtune.data.options import ReadOptions
+
+TITLE = "CSV of labels beside .npy arrays"
+KEYS = ("labels.csv", "audio.npy", "visual.npy")
+TAKES = frozenset({"views", "pool", "test_fraction"})
+COLUMNS = {
+    "lab": ("label", "labels", "lab", "class", "category", "target", "y"),
+    "split": ("split", "subset", "set", "partition", "fold"),
+    "group": ("group", "video", "video_id", "youtube_id"),
+}
+"""What a column may be called, by role."""
+_MOST_BYTES = 1 << 25
+_MOST_LETTERS = 200
+
+
+def recognise(path: Path) -> bool:
+    """Whether it is a folder with one CSV and two .npy arrays."""
+    if not path.is_dir():
+        return False
+    files = files_of(path)
+    return sum(file.suffix == ".csv" for file in files) == 1 and sum(file.suffix == ".npy" for file in files) >= 2
+
+
+def read(path: Path, options: ReadOptions) -> Dataset:
+    """The dataset of the lines of the CSV and two of the arrays."""
+    table = next(file for file in files_of(path) if file.suffix == ".csv")
+    columns = read_columns(table)
+    with open_arrays(path, ()) as container:
+        first, second = view_stems(container, path, options, ())
+        declared = {"audio": container.declare(first), "visual": container.declare(second)}
+        declared |= {role: held(f"{table}: {name}", array) for role, (name, array) in columns.items()}
+        return build(Found(str(path), declared, (first, second)), options)
+
+
+def read_columns(path: Path) -> dict[str, tuple[str, Array]]:
+    """By role, the name and the texts of a column.
+
+    Raises:
+        UserError: it is no such CSV; names the line.
+    """
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise UserError(f"{path} has {path.stat().st_size} bytes; at most {_MOST_BYTES} are read")
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            lines = [line for line in csv.reader(file) if line]
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is no CSV text ({error}); it has a line a clip, with a header: id,label") from error
+    if len(lines) < 2:
+        raise UserError(f"{path} has {len(lines)} lines; it has a header, e.g. id,label, and a line a clip")
+    header = [name.strip().lower() for name in lines[0]]
+    places = {
+        role: next((header.index(name) for name in names if name in header), None) for role, names in COLUMNS.items()
+    }
+    if places["lab"] is None:
+        raise UserError(f"{path}, line 1: {','.join(lines[0])[:60]!r} names no column label; e.g. id,label")
+    for number, line in enumerate(lines, 1):
+        if len(line) != len(header):
+            raise UserError(
+                f"{path}, line {number} (empty ones left out) has {len(line)} columns and the header {len(header)}"
+            )
+        if any(len(word) > _MOST_LETTERS for word in line):
+            raise UserError(
+                f"{path}, line {number} (empty ones left out) has a text of more than {_MOST_LETTERS} letters"
+            )
+    return {
+        role: (lines[0][place].strip(), np.array([line[place].strip() for line in lines[1:]], object))
+        for role, place in places.items()
+        if place is not None
+    }

@@ -1,0 +1,199 @@
+"""Parquet and Arrow (Feather) tables with a list column a view, a label column, and perhaps columns of splits and
+groups; or a folder of Parquet files whose names begin with `train`, `test` and perhaps `val`. `--map audio=COLUMN,...`
+names columns that have other names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from avtune.core.errors import UserError, did_you_mean
+from avtune.core.system import available_memory
+from avtune.data.arrays import Array, Declared, cause, check_memory, printable
+from avtune.data.build import Found, build, held
+from avtune.data.dataset import VIEWS, Dataset
+from avtune.data.layouts.csv_folder import COLUMNS
+from avtune.data.layouts.mapped import roles_of
+from avtune.data.opening import files_of, head_of
+from avtune.data.options import ReadOptions
+
+TITLE = "Parquet or Arrow table"
+KEYS = ("audio", "visual", "label")
+TAKES = frozenset({"views", "map", "test_fraction"})
+_BATCH = 1024
+_SPLITS = {"train": "train", "val": "val", "dev": "val", "test": "test"}
+_PARQUET, _ARROW = b"PAR1", b"ARROW1"
+
+
+def recognise(path: Path) -> bool:
+    """Whether it is such a table, or a folder of tables of splits."""
+    if path.is_dir():
+        return {"train", "test"} <= set(_by_split(path))
+    return head_of(path).startswith((_PARQUET, _ARROW))
+
+
+def read(path: Path, options: ReadOptions) -> Dataset:
+    """The dataset of the columns of a table, or of the tables of the splits."""
+    parts = _by_split(path) if path.is_dir() else {"": [path]}
+    arrays: dict[str, Declared] = {}
+    views: tuple[str, str] = VIEWS
+    for split, files in parts.items():
+        roles, views = _columns(files[0], options)
+        read_columns = [_read(file, list(roles.values())) for file in files]
+        for role, column in roles.items():
+            whole = np.concatenate([one[column] for one in read_columns])
+            arrays[f"{role}_{split}" if split else role] = held(f"{path if split else files[0]}: {column}", whole)
+        check_memory(arrays.values())
+    return build(Found(str(path), arrays, views), options)
+
+
+def _by_split(folder: Path) -> dict[str, list[Path]]:
+    found: dict[str, list[Path]] = {}
+    for file in files_of(folder):
+        split = next((name for start, name in _SPLITS.items() if file.name.lower().startswith(start)), None)
+        if file.suffix == ".parquet" and split:
+            found.setdefault(split, []).append(file)
+    return found
+
+
+def _columns(path: Path, options: ReadOptions) -> tuple[dict[str, str], tuple[str, str]]:
+    """The columns by role, and the names of the views.
+
+    Raises:
+        UserError: they cannot be told, or one that is named is not there.
+    """
+    with _reading(path) as table:
+        types = {printable(field.name): field.type for field in getattr(table, "schema_arrow", None) or table.schema}
+    if options.map:
+        roles, views = roles_of(options.map, options.views)
+        for column in roles.values():
+            if column not in types:
+                raise UserError(f"{path} has no column {column!r}{did_you_mean(column, types)}; it has {_some(types)}")
+        return roles, views
+    features = [name for name, kind in types.items() if _is_list(kind)]
+    first, second = _two(path, features, types, options)
+    lower = {name.lower(): name for name in types}
+    roles = {"audio": first, "visual": second}
+    for role, names in COLUMNS.items():
+        there = next((lower[name] for name in names if name in lower), None)
+        if there is not None and there not in (first, second):
+            roles[role] = there
+    if "lab" not in roles:
+        raise UserError(
+            f"{path} has no column label; it has {_some(types)}\n"
+            f"name it: --map {first}={first},{second}={second},labels=COLUMN"
+        )
+    return roles, (first, second)
+
+
+def _two(path: Path, features: list[str], types: Any, options: ReadOptions) -> tuple[str, str]:
+    if options.views:
+        for view in options.views:
+            if view not in features:
+                raise UserError(
+                    f"{path} has no list column {view!r}{did_you_mean(view, types)}; it has {_some(features)}"
+                )
+        return options.views[0], options.views[1]
+    if len(features) != 2:
+        raise UserError(
+            f"{path} has {len(features)} columns of lists, where two are the views; its columns: {_some(types)}\n"
+            "name them: --map audio=COLUMN,visual=COLUMN,labels=COLUMN"
+        )
+    if set(features) == set(VIEWS):
+        return VIEWS
+    return features[0], features[1]
+
+
+def _read(path: Path, columns: list[str]) -> dict[str, Array]:
+    """Columns of a table: lists as [N, D], others as [N].
+
+    Raises:
+        UserError: it is damaged, does not fit the memory, or a column is of another kind.
+    """
+    found: dict[str, list[Array]] = {column: [] for column in columns}
+    size, most = 0, available_memory() // 2
+    with _reading(path) as table:
+        for batch in _batches(path, table, columns):
+            for column in columns:
+                part = _values(batch.column(batch.schema.get_field_index(column)), f"{path}: {column}")
+                size += part.size * (64 if part.dtype.kind == "O" else part.dtype.itemsize)
+                if found[column] and part.shape[1:] != found[column][0].shape[1:]:
+                    raise UserError(f"{path}: {column} has lists of different lengths; features have one length")
+                found[column].append(part)
+            if size > most:
+                raise UserError(
+                    f"{path} needs more than {most / 2**30:,.1f} GiB of memory, half of what is available here"
+                )
+    if not found[columns[0]]:
+        raise UserError(f"{path} has no rows")
+    return {column: np.concatenate(parts) for column, parts in found.items()}
+
+
+def _batches(path: Path, table: Any, columns: list[str]) -> Iterator[Any]:
+    if hasattr(table, "iter_batches"):
+        yield from table.iter_batches(batch_size=_BATCH, columns=columns, use_threads=False)
+        return
+    for number in range(table.num_record_batches):
+        yield table.get_batch(number).select(columns)
+
+
+def _is_list(kind: Any) -> bool:
+    import pyarrow as pa
+
+    lists = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    value = kind.value_type if lists else None
+    return bool(lists) and bool(pa.types.is_floating(value) or pa.types.is_integer(value))
+
+
+def _values(column: Any, where: str) -> Array:
+    """A column of a batch.
+
+    Raises:
+        UserError: values are missing, lists differ in length, or it is of another kind.
+    """
+    import pyarrow as pa
+
+    kind = column.type
+    if column.null_count:
+        raise UserError(f"{where} lacks the value of {column.null_count} rows")
+    if pa.types.is_dictionary(kind):
+        return _values(column.dictionary_decode(), where)
+    if _is_list(kind):
+        flat = column.flatten()
+        if flat.null_count:
+            raise UserError(f"{where} lacks values inside of its lists")
+        values = np.asarray(flat.to_numpy(zero_copy_only=False))
+        lengths = np.asarray(column.value_lengths().to_numpy(zero_copy_only=False))
+        if len(np.unique(lengths)) > 1 or len(values) != lengths.sum():
+            raise UserError(f"{where} has lists of different lengths; features have one length")
+        return values.reshape(len(column), -1)
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_binary(kind):
+        return np.array(column.to_pylist(), object)
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
+        return np.asarray(column.to_numpy(zero_copy_only=False))
+    raise UserError(f"{where} is a column of {kind}; lists of numbers, numbers and words are read")
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[Any]:
+    """The table of a file while it is open; what pyarrow raises becomes a sentence."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    is_parquet = head_of(path).startswith(_PARQUET)
+    try:
+        with path.open("rb") as file:
+            yield pq.ParquetFile(file, pre_buffer=False) if is_parquet else pa.ipc.open_file(file)
+    except UserError:
+        raise
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read; it may be truncated or damaged ({cause(error)})") from error
+
+
+def _some(names: Any) -> str:
+    every = list(names)
+    return (", ".join(every[:8]) or "none") + (" ..." if len(every) > 8 else "")

@@ -1,0 +1,114 @@
+"""How a file is read where it leaves that open: the options of `avtune search FILE` and of `load_dataset`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from avtune.core.errors import UserError, choices, did_you_mean, shown
+
+POOLS = ("mean", "max", "std")
+_NAME_LENGTH = 40
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """What the user says of a file. A layout takes some of them, and refuses the others.
+
+    Attributes:
+        classes: a class file (`name,label_id`): only clips of these classes are read.
+        views: names of the two views, in the order of the file; of some layouts, which views of it.
+        pool: how features [clips, time, ...] become [clips, dims]: of `POOLS`, one after the other.
+        test_fraction: share of the clips that become the test split, where a file has none.
+        map: names of arrays or columns of the file by what they are, e.g. `audio_train`.
+        name: the dataset's name; None for the stem of the file.
+    """
+
+    classes: str | None = None
+    views: tuple[str, ...] = ()
+    pool: tuple[str, ...] = ()
+    test_fraction: float | None = None
+    map: Mapping[str, str] = field(default_factory=dict)
+    name: str | None = None
+
+    def given(self) -> dict[str, Any]:
+        """Those that are given, but for the name, in the form that `options_of` takes."""
+        texts = {"views": ",".join(self.views), "pool": ",".join(self.pool)}
+        texts["map"] = ",".join(f"{what}={key}" for what, key in self.map.items())
+        made = {one.name: texts.get(one.name, getattr(self, one.name)) for one in fields(self) if one.name != "name"}
+        return {what: value for what, value in made.items() if value not in (None, "")}
+
+    def pair(self, otherwise: tuple[str, str]) -> tuple[str, str]:
+        """The names of the views, or those that the layout gives."""
+        return (self.views[0], self.views[1]) if self.views else otherwise
+
+    def named(self, name: str) -> ReadOptions:
+        """The same, with a name where none was given."""
+        return self if self.name else replace(self, name=name)
+
+
+def options_of(
+    *,
+    classes: str | None = None,
+    views: str | Sequence[str] | None = None,
+    pool: str | Sequence[str] | None = None,
+    test_fraction: float | None = None,
+    map: str | Iterable[str] | Mapping[str, str] | None = None,
+) -> ReadOptions:
+    """Checked options from what a command line or a call gives; lists may be texts with commas.
+
+    Raises:
+        UserError: one is not legal; says what is allowed.
+    """
+    if test_fraction is not None and not (math.isfinite(test_fraction) and 0 < test_fraction < 1):
+        raise UserError(f"--test-fraction is {test_fraction:g}; allowed: above 0 and below 1, e.g. 0.2")
+    return ReadOptions(classes, _views(_listed(views)), _pool(_listed(pool)), test_fraction, _map(map))
+
+
+def _listed(given: str | Sequence[str] | None) -> tuple[str, ...]:
+    words = given.split(",") if isinstance(given, str) else given or ()
+    return tuple(str(word).strip() for word in words)
+
+
+def _views(names: tuple[str, ...]) -> tuple[str, ...]:
+    if not names:
+        return ()
+    if len(names) != 2 or names[0] == names[1]:
+        raise UserError(f"--views names {shown(','.join(names))}; give two different names, e.g. --views image,text")
+    for name in names:
+        if (
+            not name.isprintable()
+            or not 0 < len(name) <= _NAME_LENGTH
+            or not all(c.isalnum() or c in "_-" for c in name)
+        ):
+            raise UserError(f"--views names {shown(name)}; a name is letters, digits, _ and -, {_NAME_LENGTH} at most")
+    return names
+
+
+def _pool(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        if name not in POOLS:
+            raise UserError(
+                f"--pool names {shown(name)}{did_you_mean(name, POOLS)}; allowed: {choices(POOLS)}, or some"
+            )
+    if len(set(names)) < len(names):
+        raise UserError(f"--pool names {','.join(names)}; each of {choices(POOLS)} once at most")
+    return names
+
+
+def _map(given: str | Iterable[str] | Mapping[str, str] | None) -> dict[str, str]:
+    if isinstance(given, Mapping):
+        parts = [(str(what), "=", str(key)) for what, key in given.items()]
+    else:
+        words = [given] if isinstance(given, str) else list(given or ())
+        parts = [part.strip().partition("=") for word in words for part in word.split(",")]
+    found: dict[str, str] = {}
+    for what, sign, key in parts:
+        if not sign or not what or not key:
+            raise UserError(f"--map has {shown(what + sign + key)}; give WHAT=KEY, e.g. --map audio_train=vggish")
+        if what in found:
+            raise UserError(f"--map names {what} twice")
+        found[what] = key
+    return found

@@ -1,0 +1,50 @@
+"""Features [clips, time, dims], or with more axes between, as [clips, dims]: their mean, maximum or standard
+deviation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from avtune.core.errors import UserError
+from avtune.data.arrays import Array, Declared
+
+BLOCK_BYTES = 1 << 26
+_HOW: dict[str, Callable[[Array], Array]] = {
+    "mean": lambda x: x.mean(axis=1, dtype=np.float64),
+    "max": lambda x: x.max(axis=1),
+    "std": lambda x: x.std(axis=1, dtype=np.float64),
+}
+
+
+def pooled(declared: Declared, pool: Sequence[str]) -> Declared:
+    """Features [N, ..., D] pooled over all axes between the first and the last: [N, D * len(pool)], in the order of
+    `pool`. Where the file can be read in blocks of rows, no more than a block of it is in memory.
+
+    Raises:
+        UserError: there are no axes to pool over.
+    """
+    shape = declared.shape
+    if len(shape) < 3:
+        raise UserError(f"{declared.where} has shape {shape}, which has no axis to pool over; leave --pool out")
+    made = (shape[0], shape[-1] * len(pool))
+    return replace(declared, shape=made, dtype=np.dtype(np.float32), read=lambda: _read(declared, pool), rows=None)
+
+
+def _read(declared: Declared, pool: Sequence[str]) -> Array:
+    count, dims = declared.shape[0], declared.shape[-1]
+    made = np.empty((count, dims * len(pool)), np.float32)
+    each = max(math.prod(declared.shape[1:]) * max(declared.dtype.itemsize, 8), 1)
+    step = max(BLOCK_BYTES // each, 1)
+    whole = declared.read() if declared.rows is None else None
+    for start in range(0, count, step):
+        end = min(start + step, count)
+        block = declared.rows(start, end) if declared.rows is not None and whole is None else whole[start:end]  # type: ignore[index]
+        block = block.reshape(len(block), -1, dims)
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is said where features are checked
+            for place, name in enumerate(pool):
+                made[start:end, place * dims : (place + 1) * dims] = _HOW[name](block)
+    return made

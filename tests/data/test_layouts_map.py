@@ -1,0 +1,138 @@
+"""`--map`: any file of arrays, and what is proposed of one that has no known layout."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from lab_files import clips, save_mat73
+
+from avtune.core.errors import UserError
+from avtune.data import read
+from avtune.data.options import options_of
+
+
+def refused(path: Path, **options: Any) -> str:
+    with pytest.raises(UserError) as caught:
+        read(path, options_of(**options))
+    assert str(caught.value).count("\n") <= 1
+    return str(caught.value)
+
+
+def write(path: Path, arrays: dict[str, Any]) -> Path:
+    if path.suffix == ".npz":
+        np.savez(path, **arrays)
+        return path
+    with h5py.File(path, "w") as file:
+        for key, value in arrays.items():
+            file[key] = value
+    return path
+
+
+MADE = clips()
+NAMED = [  # the arrays of `MADE` in its order: a_train, b_train, y_train, a_test, b_test, y_test
+    "X_img_tr X_txt_tr Y_tr X_img_te X_txt_te Y_te",
+    "trainAudio trainVideo trainLabels testAudio testVideo testLabels",
+    "train/vggish train/clip train/label test/vggish test/clip test/label",
+    "ImgTrain TagTrain LabTrain ImgTest TagTest LabTest",
+]
+VIEWS = [("image", "text"), ("audio", "visual"), ("audio", "clip"), ("image", "text")]
+
+
+@pytest.mark.parametrize(("names", "views"), list(zip(NAMED, VIEWS, strict=True)))
+def test_what_is_proposed_of_an_unknown_file_reads_it(tmp_path: Path, names: str, views: Any) -> None:
+    path = write(tmp_path / "a.h5", dict(zip(names.split(), MADE.values(), strict=True)))
+    message = refused(path)
+    assert "which is no layout that is known" in message
+    found = re.search(r"--map (\S+); docs/data.md", message)
+    assert found is not None
+    dataset = read(path, options_of(map=found[1]))
+    assert dataset.views == views
+    np.testing.assert_array_equal(dataset.train.audio, MADE["a_train"])
+    np.testing.assert_array_equal(dataset.test.visual, MADE["b_test"])
+    np.testing.assert_array_equal(dataset.test.labels, MADE["y_test"])
+    assert dataset.options == {"map": found[1]}
+
+
+def test_arrays_of_all_clips_are_proposed_with_a_test_fraction(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.npz", {"sound": MADE["a_train"], "pixels": MADE["b_train"], "target": MADE["y_train"]})
+    message = refused(path)
+    assert "--map audio=sound,pixels=pixels,labels=target --test-fraction 0.2" in message
+    dataset = read(path, options_of(map="audio=sound,pixels=pixels,labels=target", test_fraction=0.34))
+    assert (len(dataset.train), len(dataset.test)) == (8, 4)
+
+
+def test_the_nearest_layout_is_named(tmp_path: Path) -> None:
+    arrays = {"train_img": MADE["a_train"], "train_txt": MADE["b_train"], "train_img_lab": MADE["y_train"]}
+    arrays |= {"test_img": MADE["a_test"], "test_text": MADE["b_test"], "test_img_labels": MADE["y_test"]}
+    path = write(tmp_path / "a.h5", arrays)
+    message = refused(path)
+    assert "has no key 'test_txt', 'test_img_lab'; did you mean 'test_text'?; the layout image-text (DSCMR)" in message
+
+
+def test_what_map_lacks_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.npz", dict(MADE))
+    full = "image_train=a_train,text_train=b_train,lab_train=y_train,image_test=a_test,text_test=b_test,lab_test=y_test"
+    assert read(path, options_of(map=full)).views == ("image", "text")
+    assert "names no text_test, lab_test; add text_test=KEY,lab_test=KEY" in refused(
+        path, map="image_train=a_train,text_train=b_train,lab_train=y_train,image_test=a_test"
+    )
+    assert "names the view image; two are needed" in refused(path, map="image_train=a_train,lab_train=y_train")
+    assert "has no 'a_trian'; did you mean 'a_train'?" in refused(path, map=full.replace("=a_train", "=a_trian"))
+    assert "without a split beside others" in refused(path, map=full + ",group=y_train")
+    assert "names the views image and text, and --views a,b" in refused(path, map=full, views="a,b")
+    for words, said in (("x", "give WHAT=KEY"), ("a=b,a=c", "names a twice")):
+        with pytest.raises(UserError, match=said):
+            options_of(map=words)
+
+
+def test_turned_arrays_and_cells(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.h5", {key: value.T for key, value in MADE.items()})
+    keys = {"image": "a", "text": "b"}
+    text = ",".join(f"{view}_{split}={key}_{split}.T" for view, key in keys.items() for split in ("train", "test"))
+    dataset = read(path, options_of(map=text + ",lab_train=y_train,lab_test=y_test"))
+    np.testing.assert_array_equal(dataset.test.visual, MADE["b_test"])
+    save_mat73(tmp_path / "a.mat", {"feats": [MADE["a_train"], MADE["b_train"]], "who": MADE["y_train"] + 1})
+    dataset = read(tmp_path / "a.mat", options_of(map="image=feats{1},text=feats{2},labels=who", test_fraction=0.34))
+    assert (dataset.audio_dim, dataset.visual_dim) == (10, 7)
+    assert "feats has 2 cells" in refused(tmp_path / "a.mat", map="image=feats{1},text=feats{3},labels=who")
+
+
+def test_an_option_that_a_layout_does_not_take_is_refused(tmp_path: Path) -> None:
+    six = {
+        f"{view}_{split}": MADE[f"{key}_{split}"]
+        for view, key in (("audio", "a"), ("visual", "b"), ("lab", "y"))
+        for split in ("train", "test")
+    }
+    path = write(tmp_path / "a.h5", six)
+    assert read(path, options_of(views="sound,image")).views == ("sound", "image")
+    assert "is of the layout six keys, which takes no --classes" in refused(path, classes="c.csv")
+    assert "takes no --test-fraction" in refused(path, test_fraction=0.2)
+    for views in ("a", "a,a", "a,b,c", "a b,c", "a,"):
+        with pytest.raises(UserError, match="--views names"):
+            options_of(views=views)
+
+
+def test_a_given_validation_split_and_groups_of_six_keys(tmp_path: Path) -> None:
+    made = clips(val=6)
+    names = {"audio": "a", "visual": "b", "lab": "y"}
+    six = {
+        f"{view}_{split}": made[f"{key}_{split}"] for view, key in names.items() for split in ("train", "val", "test")
+    }
+    groups = {"group_train": np.arange(12) // 2, "group_val": np.arange(6) // 2 + 6, "group_test": np.arange(6) + 8}
+    path = write(tmp_path / "a.h5", {**six, **groups})
+    dataset = read(path)
+    assert dataset.validation is not None
+    assert dataset.groups is not None
+    assert dataset.groups.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 8]
+    assert dataset.leaked == 1
+    assert dataset.digest != read(write(tmp_path / "b.h5", six)).digest
+    del six["visual_val"]
+    assert "has audio_val and no visual_val" in refused(write(tmp_path / "c.h5", six))
+    assert "group_val is missing, where" in refused(
+        write(tmp_path / "d.h5", {**six, "visual_val": made["b_val"], "group_train": groups["group_train"]})
+    )
