@@ -98,6 +98,9 @@ def _open_plan(horizon: Horizon) -> list[str]:
 
 
 def _validation(space: Space) -> str:
+    equal = ", equal rows on one side" if space.validation.equal_rows is not None else ""
     if space.validation.folds is not None:
-        return f"{space.validation.folds} folds of the training rows"
-    return f"{space.validation.fraction:.0%} of the training rows"
+        return f"{space.validation.folds} folds of the training rows{equal}"
+    if space.validation.split is not None:
+        return "the data set's own validation split"
+    return f"{space.validation.fraction:.0%} of the training rows{equal}"

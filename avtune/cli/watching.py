@@ -145,8 +145,8 @@ class Watching:
             return set()
         space = with_defaults(watch.space, defaults)
         horizon = Horizon(space, int(settings.get("rows", 0)), method.lays_out)
-        validation = space.validation
-        basis = search_basis(settings["dataset"]["digest"], validation.fraction, validation.folds, space.search.seed)
+        how, digest = space.validation, settings["dataset"]["digest"]
+        basis = search_basis(digest, how.fraction, how.folds, space.search.seed, "", *how.more)
         ended = [record for record in watch.records if record.state != "FAIL" and record.values]
         ranking = sorted(ended, key=lambda record: (-(record.best_value or 0.0), record.number))
 

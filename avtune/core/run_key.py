@@ -27,15 +27,18 @@ def run_key(trial: Trial) -> str:
     return _hashed(training_key(trial), trial.epochs, trial.patience, trial.least, trial.keep_best)
 
 
-def search_basis(digest: str, fraction: float | None, folds: int | None, seed: int, code: str = "") -> str:
+def search_basis(
+    digest: str, fraction: float | None, folds: int | None, seed: int, code: str = "", *more: str | None
+) -> str:
     """The `Trial.basis` of runs that train on the rows of a search.
 
     Args:
         digest: of the dataset.
         fraction, folds, seed: of the validation split, see `data.split.validation_folds`.
         code: SHA-256 of the file of the user's own code; empty for a method of avtune.
+        more: what else decides the split, see `space.settings.Validation`; None for what does not.
     """
-    return _hashed("search", digest, fraction, folds, seed, code)
+    return _hashed("search", digest, fraction, folds, seed, code, *(one for one in more if one is not None))
 
 
 def retraining_basis(digest: str, protocol: str, code: str = "") -> str:

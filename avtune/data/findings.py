@@ -3,7 +3,6 @@ carried by everything that publishes the score. A *note* does not."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
@@ -11,13 +10,13 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from avtune.data.arrays import plural
-from avtune.data.dataset import Dataset, Split
+from avtune.data.dataset import Dataset
+from avtune.data.groups import row_digests
 from avtune.data.registry import problems as registry_problems
 
 IMBALANCE = 10  # the largest class has this many times the clips of the smallest
 FEW_CLIPS = 5  # fewer in train and five folds are impossible
 MANY_ZERO = 0.01  # share of a split's clips: as many lost queries move MAP by as much as its interval is wide
-BLOCK_ROWS = 4096
 SHOWN = 3  # pairs in a sentence
 
 Pairs = tuple[tuple[int, int], ...]
@@ -54,19 +53,20 @@ def examine(dataset: Dataset) -> Findings:
 
 
 def _examine(dataset: Dataset) -> Findings:
-    first, repeated_train = _first_rows(_row_digests(dataset.train))
-    in_test = _row_digests(dataset.test)
+    first, repeated_train = _first_rows(row_digests((dataset.train.audio, dataset.train.visual)))
+    in_test = row_digests((dataset.test.audio, dataset.test.visual))
     shared = tuple((row, first[digest]) for row, digest in enumerate(in_test) if digest in first)
     _, repeated_test = _first_rows(in_test)
     num_train, num_test = len(dataset.train), len(dataset.test)
     problems = [*registry_problems(dataset), *_untested(dataset)]
     problems += _equal(shared, num_test, "test", "a training clip", "training")
+    problems += _leaked(dataset)
     problems += _equal(repeated_test, num_test, "test", "another test clip", "test")
     notes = _class_sizes(dataset)
     notes += _equal(repeated_train, num_train, "training", "another training clip", "training")
-    for view in ("audio", "visual"):
-        constant, columns = _constant(dataset, view)
-        some, many = _zero(dataset, view)
+    for slot, view in zip(("audio", "visual"), dataset.views, strict=True):
+        constant, columns = _constant(dataset, slot, view)
+        some, many = _zero(dataset, slot, view)
         problems += constant + many
         notes += columns + some
     return Findings(tuple(problems), tuple(notes), shared, repeated_train, repeated_test)
@@ -77,6 +77,12 @@ def _untested(dataset: Dataset) -> list[str]:
     absent = [name for name, count in zip(dataset.class_names, counts, strict=True) if count == 0]
     verb = "has" if len(absent) == 1 else "have"
     return [f"{len(absent)} of {dataset.num_classes} classes {verb} no test clip: {_listed(absent)}"] if absent else []
+
+
+def _leaked(dataset: Dataset) -> list[str]:
+    verb = "is" if dataset.leaked == 1 else "are"
+    told = f"{dataset.leaked} of {len(dataset.test)} test clips {verb} of a group (a video) that has training clips"
+    return [told] if dataset.leaked else []
 
 
 def _class_sizes(dataset: Dataset) -> list[str]:
@@ -105,11 +111,11 @@ def _equal(pairs: Pairs, total: int, split: str, what: str, other: str) -> list[
     return [f"{len(pairs)} of {total} {split} clips {verb} the same features as {what}: {_listed(shown, SHOWN)}"]
 
 
-def _constant(dataset: Dataset, view: str) -> tuple[list[str], list[str]]:
+def _constant(dataset: Dataset, slot: str, view: str) -> tuple[list[str], list[str]]:
     """On splits in which the whole view is constant, and on single constant columns of the training split."""
     whole, some = [], []
     for name, split in (("training", dataset.train), ("test", dataset.test)):
-        x = getattr(split, view)
+        x = getattr(split, slot)
         constant, dims = int((x == x[0]).all(axis=0).sum()), x.shape[1]
         if constant == dims and len(x) > 1:
             whole.append(f"the {view} view is constant in the {name} split (all {plural(dims, 'column')})")
@@ -118,28 +124,17 @@ def _constant(dataset: Dataset, view: str) -> tuple[list[str], list[str]]:
     return whole, some
 
 
-def _zero(dataset: Dataset, view: str) -> tuple[list[str], list[str]]:
+def _zero(dataset: Dataset, slot: str, view: str) -> tuple[list[str], list[str]]:
     """On clips whose features are all zero: where they are few, and where they are many."""
     few: list[str] = []
     many: list[str] = []
     for name, split in (("training", dataset.train), ("test", dataset.test)):
-        zero = int((~getattr(split, view).any(axis=1)).sum())
+        zero = int((~getattr(split, slot).any(axis=1)).sum())
         if zero:
             verb = "has" if zero == 1 else "have"
             told = f"{zero} of {plural(len(split), f'{name} clip')} {verb} {view} features that are all zero"
             (many if zero >= MANY_ZERO * len(split) else few).append(told)
     return few, many
-
-
-def _row_digests(split: Split) -> list[bytes]:
-    """A digest of both views of every clip; equal for equal numbers."""
-    digests = []
-    for start in range(0, len(split), BLOCK_ROWS):
-        rows = slice(start, start + BLOCK_ROWS)
-        both = np.concatenate([split.audio[rows], split.visual[rows]], axis=1)
-        both += np.float32(0)  # -0.0 becomes 0.0, which it equals
-        digests += [hashlib.blake2b(row, digest_size=16).digest() for row in both]
-    return digests
 
 
 def _first_rows(digests: Sequence[bytes]) -> tuple[dict[bytes, int], Pairs]:

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from avtune.core.errors import UserError
 from avtune.data.dataset import Dataset, Split
-from avtune.data.split import Scaler, validation_folds
+from avtune.data.groups import together
+from avtune.data.split import Fold, Scaler, validation_folds
 
 
 @dataclass(frozen=True)
@@ -60,17 +62,25 @@ class Scalers:
 
 
 def for_search(
-    dataset: Dataset, *, fraction: float | None, folds: int | None, seed: int, settings: bool = False
+    dataset: Dataset,
+    *,
+    fraction: float | None,
+    folds: int | None,
+    seed: int,
+    settings: bool = False,
+    given: bool = False,
+    equal_rows: bool = False,
 ) -> tuple[Prepared, ...]:
     """What the trials of a search see: one validation split of the training set, or k folds of it. The test split is
     not looked at.
 
     Args:
         fraction, folds, seed, settings: as `split.validation_folds` takes them.
+        given, equal_rows: see `folds_of`.
     """
     made = []
-    labels = dataset.train.labels
-    for fold in validation_folds(labels, fraction=fraction, folds=folds, seed=seed, settings=settings):
+    how = {"settings": settings, "given": given, "equal_rows": equal_rows}
+    for fold in folds_of(dataset, fraction=fraction, folds=folds, seed=seed, **how):
         fit = dataset.train.take(fold.fit)
         scalers = Scalers.fit(fit)
         validation = scalers.apply(dataset.train.take(fold.validation))
@@ -78,9 +88,52 @@ def for_search(
     return tuple(made)
 
 
-def search_scalers(dataset: Dataset, *, fraction: float | None, folds: int | None, seed: int) -> Scalers:
+def folds_of(
+    dataset: Dataset,
+    *,
+    fraction: float | None,
+    folds: int | None,
+    seed: int,
+    settings: bool = False,
+    given: bool = False,
+    equal_rows: bool = False,
+) -> list[Fold]:
+    """The training and validation rows of a search. Clips of one group stay on one side.
+
+    Args:
+        fraction, folds, seed, settings: as `split.validation_folds` takes them.
+        given: the validation split of the data set, and neither a fraction nor folds.
+        equal_rows: clips of equal features stay on one side, too.
+
+    Raises:
+        UserError: the training set cannot be split so.
+    """
+    if given:
+        if dataset.validation is None:
+            raise UserError(
+                f"{dataset.source} has no validation split, and validation.split is given\n"
+                "what helps: --set validation.fraction=0.2"
+            )
+        rest = np.setdiff1d(np.arange(len(dataset.train)), dataset.validation)
+        rng = np.random.default_rng(seed)
+        return [Fold(rng.permutation(rest), rng.permutation(dataset.validation))]
+    train = dataset.train
+    groups = together((train.audio, train.visual), dataset.groups) if equal_rows else dataset.groups
+    return validation_folds(train.labels, fraction=fraction, folds=folds, seed=seed, settings=settings, groups=groups)
+
+
+def search_scalers(
+    dataset: Dataset,
+    *,
+    fraction: float | None,
+    folds: int | None,
+    seed: int,
+    given: bool = False,
+    equal_rows: bool = False,
+) -> Scalers:
     """The scalers of what `for_search` makes of the same arguments; of the first fold, where there are several."""
-    first = validation_folds(dataset.train.labels, fraction=fraction, folds=folds, seed=seed)[0]
+    how = {"given": given, "equal_rows": equal_rows}
+    first = folds_of(dataset, fraction=fraction, folds=folds, seed=seed, **how)[0]
     return Scalers.fit(dataset.train.take(first.fit))
 
 

@@ -95,7 +95,14 @@ class Checkpoints:
         if not self._best:
             return []
         validation, seed = study.space.validation, study.space.search.seed
-        scalers = search_scalers(dataset, fraction=validation.fraction, folds=validation.folds, seed=seed)
+        scalers = search_scalers(
+            dataset,
+            fraction=validation.fraction,
+            folds=validation.folds,
+            seed=seed,
+            given=validation.split is not None,
+            equal_rows=validation.equal_rows is not None,
+        )
         dims = (dataset.audio_dim, dataset.visual_dim, dataset.num_classes)
         for record in self._best:
             raw, made = self._paths(record.number)

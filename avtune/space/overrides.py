@@ -37,9 +37,9 @@ def override(
         raise _unknown(shorten(key.strip()), where, top, keys, hypers_of)
     value = read(text, lambda line: where)
     inner = _mapping_at(top, path[:-1], where)
-    if path[0] == "validation" and path[1:] in (["fraction"], ["folds"]):
-        inner.pop("fraction", None)  # one replaces the other
-        inner.pop("folds", None)
+    if path[0] == "validation" and path[1:] in (["fraction"], ["folds"], ["split"]):
+        for other in ("fraction", "folds", "split"):  # one replaces the others
+            inner.pop(other, None)
     if path == ["early_stopping", "epochs"]:  # what goes with the other kind of horizon goes with it
         inner.pop("schedule" if value.value == AUTO else "steps", None)
     inner[path[-1]] = Entry(value.value, where, where)

@@ -8,7 +8,7 @@ The format:
       embedding_dim: 64                                  # a bare value is fixed; what is not named keeps its default
     search: {sampler: tpe, trials: 200, seed: 0}
     early_stopping: {epochs: auto, grace: 3, factor: 3}  # or a number of epochs
-    validation: {fraction: 0.2}                          # or {folds: 5}
+    validation: {fraction: 0.2}                          # or {folds: 5}, {split: given}
     final: {finalists: 3, seeds: 5}
     bench: {hidden_dim: 512}                             # rarely; see below
 

@@ -77,15 +77,32 @@ class EarlyStopping:
         return self.epochs == AUTO
 
 
+GIVEN, TOGETHER = "given", "together"
+
+
 @dataclass(frozen=True)
 class Validation:
-    """What the search is scored on: a stratified `fraction` of the training rows, or `folds` of them; one is None."""
+    """What the search is scored on: a stratified `fraction` of the training rows, `folds` of them, or the rows that the
+    data set's publisher sets aside; two of the three are None.
+
+    Attributes:
+        split: `given`: the validation split of the data set.
+        equal_rows: `together`: rows with equal features stay on one side of a fraction or fold; None in studies that
+            were begun before this was done, and where no rows are equal.
+    """
 
     fraction: float | None = 0.2
     folds: int | None = None
+    split: str | None = None
+    equal_rows: str | None = None
 
     def __post_init__(self) -> None:
-        assert (self.fraction is None) != (self.folds is None)
+        assert sum(one is not None for one in (self.fraction, self.folds, self.split)) == 1
+
+    @property
+    def more(self) -> tuple[str | None, ...]:
+        """What decides the split beside a fraction or folds, see `core.run_key.search_basis`."""
+        return self.split, self.equal_rows
 
 
 @dataclass(frozen=True)
@@ -131,6 +148,8 @@ SETTINGS: dict[str, dict[str, Hyper]] = {
         "validation": (
             Hyper("fraction", "float", 0.2, 0.01, 0.9),
             Hyper("folds", "int", 5, 2, 100),
+            Hyper("split", "choice", GIVEN, values=(GIVEN,)),
+            Hyper("equal_rows", "choice", TOGETHER, values=(TOGETHER,)),
         ),
         "final": (
             Hyper("finalists", "int", 3, 1, 1000),
@@ -165,13 +184,15 @@ def parse_settings(cls: type[S], section: str, entry: Entry | None) -> S:
     values: dict[str, Any] = {name: _setting(item, hypers[name], section) for name, item in given.items()}
     if cls is EarlyStopping:
         _check_horizon(given, values)
-    if cls is Validation and "folds" in values:
-        if "fraction" in values:
+    if cls is Validation:
+        ways = [name for name in ("folds", "split", "fraction") if name in values]
+        if len(ways) > 1:
             raise UserError(
-                f"{given['folds'].where}: validation has both folds and fraction (at {given['fraction'].where}); "
+                f"{given[ways[0]].where}: validation has both {ways[0]} and {ways[1]} (at {given[ways[1]].where}); "
                 "keep one"
             )
-        values["fraction"] = None
+        if ways and ways[0] != "fraction":
+            values["fraction"] = None
     return cls(**values)
 
 

@@ -180,7 +180,8 @@ def _rows_ratio(validation: Validation) -> float:
     """Rows of the retraining over those that an epoch of the search trains, over all folds."""
     if validation.folds is not None:
         return 1 / (validation.folds - 1)
-    assert validation.fraction is not None
+    if validation.fraction is None:
+        return 1.25  # a given split, whose share is not known here
     return 1 / (1 - validation.fraction)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from avtune.data.dataset import ARRAYS, VIEWS, Dataset
 
 
@@ -25,7 +27,9 @@ def dataset_facts(data: Dataset, spec: str) -> dict[str, Any]:
 
 def dataset_line(data: Dataset) -> str:
     """A dataset's name and sizes, as a plan shows them."""
+    held = "" if data.validation is None else f", {len(data.validation)} of the training clips set aside for validation"
+    groups = "" if data.groups is None else f", training clips in {len(np.unique(data.groups))} groups"
     return (
         f"{data.name}: {len(data.train)} training and {len(data.test)} test clips, {data.num_classes} classes, "
-        f"{data.dims_text}"
+        f"{data.dims_text}{held}{groups}"
     )

@@ -60,8 +60,8 @@ def horizon_of(space: Space, rows: int) -> Horizon:
 
 def basis_of(space: Space, dataset: Dataset) -> str:
     """The `Trial.basis` of a search's trials and finalists."""
-    fraction, folds = space.validation.fraction, space.validation.folds
-    return search_basis(dataset.digest, fraction, folds, space.search.seed, user_code.code_of(space.method))
+    how, code = space.validation, user_code.code_of(space.method)
+    return search_basis(dataset.digest, how.fraction, how.folds, space.search.seed, code, *how.more)
 
 
 def open_space(folder: StudyFolder, overrides: Sequence[str] = (), method: str | None = None) -> Space:

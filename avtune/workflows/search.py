@@ -156,6 +156,8 @@ def _split(plan: Plan) -> tuple[Prepared, ...]:
         plan.request.dataset,
         fraction=validation.fraction,
         folds=validation.folds,
+        given=validation.split is not None,
+        equal_rows=validation.equal_rows is not None,
         seed=plan.space.search.seed,
         settings=plan.request.run is None,  # a bench's rules say how its searches split
     )

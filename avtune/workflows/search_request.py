@@ -17,11 +17,13 @@ from avtune.workflows.choose_space import around_configuration
 from avtune.workflows.continuing import space_of_study
 from avtune.workflows.first_trials import around_note, centre_of, check_method, named_points
 from avtune.workflows.like import like
+from avtune.workflows.open_study import open_space
 from avtune.workflows.options import SearchOptions
 from avtune.workflows.portfolio import portfolio
 from avtune.workflows.search_plan import Request
 from avtune.workflows.time_budget import TimeBudget, seconds_of
 from avtune.workflows.tracking import checked
+from avtune.workflows.validation_rows import as_recorded, fitted
 
 MakeSpace = Callable[[Sequence[str]], Space]
 """Makes the space that is asked for, or the usual one, with overrides (`key=value` each)."""
@@ -72,8 +74,9 @@ def request_of(
         make, space_is_named = _around(make, centre, options.width), True
     if folder.exists:
         space, overrides = space_of_study(folder, code, overrides, make if space_is_named else None)
+        space = as_recorded(space, open_space(folder)) if space_is_named else space
     else:
-        space = make(overrides)
+        space = fitted(make(overrides), dataset, overrides)
     earlier = like(options.like, space, options.results)
     return Request(
         dataset=dataset,

@@ -71,6 +71,12 @@ def p_text(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p {p:.3f}"
 
 
+def _validation(about: Mapping[str, Any]) -> str:
+    if "split" in about.get("validation", {}):
+        return "the data set's own validation split"
+    return f"the same {about['fraction']:.0%} of the training rows"
+
+
 def notes(board: Board) -> list[str]:
     """What must be known to read the table, a sentence or two each."""
     about = board.about
@@ -78,7 +84,7 @@ def notes(board: Board) -> list[str]:
     pairs = len(board.rows) * (len(board.rows) - 1) // 2
     lines = [
         f"Same for every method: {trials} configurations of its space, {length_text(about)}"
-        f"; a closed-form method is solved at once), the same {about['fraction']:.0%} of the training rows "
+        f"; a closed-form method is solved at once), {_validation(about)} "
         f"for validation. The {min(about['finalists'], trials)} best are repeated over {seeds} "
         f"seed{'s' * (seeds > 1)} on these rows, and the best mean wins.",
         f"The winner is retrained on the whole training set over {seeds} seed{'s' * (seeds > 1)}, and each is scored "

@@ -15,6 +15,7 @@ from avtune.workflows.bench.rules import Rules, command_of, epochs_of, spaces_of
 from avtune.workflows.bench.run import BenchRequest
 from avtune.workflows.choose_runner import placement_request
 from avtune.workflows.options import BenchOptions
+from avtune.workflows.validation_rows import fitted
 
 
 def folder_of(dataset: Dataset, options: BenchOptions) -> BenchFolder:
@@ -49,14 +50,15 @@ def request_of(
         UserError: something the user gave is wrong.
     """
     folder = folder_of(dataset, options)
-    rules = _rules(options, folder)
+    rules, fit = _rules(options, folder), not folder.exists or "validation" in folder.settings()
     known = folder.settings()["protocol"] if folder.exists else VALIDATION
     protocol = checked(options.protocol or known)
+    made = spaces_of(methods, spaces, rules)
     return BenchRequest(
         dataset=dataset,
         spec=spec,
         command=command_of(called, methods, spaces, rules, dataset.options, protocol=protocol),
-        spaces=spaces_of(methods, spaces, rules),
+        spaces={name: fitted(space, dataset) for name, space in made.items()} if fit else made,
         rules=rules,
         root=folder.root,
         placement=placement_request(options),

@@ -17,7 +17,7 @@ from avtune.core.files import to_yaml, write_text
 from avtune.core.protocol import VALIDATION
 from avtune.data.dataset import Dataset
 from avtune.data.findings import examine
-from avtune.data.split import validation_folds
+from avtune.data.prepare import folds_of
 from avtune.finals.finish import NoWinner
 from avtune.runners._base import Run
 from avtune.runners.placement import PlacementRequest, place
@@ -108,7 +108,15 @@ def _made_or_continued(folder: BenchFolder, request: BenchRequest, old: Mapping[
     if old:
         return continued(folder, old, settings, request.spaces)
     # Before there is a folder: a class with too few clips for the split is the user's to mend.
-    validation_folds(request.dataset.train.labels, fraction=request.rules.fraction, folds=None, seed=request.rules.seed)
+    one = next(iter(request.spaces.values())).validation
+    folds_of(
+        request.dataset,
+        fraction=one.fraction,
+        folds=one.folds,
+        seed=request.rules.seed,
+        given=one.split is not None,
+        equal_rows=one.equal_rows is not None,
+    )
     folder.create(settings)
     return settings
 
@@ -142,6 +150,12 @@ def _train(request: BenchRequest, method: str, run: Run, rows: BenchRows, listen
         rows.write()
 
 
+def _validation(request: BenchRequest) -> dict[str, str]:
+    """What the data set decides of the validation rows, see `workflows.validation_rows`."""
+    one = next(iter(request.spaces.values())).validation
+    return {name: value for name, value in (("split", one.split), ("equal_rows", one.equal_rows)) if value is not None}
+
+
 def _settings(request: BenchRequest) -> dict[str, Any]:
     return {
         "format": FORMAT,
@@ -152,6 +166,7 @@ def _settings(request: BenchRequest) -> dict[str, Any]:
         **asdict(request.rules),
         "set": list(request.rules.set),
         "protocol": request.protocol,
+        **({"validation": how} if (how := _validation(request)) else {}),
         "runner": request.runner,
         "precision": request.precision,
         "deterministic": request.deterministic,
