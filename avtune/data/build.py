@@ -171,7 +171,10 @@ def _drawn(
     labels = encode({"lab": read["lab"]}, {"lab": f"{found.source}: {keys['lab']}"}).labels["lab"]
     groups = read_whole(read["group"], f"{found.source}: {keys['group']}") if "group" in read else None
     kept = together((read["audio"], read["visual"]), groups)
-    fold = validation_folds(labels, fraction=options.test_fraction, seed=_SPLIT_SEED, groups=kept)[0]
+    try:
+        fold = validation_folds(labels, fraction=options.test_fraction, seed=_SPLIT_SEED, groups=kept)[0]
+    except UserError as error:
+        raise UserError(f"{found.source}, --test-fraction {options.test_fraction:g}: {error}") from error
     marks = np.full(len(labels), "train", dtype="<U5")
     marks[fold.validation] = "test"
     return marks

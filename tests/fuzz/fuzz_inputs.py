@@ -1,5 +1,5 @@
 """The kinds of input, and how a seed makes one: files in a folder of its own, and the commands that meet them. Long:
-every kind is here once, but the files of views (`fuzz_views.py`)."""
+every kind is here once, but the files of views (`fuzz_views.py`) and of labs (`fuzz_layouts.py`)."""
 
 import json
 import random
@@ -11,6 +11,7 @@ import numpy as np
 import yaml
 from fuzz_base import BENCH, TINY
 from fuzz_datasets import good_arrays, spoiled_arrays, write_hdf5, write_npz, write_shards
+from fuzz_layouts import layout_files
 from fuzz_mutate import HOSTILE, damaged, damaged_json_lines, damaged_lines, damaged_tree
 from fuzz_views import views_file
 
@@ -46,17 +47,20 @@ def make_input(seed, base, folder):
     return kind, KINDS[kind](random.Random(f"avtune {seed}"), base, folder)
 
 
-def _dataset_commands(path, base, folder, draw, what):
+def _dataset_commands(path, base, folder, draw, what, words=()):
     results = folder / "results"
-    search = ["search", path, "--space", base.tiny, "--name", "one", "--results", results, "--runner", "inline"]
+    search = ["search", path, *words, "--space", base.tiny, "--name", "one", "--results", results, "--runner", "inline"]
     made = Input(what, nothing_at=results)
     if draw.random() < 0.75:
-        made.commands = [["data", "info", path, "--json"]]
+        made.commands = [["data", "info", path, *words, "--json"]]
         made.refused = [[*search, "--gpus", "0"]] if draw.random() < 0.2 else []
     elif draw.random() < 0.7:
         made.commands = [[*search, "--gpus", "0"]]
     else:
-        made.commands = [["data", "convert", path, folder / "out.h5"], ["data", "info", folder / "out.h5", "--json"]]
+        made.commands = [
+            ["data", "convert", path, folder / "out.h5", *words],
+            ["data", "info", folder / "out.h5", "--json"],
+        ]
         made.nothing_at = folder / "out.h5"
     return made
 
@@ -93,6 +97,11 @@ def _tfrecord(draw, base, folder):
         if draw.random() < 0.1:
             (path / "train2.tfrecord").write_bytes(shard.read_bytes())
     return made
+
+
+def _layout(draw, base, folder):
+    path, words, what = layout_files(draw, folder)
+    return _dataset_commands(path, base, folder, draw, what, words)
 
 
 _BEGINNINGS = (
@@ -382,6 +391,7 @@ KINDS = {
     "HDF5": _arrays("data.h5", write_hdf5),
     "npz": _arrays("data.npz", write_npz),
     "tfrecord": _tfrecord,
+    "layout": _layout,
     "another kind": _another_kind,
     "space file": _space_file,
     "--set": _assignment,
@@ -405,6 +415,8 @@ ORDER = [
         "model folder",
         "embeddings",
         "views",
+        "layout",
         "bench folder",
+        "layout",
     ),
 ]

@@ -199,10 +199,11 @@ class _File:
 
     def cells(self, key: str) -> list[Declared]:
         """What the matrices of a cell array declare."""
-        return [
-            _declared(source, matrix, most, where, partial(self._read_cell, key, number))
-            for number, source, matrix, most, where in self._walk(key)
-        ]
+        with _reading(f"{self.path}: {key}"):
+            return [
+                _declared(source, matrix, most, where, partial(self._read_cell, key, number))
+                for number, source, matrix, most, where in self._walk(key)
+            ]
 
     def _walk(self, key: str) -> Iterator[tuple[int, _Bytes, _Matrix, int, str]]:
         """The matrices of a cell array in their order: place, bytes behind the header, header, most bytes, name."""
@@ -227,10 +228,11 @@ class _File:
             return array
 
     def _read_cell(self, key: str, wanted: int) -> Array:
-        for number, source, matrix, most, where in self._walk(key):
-            if number == wanted:
-                array = _values(source, matrix, most, where)
-        return array
+        with _reading(f"{self.path}: {key}{{{wanted + 1}}}"):
+            for number, source, matrix, most, where in self._walk(key):
+                if number == wanted:
+                    array = _values(source, matrix, most, where)
+            return array
 
 
 def _declared(source: _Bytes, matrix: _Matrix, most: int, where: str, read: Callable[[], Array]) -> Declared:

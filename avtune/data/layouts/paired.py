@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from avtune.core.errors import UserError
-from avtune.data.arrays import Declared, plural
+from avtune.data.arrays import Declared, check_memory, plural
 from avtune.data.build import Found, build
 from avtune.data.dataset import Dataset
 from avtune.data.opening import class_names_of, keys_of, open_arrays
@@ -70,6 +70,7 @@ def _check_same(first: Declared, second: Declared) -> None:
     """Raises:
     UserError: labels of both views differ.
     """
+    check_memory([first, second])
     one, other = np.squeeze(first.read()), np.squeeze(second.read())
     if one.shape != other.shape:
         raise UserError(
