@@ -1,7 +1,5 @@
-"""Damaged files and folders in the layouts of labs: MATLAB 5 and 7.3, image-text, Wikipedia, AVE, cell arrays, folders of
-arrays, with a CSV, Parquet and Arrow, and any file with `--map`."""
-
-import shutil
+"""Damaged files and folders in the layouts of labs: MATLAB 5 and 7.3, image-text, Wikipedia, AVE, cell arrays, folders
+of arrays, with a CSV, Parquet and Arrow, and any file with `--map`."""
 
 import h5py
 import numpy as np
@@ -36,7 +34,7 @@ def _damage(path, draw):
     if kind == 0:
         file.unlink()
     elif kind == 1:
-        shutil.copyfile(draw.choice(files), file)
+        file.write_bytes(draw.choice(files).read_bytes())
     elif kind == 2:
         file.rename(file.with_name(draw.choice(("x", "\x1b[31m.npy", "labels.npy", "train_img.mat", "y" * 200))))
     elif file.suffix in (".csv", ".list"):
