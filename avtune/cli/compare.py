@@ -62,11 +62,11 @@ def run(given: argparse.Namespace, log: list[Path]) -> int:
 
 
 def _lines(found: Comparison) -> list[str]:
-    from avtune.workflows.compare_text import HEAD, by_dataset, cells, reading
+    from avtune.workflows.compare_text import by_dataset, cells, head, reading
 
     lines: list[str] = []
     for title, studies in by_dataset(found):
-        lines += ["", title, *table(HEAD, [cells(one) for one in studies])]
+        lines += ["", title, *table(head(studies), [cells(one) for one in studies])]
     return [*lines[1:], "", *reading(found), *(f"note: {note}" for note in found.notes)]
 
 

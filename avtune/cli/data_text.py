@@ -14,9 +14,10 @@ def data_lines(facts: Mapping[str, Any]) -> list[str]:
         [name.replace("_", " "), *(f"{value[key]:.3f}" for key in ("min", "max", "mean", "std"))]
         for name, value in facts["ranges"].items()
     ]
+    first, second = facts["views"]
     return [
         f"{facts['name']}: {facts['num_train']} training and {facts['num_test']} test clips, "
-        f"{facts['num_classes']} classes, audio {facts['audio_dim']}-d, visual {facts['visual_dim']}-d",
+        f"{facts['num_classes']} classes, {first} {facts['audio_dim']}-d, {second} {facts['visual_dim']}-d",
         f"source  {facts['source']}",
         f"digest  {facts['digest']}",
         "",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from avtune.cli import console
 from avtune.cli.data_text import problem_lines
+from avtune.core.view_names import ways
 from avtune.report.text import score_rows, score_text, seeds_text, still_rises, ties_text
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def _test_lines(results: Results, seeds: str) -> list[str]:
         epochs = ", ".join(map(str, results.best_epochs or ()))
         lines.append(f"each seed keeps the epoch with the best test MAP, as published tables do{label}: {epochs}")
     rows = [[name, *map(score_text, row.shown)] for name, row in score_rows(results)]
-    header = ["", "map", "audio->visual", "visual->audio", "map_running"]
+    header = ["", "map", *ways(results.dataset.views).values(), "map_running"]
     if not console.fits(header, rows):  # a column a row of the table takes less
         header, *rows = [list(cells) for cells in zip(header, *rows, strict=True)]
     return [

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from avtune.core.errors import UserError
+from avtune.core.view_names import VIEWS as VIEWS
 from avtune.data.arrays import plural, to_features, turned_hint
 from avtune.data.labels import encode, read_whole
 
@@ -24,8 +25,6 @@ VALIDATION_KEYS = ("audio_val", "visual_val", "lab_val")
 """Beside the six keys: clips that the publisher sets aside for validation."""
 GROUP_KEYS = ("group_train", "group_val", "group_test")
 """Beside the six keys: what each clip is a part of, e.g. its video."""
-VIEWS = ("audio", "visual")
-"""Names of the views where nobody gives others."""
 ARRAYS = "arrays"
 """The source of a dataset that was made of arrays in memory."""
 

@@ -17,7 +17,8 @@ MOST_PAIRS = 1000
 def describe(dataset: Dataset) -> dict[str, Any]:
     """Sizes, per-class counts, ranges and problems, as a dict that `json.dumps` takes.
 
-    Keys: `name source digest num_classes num_train num_test audio_dim visual_dim` (values), `classes` (a list of
+    Keys: `name source digest num_classes num_train num_test audio_dim visual_dim` (values; the
+    dims are those of the first and of the second view), `views` (their names), `classes` (a list of
     `{name, train, test}`), `ranges` (`{audio_train: {min, max, mean, std}, ...}` over all values of a view),
     `problems` (sentences on what touches the test score), `notes` (sentences on what else looks odd), `duplicates`
     (every `[test clip, training clip]` of equal features, rows of their splits from 0), `train_duplicates` and
@@ -34,6 +35,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "num_classes": dataset.num_classes,
         "num_train": len(dataset.train),
         "num_test": len(dataset.test),
+        "views": list(dataset.views),
         "audio_dim": dataset.audio_dim,
         "visual_dim": dataset.visual_dim,
         "classes": [
@@ -41,9 +43,9 @@ def describe(dataset: Dataset) -> dict[str, Any]:
             for name, train, test in zip(dataset.class_names, train_counts, test_counts, strict=True)
         ],
         "ranges": {
-            f"{view}_{name}": _range(getattr(split, view))
+            f"{view}_{name}": _range(getattr(split, slot))
             for name, split in (("train", dataset.train), ("test", dataset.test))
-            for view in ("audio", "visual")
+            for slot, view in zip(("audio", "visual"), dataset.views, strict=True)
         },
         "problems": list(found.problems),
         "notes": list(found.notes),

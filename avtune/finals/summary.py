@@ -144,7 +144,7 @@ def results_of(
     }
     default_won = best is chosen.default
     return Results(
-        dataset=ScoredDataset(dataset.name, dataset.digest, len(dataset.test)),
+        dataset=ScoredDataset(dataset.name, dataset.digest, len(dataset.test), dataset.views),
         problems=examine(dataset).problems,
         method=chosen.space.method,
         trial=best.candidate.number,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from avtune import __version__
 from avtune.core.hyper import Value
+from avtune.core.view_names import ways
 from avtune.methods import METHODS
 from avtune.report.text import escaped, score_rows, score_text, still_rises, ties_text
 
@@ -72,7 +73,7 @@ def _facts(dataset: Dataset, space: Space, config: Mapping[str, Value], results:
         f"| dataset | {escaped(dataset.name)}, {len(dataset.train)} training and {len(dataset.test)} test clips, "
         f"{dataset.num_classes} classes |",
         f"| dataset digest | `{dataset.digest}` |",
-        f"| inputs | audio {dataset.audio_dim}-d, visual {dataset.visual_dim}-d; scaled inside the model |",
+        f"| inputs | {dataset.dims_text}; scaled inside the model |",
         f"| output | two {'?' if width is None else width}-d embeddings, compared by cosine |",
         f"| trained for | {results.epochs} epochs on the whole training set, {results.precision} |",
         f"| configuration chosen by | {_chosen_by(space, results)} |",
@@ -100,10 +101,10 @@ def _test_scores(results: Results) -> list[str]:
         f"## Test scores, {results.label}" if results.label is not None else "## Test scores",
         "",
         f"Mean over {len(results.seeds)} seeds with the 95 % interval (Student t over the seeds). MAP over all ranks, "
-        "cosine, gallery = all test clips of the other modality. `map_running` averages AP@k over every cut-off k; it "
+        "cosine, gallery = all test clips of the other view. `map_running` averages AP@k over every cut-off k; it "
         "always reads higher and is given to compare with papers that use it.",
         "",
-        "| | map | A to V | V to A | map_running |",
+        f"| | map | {' | '.join(ways(results.dataset.views).values())} | map_running |",
         "|---|---|---|---|---|",
         *(f"| {name} | {' | '.join(map(score_text, row.shown))} |" for name, row in score_rows(results)),
         "",

@@ -11,6 +11,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from avtune import __version__
+from avtune.core.view_names import ways
 from avtune.report.page_facts import facts
 from avtune.report.page_payload import as_script, payload
 from avtune.report.page_sections import sections
@@ -96,7 +97,7 @@ def _points(record: Record) -> Mapping[int, float]:
 def _scores(results: Results | None) -> dict[str, Any]:
     """What the page says of test scores; empty before the end."""
     if results is None:
-        return {"rows": [], "label": "", "seeds": 0, "scored": 0, "problems": [], "ties": "", "notes": []}
+        return {"rows": [], "label": "", "seeds": 0, "scored": 0, "problems": [], "ties": "", "notes": [], "ways": []}
     return {
         "rows": [{"name": name, "scores": [score_text(one) for one in row.shown]} for name, row in score_rows(results)],
         "label": f", {results.label}" if results.label is not None else "",
@@ -105,6 +106,7 @@ def _scores(results: Results | None) -> dict[str, Any]:
         "problems": results.problems or (),
         "ties": ties_text(results.tied_queries) if results.tied_queries is not None else "",
         "notes": still_rises(results),
+        "ways": list(ways(results.dataset.views).values()),
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TypedDict
 
+from avtune.core.view_names import ways
 from avtune.study.by_class import ByClass, Way
 
 
@@ -22,7 +23,7 @@ class Retrieved(TypedDict):
 
 
 class Direction(TypedDict):
-    """Audio to visual, or back.
+    """From the first view to the second, or back.
 
     Attributes:
         map: MAP of each class, None for one without test clips.
@@ -42,19 +43,25 @@ class Direction(TypedDict):
 
 
 class Classes(TypedDict):
-    """The classes by name, the test clips of each, and both directions."""
+    """The classes by name, the test clips of each, both directions, and what these are called."""
 
+    ways: dict[str, str]
     names: list[str]
     clips: list[int]
     a2v: Direction
     v2a: Direction
 
 
-def classes(found: ByClass | None) -> Classes | None:
-    """None where the study's files do not say."""
+def classes(found: ByClass | None, views: tuple[str, str]) -> Classes | None:
+    """None where the study's files do not say.
+
+    Args:
+        views: their names.
+    """
     if found is None:
         return None
     return {
+        "ways": ways(views, " to "),
         "names": list(found.classes),
         "clips": list(found.clips),
         "a2v": _direction(found, found.a2v),

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from avtune import __version__
+from avtune.core.view_names import VIEWS, views_in
 from avtune.report.page_times import Times, span
 from avtune.study.folder import StudyFolder
 from avtune.study.study import Study
@@ -55,7 +56,8 @@ def _dataset(about: Mapping[str, Any]) -> str:
     sizes = [f"{about[key]} {word}" for key, word in (("train", "training"), ("test", "test")) if key in about]
     parts = [f"{' and '.join(sizes)} clips"] if sizes else []
     parts += [f"{about['classes']} classes"] if "classes" in about else []
-    parts += [f"{view} {about[f'{view}_dim']}-d" for view in ("audio", "visual") if f"{view}_dim" in about]
+    named = zip(VIEWS, views_in(about), strict=True)
+    parts += [f"{name} {about[f'{view}_dim']}-d" for view, name in named if f"{view}_dim" in about]
     return f"{about['name']}: {', '.join(parts)}" if parts else str(about["name"])
 
 

@@ -204,15 +204,12 @@ def _shrinkage(found: Payload) -> Section | None:
     return Section("shrinkage", "From the search to the test", text, (Figure("shrinkage", 380, alt),))
 
 
-_WAYS = {"a2v": "audio to visual", "v2a": "visual to audio"}
-
-
 def _classes(found: Classes | None) -> Section | None:
     if found is None:
         return None
     means = "; ".join(
         f"{name}: {one['macro']:.4f} over the classes (macro), {one['micro']:.4f} over the queries (micro)"
-        for name, one in ((_WAYS["a2v"], found["a2v"]), (_WAYS["v2a"], found["v2a"]))
+        for name, one in ((found["ways"]["a2v"], found["a2v"]), (found["ways"]["v2a"], found["v2a"]))
     )
     text = [
         f"MAP of each class's queries on the test split, mean over the seeds of the retrained winner. Means: {means}.",
@@ -227,7 +224,7 @@ def _classes(found: Classes | None) -> Section | None:
     if found["a2v"]["confusion"] is not None:
         figures += [
             Figure(f"confusion-{way}", size, f"Share of each class's queries by the class found first, {name}.")
-            for way, name in _WAYS.items()
+            for way, name in found["ways"].items()
         ]
     return Section("classes", "Classes", tuple(text), tuple(figures))
 
@@ -236,7 +233,7 @@ def _examples(found: Classes | None) -> Section | None:
     """Queries and what they find; a clip is its place in the test split."""
     if found is None:
         return None
-    rows = [*_found(found, found["a2v"], _WAYS["a2v"]), *_found(found, found["v2a"], _WAYS["v2a"])]
+    rows = [*_found(found, found["a2v"], found["ways"]["a2v"]), *_found(found, found["v2a"], found["ways"]["v2a"])]
     text = (
         "Queries of the saved model at the quantiles 0, 25, 50, 75 and 100 % of average precision, and the clips found "
         "first. A number is a clip's place in the test split, from 0.",

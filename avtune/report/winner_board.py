@@ -18,6 +18,7 @@ from tensorboard.util.tensor_util import make_tensor_proto
 
 from avtune.core.hyper import Value
 from avtune.core.seeds import mix
+from avtune.core.view_names import VIEWS, ways
 from avtune.metrics.precision_recall import precision_recall
 from avtune.report.columns import row
 from avtune.report.event_files import scalars, tensor, write_whole
@@ -61,12 +62,14 @@ class FinalistRun:
 
 @dataclass(frozen=True)
 class Embedded:
-    """Embeddings [N, D] of the test clips by the published model, their labels [N], and the names of the classes."""
+    """Embeddings [N, D] of the test clips by the published model, their labels [N], and the names of the classes and of
+    the views."""
 
     audio: npt.NDArray[Any]
     visual: npt.NDArray[Any]
     labels: npt.NDArray[Any]
     class_names: Sequence[str]
+    views: tuple[str, str] = VIEWS
 
 
 def write_finalists(logdir: Path, runs: Sequence[FinalistRun], logs: set[str]) -> None:
@@ -139,7 +142,7 @@ def _score_table(results: Results) -> str:
         f"({results.label or f'selected on {results.selected_on}'}): mean over {seeds} seed{'s' * (seeds > 1)}, "
         "95 % interval over the seeds.",
         "",
-        "| | map | A to V | V to A | map_running |",
+        f"| | map | {' | '.join(ways(results.dataset.views).values())} | map_running |",
         "|---|---|---|---|---|",
         *(f"| {name} | {' | '.join(map(score_text, scores.shown))} |" for name, scores in score_rows(results)),
     ]
@@ -156,7 +159,8 @@ def _curves(embedded: Embedded, step: int) -> list[Any]:
     sizes = np.unique(np.asarray(embedded.labels), return_counts=True)[1]
     relevant, pairs = float((sizes**2).sum()), float(sizes.sum() ** 2)
     events = []
-    for tag, curve in (("test/audio_to_visual", found.curve_a2v), ("test/visual_to_audio", found.curve_v2a)):
+    names = ways(embedded.views, "_to_")
+    for tag, curve in ((f"test/{names['a2v']}", found.curve_a2v), (f"test/{names['v2a']}", found.curve_v2a)):
         precision = curve[:0:-1]
         hits = levels * relevant
         misses = hits * (1 / precision - 1)
@@ -175,7 +179,7 @@ def _write_projector(folder: Path, embedded: Embedded) -> None:
     if count > most:
         chosen = np.sort(np.random.default_rng(mix(0, "projector")).choice(count, most, replace=False))
     rows, clips = [], ["class\tview\tclip"]
-    for view, of_view in (("audio", embedded.audio), ("visual", embedded.visual)):
+    for view, of_view in zip(embedded.views, (embedded.audio, embedded.visual), strict=True):
         vectors = np.asarray(of_view, float)[chosen]
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)
         vectors /= np.where(norms > 0, norms, 1)

@@ -12,11 +12,12 @@ from typing import Any
 from avtune.core.errors import UserError
 from avtune.core.files import write_text
 from avtune.core.schema import fitting
+from avtune.core.view_names import VIEWS, views_in
 from avtune.study.folder import StudyFolder
 from avtune.study.scores import SCORES_SHAPE, VALIDATION_SHAPE, Scores, ValidationScore
 
 _RESULTS = {
-    "dataset": {"name": str, "digest": str, "test_clips?": int},
+    "dataset": {"name": str, "digest": str, "test_clips?": int, "views?": [str]},
     "problems?": [str],
     "method": str,
     "trial": (int, None),
@@ -46,16 +47,18 @@ _RESULTS = {
 
 @dataclass(frozen=True)
 class ScoredDataset:
-    """The dataset whose test split was scored: its name, the digest of its content, and the number of test clips, None
-    where that was not kept."""
+    """The dataset whose test split was scored: its name, the digest of its content, the number of test clips, None
+    where that was not kept, and the names of its views."""
 
     name: str
     digest: str
     test_clips: int | None = None
+    views: tuple[str, str] = VIEWS
 
     def to_json(self) -> dict[str, Any]:
         """As `metrics.json` holds it."""
-        return _without_none({"name": self.name, "digest": self.digest, "test_clips": self.test_clips})
+        views = None if self.views == VIEWS else list(self.views)
+        return _without_none({"name": self.name, "digest": self.digest, "test_clips": self.test_clips, "views": views})
 
 
 @dataclass(frozen=True)
@@ -203,7 +206,9 @@ class Results:
         made |= {key: tuple(made[key]) for key in ("problems", "seeds", "best_epochs") if made[key] is not None}
         rows = ("test", "default", "untrained", "reference")
         made |= {key: Scores.from_json(made[key]) for key in rows if made[key] is not None}
-        made["dataset"] = ScoredDataset(dataset["name"], dataset["digest"], dataset.get("test_clips"))
+        made["dataset"] = ScoredDataset(
+            dataset["name"], dataset["digest"], dataset.get("test_clips"), views_in(dataset)
+        )
         made["still_rises"] = rises and StillRises(rises["trial"], rises["epochs"], rises["command"])
         made["race"] = race and Race(race["seeds"], race["error"], race["finalists"])
         made["validation"] = validation and ValidationScore.from_json(validation)

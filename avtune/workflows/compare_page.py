@@ -10,7 +10,7 @@ from avtune.core.files import update_text, using
 from avtune.report.board_page import BoardPage, Cell, Chart, Section, Shown, Table, alike, charts, render
 from avtune.report.board_page import Compared as Board
 from avtune.workflows.compare import Compared, Comparison
-from avtune.workflows.compare_text import HEAD, by_dataset, cells, reading
+from avtune.workflows.compare_text import by_dataset, cells, head, reading
 
 _SERIES = ("retrained winner", "default", "untrained")
 _INTERVAL = "mean over the seeds with the 95 % interval (Student t)"
@@ -78,4 +78,4 @@ def _table(studies: list[Compared], folder: Path) -> Table:
         report = one.folder.report_html
         link = Path(os.path.relpath(report, folder)).as_posix() if report.is_file() else ""
         rows.append(tuple(Cell(text, link=link if at == 1 else "") for at, text in enumerate(cells(one))))
-    return Table(HEAD, tuple(rows))
+    return Table(head(studies), tuple(rows))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from avtune.core.view_names import VIEWS, ways
 from avtune.report.text import duration, score_text
 from avtune.study.results import Results
 from avtune.workflows.compare import Compared, Comparison
 
-HEAD = ("", "study", "method", "trials", "search", "val MAP", "test MAP", "A to V", "V to A", "default", "")
+_HEAD = ("", "study", "method", "trials", "search", "val MAP", "test MAP", *ways(VIEWS).values(), "default", "")
 _ERROR_BARS = "± is half of the 95 % interval over the seeds (Student t); val MAP is the winner's, over other seeds"
 _LETTERS = (
     "between studies that share a letter no difference was found at 0.05 (paired randomisation test over the test "
@@ -21,6 +24,13 @@ def by_dataset(found: Comparison) -> list[tuple[str, list[Compared]]]:
     return [(f"dataset {some[0].dataset} (digest {some[0].digest[:12]})", some) for some in together]
 
 
+def head(studies: Sequence[Compared]) -> tuple[str, ...]:
+    """The headings of the columns, with the names of the views."""
+    views = next((one.results.dataset.views for one in studies if one.results is not None), VIEWS)
+    names = dict(zip(ways(VIEWS).values(), ways(views).values(), strict=True))
+    return tuple(names.get(one, one) for one in _HEAD)
+
+
 def reading(found: Comparison) -> list[str]:
     """What must be known to read the tables."""
     said = [_ERROR_BARS] if any(one.results is not None for one in found.studies) else []
@@ -28,7 +38,7 @@ def reading(found: Comparison) -> list[str]:
 
 
 def cells(one: Compared) -> list[str]:
-    """The row of a study, a cell for each of `HEAD`."""
+    """The row of a study, a cell for each of `head`."""
     results, best = one.results, one.best
     scores = [score_text(score) for score in results.test.shown[:3]] if results is not None else ["", "", ""]
     validation = f"{best:.4f} (one seed)" if best is not None else ""

@@ -59,8 +59,8 @@ def _embedded(study: Study, dataset: Dataset, results: Results) -> Embedded | No
     """What the published model makes of the test clips; of a training function, what it left."""
     folder, names = study.folder, dataset.class_names
     if folder.embeddings.is_file():
-        return Embedded(*read_embeddings(folder.embeddings)[:3], names)
+        return Embedded(*read_embeddings(folder.embeddings)[:3], names, dataset.views)
     if results.dataset.digest != dataset.digest:
         return None
     audio, visual = load_model(folder.final).embed(dataset.test.audio, dataset.test.visual)
-    return Embedded(audio, visual, dataset.test.labels, names)
+    return Embedded(audio, visual, dataset.test.labels, names, dataset.views)

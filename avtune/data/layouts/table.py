@@ -118,6 +118,7 @@ def _read(path: Path, columns: list[str]) -> dict[str, Array]:
     size, most = 0, available_memory() // 2
     with _reading(path) as table:
         for batch in _batches(path, table, columns):
+            batch.validate(full=True)  # offsets that lie outside of the values would end the process
             for column in columns:
                 part = _values(batch.column(batch.schema.get_field_index(column)), f"{path}: {column}")
                 size += part.size * (64 if part.dtype.kind == "O" else part.dtype.itemsize)

@@ -3,7 +3,7 @@
   const { data, base, axis, valueAxis, colour, number } = Report;
   const found = data.classes;
   if (!found) return;
-  const WAYS = { a2v: "audio to visual", v2a: "visual to audio" };
+  const WAYS = found.ways;
   const COLOURS = { a2v: "--complete", v2a: "--running" };
   const mean = (place) => ((found.a2v.map[place] ?? 0) + (found.v2a.map[place] ?? 0)) / 2;
   const order = found.names.map((name, place) => place).filter((place) => found.clips[place]).sort((a, b) => mean(b) - mean(a));

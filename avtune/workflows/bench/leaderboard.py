@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from avtune.core.protocol import PUBLISHED, SELECTED_ON_TEST
+from avtune.core.view_names import VIEWS, views_in, ways
 from avtune.finals.reference import NONE
 from avtune.report.text import duration, escaped, score_text, table
 from avtune.space.settings import AUTO, MOST_STEPS
@@ -18,8 +19,7 @@ HEADER = (
     "",
     "method",
     "map",
-    "A to V",
-    "V to A",
+    *ways(VIEWS).values(),
     "map_running",
     "default",
     "tuned - default",
@@ -27,6 +27,12 @@ HEADER = (
     "device s",
     "group",
 )
+
+
+def header(about: Mapping[str, Any]) -> tuple[str, ...]:
+    """`HEADER` with the names of the dataset's views."""
+    names = dict(zip(ways(VIEWS).values(), ways(views_in(about["dataset"])).values(), strict=True))
+    return tuple(names.get(one, one) for one in HEADER)
 
 
 def title(about: Mapping[str, Any]) -> str:
@@ -89,7 +95,7 @@ def notes(board: Board) -> list[str]:
         f"seed{'s' * (seeds > 1)} on these rows, and the best mean wins.",
         f"The winner is retrained on the whole training set over {seeds} seed{'s' * (seeds > 1)}, and each is scored "
         "once on the test split. Configurations are compared on validation rows only.",
-        "map is exact over all ranks, cosine, gallery = all test clips of the other modality: mean over the seeds with "
+        "map is exact over all ranks, cosine, gallery = all test clips of the other view: mean over the seeds with "
         "the 95 % interval (Student t over the seeds; zero where a closed-form method gives the same for every seed). "
         "map_running averages AP@k over every cut-off k and always reads higher.",
         "default: the method's default configuration, treated like a finalist (its own epoch, the same seeds). "
@@ -162,6 +168,11 @@ def gaps(board: Board) -> list[str]:
     return lines
 
 
+def _dims(data: Mapping[str, Any]) -> tuple[Any, ...]:
+    first, second = views_in(data)
+    return first, data["audio_dim"], second, data["visual_dim"]
+
+
 def facts(board: Board) -> list[tuple[str, str]]:
     """Names and values for a reader who wants to check or repeat it."""
     about, data = board.about, board.about["dataset"]
@@ -177,7 +188,7 @@ def facts(board: Board) -> list[tuple[str, str]]:
         (
             "dataset",
             f"{title(about)}: {data['train']} training and {data['test']} test clips, {data['classes']} classes, "
-            f"audio {data['audio_dim']}-d, visual {data['visual_dim']}-d",
+            "{} {}-d, {} {}-d".format(*_dims(data)),
         ),
         ("dataset digest", str(data["digest"])),
         ("begun", str(about["begun"])),
@@ -199,7 +210,7 @@ def text(board: Board, lay_out: Callable[[list[str], list[list[str]]], list[str]
     seeds = board.about["seeds"]
     return [
         f"{title(board.about)}: test split, mean over {seeds} seed{'s' * (seeds > 1)}, 95 % interval over the seeds",
-        *lay_out(list(HEADER), cells(board)),
+        *lay_out(list(header(board.about)), cells(board)),
         f"between rows that share a letter no difference was found at {LEVEL:g} (paired randomisation test over the "
         "test clips, Holm)",
         *([detectable] if (detectable := detectable_text(board)) else []),
@@ -213,7 +224,7 @@ def markdown(board: Board) -> str:
         f"# Leaderboard: {escaped(title(board.about))}",
         "",
         *(line for gap in gaps(board) for line in (f"**{escaped(gap)}**", "")),
-        _line(HEADER),
+        _line(header(board.about)),
         "|" + "---|" * len(HEADER),
         *(_line(row) for row in cells(board)),
         "",

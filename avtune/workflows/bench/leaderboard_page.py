@@ -5,7 +5,7 @@ from __future__ import annotations
 from avtune.report.board_page import BoardPage, Cell, Compared, Section, Shown, Table, alike, charts, plain, render
 from avtune.report.text import short
 from avtune.workflows.bench.board import LEVEL, POWER, Board, Row
-from avtune.workflows.bench.leaderboard import HEADER, cells, facts, gaps, notes, size_text, title
+from avtune.workflows.bench.leaderboard import cells, facts, gaps, header, notes, size_text, title
 
 _SERIES = ("tuned", "default", "untrained")
 _INTERVAL = "mean over the seeds with the 95 % interval"
@@ -40,7 +40,7 @@ def _table(board: Board) -> Table:
         )
         for place, row in enumerate(cells(board))
     )
-    return Table(HEADER, rows)
+    return Table(header(board.about), rows)
 
 
 def _more(board: Board, compared: Compared) -> list[Section]:
