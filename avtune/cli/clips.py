@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING
 
 from avtune.cli.arguments import Parser, add_reading, completes, reading_of
 from avtune.cli.folders import model_folder
-from avtune.core.errors import UserError, choices, did_you_mean, shown
+from avtune.core.errors import UserError, shown
 
 if TYPE_CHECKING:
     from avtune.engine.model import Model
     from avtune.workflows.clips import Clips
-
-_WHAT = ("audio", "visual", "labels")
 
 
 def add_clips(to: Parser, *, optional: bool = False, view: bool = True) -> None:
@@ -30,10 +28,10 @@ def add_clips(to: Parser, *, optional: bool = False, view: bool = True) -> None:
         "--map",
         action="append",
         metavar="VIEW=KEY",
-        help="names of the arrays in the file: audio=KEY,visual=KEY,labels=KEY",
+        help="names of the arrays in the file: audio=KEY,visual=KEY,labels=KEY, or as the model's views are called",
     )
     if view:
-        to.add_argument("--view", choices=_WHAT[:2], help="only this view; of an .npy file, which one it is")
+        to.add_argument("--view", metavar="VIEW", help="only this view; of an .npy file, which one it is")
     add_reading(to, map=False)
 
 
@@ -68,8 +66,6 @@ def _chosen(words: list[str]) -> dict[str, str]:
         what, sign, key = part.partition("=")
         if not sign or not key:
             raise UserError(f"--map has {shown(part)}; give VIEW=KEY, e.g. --map audio=vggish,visual=resnet")
-        if what not in _WHAT:
-            raise UserError(f"--map names {shown(what)}{did_you_mean(what, _WHAT)}; allowed: {choices(_WHAT)}")
         if what in found:
             raise UserError(f"--map names {what} twice")
         found[what] = key

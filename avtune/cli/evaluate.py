@@ -26,6 +26,7 @@ from avtune.cli.display import step
 from avtune.cli.evaluate_text import at_lines, class_lines, confusion_lines
 from avtune.cli.folders import model_folder
 from avtune.core.errors import UserError
+from avtune.core.view_names import VIEWS, ways
 from avtune.report.text import table, ties_text
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ class _Scored(NamedTuple):
         epoch: how the model's epoch was chosen, where that is to be said.
         problems: of the dataset.
         look: what is to be said of the look at the test split of the model's study.
+        views: what the dataset calls its views.
     """
 
     embedded: Embeddings
@@ -107,14 +109,16 @@ class _Scored(NamedTuple):
     epoch: str = ""
     problems: Sequence[str] = ()
     look: str = ""
+    views: tuple[str, str] = VIEWS
 
 
 def _embeddings(given: argparse.Namespace) -> _Scored:
-    from avtune.workflows.evaluate import read_embeddings
+    from avtune.workflows.evaluate import read_embeddings, views_of_embeddings
 
     if given.model or given.dataset:
         raise UserError("--embeddings already holds everything; leave the model and the dataset out")
-    return _Scored(read_embeddings(given.embeddings), str(given.embeddings))
+    read, views = read_embeddings(given.embeddings), views_of_embeddings(given.embeddings)
+    return _Scored(read, str(given.embeddings), views=views)
 
 
 def _model_on_dataset(given: argparse.Namespace) -> _Scored:
@@ -133,26 +137,28 @@ def _model_on_dataset(given: argparse.Namespace) -> _Scored:
     look = count_look_at(model, place, dataset, given.split, results=given.results, method=given.method)
     title = f"{given.model} on {given.dataset} ({given.split} split)"
     epoch = str(model.about.get("epoch", ""))
-    return _Scored(embeddings_of(model, dataset, given.split), title, epoch, problems, look)
+    return _Scored(embeddings_of(model, dataset, given.split), title, epoch, problems, look, dataset.views)
 
 
 def _lines(facts: Mapping[str, Any], scored: _Scored, ranks: Sequence[int]) -> list[str]:
     title = scored.title + (f"; the model's epoch was {scored.epoch}" if scored.epoch else "")
     low, high = facts["bootstrap95"]["map"]
-    scores = [[name, f"{facts[name]:.4f}"] for name in ("map", "map_a2v", "map_v2a", "map_running")]
     import numpy as np
 
+    way = ways(scored.views)
+    named = {"map": "map", "map_a2v": way["a2v"], "map_v2a": way["v2a"], "map_running": "map_running"}
+    scores = [[shown, f"{facts[name]:.4f}"] for name, shown in named.items()]
     lines = [f"note: {scored.look}"] if scored.look else []
     lines += [f"{title}: {facts['clips']} clips, {facts['classes']} classes", "", *table(["", "score"], scores)]
     lines.append(f"over the queries (bootstrap) the 95 % interval of map is {low:.4f} to {high:.4f}")
     lines += [ties_text(facts["tied_queries"])] if facts["tied_queries"] else []
-    lines += ["", *at_lines(facts, ranks)]
+    lines += ["", *at_lines(facts, ranks, way)]
     if "by_class" in facts:
-        lines += ["", *class_lines(facts["by_class"], facts)]
+        lines += ["", *class_lines(facts["by_class"], facts, way)]
     if "confusion" in facts:
         counts = np.bincount(scored.embedded.labels)
-        lines += ["", *confusion_lines(facts["confusion"], counts[counts > 0].tolist())]
+        lines += ["", *confusion_lines(facts["confusion"], counts[counts > 0].tolist(), way)]
     if "curve" in facts:
         rows = [[f"{r:.2f}", f"{a:.4f}", f"{v:.4f}"] for r, a, v in zip(*facts["curve"].values(), strict=True)]
-        lines += ["", *table(["recall", "precision a->v", "precision v->a"], rows)]
+        lines += ["", *table(["recall", *(f"precision {one}" for one in way.values())], rows)]
     return lines

@@ -11,7 +11,6 @@ from avtune.report.text import table
 _COLUMNS = 80
 _NAME = 16  # characters of a class's name that are shown
 _OTHERS = 3  # classes that are named beside a query's own one
-_WAYS = {"a2v": "audio->visual", "v2a": "visual->audio"}
 _AT = {
     "precision": "precision",
     "recall": "class recall",
@@ -26,10 +25,14 @@ _WORDS = (
 )
 
 
-def at_lines(facts: Mapping[str, Any], ranks: Sequence[int]) -> list[str]:
-    """Precision, class recall and hit rates at each rank in both directions, with what they are, and median ranks."""
+def at_lines(facts: Mapping[str, Any], ranks: Sequence[int], ways: Mapping[str, str]) -> list[str]:
+    """Precision, class recall and hit rates at each rank in both directions, with what they are, and median ranks.
+
+    Args:
+        ways: the names of the directions, as `core.view_names.ways` makes them; so below.
+    """
     lines = []
-    for way, name in _WAYS.items():
+    for way, name in ways.items():
         rows = [[str(row["k"]), *(f"{row[f'{key}_{way}']:.4f}" for key in _AT)] for row in facts["at"]]
         lines += [name, *table(["k", *_AT.values()], rows), ""]
     lines += _WORDS
@@ -37,13 +40,13 @@ def at_lines(facts: Mapping[str, Any], ranks: Sequence[int]) -> list[str]:
         lines.append(f"note: nothing at {', '.join(beyond)}: there are {facts['clips']} clips")
     median = facts["median_rank"]
     rows = [
-        [words, *(f"{median[f'{name}_{way}']:.1f}" for way in _WAYS)]
+        [words, *(f"{median[f'{name}_{way}']:.1f}" for way in ways)]
         for name, words in (("class", "first clip of the query's class"), ("pair", "the query's own pair"))
     ]
-    return [*lines, "", *table(["median rank", *_WAYS.values()], rows)]
+    return [*lines, "", *table(["median rank", *ways.values()], rows)]
 
 
-def class_lines(facts: Mapping[str, Any], micro: Mapping[str, float]) -> list[str]:
+def class_lines(facts: Mapping[str, Any], micro: Mapping[str, float], ways: Mapping[str, str]) -> list[str]:
     """MAP by class, with the means over classes and over queries.
 
     Args:
@@ -53,10 +56,10 @@ def class_lines(facts: Mapping[str, Any], micro: Mapping[str, float]) -> list[st
     rows = [[_short(one["name"]), str(one["clips"]), *(f"{one[key]:.4f}" for key in keys)] for one in facts["classes"]]
     rows.append(["mean over classes (macro)", "", *(f"{facts[f'macro_{key}']:.4f}" for key in keys)])
     rows.append(["mean over queries (micro)", "", *(f"{micro[key]:.4f}" for key in keys)])
-    return table(["MAP by class", "clips", "both", *_WAYS.values()], rows)
+    return table(["MAP by class", "clips", "both", *ways.values()], rows)
 
 
-def confusion_lines(facts: Mapping[str, Any], clips: Sequence[int]) -> list[str]:
+def confusion_lines(facts: Mapping[str, Any], clips: Sequence[int], ways: Mapping[str, str]) -> list[str]:
     """Which classes are found for which: a table where it fits, else what each class is most confused with.
 
     Args:
@@ -65,7 +68,7 @@ def confusion_lines(facts: Mapping[str, Any], clips: Sequence[int]) -> list[str]
     """
     found = "the nearest clip" if facts["k"] == 1 else f"the {facts['k']} nearest clips"
     lines = []
-    for way, name in _WAYS.items():
+    for way, name in ways.items():
         matrix = _matrix(facts["classes"], facts[way])
         what = f"{name}: classes of {found}"
         if max(map(len, matrix)) <= _COLUMNS:

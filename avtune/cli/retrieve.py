@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 EXAMPLES = 20
 """So many queries are examples, which score nothing. The hits of more can be added up to a score, so they are a look at
 a test split."""
-_OTHER = {"audio": "visual", "visual": "audio"}
 
 
 def add(verbs: Verbs) -> None:
@@ -41,7 +40,10 @@ def add(verbs: Verbs) -> None:
     )
     verb.add_argument("--k", type=int, default=10, metavar="K", help="clips to show (10)")
     verb.add_argument(
-        "--from", dest="query_view", choices=tuple(_OTHER), default="audio", help="view of the query (audio)"
+        "--from",
+        dest="query_view",
+        metavar="VIEW",
+        help="view of the query (the first: audio, or as the data calls it)",
     )
     add_user_code(verb)
     add_results(verb)
@@ -50,27 +52,28 @@ def add(verbs: Verbs) -> None:
 
 def run(given: argparse.Namespace, log: list[Path]) -> int:
     from avtune.workflows.evaluate import model_of
-    from avtune.workflows.retrieve import check_queries, retrieve
+    from avtune.workflows.retrieve import check_queries, other_view, retrieve
 
     queries = _queries(given.query)
     if given.k < 1:
         raise UserError(f"--k is {given.k}; allowed: a whole number from 1")
     if given.data.lower().endswith(".npy"):
         raise UserError(f"{given.data} holds one view: the gallery is the other view; put both into an .npz")
-    view = given.query_view
     model = model_of(model_folder(given), given.method)
     with step(f"embedding {given.data}", json=given.json):
         clips = clips_of(given, model)
         check_queries(clips, queries)
+        view = given.query_view or clips.view_names[0]
+        other = other_view(clips, view)
         look = count_look_at_clips(given, model, clips) if len(queries) > EXAMPLES else ""
         answers = retrieve(model, clips, queries, view=view, k=given.k)
     if given.json:
-        gallery = {"view": _OTHER[view], "clips": len(clips), "of": clips.title}
+        gallery = {"view": other, "clips": len(clips), "of": clips.title}
         facts = {"gallery": gallery, "from": view, "queries": [answer.to_json() for answer in answers]}
         facts |= {"look": look} if look else {}
         print(json.dumps(facts, indent=2, allow_nan=False))
         return 0
-    console.say(f"gallery: the {_OTHER[view]} view of {clips.title}, all {len(clips)} clips")
+    console.say(f"gallery: the {other} view of {clips.title}, all {len(clips)} clips")
     console.say(*(f"note: {line}" for line in (clips.note, look) if line))
     if given.k > len(clips):
         console.say(f"note: --k is {given.k} and the gallery has {len(clips)} clips: all are shown")

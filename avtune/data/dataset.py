@@ -64,7 +64,7 @@ class Dataset:
         validation: int64 [V] rows of `train` that the publisher sets aside for validation; None where it sets none.
         groups: int64 [N], what each training clip is a part of (its video): clips of one group stay on one side of a
             validation split. None where that is not known.
-        leaked: test clips that are part of a group with training clips.
+        test_groups: the same of the test clips; None where that is not known.
         options: how its file was read, as `options.ReadOptions.given` says it.
     """
 
@@ -76,8 +76,15 @@ class Dataset:
     views: tuple[str, str] = VIEWS
     validation: Labels | None = None
     groups: Labels | None = None
-    leaked: int = 0
+    test_groups: Labels | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def leaked(self) -> int:
+        """Test clips that are part of a group with training clips."""
+        if self.groups is None or self.test_groups is None:
+            return 0
+        return int(np.isin(self.test_groups, self.groups).sum())
 
     @property
     def num_classes(self) -> int:
@@ -204,7 +211,7 @@ def from_arrays(
     labels = encoded.labels
     names = class_names if encoded.words is None else _words_of(encoded.words, class_names, source)
     train, validation = _training(features, labels, where)
-    groups, leaked = _groups(given, where, len(train))
+    groups, test_groups = _groups(given, where, len(train))
     values = np.unique(train.labels)
     absent = np.setdiff1d(labels["lab_test"], values)
     if len(absent):
@@ -223,7 +230,7 @@ def from_arrays(
         views=views,
         validation=validation,
         groups=groups,
-        leaked=leaked,
+        test_groups=test_groups,
         options=options or {},
     )
     check(dataset, keys=keys)
@@ -260,12 +267,13 @@ def _check_given(train: Split, held: Split, where: Mapping[str, str]) -> None:
             raise UserError(f"{where[f'{view}_train']} has {dims[0]} dims and {where[f'{view}_val']} has {dims[1]}")
 
 
-def _groups(given: Mapping[str, npt.NDArray[Any]], where: Mapping[str, str], rows: int) -> tuple[Labels | None, int]:
-    """The groups of the training clips, those of a given validation split included, and how many test clips are part
-    of one of them."""
+def _groups(
+    given: Mapping[str, npt.NDArray[Any]], where: Mapping[str, str], rows: int
+) -> tuple[Labels | None, Labels | None]:
+    """The groups of the training clips, those of a given validation split included, and of the test clips."""
     kept = [key for key in GROUP_KEYS if key in given]
     if not kept:
-        return None, 0
+        return None, None
     wanted = ["group_train", *(["group_val"] if "lab_val" in given else [])]
     for key in wanted:
         if key not in given:
@@ -274,7 +282,7 @@ def _groups(given: Mapping[str, npt.NDArray[Any]], where: Mapping[str, str], row
     groups = np.concatenate([read[key] for key in wanted])
     if len(groups) != rows:
         raise UserError(f"{where['group_train']} has {plural(len(groups), 'row')} for {plural(rows, 'training clip')}")
-    return groups, int(np.isin(read["group_test"], groups).sum()) if "group_test" in read else 0
+    return groups, read.get("group_test")
 
 
 def _numbered(arrays: Sequence[npt.NDArray[Any]], where: Sequence[str]) -> list[Labels]:

@@ -10,14 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
-from avtune.core.errors import UserError, did_you_mean
+from avtune.core.errors import UserError, choices, did_you_mean
+from avtune.core.view_names import VIEWS
 from avtune.data.arrays import Container, Declared, check_feature_shape, check_memory, to_features, to_labels
 from avtune.data.dataset import SIX_KEYS, Features, Labels, names_of
+from avtune.data.formats import LAYOUTS
 from avtune.data.layouts.four_keys import FOUR_KEYS
 from avtune.data.layouts.npy import ARRAY
 from avtune.data.opening import open_arrays, read_names
 
-VIEWS = ("audio", "visual")
 SPLITS = ("test", "train")
 _LABELS = ("labels", "Label_ID")
 
@@ -27,7 +28,8 @@ class Views:
     """What a file holds of some clips. Row i of all arrays is clip i.
 
     Attributes:
-        audio, visual: float32 [N, A] and [N, V], C-contiguous; None for a view that was not read.
+        audio, visual: the first and the second view, whatever their names: float32 [N, A] and [N, V], C-contiguous;
+            None for a view that was not read.
         labels: int64 [N], as the file has them; None where it has none.
         names: of the labels, by their values.
         keys: the array that each of these was read from.
@@ -48,8 +50,10 @@ def is_dataset(path: Path) -> bool:
     Raises:
         UserError: it cannot be read.
     """
-    with open_arrays(path, VIEWS, single=True) as container:
-        return _is_dataset(container)
+    if any(layout.recognise(path) for layout in LAYOUTS[:-1]):
+        return True
+    with open_arrays(path, VIEWS, single=True):  # says what is wrong with it
+        return False
 
 
 def _is_dataset(container: Container) -> bool:
@@ -66,31 +70,32 @@ def read_views(
 ) -> Views:
     """The views in an HDF5, .npz or .npy file.
 
-    The array of a view is called `audio`, `audio_feat`, `audio_test` or `audio_train` (and so for `visual`), that of
-    the labels `labels`, `Label_ID`, `lab_test` or `lab_train`.
+    The array of a view is called as the view, e.g. `audio`, `audio_feat`, `audio_test` or `audio_train`, that of the
+    labels `labels`, `Label_ID`, `lab_test` or `lab_train`.
 
     Args:
-        dims: dimensions that each view must have.
+        dims: dimensions that each view must have, by the names of both views, the first one first.
         view: the only view to read; of an .npy file, which one it is. None: those that are there.
         split: of two arrays that differ in it, which one.
-        chosen: `audio`, `visual` and `labels`, or some of them, to names of arrays, of HDF5 also in groups (`a/b`); in
-            place of the names above.
+        chosen: the names of the views and `labels`, or some of them, to names of arrays, of HDF5 also in groups
+            (`a/b`); in place of the names above.
 
     Raises:
         UserError: the file cannot be read, no view is found, or one is no such features: another dimension, values that
             are not finite, other numbers of rows.
     """
     path = Path(os.path.expanduser(path))
-    with open_arrays(path, VIEWS, single=True) as container:
-        keys = _chosen(container, chosen, view) if chosen else _found(container, view, split)
+    views = tuple(dims)
+    with open_arrays(path, views, single=True) as container:
+        keys = _chosen(container, views, chosen, view) if chosen else _found(container, views, view, split)
         declared = {what: container.declare(key) for what, key in keys.items()}
-        for what in (one for one in VIEWS if one in declared):
+        for what in (one for one in views if one in declared):
             _check(declared[what], what, dims)
         names = container.declare("class_names") if "labels" in keys and "class_names" in container.keys else None
         check_memory([*declared.values(), *([names] if names else [])])
         labels = to_labels(declared["labels"].read(), declared["labels"].where) if "labels" in keys else None
         listed = read_names(names) if names else container.listed()
-        read = {what: to_features(declared[what].read(), declared[what].where) for what in VIEWS if what in declared}
+        read = {what: to_features(declared[what].read(), declared[what].where) for what in views if what in declared}
         used = {*(key.strip("/").split("/")[0] for key in keys.values()), "class_names"}
         unused = tuple(key for key in container.keys if key not in used)
     rows = {what: len(one) for what, one in read.items()} | ({} if labels is None else {"labels": len(labels)})
@@ -99,33 +104,38 @@ def read_views(
         raise UserError(f"{path}: rows differ: {said}; row i of each must be the same clip, or read one with --view")
     values = np.unique(labels) if labels is not None else np.empty(0, np.int64)
     named = dict(zip(values.tolist(), names_of(values, listed, str(path)), strict=True)) if len(values) else {}
-    return Views(read.get("audio"), read.get("visual"), labels, named, keys, unused)
+    return Views(read.get(views[0]), read.get(views[1]), labels, named, keys, unused)
 
 
-def _chosen(container: Container, chosen: Mapping[str, str], view: str | None) -> dict[str, str]:
+def _chosen(container: Container, views: Sequence[str], chosen: Mapping[str, str], view: str | None) -> dict[str, str]:
     """The arrays that the user names."""
     if container.keys == (ARRAY,):
         raise UserError(f"{container.source} is one array without a name; say what it is with --view, without --map")
     if _is_dataset(container):  # its test rows are counted as looked at, which names chosen by hand would get round
         raise UserError(f"{container.source} has the layout of a dataset; leave --map out, --split chooses the rows")
+    for what in chosen:
+        if what not in (*views, "labels"):
+            raise UserError(f"--map names {what}{did_you_mean(what, views)}; allowed: {choices([*views, 'labels'])}")
     for key in chosen.values():
         if key not in container.keys and ("/" not in key.strip("/") or not container.is_hdf5):
             raise UserError(f"{container.source} has no {key!r}{did_you_mean(key, container.keys)}; {_held(container)}")
     if view is not None and view not in chosen:
         raise UserError(f"--map names no {view}, which --view {view} asks for; add {view}=KEY")
-    if not any(one in chosen for one in VIEWS):
-        raise UserError("--map names no view; give audio=KEY, visual=KEY or both")
+    if not any(one in chosen for one in views):
+        raise UserError(f"--map names no view; give {views[0]}=KEY, {views[1]}=KEY or both")
     return {what: key for what, key in chosen.items() if what in (view, "labels") or view is None}
 
 
-def _found(container: Container, view: str | None, split: str | None) -> dict[str, str]:
+def _found(container: Container, views: Sequence[str], view: str | None, split: str | None) -> dict[str, str]:
     """The arrays that have a name of ours."""
     if container.keys == (ARRAY,):
         if view is None:
-            raise UserError(f"{container.source} is one array without a name; say what it is: --view audio or visual")
+            raise UserError(
+                f"{container.source} is one array without a name; say what it is: --view {' or '.join(views)}"
+            )
         _no_split(container, split)
         return {view: ARRAY}
-    wanted = VIEWS if view is None else (view,)
+    wanted = tuple(views) if view is None else (view,)
     found = {one: key for one in wanted if (key := _key(container, (one, f"{one}_feat"), one, split))}
     if not found:
         asked = " or ".join(wanted)
@@ -162,7 +172,7 @@ def _check(declared: Declared, view: str, dims: Mapping[str, int]) -> None:
     rows, width = declared.shape
     if width == dims[view]:
         return
-    other = VIEWS[1 - VIEWS.index(view)]
+    other = next(one for one in dims if one != view)
     hint = f"; {width} are those of its {other} view: are the views swapped?" if width == dims[other] else ""
     if rows == dims[view]:
         hint = "; its rows are so many: if its columns are the clips, write it transposed"

@@ -23,6 +23,7 @@ from avtune.core.hyper import Value
 from avtune.core.run_files import is_left_by, read_origin, read_run
 from avtune.core.schema import fitting
 from avtune.core.trial import Trial
+from avtune.core.view_names import VIEWS, views_in
 from avtune.data.arrays import cause, to_features
 from avtune.data.prepare import Scalers
 from avtune.data.split import Scaler
@@ -42,6 +43,7 @@ _CONFIG = {
     "visual_dim": int,
     "epochs": int,
     "class_names": [str],
+    "views?": [str],
     "about": {str: (float, str, bool, None)},
 }
 
@@ -58,6 +60,7 @@ class Model:
         class_names: of the dataset it was trained on.
         about: further facts for readers (dataset, seed, epochs).
         folder: from which it was read.
+        views: names of the two views that it was trained on.
     """
 
     method: str
@@ -67,11 +70,13 @@ class Model:
     class_names: tuple[str, ...]
     about: Mapping[str, Any]
     folder: Path | None = None
+    views: tuple[str, str] = VIEWS
 
     @property
     def dims(self) -> dict[str, int]:
-        """Dimensions of the features of each view."""
-        return {"audio": self.trained.method.audio_dim, "visual": self.trained.method.visual_dim}
+        """Dimensions of the features of each view, by its name."""
+        method = self.trained.method
+        return dict(zip(self.views, (method.audio_dim, method.visual_dim), strict=True))
 
     @overload
     def embed(self, audio: npt.ArrayLike, visual: npt.ArrayLike) -> tuple[Array, Array]: ...
@@ -79,16 +84,19 @@ class Model:
     def embed(self, audio: npt.ArrayLike, visual: None = None) -> Array: ...
     @overload
     def embed(self, audio: None = None, *, visual: npt.ArrayLike) -> Array: ...
+    @overload
+    def embed(self, **views: npt.ArrayLike | None) -> Array | tuple[Array, Array]: ...
 
     def embed(
-        self, audio: npt.ArrayLike | None = None, visual: npt.ArrayLike | None = None
+        self, audio: npt.ArrayLike | None = None, visual: npt.ArrayLike | None = None, **views: npt.ArrayLike | None
     ) -> Array | tuple[Array, Array]:
         """Embeddings of unscaled features, for retrieval by cosine. One view is enough: the embedding of a view does
         not depend on the other.
 
         Args:
-            audio: [N, A].
-            visual: [N, V].
+            audio: [N, A], the first view, whatever its name.
+            visual: [N, V], the second view.
+            views: the same by the names of the views, `image=...`.
 
         Returns:
             float32 [N, D] of the view that is given; of two, a pair of such arrays.
@@ -97,31 +105,38 @@ class Model:
             UserError: no view is given, one holds something else than finite numbers, its dimension is not that which
                 the model was trained on, or two differ in their number of rows.
         """
-        dims = self.dims
-        given = {view: _features(one, view) for view, one in (("audio", audio), ("visual", visual)) if one is not None}
+        dims, (first, second) = self.dims, self.views
+        named = dict(zip(self.views, (audio, visual), strict=True))
+        for view, one in views.items():
+            if view not in named:
+                raise UserError(f"{view}= is no view of this model; it has {first} and {second}")
+            if named[view] is not None and one is not None:
+                raise UserError(f"the view {view} is given twice")
+            named[view] = one if one is not None else named[view]
+        given = {view: _features(one, view) for view, one in named.items() if one is not None}
         if not given:
-            raise UserError("nothing to embed; give audio=, visual= or both")
+            raise UserError(f"nothing to embed; give {first}=, {second}= or both")
         for view, rows in given.items():
             if rows.shape[1] != dims[view]:
                 raise UserError(f"the {view} features have {rows.shape[1]} dimensions; this model takes {dims[view]}")
         counts = {view: len(rows) for view, rows in given.items()}
         if len(set(counts.values())) > 1:
             raise UserError(
-                f"audio has {counts['audio']} rows and visual has {counts['visual']}; row i of both is the same clip\n"
+                f"{first} has {counts[first]} rows and {second} has {counts[second]}; row i of both is the same clip\n"
                 "embed views that are no pairs one after the other"
             )
-        scalers = {"audio": self.scalers.audio, "visual": self.scalers.visual}
+        scalers = dict(zip(self.views, (self.scalers.audio, self.scalers.visual), strict=True))
         scaled = {view: scalers[view].transform(rows) for view, rows in given.items()}
         count = next(iter(counts.values()))
         for view, dim in dims.items():  # a method embeds both views
             scaled.setdefault(view, np.zeros((count, dim), np.float32))
-        both = dict(zip(dims, embed(self.trained, scaled["audio"], scaled["visual"]), strict=True))
-        return (both["audio"], both["visual"]) if len(given) == 2 else both[next(iter(given))]
+        both = dict(zip(dims, embed(self.trained, scaled[first], scaled[second]), strict=True))
+        return (both[first], both[second]) if len(given) == 2 else both[next(iter(given))]
 
     def __repr__(self) -> str:
         method = self.trained.method
         return (
-            f"<Model {self.method}: audio {method.audio_dim}-d, visual {method.visual_dim}-d, "
+            f"<Model {self.method}: {self.views[0]} {method.audio_dim}-d, {self.views[1]} {method.visual_dim}-d, "
             f"{len(self.class_names)} classes, trained for {self.trained.epochs} epochs>"
         )
 
@@ -140,6 +155,7 @@ class Model:
             "visual_dim": self.trained.method.visual_dim,
             "epochs": self.trained.epochs,
             "class_names": list(self.class_names),
+            **({} if self.views == VIEWS else {"views": list(self.views)}),
             "about": dict(self.about),
         }
         run = {"run": str(self.about["run"])} if "run" in self.about else {}
@@ -214,7 +230,9 @@ def load_model(folder: Path) -> Model:
             raise UserError(f"the scalers in {folder / WEIGHTS} are not finite; the model is damaged")
         scalers.append(Scaler(mean, std))
     trained = _trained(tensors, folder / WEIGHTS, method, config, dims, epochs)
-    return Model(method, config, trained, Scalers(*scalers), tuple(names), facts["about"], folder.resolve())
+    return Model(
+        method, config, trained, Scalers(*scalers), tuple(names), facts["about"], folder.resolve(), views_in(facts)
+    )
 
 
 def untrained(method: str, config: Mapping[str, Value], dims: tuple[int, int, int], seed: int) -> Trained:

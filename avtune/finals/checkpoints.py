@@ -121,7 +121,9 @@ class Checkpoints:
             trained = load_weights(raw, trial, dims)
             with using(made):
                 made.mkdir(exist_ok=True)
-            Model(trial.method, trial.config, trained, scalers, dataset.class_names, about).save(made)
+            Model(trial.method, trial.config, trained, scalers, dataset.class_names, about, views=dataset.views).save(
+                made
+            )
             with using(raw):
                 raw.unlink()
         return [record.number for record in self._best]

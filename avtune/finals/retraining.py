@@ -116,7 +116,9 @@ class _OfMethod:
 
     def untrained(self, config: Mapping[str, Value], seed: int) -> RetrievalScores | None:
         fresh = untrained(self._method, config, self._dims, seed)
-        model = Model(self._method, config, fresh, self._scalers, self._dataset.class_names, {})
+        model = Model(
+            self._method, config, fresh, self._scalers, self._dataset.class_names, {}, views=self._dataset.views
+        )
         return score(model, self._dataset.test)
 
     def save(self, trial: Trial, curve: Curve, folder: Path) -> None:
@@ -126,7 +128,15 @@ class _OfMethod:
         assert trial.save_to is not None
         trained = load_weights(Path(trial.save_to), trial, self._dims)
         about = {"dataset": self._dataset.name, "seed": trial.seed, "run": training_key(trial), **self.about}
-        return Model(trial.method, trial.config, trained, self._scalers, self._dataset.class_names, about)
+        return Model(
+            trial.method,
+            trial.config,
+            trained,
+            self._scalers,
+            self._dataset.class_names,
+            about,
+            views=self._dataset.views,
+        )
 
 
 class _Published(_OfMethod):

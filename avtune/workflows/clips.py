@@ -11,11 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from avtune.core.errors import UserError
+from avtune.core.view_names import VIEWS
 from avtune.data import load
 from avtune.data.dataset import Dataset, Features, Labels
 from avtune.data.options import ReadOptions
 from avtune.data.registry import REGISTRY
-from avtune.data.views import SPLITS, VIEWS, is_dataset, read_views
+from avtune.data.views import SPLITS, is_dataset, read_views
 from avtune.engine.model import Model
 
 Embeddings = npt.NDArray[np.float32]
@@ -45,7 +46,8 @@ class Clips:
     """Clips of a dataset's split, or of a file without splits. Row i of all arrays is clip i, counted from 0.
 
     Attributes:
-        audio, visual: unscaled features, float32 [N, A] and [N, V]; None for a view that is not there or not wanted.
+        audio, visual: the first and the second view, whatever their names: unscaled features, float32 [N, A] and
+            [N, V]; None for a view that is not there or not wanted.
         labels: int64 [N]; None where there are none.
         names: of the labels, by their values.
         title: what they are, e.g. `the test split of ave`.
@@ -53,6 +55,7 @@ class Clips:
         dataset: that they are a split of; None for a file without splits.
         split: of the dataset.
         note: which arrays were read; empty for a dataset.
+        view_names: of both views, the first one first.
     """
 
     audio: Features | None
@@ -64,6 +67,7 @@ class Clips:
     dataset: Dataset | None = None
     split: str | None = None
     note: str = ""
+    view_names: tuple[str, str] = VIEWS
 
     def __len__(self) -> int:
         return len(next(iter(self.views.values())))
@@ -71,7 +75,8 @@ class Clips:
     @property
     def views(self) -> dict[str, Features]:
         """Those that are there, by name."""
-        return {view: one for view, one in (("audio", self.audio), ("visual", self.visual)) if one is not None}
+        both = zip(self.view_names, (self.audio, self.visual), strict=True)
+        return {view: one for view, one in both if one is not None}
 
 
 def read_clips(source: Source, model: Model) -> Clips:
@@ -80,6 +85,8 @@ def read_clips(source: Source, model: Model) -> Clips:
     Raises:
         UserError: they cannot be read, or do not fit the model.
     """
+    if source.view is not None and source.view not in model.views:
+        raise UserError(f"--view is {source.view}; the model has {' and '.join(model.views)}")
     if _is_dataset(source.spec):
         return _of_dataset(source, model)
     if source.reading.given():
@@ -90,7 +97,16 @@ def read_clips(source: Source, model: Model) -> Clips:
     read = ", ".join(f"{what} from {key}" for what, key in found.keys.items())
     unused = f"; not read: {', '.join(found.unused[:8])}" if found.unused else ""
     title = f"{path.name}" + (f" ({source.split} split)" if source.split else "")
-    return Clips(found.audio, found.visual, found.labels, found.names, title, path.stem, note=f"{path}: {read}{unused}")
+    return Clips(
+        found.audio,
+        found.visual,
+        found.labels,
+        found.names,
+        title,
+        path.stem,
+        note=f"{path}: {read}{unused}",
+        view_names=model.views,
+    )
 
 
 def _is_dataset(spec: str) -> bool:
@@ -108,8 +124,9 @@ def _of_dataset(source: Source, model: Model) -> Clips:
     dataset = load(source.spec, source.reading)
     split = source.split or SPLITS[0]
     rows = dataset.test if split == "test" else dataset.train
-    wanted = VIEWS if source.view is None else (source.view,)
-    views: dict[str, Features] = {view: getattr(rows, view) for view in wanted}
+    wanted = model.views if source.view is None else (source.view,)
+    both = dict(zip(model.views, (rows.audio, rows.visual), strict=True))
+    views: dict[str, Features] = {view: both[view] for view in wanted}
     for view, features in views.items():
         if features.shape[1] != model.dims[view]:
             raise UserError(
@@ -117,7 +134,8 @@ def _of_dataset(source: Source, model: Model) -> Clips:
             )
     names = dict(enumerate(dataset.class_names))
     title = f"the {'test' if split == 'test' else 'training'} split of {dataset.name}"
-    return Clips(views.get("audio"), views.get("visual"), rows.labels, names, title, dataset.name, dataset, split)
+    first, second = (views.get(view) for view in model.views)
+    return Clips(first, second, rows.labels, names, title, dataset.name, dataset, split, view_names=model.views)
 
 
 def embed_clips(model: Model, clips: Clips) -> dict[str, Embeddings]:
@@ -127,13 +145,14 @@ def embed_clips(model: Model, clips: Clips) -> dict[str, Embeddings]:
         UserError: they are not finite.
     """
     made: dict[str, Embeddings] = {}
+    first, second = clips.view_names
     if clips.audio is not None and clips.visual is not None:
-        made["audio"], made["visual"] = model.embed(clips.audio, clips.visual)
+        made[first], made[second] = model.embed(clips.audio, clips.visual)
     elif clips.audio is not None:
-        made["audio"] = model.embed(audio=clips.audio)
+        made[first] = model.embed(audio=clips.audio)
     else:
         assert clips.visual is not None
-        made["visual"] = model.embed(visual=clips.visual)
+        made[second] = model.embed(visual=clips.visual)
     if not all(np.isfinite(one).all() for one in made.values()):
         raise UserError(f"the model's embeddings of {clips.title} are not finite; model and features do not fit")
     return made

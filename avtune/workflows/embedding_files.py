@@ -36,7 +36,7 @@ def check_views(path: Path, count: int) -> None:
     UserError: so many views do not go into a file of that format.
     """
     if path.suffix.lower() == ".npy" and count > 1:
-        raise UserError(f"--out {path}: an .npy file holds one view; give --view audio or visual, or an .npz")
+        raise UserError(f"--out {path}: an .npy file holds one view; choose it with --view, or give an .npz")
 
 
 def write_embeddings(path: Path, views: ByView, labels: Labels) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from avtune.core.errors import UserError, did_you_mean
+from avtune.core.view_names import VIEWS, ways
 from avtune.data.arrays import check_memory
 from avtune.data.dataset import Dataset
 from avtune.data.layouts.kinds import HEAD_BYTES, kind_of
@@ -41,7 +42,8 @@ class Embeddings(NamedTuple):
 
 
 def read_embeddings(path: Path) -> Embeddings:
-    """Reads `audio` [N, D], `visual` [N, D] and `labels` [N] from an npz file.
+    """Reads `audio` [N, D], `visual` [N, D] and `labels` [N] from an npz file; the views may have other names where
+    they are the only two arrays beside the labels.
 
     Raises:
         UserError: the file or one of the three is missing, damaged or does not match the others.
@@ -58,14 +60,26 @@ def read_embeddings(path: Path) -> Embeddings:
     if head[:2] != b"PK" and (kind := kind_of(path, head, _KEYS)):
         raise UserError(f"{path} {kind}")
     with open_npz(path, _KEYS) as file:
-        for key in _KEYS:
+        keys = (*_views_in(file.keys), "labels")
+        for key in keys:
             if key not in file.keys:
                 held = ", ".join(file.keys)[:200] or "nothing"
                 raise UserError(f"{path} has no {key!r}{did_you_mean(key, file.keys)}; it holds {held}")
-        declared = [file.declare(key) for key in _KEYS]
+        declared = [file.declare(key) for key in keys]
         check_memory(declared)
         audio, visual, labels = (one.read() for one in declared)
     return _checked(audio, visual, labels, f"{path}: ")
+
+
+def views_of_embeddings(path: Path) -> tuple[str, str]:
+    """What an npz file of embeddings calls its views."""
+    with open_npz(path, _KEYS) as file:
+        return _views_in(file.keys)
+
+
+def _views_in(keys: Sequence[str]) -> tuple[str, str]:
+    others = [key for key in keys if key not in ("labels", "run")]
+    return (others[0], others[1]) if len(others) == 2 and not set(others) & set(VIEWS) else VIEWS
 
 
 def checked_embeddings(audio: npt.ArrayLike, visual: npt.ArrayLike, labels: npt.ArrayLike) -> Embeddings:
@@ -154,6 +168,7 @@ class Evaluation:
         epoch: how the model's epoch was chosen, where that is to be said.
         problems: of the dataset, which touch the test score.
         look: what is to be said of the look at the test split of the model's study; empty where there is nothing.
+        views: what the dataset calls its views; a2v is from the first to the second.
     """
 
     map: float
@@ -174,6 +189,7 @@ class Evaluation:
     epoch: str = ""
     problems: tuple[str, ...] = ()
     look: str = ""
+    views: tuple[str, str] = VIEWS
 
     @classmethod
     def of(cls, facts: Mapping[str, Any], **more: Any) -> Evaluation:
@@ -183,15 +199,16 @@ class Evaluation:
 
     def _rows(self) -> list[tuple[str, str]]:
         low, high = self.bootstrap95
+        way = ways(self.views)
         return [
             ("MAP", f"{self.map:.4f}"),
             ("over the queries (bootstrap)", f"{low:.4f} to {high:.4f}"),
-            ("audio->visual", f"{self.map_a2v:.4f}"),
-            ("visual->audio", f"{self.map_v2a:.4f}"),
+            (way["a2v"], f"{self.map_a2v:.4f}"),
+            (way["v2a"], f"{self.map_v2a:.4f}"),
             ("map_running", f"{self.map_running:.4f}"),
             *([("macro MAP", f"{self.by_class['macro_map']:.4f}")] if self.by_class is not None else []),
-            *((f"precision and recall at {row['k']}, audio->visual", _pair(row, "a2v")) for row in self.at),
-            *((f"precision and recall at {row['k']}, visual->audio", _pair(row, "v2a")) for row in self.at),
+            *((f"precision and recall at {row['k']}, {way['a2v']}", _pair(row, "a2v")) for row in self.at),
+            *((f"precision and recall at {row['k']}, {way['v2a']}", _pair(row, "v2a")) for row in self.at),
             ("median rank of the first clip of the class", _both(self.median_rank, "class")),
             ("median rank of the own pair", _both(self.median_rank, "pair")),
             *([("epoch of the model", self.epoch)] if self.epoch else []),

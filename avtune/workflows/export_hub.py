@@ -18,11 +18,11 @@ from avtune.workflows.export import Exported
 from avtune.workflows.verify_model import check_model
 
 _FILES = (WEIGHTS, CONFIG, "metrics.json", "query_ap.npz", "by_class.json")
-_TASK = {"type": "cross-modal-retrieval", "name": "Audio-visual retrieval"}
+_TASK = "cross-modal-retrieval"
 _NAMES = {
     "map": "MAP",
-    "map_a2v": "MAP, audio to visual",
-    "map_v2a": "MAP, visual to audio",
+    "map_a2v": "MAP, {first} to {second}",
+    "map_v2a": "MAP, {second} to {first}",
     "map_running": "MAP averaged over every cut-off (map_running)",
 }
 _USE = """
@@ -32,7 +32,7 @@ _USE = """
 import avtune
 
 model = avtune.load_model("FOLDER")  # of these files{method}
-z = model.embed(audio=features)  # float32 [N, {width}]; unscaled features [N, {audio}], or visual= [N, {visual}]
+z = model.embed({first}=features)  # float32 [N, {width}]; unscaled features [N, {dims[0]}], or {second}= [N, {dims[1]}]
 ```
 
 Embeddings are compared by cosine. `avtune verify FOLDER DATASET` scores the weights again and compares the result with
@@ -84,7 +84,13 @@ def write_hub(model: Model, place: Path, out: Path) -> Exported:
 def _use(model: Model) -> str:
     code = f"; needs method={model.method!r}" if ":" in model.method else ""
     width = type(model.trained.method).width(model.config, model.trained.method.num_classes)
-    return _USE.format(method=code, width="D" if width is None else width, **model.dims)
+    return _USE.format(
+        method=code,
+        width="D" if width is None else width,
+        first=model.views[0],
+        second=model.views[1],
+        dims=[*model.dims.values()],
+    )
 
 
 def metadata(results: Results) -> dict[str, Any]:
@@ -93,7 +99,12 @@ def metadata(results: Results) -> dict[str, Any]:
     return {
         "library_name": "avtune",
         "pipeline_tag": "feature-extraction",
-        "tags": ["cross-modal-retrieval", "audio-visual", "metric-learning", legal_name(results.method)],
+        "tags": [
+            "cross-modal-retrieval",
+            "-".join(results.dataset.views),
+            "metric-learning",
+            legal_name(results.method),
+        ],
         "datasets": [dataset],
         "metrics": ["map"],
         "model-index": [
@@ -101,7 +112,7 @@ def metadata(results: Results) -> dict[str, Any]:
                 "name": legal_name(f"{results.method}-{results.dataset.name}"),
                 "results": [
                     {
-                        "task": _TASK,
+                        "task": {"type": _TASK, "name": f"{'-'.join(results.dataset.views).capitalize()} retrieval"},
                         "dataset": {"name": results.dataset.name, "type": dataset, "split": "test"},
                         "metrics": _metrics(results),
                     }
@@ -115,9 +126,14 @@ def _metrics(results: Results) -> list[dict[str, Any]]:
     """Means over the seeds, and the MAP of the weights in the folder, which are those of the first seed."""
     label = f", {results.label}" if results.label is not None else ""
     seeds = len(results.seeds)
+    first, second = results.dataset.views
     over = f"mean of {seeds} seeds" if seeds > 1 else "one seed"
     rows = [
-        {"type": kind, "name": f"{name} ({over}{label})", "value": results.test[kind].mean}
+        {
+            "type": kind,
+            "name": f"{name.format(first=first, second=second)} ({over}{label})",
+            "value": results.test[kind].mean,
+        }
         for kind, name in _NAMES.items()
     ]
     if seeds == 1:

@@ -17,8 +17,9 @@ from avtune.workflows.export import Exported, about, extra, write_json
 
 
 def write_index(model: Model, clips: Clips, out: Path) -> Exported:
-    """Writes `audio.npy` and `visual.npy`, of the views that are there, float32 [N, D] of length 1, and `index.json`;
-    with the extra `faiss` also `audio.faiss` and `visual.faiss`, exact indexes by inner product.
+    """Writes `audio.npy` and `visual.npy`, or as the views are called, of those that are there, float32 [N, D] of
+    length 1, and `index.json`; with the extra `faiss` also `audio.faiss` and `visual.faiss`, exact indexes by inner
+    product.
 
     Args:
         out: an empty folder.

@@ -17,7 +17,6 @@ from torch import Tensor
 
 from avtune.core.errors import UserError
 from avtune.core.files import using
-from avtune.data.views import VIEWS
 from avtune.engine.model import Model
 from avtune.workflows.export import Exported, about, extra, write_json
 
@@ -41,9 +40,9 @@ class Encoder(torch.nn.Module):
 
     def __init__(self, model: Model, view: str, dtype: torch.dtype = torch.float32) -> None:
         super().__init__()
-        self._method, self._at = model.trained.method, VIEWS.index(view)
-        self._other = model.dims[VIEWS[1 - self._at]]
-        scaler = getattr(model.scalers, view)
+        self._method, self._at = model.trained.method, model.views.index(view)
+        self._other = model.dims[model.views[1 - self._at]]
+        scaler = (model.scalers.audio, model.scalers.visual)[self._at]
         self.register_buffer("mean", torch.tensor(scaler.mean))
         self.register_buffer("std", torch.tensor(scaler.std))
         lane = [
@@ -66,7 +65,8 @@ class Encoder(torch.nn.Module):
 
 
 def write_onnx(model: Model, out: Path) -> Exported:
-    """Writes `audio.onnx` and `visual.onnx`, each compared with avtune by onnxruntime, and `model.json`.
+    """Writes `audio.onnx` and `visual.onnx`, or as the views are called, each compared with avtune by onnxruntime, and
+    `model.json`.
 
     Args:
         out: an empty folder.
@@ -78,7 +78,7 @@ def write_onnx(model: Model, out: Path) -> Exported:
     for module in ("onnx", "onnxscript", "onnxruntime"):
         extra(module, "onnx")
     lines, facts = [], {}
-    for view in VIEWS:
+    for view in model.views:
         data, difference, inside = _checked(model, view)
         with using(out):
             (out / f"{view}.onnx").write_bytes(data)
@@ -145,11 +145,12 @@ def _exported(model: Model, view: str, dtype: torch.dtype) -> bytes:
 def _difference(model: Model, view: str, data: bytes) -> float:
     """The largest difference from avtune's embeddings on drawn clips, relative as `TOLERANCE` is."""
     runtime = extra("onnxruntime", "onnx")
-    scaler = getattr(model.scalers, view)
+    first = view == model.views[0]
+    scaler = model.scalers.audio if first else model.scalers.visual
     draw = np.random.default_rng(0).normal(size=(_CLIPS, model.dims[view]))
     features: Floats = (scaler.mean + scaler.std * draw).astype(np.float32)
     session = runtime.InferenceSession(data, providers=["CPUExecutionProvider"])
-    wanted = model.embed(audio=features) if view == "audio" else model.embed(visual=features)
+    wanted = model.embed(audio=features) if first else model.embed(visual=features)
     found = [session.run(None, {INPUT: part})[0] for part in (features, features[:1])]
     size = max(1.0, float(np.abs(wanted).max()))
     return max(float(np.abs(one - wanted[: len(one)]).max()) for one in found) / size

@@ -1,7 +1,7 @@
 """A retrieval run and its relevance judgements in TREC's formats, for trec_eval, ranx, ir_measures and the like.
 
-Both directions are in one pair of files, so that the mean over its queries is avtune's MAP: `a2v-3` is the audio of
-clip 3 as a query, `v5` the visual view of clip 5 as a document of its gallery.
+Both directions are in one pair of files, so that the mean over its queries is avtune's MAP: `a2v-3` is the first
+view (audio) of clip 3 as a query, `v5` the second view (visual) of clip 5 as a document of its gallery.
 """
 
 from __future__ import annotations
@@ -46,17 +46,18 @@ def write_trec(model: Model, clips: Clips, out: Path) -> Exported:
         raise UserError(f"{clips.title} does not have {lacks}, without which nothing is relevant to a query")
     made = embed_clips(model, clips)
     unit = {view: unit_rows(embedded, view) for view, embedded in made.items()}
+    first, second = clips.view_names
     tag = legal_name(f"avtune-{model.method}")
     with using(out), (out / RUN).open("w", encoding="ascii") as run, (out / QRELS).open("w", encoding="ascii") as qrels:
         for way, queries, gallery, letter in (
-            ("a2v", unit["audio"], unit["visual"], "v"),
-            ("v2a", unit["visual"], unit["audio"], "a"),
+            ("a2v", unit[first], unit[second], "v"),
+            ("v2a", unit[second], unit[first], "a"),
         ):
             for query, lines in enumerate(_run(queries, gallery, f"{way}-", letter, tag)):
                 run.write(lines)
                 relevant = np.flatnonzero(labels == labels[query])
                 qrels.write("".join(f"{way}-{query} 0 {letter}{clip} 1\n" for clip in relevant))
-    scores = retrieval_scores(made["audio"], made["visual"], labels, exact=True)
+    scores = retrieval_scores(made[first], made[second], labels, exact=True)
     facts = {name: getattr(scores, name) for name in ("map", "map_a2v", "map_v2a")}
     problems = examine(clips.dataset).problems if clips.dataset is not None else ()
     facts |= {"problems": list(problems)} if problems else {}

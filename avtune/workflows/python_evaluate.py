@@ -58,4 +58,6 @@ def evaluate_model(
     look = count_look_at(model, model.folder, dataset, split, results=results, method=own)
     facts = evaluation(embeddings_of(model, dataset, split), ranks, **also)
     problems = tuple(examine(dataset).problems)
-    return Evaluation.of(facts, epoch=str(model.about.get("epoch", "")), problems=problems, look=look)
+    return Evaluation.of(
+        facts, epoch=str(model.about.get("epoch", "")), problems=problems, look=look, views=dataset.views
+    )

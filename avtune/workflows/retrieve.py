@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from avtune.core.errors import UserError
-from avtune.data.views import VIEWS
+from avtune.core.errors import UserError, did_you_mean
 from avtune.engine.model import Model
 from avtune.metrics.cosine import unit_rows
 from avtune.metrics.ranking import GRID
@@ -74,14 +73,14 @@ def retrieve(model: Model, clips: Clips, queries: Sequence[int], *, view: str, k
     Args:
         clips: both views.
         queries: rows, from 0.
-        view: of the queries, `audio` or `visual`.
+        view: of the queries, one of `clips.view_names`.
         k: at least 1; where the gallery is smaller, all of it is given.
 
     Raises:
         UserError: a view is not there, a query is no row, or the clips do not fit the model.
     """
     check_queries(clips, queries)
-    other = VIEWS[1 - VIEWS.index(view)]
+    other = other_view(clips, view)
     made = embed_clips(model, clips)
     unit_queries, gallery = unit_rows(made[view][list(queries)], view), unit_rows(made[other], other)
     return [
@@ -89,11 +88,23 @@ def retrieve(model: Model, clips: Clips, queries: Sequence[int], *, view: str, k
     ]
 
 
+def other_view(clips: Clips, view: str) -> str:
+    """The name of the view that is not this one.
+
+    Raises:
+        UserError: the clips have no view of that name.
+    """
+    names = clips.view_names
+    if view not in names:
+        raise UserError(f"--from is {view}{did_you_mean(view, names)}; the views are {' and '.join(names)}")
+    return names[1 - names.index(view)]
+
+
 def check_queries(clips: Clips, queries: Sequence[int]) -> None:
     """Raises:
     UserError: the clips have one view only, or not so many rows.
     """
-    for view in VIEWS:
+    for view in clips.view_names:
         if view not in clips.views:
             raise UserError(f"{clips.title} has no {view} view: the gallery is the other view of the same clips")
     for clip in queries:

@@ -7,7 +7,7 @@ import fcntl
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import numpy as np
 
 from avtune.core.errors import UserError
 from avtune.core.files import sync_folder
+from avtune.core.view_names import VIEWS
 from avtune.data.arrays import Array, Container, Declared, failure, printable
 from avtune.data.dataset import Dataset
 from avtune.data.layouts.hdf5_text import MAX_TEXT, NotDamaged, read_texts
@@ -310,8 +311,32 @@ def _reading(where: str) -> Iterator[None]:
         raise UserError(f"{where} {failure(error)}") from error
 
 
+def _write_splits(file: Any, dataset: Dataset) -> None:
+    """The arrays of each split; groups where there are any."""
+    rows = np.arange(len(dataset.train))
+    parts = {"train": rows}
+    if dataset.validation is not None:
+        parts = {"train": np.setdiff1d(rows, dataset.validation), "val": dataset.validation}
+    splits = {name: (dataset.train.take(chosen), dataset.groups, chosen) for name, chosen in parts.items()}
+    splits["test"] = (dataset.test, dataset.test_groups, np.arange(len(dataset.test)))
+    for name, (split, groups, chosen) in splits.items():
+        file[f"audio_{name}"] = split.audio
+        file[f"visual_{name}"] = split.visual
+        file[f"lab_{name}"] = split.labels
+        if groups is not None:
+            file[f"group_{name}"] = groups[chosen]
+
+
+def _write_texts(file: Any, key: str, texts: Sequence[str]) -> None:
+    """Of fixed length: the HDF5 library can hang on a damaged file that holds text of any length."""
+    encoded = [text.encode() for text in texts]
+    dtype = h5py.string_dtype("utf-8", max(len(text) for text in encoded))
+    file.create_dataset(key, data=encoded, dtype=dtype)
+
+
 def write_hdf5(dataset: Dataset, path: str | Path, *, overwrite: bool = False) -> None:
-    """Writes the six-key layout and `class_names`. The file appears whole or not at all.
+    """Writes the six-key layout, `class_names`, and the validation split, groups and names of views that there are. The
+    file appears whole or not at all.
 
     Raises:
         UserError: the file exists and `overwrite` is False, or it cannot be written there.
@@ -324,14 +349,10 @@ def write_hdf5(dataset: Dataset, path: str | Path, *, overwrite: bool = False) -
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with h5py.File(temporary, "w", locking=False) as file:
-            for name, split in (("train", dataset.train), ("test", dataset.test)):
-                file[f"audio_{name}"] = split.audio
-                file[f"visual_{name}"] = split.visual
-                file[f"lab_{name}"] = split.labels
-            # Of fixed length: the HDF5 library can hang on a damaged file that holds text of any length.
-            names = [name.encode() for name in dataset.class_names]
-            text = h5py.string_dtype("utf-8", max(len(name) for name in names))
-            file.create_dataset("class_names", data=names, dtype=text)
+            _write_splits(file, dataset)
+            _write_texts(file, "class_names", dataset.class_names)
+            if dataset.views != VIEWS:
+                _write_texts(file, "view_names", dataset.views)
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         os.replace(temporary, path)

@@ -1,0 +1,139 @@
+"""A data set of images and texts: no table, file or message of it says audio or visual."""
+
+import dataclasses
+import json
+import re
+
+import numpy as np
+import pytest
+import yaml
+from lab_files import dscmr_folder
+from toy import SPACE, toy_dataset
+
+import avtune
+from avtune.cli.main import main
+from avtune.core.errors import UserError
+from avtune.core.view_names import VIEWS, views_in, ways
+from avtune.data import read
+from avtune.data.formats import write_hdf5
+
+
+def made(data):
+    """A data set as `lab_files` takes it."""
+    parts = {"train": data.train, "test": data.test}
+    return {
+        f"{key}_{name}": getattr(part, view)
+        for name, part in parts.items()
+        for key, view in (("a", "audio"), ("b", "visual"), ("y", "labels"))
+    }
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """A finished study of image-text features: its results folder, and the features."""
+    root = tmp_path_factory.mktemp("image_text")
+    folder = dscmr_folder(root / "pascal", made(toy_dataset(train=30, test=12)))
+    space = SPACE.replace("finalists: 2", "finalists: 1")
+    (root / "space.yaml").write_text(space)
+    words = ["search", folder, "--space", root / "space.yaml", "--results", root / "results", "--name", "one"]
+    words += ["--runner", "inline", "--gpus", "0", "--trials", "2", "--epochs", "2"]
+    assert main([str(word) for word in words]) == 0
+    return root, folder
+
+
+def said(capsys, *words):
+    capsys.readouterr()
+    assert main([str(word) for word in words]) == 0
+    return capsys.readouterr().out
+
+
+OURS = re.compile(r"\b(audio|visual)(?!_dim|-visual)\b", re.I)
+
+
+@pytest.mark.slow
+def test_a_search_of_images_and_texts_says_so_everywhere(study, capsys):
+    root, folder = study
+    results = ["--results", root / "results"]
+    files = root / "results/one"
+    assert yaml.safe_load((files / "study.yaml").read_text())["dataset"]["views"] == ["image", "text"]
+    assert json.loads((files / "final/metrics.json").read_text())["dataset"]["views"] == ["image", "text"]
+    card = (files / "final/MODEL_CARD.md").read_text()
+    assert "| image->text | text->image |" in card
+    page = re.sub(r"(?s)<script>.*?</script>|<style>.*?</style>", "", (files / "report.html").read_text())
+    assert "<th>image-&gt;text</th>" in page
+    assert "image to text" in page
+    told = {
+        "status": said(capsys, "status", "one", *results),
+        "evaluate": said(capsys, "evaluate", "one", folder, *results),
+        "retrieve": said(capsys, "retrieve", "one", folder, "--query", "0", *results),
+        "back": said(capsys, "retrieve", "one", folder, "--query", "0", "--from", "text", *results),
+        "info": said(capsys, "data", "info", folder),
+        "embed": said(capsys, "embed", "one", folder, "--out", root / "z.npz", *results),
+        "verify": said(capsys, "verify", "one", *results),
+    }
+    for name, text in {**told, "card": card, "page": page}.items():
+        assert not OURS.search(text), (name, OURS.search(text), text[-2000:])
+    assert "precision image->text" in told["evaluate"]
+    assert "gallery: the text view of" in told["retrieve"]
+    assert "gallery: the image view of" in told["back"]
+    assert "image 10-d, text 7-d" in told["info"]
+    with np.load(root / "z.npz", allow_pickle=False) as arrays:
+        assert set(arrays) == {"image", "text", "labels"}
+    scored = said(capsys, "evaluate", "--embeddings", root / "z.npz")
+    assert "image->text" in scored
+
+
+@pytest.mark.slow
+def test_python_takes_the_names(study):
+    root, folder = study
+    model = avtune.load_model(root / "results/one/final")
+    assert model.views == ("image", "text")
+    data = avtune.load_dataset(folder)
+    both = model.embed(data.test.audio, data.test.visual)
+    np.testing.assert_array_equal(model.embed(image=data.test.audio), both[0])
+    np.testing.assert_array_equal(model.embed(text=data.test.visual, image=data.test.audio)[1], both[1])
+    assert repr(model).startswith("<Model triplet: image 10-d, text 7-d")
+    with pytest.raises(UserError, match="sound= is no view of this model; it has image and text"):
+        model.embed(sound=data.test.audio)
+    with pytest.raises(UserError, match="the view image is given twice"):
+        model.embed(data.test.audio, image=data.test.audio)
+    scores = avtune.evaluate(model, data, results=root / "results")
+    assert "image->text" in repr(scores)
+
+
+@pytest.mark.slow
+def test_what_is_no_view_is_said(study, capsys):
+    root, folder = study
+    for words, text in (
+        (
+            ["retrieve", "one", folder, "--query", "0", "--from", "audio"],
+            "--from is audio; the views are image and text",
+        ),
+        (
+            ["embed", "one", folder, "--view", "audio", "--out", root / "y.npz"],
+            "--view is audio; the model has image and",
+        ),
+    ):
+        assert main([str(word) for word in [*words, "--results", root / "results"]]) == 2
+        assert text in capsys.readouterr().err
+
+
+def test_six_keys_keep_names_splits_and_groups(tmp_path):
+    folder = dscmr_folder(tmp_path / "pascal", made(toy_dataset(train=30, test=12)))
+    data = read(folder)
+    write_hdf5(data, tmp_path / "a.h5")
+    again = read(tmp_path / "a.h5")
+    assert (again.views, again.digest) == (("image", "text"), data.digest)
+    held = dataclasses.replace(
+        data, validation=np.arange(24, 30), groups=np.arange(30) // 2, test_groups=np.arange(12) // 2 + 14
+    )
+    write_hdf5(held, tmp_path / "b.h5")
+    again = read(tmp_path / "b.h5")
+    assert again.digest == held.digest
+    assert again.leaked == held.leaked == 2
+    assert again.validation.tolist() == held.validation.tolist()
+
+
+def test_old_files_mean_audio_and_visual():
+    assert views_in({}) == views_in({"views": "x"}) == views_in({"views": ["a"]}) == VIEWS
+    assert ways(VIEWS) == {"a2v": "audio->visual", "v2a": "visual->audio"}
