@@ -115,7 +115,7 @@ def _chosen(container: Container, views: Sequence[str], chosen: Mapping[str, str
         raise UserError(f"{container.source} has the layout of a dataset; leave --map out, --split chooses the rows")
     for what in chosen:
         if what not in (*views, "labels"):
-            raise UserError(f"--map names {what}{did_you_mean(what, views)}; allowed: {choices([*views, 'labels'])}")
+            raise UserError(f"--map names {what!r}{did_you_mean(what, views)}; allowed: {choices([*views, 'labels'])}")
     for key in chosen.values():
         if key not in container.keys and ("/" not in key.strip("/") or not container.is_hdf5):
             raise UserError(f"{container.source} has no {key!r}{did_you_mean(key, container.keys)}; {_held(container)}")

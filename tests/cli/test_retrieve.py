@@ -98,7 +98,7 @@ def test_rounding_makes_no_order():
         (["--query", "24"], "--query is 24; the test split of toy has the clips 0 to 23"),
         (["--query", "first"], "--query has 'first'; give rows of clips, counted from 0"),
         (["--query", "1", "--k", "0"], "--k is 0"),
-        (["--query", "1", "--from", "text"], "'text' is no --from of avtune retrieve"),
+        (["--query", "1", "--from", "text"], "--from is text; the views are audio and visual"),
         ([], "--query"),
     ],
 )

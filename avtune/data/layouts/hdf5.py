@@ -107,8 +107,9 @@ def _declare(file: Any, path: Path, key: str, matlab: bool) -> Declared:
     array = _open(file, key, where, cells=matlab)
     if h5py.check_ref_dtype(array.dtype) is not None:
         cells = _cells(file, path, key)
-        if not all(one.dtype.kind == "O" for one in cells):
-            raise UserError(f"{where} is a cell array of matrices; one matrix is expected")
+        if not cells or not all(one.dtype.kind == "O" for one in cells):
+            kind = "of matrices" if cells else "without cells"
+            raise UserError(f"{where} is a cell array {kind}; one matrix is expected")
         return Declared(where, (len(cells),), np.dtype(object), lambda: np.concatenate([one.read() for one in cells]))
     return _declared(array, path, where, matlab)
 

@@ -137,7 +137,7 @@ class _Bytes:
         flags = struct.unpack(f"{self.swap}I", self.part(8)[1][:4])[0]
         dims = self.part(4 * 32)[1]
         shape = struct.unpack(f"{self.swap}{len(dims) // 4}i", dims[: len(dims) // 4 * 4])
-        name = self.part(4096)[1].decode("latin-1")
+        name = self.part(4096)[1].decode("utf-8", "backslashreplace")
         if len(shape) < 2 or min(shape) < 0:
             raise ValueError(f"it declares the shape {shape}")
         return _Matrix(flags & 0xFF, shape, name, bool(flags & 0x800))
@@ -193,8 +193,9 @@ class _File:
             if matrix.kind != _CELL:
                 return _declared(source, matrix, most, where, lambda: self._read(key))
         inner = self.cells(key)
-        if not all(one.dtype.kind == "O" for one in inner):
-            raise UserError(f"{where} is a cell array of matrices; one matrix is expected")
+        if not inner or not all(one.dtype.kind == "O" for one in inner):
+            kind = "of matrices" if inner else "without cells"
+            raise UserError(f"{where} is a cell array {kind}; one matrix is expected")
         return Declared(where, (len(inner),), np.dtype(object), lambda: np.concatenate([one.read() for one in inner]))
 
     def cells(self, key: str) -> list[Declared]:

@@ -14,7 +14,6 @@ from avtune.workflows.bench.rows import read_row
 from avtune.workflows.verify import verify_study
 from avtune.workflows.verify_model import Check, check, skipped
 
-
 _RENAMED = (("A to V", "audio->visual"), ("V to A", "visual->audio"), ("the other modality", "the other view"))
 """What leaderboards of earlier versions say in other words."""
 
