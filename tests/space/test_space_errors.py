@@ -66,7 +66,10 @@ def test_errors_of_the_top_level(text: str, message: str) -> None:
         ("search: {trials: }", "search.trials is empty; allowed: a whole number from 1 to 100000"),
         ("search: {seed: -1}", "search.seed is -1; allowed: a whole number from 0 to 1e+09"),
         ("search: {lag: 0}", "search.lag is 0; allowed: a whole number from 1 to 100000"),
-        ("search: {sampler: tp}", "search.sampler is 'tp'; allowed: one of random or tpe; did you mean 'tpe'?"),
+        (
+            "search: {sampler: tp}",
+            "search.sampler is 'tp'; allowed: one of gp, grid, qmc, random or tpe; did you mean 'tpe'?",
+        ),
         ("early_stopping: {factor: 1}", "early_stopping.factor is 1; allowed: a whole number from 2 to 100"),
         ("validation: {fraction: 1}", "validation.fraction is 1; allowed: a number from 0.01 to 0.9"),
         ("validation: {folds: 1}", "validation.folds is 1; allowed: a whole number from 2 to 100"),

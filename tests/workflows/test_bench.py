@@ -755,7 +755,7 @@ def test_json_has_the_shape_of_mteb_and_all_digits(done, capsys):
 def test_csv_and_markdown_and_what_is_no_format(done, capsys):
     assert formatted_of(done, capsys, "csv") == (done / "results" / "b" / "leaderboard.csv").read_text()
     text = formatted_of(done, capsys, "markdown")
-    assert text.splitlines()[0] == "| method | A to V | V to A | mean | default | group |"
+    assert text.splitlines()[0] == "| method | audio->visual | visual->audio | mean | default | group |"
     assert len([line for line in text.splitlines() if line.startswith("| ")]) == 2 + len(METHODS)
     said = call(capsys, "bench", "b", "--results", done / "results", "--format", "latx", code=2)
     assert "allowed: csv, json, latex or markdown; did you mean 'latex'?" in said

@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from avtune.core.view_names import views_in, ways
 from avtune.study.scores import Score
 from avtune.workflows.bench.board import LEVEL, Board
 from avtune.workflows.bench.leaderboard import detectable_text, facts, gaps, length_text, title
-
-COLUMNS = ("method", "A to V", "V to A", "mean", "default", "group")
 
 
 def bold(board: Board) -> list[bool]:
@@ -45,7 +44,10 @@ def caption(board: Board) -> str:
 def markdown_table(board: Board) -> str:
     """A Markdown table, and the caption below it."""
     rows = _rows(board, lambda text: f"**{text}**", "±", _escaped_markdown)
-    lines = ["| " + " | ".join(row) + " |" for row in ([*COLUMNS], ["---"] + ["---:"] * 4 + ["---"], *rows)]
+    lines = [
+        "| " + " | ".join(row) + " |"
+        for row in (_header(board, "->", _escaped_markdown), ["---"] + ["---:"] * 4 + ["---"], *rows)
+    ]
     return "\n".join([*lines, "", _escaped_markdown(caption(board)), ""])
 
 
@@ -53,8 +55,6 @@ def latex_table(board: Board) -> str:
     """A LaTeX table for the package booktabs."""
     rows = _rows(board, lambda text: rf"\textbf{{{text}}}", r"$\pm$", escaped_latex)
     body = [" & ".join(row) + r" \\" for row in rows]
-    arrow = r"$\to$"
-    header = [name.replace(" to ", f" {arrow} ") for name in COLUMNS]
     return "\n".join(
         [
             r"% needs \usepackage{booktabs}",
@@ -63,7 +63,7 @@ def latex_table(board: Board) -> str:
             rf"\caption{{{escaped_latex(caption(board))}}}",
             r"\begin{tabular}{lrrrrl}",
             r"\toprule",
-            " & ".join(header) + r" \\",
+            " & ".join(_header(board, r" $\to$ ", escaped_latex)) + r" \\",
             r"\midrule",
             *body,
             r"\bottomrule",
@@ -72,6 +72,11 @@ def latex_table(board: Board) -> str:
             "",
         ]
     )
+
+
+def _header(board: Board, arrow: str, escape: Callable[[str], str]) -> list[str]:
+    first, second = map(escape, views_in(board.about["dataset"]))
+    return ["method", *ways((first, second), arrow).values(), "mean", "default", "group"]
 
 
 def _rows(board: Board, mark: Callable[[str], str], plus_minus: str, escape: Callable[[str], str]) -> list[list[str]]:
