@@ -14,6 +14,7 @@ from avtune.core.files import to_yaml, write_text
 from avtune.core.hyper import Value
 from avtune.core.protocol import VALIDATION
 from avtune.engine import user_code
+from avtune.space.settings import FULL
 from avtune.space.space import Space
 from avtune.study.folder import StudyFolder
 from avtune.study.sampler import first_turn
@@ -101,10 +102,12 @@ def changes_of(folder: StudyFolder, settings: Mapping[str, Any], space: Space) -
     allowed: list[str] = []
     refused: list[str] = []
     stopping = replace(before.early_stopping, schedule=space.early_stopping.schedule)
-    before = replace(before, early_stopping=stopping)
+    final = before.final
+    if space.final.policy is not None and final.policy is None:  # made where every finalist had all seeds
+        final = replace(final, policy=FULL)
     if "reference" not in folder.settings()["space"].get("final", {}):  # of before there was one: nothing has changed
-        before = replace(before, final=replace(before.final, reference=space.final.reference))
-    for line in before.difference(space):
+        final = replace(final, reference=space.final.reference)
+    for line in replace(before, early_stopping=stopping, final=final).difference(space):
         key = line.partition(":")[0]
         (allowed if key in grown or key.startswith("final.") else refused).append(line)
     refused += _refused(folder.settings(), settings)

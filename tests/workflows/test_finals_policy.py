@@ -142,6 +142,9 @@ def test_a_study_of_before_keeps_full_finals(here, capsys):
     done = runs("full")
     for words in ([], ["--finals", "full"]):
         assert "changed" not in call(capsys, *search("full", *words))
+    assert "changed: final.policy: full -> race" in call(capsys, *search("full", "--finals", "race"))
+    assert read_best(folder("full")) == read_best(folder("race"))
+    path.write_text(yaml.safe_dump(settings, sort_keys=False))
     call(capsys, *search("full", "--trials", str(TRIALS + 1)))
     assert "policy" not in final("full")
     assert not load_results(folder("full").metrics).race
