@@ -36,7 +36,8 @@ def score_rows(results: Results) -> list[tuple[str, Scores]]:
 
 def seeds_text(row: Finalist, race: Race) -> str:
     """`5 of 5`, or `2 of 5, cannot win`: over how many seeds a finalist of a race was run."""
-    return f"{race.finalists[row.called]} of {race.seeds}" + (", cannot win" if row.dropped else "")
+    count = race.finalists.get(row.called, len(row.seeds or ()))  # the two files may be of different moments
+    return f"{count} of {race.seeds}" + (", cannot win" if row.dropped else "")
 
 
 def still_rises(results: Results) -> list[str]:

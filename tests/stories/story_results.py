@@ -79,7 +79,7 @@ def _finalist_problems(
         if row["default"] != (config == defaults):
             yield f"best.yaml: {row['trial']} is called the default, or is it and not called so"
         yield from _row_problems(known, maker, horizon, settings, config, row)
-    means = {row["trial"]: row["val_map_mean"] for row in rows if row["trial"] != "default"}
+    means = {row["trial"]: row["val_map_mean"] for row in rows if row["trial"] != "default" and not row.get("dropped")}
     if best["trial"] != max(means, key=lambda number: means[number]):
         yield f"best.yaml: trial {best['trial']} won, the means are {means}"
 
@@ -93,6 +93,8 @@ def _row_problems(
     row: Mapping[str, Any],
 ) -> Iterator[str]:
     count = settings["space"]["final"]["seeds"]
+    if row.get("dropped"):  # from a race: it has fewer, the first ones
+        count = len(row["seeds"])
     epochs = row["epoch"] if horizon.open else horizon.epochs(config)
     curves = [
         maker.curve(settings, horizon, config, repeat_seed(horizon.space, index), epochs, settings["precision"])
