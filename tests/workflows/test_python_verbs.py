@@ -391,6 +391,7 @@ def test_what_makes_a_request_is_an_option_of_both(verb, options):
             "set",
             "trials",
             "epochs",
+            "finals",
             "sampler",
             "stop_when_flat",
             "verbose",
