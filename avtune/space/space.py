@@ -75,6 +75,10 @@ class Space:
             )
         elif learns and deterministic and search.lag >= search.trials:
             lines.append(f"no suggestion sees a result: search.lag {search.lag} is not below trials {search.trials}")
+        if search.stop_when_flat >= search.trials:
+            lines.append(
+                f"search.stop_when_flat {search.stop_when_flat} is not below trials {search.trials}: no effect"
+            )
         if self.final.finalists > search.trials:
             lines.append(
                 f"every trial is a finalist: final.finalists {self.final.finalists} is more than trials {search.trials}"

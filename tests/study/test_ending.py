@@ -7,6 +7,7 @@ from test_known_first import folder  # noqa: F401
 from test_study import drive, make_space, outcome, value_of
 
 from avtune.core.files import to_yaml, write_text
+from avtune.report.page_facts import facts
 from avtune.study.ending import Stopped
 from avtune.study.folder import StudyFolder
 from avtune.study.study import Study
@@ -167,3 +168,11 @@ def test_a_kill_at_any_epoch_after_the_end_ends_alike(folder, most):  # noqa: F8
     assert again.exhausted
     assert len(again.records) == 6
     assert outcome(Study(folder, space_of(0), stopped=stopped[0])) == outcome(again)
+
+
+def test_the_report_says_it_and_a_limit_without_effect_is_pointed_out(folder):  # noqa: F811
+    study = Study(folder, space_of(0), stopped=Stopped(0, "time", 60.0))
+    found = dict(facts(study, {}))
+    assert found["ended early"] == f"stopped after 0 of {MOST} trials: its time was over"
+    assert "search.stop_when_flat 60 is not below trials 60: no effect" in space_of(60).notes()
+    assert not any("flat" in note for note in space_of(59).notes())
