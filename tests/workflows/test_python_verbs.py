@@ -337,7 +337,7 @@ VERBS = {
 }
 CALLED = {"dataset": "data"}
 ABSENT = {  # options of the command line that Python does without, and why
-    "search": {},
+    "search": dict.fromkeys(("slurm", "dry_run"), "a job of SLURM runs a command"),
     "bench": {},
     "finish": {},
     "retrain": {},
@@ -394,6 +394,7 @@ def test_what_makes_a_request_is_an_option_of_both(verb, options):
             "finals",
             "sampler",
             "stop_when_flat",
+            *ABSENT["search"],
             "verbose",
         },
         "bench": {"data", "classes", "space", "methods", "verbose"},
