@@ -3,64 +3,25 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import optuna
 from optuna.trial import TrialState
 
-from avtune.core.errors import did_you_mean, shown
 from avtune.core.hyper import Value
 from avtune.core.seeds import mix
 from avtune.space.space import Space
-from avtune.study.grid import Key, grid_size, key_of, unseen
+from avtune.study.enqueued import Enqueued
+from avtune.study.grid import grid_size, key_of, unseen
 from avtune.study.journal import Journal, readable
 from avtune.study.optuna_private import Gp, Tpe
 from avtune.study.points import quasi_random
 from avtune.study.window import GP_SEEN, Window
 
 _NAME = "avtune"  # in memory
+_TRIES = 20  # suggestions for the axes that an enqueued configuration leaves out, until one is new
 _STATES = {"COMPLETE": TrialState.COMPLETE, "PRUNED": TrialState.PRUNED, "FAIL": TrialState.FAIL}
-
-
-@dataclass(frozen=True)
-class Enqueued:
-    """A configuration that a user's script has enqueued in the journal.
-
-    Attributes:
-        number: Optuna's, of the waiting trial.
-        params: values of axes, maybe not of all.
-        problem: why it is not tried; empty where it is.
-    """
-
-    number: int
-    params: Mapping[str, Value]
-    problem: str = ""
-
-    @staticmethod
-    def of(number: int, given: Mapping[str, Any], space: Space, seen: Collection[Key]) -> Enqueued:
-        """Checks what was enqueued."""
-        axes, params = {axis.name: axis for axis in space.axes}, {}
-        for name, value in given.items():
-            if name in axes and isinstance(value, bool | int | float | str):
-                params[name] = axes[name].fitted(value)
-            if name in axes and params.get(name) is None:
-                return Enqueued(number, {}, f"{name} is {shown(value)}; searched: {axes[name].range_text}")
-            if name not in axes and space.fixed.get(name) != value:
-                return Enqueued(
-                    number, {}, f"{name} is {shown(value)}, and it is not searched{did_you_mean(name, axes)}"
-                )
-        values = {name: value for name, value in params.items() if value is not None}
-        if len(values) == len(axes) and key_of(values) in seen:
-            return Enqueued(number, values, "a trial has had that configuration")
-        return Enqueued(number, values)
-
-    @property
-    def text(self) -> str:
-        """In words, why it is left out."""
-        return f"the configuration enqueued in journal.log as Optuna's trial {self.number} is left out: {self.problem}"
 
 
 def first_turn(space: Space) -> int:
@@ -149,7 +110,12 @@ class Sampler:
             if key_of(params) not in self._seen:
                 break
             self._study.tell(trial, state=TrialState.FAIL)
-            self._study.enqueue_trial(self._unseen(mix(self._space.search.seed, "unseen", number, attempt)))
+            again = enqueued is not None and attempt < _TRIES and len(enqueued.params) < len(self._distributions)
+            self._study.enqueue_trial(
+                dict(enqueued.params)
+                if enqueued is not None and again
+                else self._unseen(mix(self._space.search.seed, "unseen", number, attempt))
+            )
         self._journal.add(number, params, None if enqueued is None else enqueued.number)
         self._window_ids[number] = trial.number  # of the one study in memory, ids are numbers
         self._seen.add(key_of(params))

@@ -231,6 +231,8 @@ class _Opened:
         folder, space, keep = plan.folder, plan.space, int(settings["keep"])
         self._had = int(plan.before.get("keep", 0))
         folder.clear_torn()
+        if "stopped" in plan.before and "stopped" not in settings:  # a kill left the file that had asked for that end
+            clear_request(folder)
         with using(folder.tensorboard):
             self._board = StudyBoard(folder.tensorboard, space)
         shown = BoardListener(self._board, folder.tensorboard)

@@ -74,3 +74,14 @@ def test_without_any_the_journal_is_not_read_again(folder, monkeypatch):  # noqa
     study = Study(folder, make_space())
     monkeypatch.setattr(JournalStorage, "get_all_trials", None)
     asked(study, 5)
+
+
+def test_what_it_leaves_out_is_chosen_so_that_it_is_new(folder, enqueue):  # noqa: F811
+    space = make_space("kind: {type: choice, values: [a, b]}, fixed: {type: int, low: 1, high: 4}", trials=8)
+    study = Study(folder, space)
+    study.ask()
+    for _ in range(4):
+        enqueue({"kind": "b"})
+    found = [study.ask().config for _ in range(3)]
+    assert [config["kind"] for config in found] == ["b"] * 3
+    assert len({config["fixed"] for config in found}) == 3

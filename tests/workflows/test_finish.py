@@ -68,6 +68,7 @@ def test_an_interrupted_search_is_finished_verified_and_goes_on_with_more_trials
     status = call(capsys, "status", "one", "--results", toy / "results")
     assert "4 of 4 ended (" in status
     assert "ended early: 6 were asked for" in " ".join(status.split())
+    (toy / "results" / "one" / "finish").write_text("left by a kill\n")
     printed = call(capsys, *words(toy, "--trials", "7"))
     assert "changed: the search goes on; it was stopped after 4 of 6 trials: ended by avtune finish" in printed
     assert "stopped" not in settings(toy)
