@@ -4,6 +4,7 @@ import pytest
 from ink import INK
 from made_boards import METHODS, made_board
 
+from avtune.report.board_page import BoardPage, Compared, Section, Shown, charts, render
 from avtune.workflows.bench.leaderboard_page import leaderboard_page
 
 CHARTS = ("map-0", "groups-0", "cost-0")
@@ -63,3 +64,21 @@ def test_on_paper_and_without_scripts_pictures_stand_in_their_place(open_page, b
     assert plain.locator("figure.picture svg").count() == len(CHARTS)
     assert plain.locator("figure.picture svg").nth(2).is_visible()
     assert "need JavaScript" in plain.locator("noscript").inner_text()
+
+
+def test_boards_that_cannot_be_ranked_together_have_charts_of_their_own(open_page, tmp_path):
+    made = made_board()
+    rows = [
+        Shown(row.method, (row.results.test.map, row.results.default.map, None), group, row.seconds)
+        for row, group in zip(made.rows, made.letters, strict=True)
+    ]
+    series = ("retrained winner", "default", "untrained")
+    boards = (Compared(series, tuple(rows)), Compared(series, (Shown("alone", rows[0].scores, "", 0.0),)))
+    sections = [Section(f"data-{at}", f"data {at}", charts=charts(one, at, "")) for at, one in enumerate(boards)]
+    path = tmp_path / "compare.html"
+    path.write_text(render(BoardPage("Comparison", "two", ("one",), (), tuple(sections), boards)))
+    tab = open_page(path, 375)
+    assert tab.evaluate("[...Report.charts.keys()].sort()") == ["cost-0", "groups-0", "map-0", "map-1"]
+    for chart in ("cost-0", "groups-0", "map-0", "map-1"):
+        assert tab.evaluate(INK, chart)[0] > 200, chart
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 375
