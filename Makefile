@@ -52,7 +52,7 @@ format: setup
 # The site of docs/, in build/docs: pages that need neither network nor server. In an environment of its own, without torch.
 DOCS := $(VENV)-docs
 docs: $(DOCS)/.installed
-	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/python -m mkdocs build --strict
 	@echo "built: build/docs/index.html"
 
 $(DOCS)/.installed: pyproject.toml constraints.txt
