@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +27,7 @@ def bench(
     data: Dataset | Place,
     *,
     methods: Sequence[str | type[Method]] | None = None,
+    train: str | Callable[..., Any] | None = None,
     trials: int | None = None,
     epochs: int | Literal["auto"] | None = None,
     seeds: int | None = None,
@@ -58,6 +59,8 @@ def bench(
     Args:
         data: a dataset, or what `load_dataset` takes.
         methods: names, or methods of your own as `module:Class` or as the class (default: every registered one).
+        train: also a row of a training function of your own, as `module:function` or as the function; needs `space` of
+            that name.
         trials: configurations to try of each method (16).
         epochs: most epochs of a trial, or `auto` (default): until its curve is flat.
         seeds: of finalists and retrained winners (5).
@@ -103,7 +106,7 @@ def bench(
         set=sets,
     )
     with python_errors():
-        request = request_for(dataset_for(data, classes), data, options, methods, space)
+        request = request_for(dataset_for(data, classes), data, options, methods, space, train)
         folder, listener = BenchFolder(request.root), SilentBench() if quiet else BenchConsole()
         with log.shown() if verbose else contextlib.nullcontext():
             board = run(lambda: run_bench(request, listener), lambda: f"bench {folder.root}" * folder.exists)

@@ -36,6 +36,11 @@ def add(verbs: Verbs) -> None:
     add_dataset(verb)
     what = verb.add_argument_group("what is compared")
     completes(what.add_argument("--methods", metavar="A,B", help="which methods (all; see: avtune methods)"), "method")
+    what.add_argument(
+        "--train",
+        metavar="MODULE:FUNCTION",
+        help="also a row of your own train(config, data, report), with --space MODULE:FUNCTION=FILE",
+    )
     what.add_argument("--trials", type=int, metavar="N", help="configurations to try of each method (16)")
     what.add_argument("--epochs", metavar="N|auto", help="most epochs of a trial (auto: until its curve is flat)")
     what.add_argument("--seeds", type=int, metavar="N", help="seeds of finalists and retrained winners (5)")
@@ -120,7 +125,7 @@ def _bench(given: argparse.Namespace, log: list[Path]) -> Board:
     with step(f"loading {given.dataset}"):
         dataset = load(given.dataset, reading_of(given))
     spec = given.dataset if given.dataset in REGISTRY else str(Path(given.dataset).resolve())
-    more = {"called": given.dataset}
+    more = {"called": given.dataset, "train": given.train}
     request = request_of(dataset, spec, BenchOptions.of(given), given.methods, given.space, **more)
     log[:] = [BenchFolder(request.root).shared.log]
     return bench(request, BenchConsole())

@@ -9,7 +9,7 @@ from avtune.core.hyper import Value
 from avtune.study.record import Record
 
 if TYPE_CHECKING:
-    from avtune.study.sampler import Enqueued
+    from avtune.study.enqueued import Enqueued
 
 
 class Suggestions(Protocol):

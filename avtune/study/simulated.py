@@ -16,7 +16,7 @@ from avtune.space.space import Space
 from avtune.study.folder import StudyFolder
 
 if TYPE_CHECKING:
-    from avtune.study.sampler import Enqueued
+    from avtune.study.enqueued import Enqueued
 
 
 class SimulatedFolder(StudyFolder):

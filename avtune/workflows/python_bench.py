@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from avtune.core.errors import UserError, shown
 from avtune.data.dataset import ARRAYS, Dataset
@@ -25,6 +26,7 @@ def request_for(
     options: BenchOptions,
     methods: Sequence[str | type[Method]] | None,
     space: Mapping[str, str | os.PathLike[str]] | None,
+    train: str | Callable[..., Any] | None = None,
 ) -> BenchRequest:
     """What a call asks for.
 
@@ -45,6 +47,7 @@ def request_for(
         _names(methods),
         _spaces(space),
         called="DATASET" if spec == ARRAYS else spec,
+        train=named_code(None, train),
     )
 
 

@@ -854,3 +854,26 @@ def test_a_published_bench_says_selected_on_test(tmp_path, capsys):
     assert "Selected on test: every retrained seed" in text
     command = words(tmp_path, "--protocol", "validation", methods="triplet", budget=budget)
     assert "protocol: published -> validation" in call(capsys, *command, code=2)
+
+
+def test_a_training_function_of_the_users_own_is_a_row_with_p_values(workplace, capsys):
+    write_toy(workplace)
+    spec = "own_training:train"
+    budget = ["--trials", "2", "--epochs", "2", "--seeds", "2", "--train", spec]
+    command = words(workplace, "--set", "space.batch_size=16", methods="cca", budget=budget)
+    assert f"needs --space {spec}=FILE" in call(capsys, *command, code=2)
+    command += ["--space", f"{spec}=own_training.yaml"]
+    printed = call(capsys, *command)
+    assert spec in printed
+    rows = {row["method"]: row for row in csv_rows(workplace)}
+    assert rows.keys() == {"cca", spec}
+    assert rows[spec]["untrained_map"] == ""
+    assert rows[spec]["trials"] == "2"
+    view = load_bench(workplace / "results" / "b")
+    assert 0 < view.p_values.loc["cca", spec] <= 1
+    space = study_of(workplace, "own_training-train")
+    assert space["early_stopping"]["epochs"] == 2
+    assert space["space"]["batch_size"] == 16
+    assert spec in (workplace / "results" / "b" / "leaderboard.html").read_text()
+    assert "2 of 2 methods known" in call(capsys, *command)
+    assert "goes with methods" in call(capsys, *command, "--protocol", "published", "--name", "p", code=2)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from avtune.core.errors import UserError, choices, did_you_mean, shown
-from avtune.methods import METHODS, hypers_of
+from avtune.engine import user_code
 from avtune.space.parse import parse
 from avtune.space.settings import SETTINGS
 from avtune.space.space import Space
@@ -82,12 +82,18 @@ def overridden(space: Space, sets: Sequence[str]) -> Space:
     Raises:
         UserError: a value is not legal.
     """
-    names = hypers_of(space.method)
+    names = _hypers_of(space)
     mine = [one for one in sets if _hyper(one) in names or one.partition("=")[0] in _SETTINGS]
     if not mine:
         return space
     file = f"the space of {space.method}"
-    return parse(space.to_yaml(), file=file, hypers_of=hypers_of, method_names=METHODS, overrides=mine)
+    return parse(
+        space.to_yaml(), file=file, hypers_of=user_code.hypers_of, method_names=user_code.names(), overrides=mine
+    )
+
+
+def _hypers_of(space: Space) -> set[str]:
+    return {*(axis.name for axis in space.axes), *space.fixed}
 
 
 def _hyper(assignment: str) -> str:
@@ -100,7 +106,7 @@ def check_known(sets: Sequence[str], spaces: Mapping[str, Space]) -> None:
     """Raises:
     UserError: no method of the bench has a hyper-parameter that is set.
     """
-    known = dict.fromkeys(name for space in spaces.values() for name in hypers_of(space.method))
+    known = dict.fromkeys(name for space in spaces.values() for name in _hypers_of(space))
     for one in sets:
         name = _hyper(one)
         if name and name not in known:

@@ -8,7 +8,9 @@ from typing import Any
 from avtune.core.names import new_name
 from avtune.core.protocol import PUBLISHED, VALIDATION, checked
 from avtune.data.dataset import Dataset
+from avtune.engine.user_code import check_function_search
 from avtune.finals.reference import NONE
+from avtune.space.space import Space
 from avtune.workflows.bench.folder import BenchFolder
 from avtune.workflows.bench.overrides import assignments, ruled
 from avtune.workflows.bench.rules import Rules, command_of, epochs_of, spaces_of
@@ -36,6 +38,7 @@ def request_of(
     spaces: Sequence[str],
     *,
     called: str,
+    train: str | None = None,
 ) -> BenchRequest:
     """The request for a new bench, or to continue the one that has its name.
 
@@ -45,6 +48,7 @@ def request_of(
         methods: names separated by commas, code of the user's own registered already; None for every method.
         spaces: `METHOD=FILE|NAME` each.
         called: the dataset, as the command that `bench.yaml` keeps names it.
+        train: a training function of the user's own, registered; a row of its own.
 
     Raises:
         UserError: something the user gave is wrong.
@@ -53,11 +57,11 @@ def request_of(
     rules, fit = _rules(options, folder), not folder.exists or "validation" in folder.settings()
     known = folder.settings()["protocol"] if folder.exists else VALIDATION
     protocol = checked(options.protocol or known)
-    made = spaces_of(methods, spaces, rules)
+    made = _spaces(methods, spaces, rules, train, protocol)
     return BenchRequest(
         dataset=dataset,
         spec=spec,
-        command=command_of(called, methods, spaces, rules, dataset.options, protocol=protocol),
+        command=command_of(called, methods, spaces, rules, dataset.options, protocol=protocol, train=train),
         spaces={name: fitted(space, dataset) for name, space in made.items()} if fit else made,
         rules=rules,
         root=folder.root,
@@ -67,6 +71,15 @@ def request_of(
         deterministic=options.deterministic,
         protocol=protocol,
     )
+
+
+def _spaces(
+    methods: str | None, given: Sequence[str], rules: Rules, train: str | None, protocol: str
+) -> dict[str, Space]:
+    made = spaces_of(methods, given, rules, train)
+    if train is not None:
+        check_function_search(made[train], protocol, None)
+    return made
 
 
 def _rules(options: BenchOptions, folder: BenchFolder) -> Rules:

@@ -101,7 +101,8 @@ def read_row(folder: StudyFolder, method: str) -> Row:
     environment = _environment(folder.environment_json)
     ap, default_ap = _clip_ap(folder)
     seconds = read_status(folder)["seconds"]
-    if None in (results.validation, results.untrained) or (default_ap is not None and results.default is None):
+    untrained = results.untrained is not None or folder.embeddings.is_file()  # a training function shows no model
+    if results.validation is None or not untrained or (default_ap is not None and results.default is None):
         raise UserError(f"{folder.metrics} lacks a score; restore it from a copy")
     pairs = [(results.test, ap), (results.default, default_ap)]
     scored = [scores.map.mean for scores, of in pairs if scores is not None and of is not None]

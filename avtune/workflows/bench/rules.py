@@ -11,6 +11,7 @@ from typing import Any
 
 from avtune.core.errors import UserError, choices, did_you_mean
 from avtune.core.protocol import VALIDATION
+from avtune.engine import user_code
 from avtune.finals.reference import NONE, untuned
 from avtune.methods import METHODS, get, hypers_of
 from avtune.methods._closed_form import ClosedForm
@@ -52,7 +53,7 @@ class Rules:
         ruled = replace(
             space,
             search=SearchSettings(trials=self.trials, seed=self.seed),
-            early_stopping=self._stopping(space.method),
+            early_stopping=self._stopping(space),
             validation=Validation(fraction=self.fraction),
             final=Final(finalists=self.finalists, seeds=self.seeds, reference=NONE),
         )
@@ -64,10 +65,14 @@ class Rules:
         search, final = replace(space.search, trials=1), replace(space.final, finalists=1)
         return replace(untuned(space), search=search, final=final)
 
-    def _stopping(self, method: str) -> EarlyStopping:
+    def _stopping(self, space: Space) -> EarlyStopping:
+        method = space.method
+        if user_code.function(method) is not None and isinstance(self.epochs, str):
+            return space.early_stopping  # it takes the steps that it likes: only its user knows how long it trains
         if isinstance(self.epochs, str):
             return EarlyStopping(epochs=AUTO, grace=self.grace, factor=self.factor)
-        epochs = 1 if issubclass(get(method), ClosedForm) else self.epochs
+        closed = user_code.function(method) is None and issubclass(get(method), ClosedForm)
+        epochs = 1 if closed else self.epochs
         return EarlyStopping(epochs=epochs, grace=min(self.grace, epochs), factor=self.factor)
 
 
@@ -84,23 +89,28 @@ def epochs_of(text: str) -> int | str:
     return int(text)
 
 
-def spaces_of(methods: str | None, given: Sequence[str], rules: Rules) -> dict[str, Space]:
+def spaces_of(methods: str | None, given: Sequence[str], rules: Rules, train: str | None = None) -> dict[str, Space]:
     """The space of every method of a bench.
 
     Args:
         methods: names separated by commas; None for every registered one.
         given: `METHOD=FILE|NAME` each; other methods take the space that is called like them, and what its `bench`
             says.
+        train: a training function of the user's own, registered; None for none.
 
     Returns:
-        By method; the last is the reference row, unless its method is among the others.
+        By method, and the training function, if there is one; the last is the reference row, unless its method is among
+        the others.
 
     Raises:
         UserError: a name is wrong or given twice, or a space is not one of its method.
     """
     rules.check()
     chosen = list(METHODS) if methods is None else [name.strip() for name in methods.split(",")]
+    chosen += [train] if train is not None else []
     for place, name in enumerate(chosen):
+        if name == train:
+            continue
         if not name:
             raise UserError(f"--methods is {methods!r}; allowed: names separated by commas, e.g. --methods psd,triplet")
         get(name)
@@ -124,6 +134,13 @@ def spaces_of(methods: str | None, given: Sequence[str], rules: Rules) -> dict[s
 
 def _space_of(name: str, file: str | None) -> Space:
     """The space of a method: of a file, or the one that is called like it, with what its `bench` says."""
+    if user_code.function(name) is not None:
+        if file is None:
+            raise UserError(
+                f"--train {name} needs --space {name}=FILE, which defines the hyper-parameters that it is called with\n"
+                "see docs/own_method.md"
+            )
+        return choose_space.chosen(file, name)
     space_file = file or (name if name in names() else None)
     if space_file is not None:
         space = load(space_file, hypers_of=hypers_of, method_names=METHODS, bench=file is None)
@@ -142,6 +159,7 @@ def command_of(
     reading: Mapping[str, Any] | None = None,
     *,
     protocol: str = VALIDATION,
+    train: str | None = None,
 ) -> str:
     """The command line of a bench, files by their names alone.
 
@@ -151,11 +169,13 @@ def command_of(
         rules: of the bench.
         reading: how the dataset was read, see `data.options`.
         protocol: of the retraining.
+        train: see `spaces_of`.
     """
     words = ["avtune", "bench", Path(spec).name or spec]
     for name, value in (reading or {}).items():
         words += [f"--{name.replace('_', '-')}", Path(value).name if name == "classes" else str(value)]
     words += ["--methods", methods] if methods is not None else []
+    words += ["--train", train] if train is not None else []
     for assignment in given:
         method, _, file = assignment.partition("=")
         words += ["--space", f"{method}={Path(file).name}"]

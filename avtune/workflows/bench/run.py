@@ -18,6 +18,7 @@ from avtune.core.protocol import VALIDATION
 from avtune.data.dataset import Dataset
 from avtune.data.findings import examine
 from avtune.data.prepare import folds_of
+from avtune.engine import user_code
 from avtune.finals.finish import NoWinner
 from avtune.runners._base import Run
 from avtune.runners.placement import PlacementRequest, place
@@ -93,10 +94,13 @@ def bench(request: BenchRequest, listener: BenchListener) -> Board:
         for method in rows.methods:
             if method not in pending:
                 listener.known(rows.add(method))
-        if pending:
+        functions = [method for method in pending if user_code.function(method) is not None]
+        if methods := [method for method in pending if method not in functions]:
             with runner(placement, data_bytes(request.dataset, 1)) as run:
-                for method in pending:
+                for method in methods:
                     _train(request, method, run, rows, listener)
+        for method in functions:  # each with a runner of its own, once that of the methods has ended
+            _train(request, method, None, rows, listener)
         found = rows.write()
     listener.done(found, (folder.leaderboard_md, folder.leaderboard_html))
     return found
@@ -123,20 +127,22 @@ def _made_or_continued(folder: BenchFolder, request: BenchRequest, old: Mapping[
 
 def _study(request: BenchRequest, method: str) -> Request:
     """One method's study, as `avtune search` would be asked for it."""
+    function = user_code.function(method) is not None
+    runner = request.runner if not function or request.runner == "inline" else None
     return Request(
         dataset=request.dataset,
         spec=request.spec,
         space=request.spaces[method],
         folder=BenchFolder(request.root).study(method),
-        placement=request.placement,
-        runner=request.runner,
-        precision=request.precision,
+        placement=replace(request.placement, lanes=None) if function else request.placement,
+        runner=runner,
+        precision=None if function else request.precision,
         deterministic=request.deterministic,
         protocol=request.protocol,
     )
 
 
-def _train(request: BenchRequest, method: str, run: Run, rows: BenchRows, listener: BenchListener) -> None:
+def _train(request: BenchRequest, method: str, run: Run | None, rows: BenchRows, listener: BenchListener) -> None:
     """One method's study, to its end; adds its row, or why it has none."""
     of_search = listener.started(method, rows.methods.index(method) + 1, len(rows.methods))
     try:
