@@ -107,6 +107,7 @@ def search(
     deterministic: bool = False,
     protocol: Literal["validation", "published"] | None = None,
     finals: Literal["full", "race"] | None = None,
+    reference: bool = True,
     keep: int | None = None,
     retry_failed: bool = False,
     track: str | Sequence[str] | None = None,
@@ -151,6 +152,7 @@ def search(
         protocol: `validation` (default), or `published`: the retrained model keeps its best test epoch.
         finals: `full`: every finalist has all seeds; `race`: only those that may still win. Default: `race`, on GPUs
             `full`.
+        reference: also score plain `classifiers`, not tuned, beside the winner.
         keep: also keep the weights of so many best trials, as models.
         retry_failed: train the failed trials of the study again.
         track: also track it there, by a process of its own: `mlflow`, `mlflow:URI`, `wandb`, `wandb:PROJECT`, or
@@ -194,6 +196,7 @@ def search(
         deterministic=deterministic,
         protocol=protocol,
         finals=finals,
+        reference=reference,
         keep=keep,
         retry_failed=retry_failed,
         track=track,

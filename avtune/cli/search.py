@@ -75,7 +75,8 @@ def add(verbs: Verbs) -> None:
     completes(policy, "finals")
     finals.add_argument(
         "--no-reference",
-        action="store_true",
+        dest="reference",
+        action="store_false",
         help="without the row of a plain method beside the winner; as --set final.reference=none",
     )
     finals.add_argument(
@@ -183,6 +184,6 @@ def _overrides(given: argparse.Namespace) -> list[str]:
         overrides.append(f"early_stopping.epochs={given.epochs}")
     if given.finals is not None:
         overrides.append(f"final.policy={given.finals}")
-    if given.no_reference:
+    if not given.reference:
         overrides.append("final.reference=none")
     return overrides

@@ -11,10 +11,11 @@ from typing import Any, TypeVar
 
 from avtune.core.errors import UserError, shown
 from avtune.core.schema import is_number
+from avtune.finals.reference import NONE
 from avtune.workflows.options import DeviceOptions, SearchOptions
 
 _WHOLE = ("gpus", "cpus", "trials_per_gpu", "lanes", "keep", "max_failures")
-_YES_OR_NO = ("deterministic", "retry_failed")
+_YES_OR_NO = ("deterministic", "retry_failed", "reference")
 _TEXT = ("name", "cluster", "runner", "precision", "protocol", "finals")
 
 AnyOptions = TypeVar("AnyOptions", bound=DeviceOptions)
@@ -77,6 +78,7 @@ class SearchArguments(SearchOptions):
     stop_when_flat: int | None
     sampler: str | None
     set: Mapping[str, Any]
+    reference: bool
 
     def overrides(self) -> list[str]:
         """The values of the space that the call names, as `key=value`.
@@ -96,6 +98,8 @@ class SearchArguments(SearchOptions):
             named["early_stopping.epochs"] = self.epochs
         if self.finals is not None:
             named["final.policy"] = self.finals
+        if not self.reference:
+            named["final.reference"] = NONE
         return [f"{key}={_yaml(value)}" for key, value in named.items()]
 
 

@@ -24,7 +24,7 @@ from avtune.workflows.python_run import run
 
 HERE = {"runner": "inline", "gpus": 0, "quiet": True}
 SMALL = {"trials": 3, "keep": 2, "set": {"final.finalists": 1, "final.seeds": 1, "final.reference": "none"}}
-BENCH = {"methods": ["triplet", "cca"], "trials": 1, "epochs": 1, "seeds": 2, **HERE}
+BENCH = {"methods": ["triplet", "cca"], "trials": 1, "epochs": 1, "seeds": 2, "reference": False, **HERE}
 
 
 @pytest.fixture(scope="module")
@@ -225,11 +225,15 @@ def test_the_command_line_finds_the_bench_finished(place, capsys):
     files = [path for path in (place / "results/board").rglob("*") if path.is_file() and path.name != "lock"]
     before = {path: path.read_bytes() for path in files}
     words = ["--methods", "triplet,cca", "--trials", "1", "--epochs", "1", "--seeds", "2", "--runner", "inline"]
+    words.append("--no-reference")
     printed = call(capsys, "bench", "toy.h5", "--name", "board", *words, "--gpus", "0")
     assert "2 of 2 methods known" in printed
     assert {path: path.read_bytes() for path in files} == before
     settings = yaml.safe_load((place / "results/board/bench.yaml").read_text())
-    assert settings["command"] == "avtune bench toy.h5 --methods triplet,cca --trials 1 --epochs 1 --seeds 2"
+    assert (
+        settings["command"]
+        == "avtune bench toy.h5 --methods triplet,cca --trials 1 --epochs 1 --seeds 2 --no-reference"
+    )
 
 
 def test_a_method_of_the_users_own_and_one_that_fails(workplace, monkeypatch, capsys):
@@ -298,8 +302,8 @@ def test_what_is_wrong_with_a_bench_is_said(place, options, said):
 
 def test_other_settings_and_what_is_not_there_are_refused(place):
     with pytest.raises(avtune.UserError) as caught:
-        avtune.bench("toy.h5", name="board", **{**BENCH, "trials": 2})
-    assert str(caught.value).splitlines()[0] == "results/board was made with other settings: trials: 1 -> 2"
+        avtune.bench("toy.h5", name="board", **{**BENCH, "epochs": 2})
+    assert str(caught.value).splitlines()[0] == "results/board was made with other settings: epochs: 1 -> 2"
     assert "add name='board-2' for a new bench" in str(caught.value)
     with pytest.raises(avtune.UserError, match="no bench is called 'bord' in results; did you mean 'board'"):
         avtune.load_bench("bord")
@@ -337,8 +341,11 @@ VERBS = {
 }
 CALLED = {"dataset": "data"}
 ABSENT = {  # options of the command line that Python does without, and why
-    "search": dict.fromkeys(("slurm", "dry_run"), "a job of SLURM runs a command"),
-    "bench": {},
+    "search": {
+        "slurm": "a script is submitted from the command line",
+        "dry_run": "of --slurm",
+    },
+    "bench": {"format": "BenchView.formatted"},
     "finish": {},
     "retrain": {},
     "evaluate": {
@@ -391,13 +398,14 @@ def test_what_makes_a_request_is_an_option_of_both(verb, options):
             "set",
             "trials",
             "epochs",
+            "reference",
             "finals",
             "sampler",
             "stop_when_flat",
             *ABSENT["search"],
             "verbose",
         },
-        "bench": {"data", "classes", "space", "methods", "verbose"},
+        "bench": {"data", "classes", "space", "methods", "train", "format", "verbose"},
         "retrain": {"study", "trial", "epochs", "seeds", "data", "classes", "out", "method", "train", "verbose"},
     }
     assert of_command_line(verb).keys() - names == apart[verb] | READING
