@@ -74,6 +74,13 @@ def add(verbs: Verbs) -> None:
     )
     completes(policy, "finals")
     finals.add_argument(
+        "--repeat",
+        type=int,
+        metavar="N",
+        help="N whole searches with other search seeds (studies NAME, NAME-seed1, ...): interval over the searches, "
+        "and how far their winners are apart",
+    )
+    finals.add_argument(
         "--no-reference",
         dest="reference",
         action="store_false",
@@ -131,14 +138,23 @@ def _add_searched(to: Options) -> None:
 
 
 def run(given: argparse.Namespace, log: list[Path]) -> int:
-    from avtune.cli.search_console import SearchConsole
-    from avtune.workflows.search import search
-
     if given.slurm is not None or given.dry_run:
         from avtune.cli.slurm import submit_search
 
         return submit_search(given, lambda: _request(given, log))
-    request = _request(given, log)
+    if given.repeat is not None:
+        from avtune.cli.repeat import repeat_search
+
+        return repeat_search(given, lambda one: _request(one, log), lambda one: _search(one, log))
+    _search(_request(given, log), log)
+    return 0
+
+
+def _search(request: Request, log: list[Path]) -> None:
+    """Runs a search to its end, or continues it."""
+    from avtune.cli.search_console import SearchConsole
+    from avtune.workflows.search import search
+
     log[:] = [request.folder.log]
     try:
         with SearchConsole() as listener:
@@ -147,7 +163,6 @@ def run(given: argparse.Namespace, log: list[Path]) -> int:
         if not request.folder.exists:
             raise
         raise StorageError(f"{error}\nthe study keeps what it has; the same command continues") from None
-    return 0
 
 
 def _request(given: argparse.Namespace, log: list[Path]) -> Request:

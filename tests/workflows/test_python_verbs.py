@@ -344,6 +344,7 @@ ABSENT = {  # options of the command line that Python does without, and why
     "search": {
         "slurm": "a script is submitted from the command line",
         "dry_run": "of --slurm",
+        "repeat": "a loop over set={'search.seed': ...}",
     },
     "bench": {"format": "BenchView.formatted"},
     "finish": {},

@@ -1,0 +1,73 @@
+"""`avtune search --repeat`: whole searches with other seeds, and what they say together."""
+
+import json
+
+import pytest
+import yaml
+from command import call
+from toy import SPACE, write_toy
+
+from avtune.cli.main import main
+from avtune.metrics import mean_interval
+
+SMALL = ["--trials", "2", "--set", "final.finalists=1", "--set", "final.seeds=1", "--set", "early_stopping.epochs=2"]
+
+
+def words(folder, *more):
+    return [
+        "search", folder / "toy.h5", "--space", folder / "space.yaml", "--name", "one", *SMALL,
+        "--results", folder / "results", "--runner", "inline", "--gpus", "0", *more,
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """Three finished searches, and what was printed of them."""
+    folder = tmp_path_factory.mktemp("repeat")
+    write_toy(folder)
+    (folder / "space.yaml").write_text(SPACE)
+    assert main([str(word) for word in words(folder, "--repeat", "3")]) == 0
+    return folder
+
+
+def found(folder):
+    return json.loads((folder / "results/one/repeated.json").read_text())
+
+
+def test_each_search_is_a_study_with_a_seed_of_its_own(done):
+    names = ["one", "one-seed2", "one-seed3"]  # the space says seed 1
+    assert [one["study"] for one in found(done)["searches"]] == names
+    seeds = [yaml.safe_load((done / "results" / name / "study.yaml").read_text())["space"]["search"] for name in names]
+    assert [one["seed"] for one in seeds] == [1, 2, 3]
+    tried = [(done / "results" / name / "trials.csv").read_text() for name in names]
+    assert len(set(tried)) == 3
+
+
+def test_the_interval_is_over_the_searches_and_the_gain_search_by_search(done):
+    facts = found(done)
+    maps, gains = [], []
+    for one in facts["searches"]:
+        metrics = json.loads((done / "results" / one["study"] / "final/metrics.json").read_text())
+        maps.append(metrics["test"]["map"]["mean"])
+        gains.append(maps[-1] - metrics["default"]["map"]["mean"])
+    for told, values in ((facts["map"], maps), (facts["gain"], gains)):
+        mean, half = mean_interval(values)
+        assert told["mean"] == pytest.approx(mean)
+        assert told["ci95"] == pytest.approx([mean - half, mean + half])
+        assert told["seeds"] == pytest.approx(values)
+    margin = facts["winners"]["margin"]
+    assert margin["share_of_range"] == pytest.approx((max(margin["values"]) - min(margin["values"])) / 0.9)
+    assert facts["over_reference"] is None
+
+
+def test_the_same_command_shows_it_again_and_goes_on_with_more(done, capsys):
+    before = (done / "results/one/repeated.json").read_text()
+    printed = call(capsys, *words(done, "--repeat", "3"))
+    assert printed.count("this study is finished") == 3
+    assert "3 searches with other search seeds" in printed
+    assert "test MAP over the searches, 95 % interval: 0." in printed or "interval: 1." in printed
+    assert (done / "results/one/repeated.json").read_text() == before
+
+
+def test_one_is_no_repetition(done, capsys):
+    assert "--repeat is 1; allowed: a whole number from 2" in call(capsys, *words(done, "--repeat", "1"), code=2)
