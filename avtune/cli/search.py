@@ -19,7 +19,7 @@ from avtune.cli.arguments import (
     completes,
     reading_of,
 )
-from avtune.core.errors import StorageError
+from avtune.core.errors import StorageError, UserError
 
 if TYPE_CHECKING:
     from avtune.space.space import Space
@@ -138,6 +138,8 @@ def _add_searched(to: Options) -> None:
 
 
 def run(given: argparse.Namespace, log: list[Path]) -> int:
+    if given.repeat is not None and (given.slurm is not None or given.dry_run):
+        raise UserError("--repeat runs several searches here; --slurm submits one: give each a --set search.seed=N")
     if given.slurm is not None or given.dry_run:
         from avtune.cli.slurm import submit_search
 

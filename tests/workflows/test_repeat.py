@@ -69,5 +69,6 @@ def test_the_same_command_shows_it_again_and_goes_on_with_more(done, capsys):
     assert (done / "results/one/repeated.json").read_text() == before
 
 
-def test_one_is_no_repetition(done, capsys):
+def test_one_is_no_repetition_and_slurm_takes_one(done, capsys):
+    assert "--slurm submits one" in call(capsys, *words(done, "--repeat", "2", "--slurm", "nodes=2"), code=2)
     assert "--repeat is 1; allowed: a whole number from 2" in call(capsys, *words(done, "--repeat", "1"), code=2)
