@@ -80,6 +80,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--jobs", type=int, default=1, help="processes (1)")
 
 
+@cache
 def recorded(name: str) -> RecordedCurves:
     """The curves of a name in `benchmarks/curves`, or of a path."""
     path = Path(name)
@@ -144,15 +145,15 @@ def _costs(size: Size, *, fp32: bool) -> Costs:
 
 
 def run(
-    name: str, variants: Sequence[Variant], searches: int, trials: int | None, jobs: int
+    name: str, variants: Sequence[Variant], given: argparse.Namespace, trials: int | None
 ) -> dict[str, list[Outcome]]:
     """Every variant over the same seeds, from 0."""
     results: dict[str, list[Outcome]] = {}
-    with _mapping(jobs) as do:
+    with _mapping(given.jobs) as do:
         for variant in variants:
-            results[variant.name] = list(do(partial(one_search, name, variant, trials), range(searches)))
+            results[variant.name] = list(do(partial(one_search, name, variant, trials), range(given.searches)))
             worth = np.mean([one.worth for one in results[variant.name]])
-            print(f"{name}: {variant.name}: {searches} searches, worth {worth:.4f}", flush=True)
+            print(f"{name}: {variant.name}: {given.searches} searches, worth {worth:.4f}", flush=True)
     return results
 
 

@@ -7,7 +7,9 @@ times on a virtual clock, with curves of a surrogate that is fitted to recorded 
 
 from __future__ import annotations
 
+import argparse
 from math import ceil
+from pathlib import Path
 from typing import Any
 
 from avtune.study import optuna_private
@@ -72,20 +74,35 @@ def main() -> None:
     given = parser.parse_args()
     if given.quick:
         given.searches, given.trials = 2, 8
-    sections = [_simulated.READING]
+    sections: list[str] = [_simulated.READING]
     for name in given.curves.split(","):
-        space = _simulated.recorded(name).space
-        every = variants(space)
-        results = _simulated.run(name, every, given.searches, given.trials, given.jobs)
+        sections = _of(name, given, sections)
+    print(_write(given, sections))
+
+
+def _of(name: str, given: argparse.Namespace, before: list[str]) -> list[str]:
+    """The sections of a dataset's curves, after those before. The report is written after every group of variants, so
+    that it may be interrupted."""
+    space = _simulated.recorded(name).space
+    every = variants(space)
+    results = _simulated.run(name, every[:1], given, given.trials)
+    groups = list(dict.fromkeys(one.group for one in every if one.group))
+    sections: list[str] = []
+    for number, group in enumerate(groups, 1):
+        results |= _simulated.run(name, [one for one in every if one.group == group], given, given.trials)
         best = _simulated.best_known(name, results)
         about = _simulated.about(name, given.searches, given.trials or space.search.trials)
-        sections.append(f"## {_simulated.title_of(name)}\n\n{about} Best known: {best:.4f}. {_defaults(space)}")
-        for group in dict.fromkeys(one.group for one in every if one.group):
-            names = [SHIPPED, *(one.name for one in every if one.group == group)]
+        sections = [*before, f"## {_simulated.title_of(name)}\n\n{about} Best known: {best:.4f}. {_defaults(space)}"]
+        for done in groups[:number]:
+            names = [SHIPPED, *(one.name for one in every if one.group == done)]
             table = _report.table(_simulated.HEAD, _simulated.rows(results, names, SHIPPED, best))
-            sections.append(f"### {group}\n\n{table}")
-    title = "The defaults of a search, simulated"
-    print(_simulated.write("defaults", given.curves, title, sections, given.out))
+            sections.append(f"### {done}\n\n{table}")
+        _write(given, sections)
+    return sections
+
+
+def _write(given: argparse.Namespace, sections: list[str]) -> Path:
+    return _simulated.write("defaults", given.curves, "The defaults of a search, simulated", sections, given.out)
 
 
 def _defaults(space: Any) -> str:

@@ -61,7 +61,7 @@ def main() -> None:
     for name in given.curves.split(","):
         space = _simulated.recorded(name).space
         for trials in [given.trials] if given.trials else [space.search.trials, 2 * space.search.trials]:
-            results = _simulated.run(name, variants(), given.searches, trials, given.jobs)
+            results = _simulated.run(name, variants(), given, trials)
             best = _simulated.best_known(name, results)
             table = _report.table(_simulated.HEAD, _simulated.rows(results, list(results), SHIPPED, best))
             about = _simulated.about(name, given.searches, trials)

@@ -12,7 +12,7 @@ from avtune.core.trial import Trial
 from avtune.methods import METHODS, hypers_of
 from avtune.space.files import load
 from avtune.study.record import Record
-from avtune.study.recorded_curves import RecordedCurves, RecordedRun, write_curves
+from avtune.study.recorded_curves import RecordedCurves, RecordedRun, read_recorded, write_curves
 
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT))
@@ -156,7 +156,7 @@ def test_recording_goes_on_where_it_was_interrupted(monkeypatch, tmp_path, capsy
     def record(trials):
         monkeypatch.setattr(sys, "argv", ["record_curves", *words, "--trials", str(trials)])
         record_curves.main()
-        return _simulated.recorded(str(tmp_path / "demo.jsonl.xz"))
+        return read_recorded(tmp_path / "demo.jsonl.xz")
 
     first = record(1)
     assert [len(run.curve) for run in first.runs] == [2]
