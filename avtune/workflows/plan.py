@@ -350,7 +350,7 @@ def _said(found: RecordedCurves, called: str, request: PlanRequest) -> list[str]
         lines.append(f"those curves are of {found.space.method}; there are none of {request.space.method}")
     missing = [axis.name for axis in request.space.axes if axis.name not in {one.name for one in found.space.axes}]
     if missing:
-        lines.append(f"what {', '.join(missing)} does is not in the curves: it changes nothing here")
+        lines.append(f"searched, and not in the curves, so that it changes nothing here: {', '.join(missing)}")
     return lines
 
 
