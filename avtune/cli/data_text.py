@@ -18,6 +18,7 @@ def data_lines(facts: Mapping[str, Any]) -> list[str]:
     return [
         f"{facts['name']}: {facts['num_train']} training and {facts['num_test']} test clips, "
         f"{facts['num_classes']} classes, {first} {facts['audio_dim']}-d, {second} {facts['visual_dim']}-d",
+        *_parts(facts),
         f"source  {facts['source']}",
         f"digest  {facts['digest']}",
         "",
@@ -30,6 +31,13 @@ def data_lines(facts: Mapping[str, Any]) -> list[str]:
         *(problem_lines(facts["problems"]) or ["no problems found"]),
         *(f"note: {note}" for note in facts["notes"]),
     ]
+
+
+def _parts(facts: Mapping[str, Any]) -> list[str]:
+    """The validation split that the publisher gives, and groups."""
+    held, groups = facts["num_validation"], facts["num_groups"]
+    lines = [f"of the training clips, {held} are set aside for validation"] if held else []
+    return lines + ([f"the training clips are of {groups} groups"] if groups is not None else [])
 
 
 def problem_lines(problems: Sequence[str]) -> list[str]:

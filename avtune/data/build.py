@@ -27,14 +27,10 @@ from avtune.data.labels import encode, read_whole
 from avtune.data.options import ReadOptions
 from avtune.data.pooling import pooled
 from avtune.data.split import validation_folds
+from avtune.data.split_words import SPLIT_WORDS, parted
 
 WHOLE = ("audio", "visual", "lab")
 """Roles of the arrays of a file whose splits are marked, or that has none."""
-_MARKS = {
-    "train": ("train", "training", "tr"),
-    "val": ("val", "valid", "validation", "dev"),
-    "test": ("test", "testing", "te", "query"),
-}
 _SPLIT_SEED = 0
 
 
@@ -48,12 +44,14 @@ class Found:
             of all clips, and perhaps `split` and `group`. `audio` stands for the first view, whatever it is called.
         views: names of the views.
         names: of the classes, see `from_arrays`.
+        keys: every array of the file: those that are of a validation split by their name and are not read are said.
     """
 
     source: str
     arrays: Mapping[str, Declared]
     views: tuple[str, str] = VIEWS
     names: Declared | Sequence[str] | None = None
+    keys: Sequence[str] = ()
 
 
 def build(found: Found, options: ReadOptions) -> Dataset:
@@ -75,8 +73,10 @@ def build(found: Found, options: ReadOptions) -> Dataset:
         read = {role: one.read() for role, one in arrays.items()}
     else:
         read = _divided({role: one.read() for role, one in arrays.items()}, keys, found, options)
-        keys = {f"{role}_{split}": key for role, key in keys.items() for split in _MARKS}
-    return from_arrays(
+        keys = {f"{role}_{split}": key for role, key in keys.items() for split in SPLIT_WORDS}
+    used = {one.key for one in arrays.values()} | {key for one in arrays.values() for key in one.where.split(": ")}
+    unread = tuple(key for key in found.keys if parted(key)[0] == "val" and key not in used)
+    dataset = from_arrays(
         read,
         name=options.name or found.source,
         source=found.source,
@@ -85,6 +85,7 @@ def build(found: Found, options: ReadOptions) -> Dataset:
         views=found.views,
         options=options.given(),
     )
+    return replace(dataset, unread=unread) if unread else dataset
 
 
 def _fitting(role: str, declared: Declared, options: ReadOptions) -> Declared:
@@ -128,7 +129,7 @@ def _divided(
     every = {**read, **features, "lab": labels} | ({"group": read["group"].reshape(-1)} if "group" in read else {})
     return {
         f"{role}_{split}": array[rows]
-        for split in _MARKS
+        for split in SPLIT_WORDS
         if len(rows := np.flatnonzero(marks == split))
         for role, array in every.items()
         if role != "split"
@@ -145,7 +146,10 @@ def _marks(given: Array, where: str) -> npt.NDArray[np.str_]:
         texts = [(one.decode("utf-8", "replace") if isinstance(one, bytes) else str(one)).lower() for one in given]
     else:
         texts = [str(int(one)) if one in (0, 1) else str(one) for one in given]
-    words = {word: split for split, all_words in _MARKS.items() for word in all_words} | {"1": "train", "0": "test"}
+    words = {word: split for split, every in SPLIT_WORDS.items() for word in every} | {
+        "1": "train",
+        "0": "test",
+    }
     for row, text in enumerate(texts):
         if text.strip() not in words:
             raise UserError(

@@ -66,6 +66,7 @@ class Dataset:
             validation split. None where that is not known.
         test_groups: the same of the test clips; None where that is not known.
         options: how its file was read, as `options.ReadOptions.given` says it.
+        unread: arrays of its file that are of a validation split by their names, and were not read.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Dataset:
     groups: Labels | None = None
     test_groups: Labels | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    unread: tuple[str, ...] = ()
 
     @property
     def leaked(self) -> int:

@@ -63,6 +63,8 @@ def _examine(dataset: Dataset) -> Findings:
     problems += _leaked(dataset)
     problems += _equal(repeated_test, num_test, "test", "another test clip", "test")
     notes = _class_sizes(dataset)
+    if dataset.unread:
+        notes.append(f"arrays of a validation split that are not read: {_listed(dataset.unread)}")
     notes += _equal(repeated_train, num_train, "training", "another training clip", "training")
     for slot, view in zip(("audio", "visual"), dataset.views, strict=True):
         constant, columns = _constant(dataset, slot, view)

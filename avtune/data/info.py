@@ -18,8 +18,9 @@ def describe(dataset: Dataset) -> dict[str, Any]:
     """Sizes, per-class counts, ranges and problems, as a dict that `json.dumps` takes.
 
     Keys: `name source digest num_classes num_train num_test audio_dim visual_dim` (values; the
-    dims are those of the first and of the second view), `views` (their names), `classes` (a list of
-    `{name, train, test}`), `ranges` (`{audio_train: {min, max, mean, std}, ...}` over all values of a view),
+    dims are those of the first and of the second view), `views` (their names), `num_validation` (of the training clips,
+    those that the publisher sets aside), `num_groups` (of the training clips; None without groups), `classes` (a list
+    of `{name, train, test}`), `ranges` (`{audio_train: {min, max, mean, std}, ...}` over all values of a view),
     `problems` (sentences on what touches the test score), `notes` (sentences on what else looks odd), `duplicates`
     (every `[test clip, training clip]` of equal features, rows of their splits from 0), `train_duplicates` and
     `test_duplicates` (`{count, pairs}` within a split, a later clip first; the first 1,000 pairs).
@@ -35,6 +36,8 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "num_classes": dataset.num_classes,
         "num_train": len(dataset.train),
         "num_test": len(dataset.test),
+        "num_validation": 0 if dataset.validation is None else len(dataset.validation),
+        "num_groups": None if dataset.groups is None else len(np.unique(dataset.groups)),
         "views": list(dataset.views),
         "audio_dim": dataset.audio_dim,
         "visual_dim": dataset.visual_dim,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,14 +10,10 @@ from avtune.data.arrays import Container
 from avtune.data.layouts._base import Layout
 from avtune.data.layouts.mapped import USE
 from avtune.data.opening import files_of, keys_of, open_arrays
+from avtune.data.split_words import parted
 
 _SHOWN = 8
 _MOST = 100  # arrays whose shapes are looked at
-_SPLIT_WORDS = {
-    "train": ("training", "train", "tr"),
-    "val": ("validation", "valid", "val", "dev"),
-    "test": ("testing", "test", "te", "query"),
-}
 _LABEL_WORDS = ("labels", "label", "lab", "class", "classes", "target", "targets", "y", "gt", "gnd", "cat", "l")
 _VIEW_WORDS = {
     "audio": ("aud", "sound", "vggish", "mfcc", "speech"),
@@ -69,14 +64,14 @@ def proposal(container: Container, keys: Sequence[str]) -> str:
             shapes[key] = container.declare(key).shape
         except UserError:
             continue  # a group, a cell array, a link
-    parted = {key: _parted(key) for key in shapes}
-    labels = {split: key for key, (split, rest) in parted.items() if _is_label(rest, shapes[key])}
+    known = {key: parted(key) for key in shapes}
+    labels = {split: key for key, (split, rest) in known.items() if _is_label(rest, shapes[key])}
     features = [
         key for key in shapes if key not in labels.values() and len(shapes[key]) > 1 and min(shapes[key][:2]) > 1
     ]
     views: dict[str, dict[str, str]] = {}
     for key in features:
-        split, rest = parted[key]
+        split, rest = known[key]
         views.setdefault("_".join(rest) or "view", {}).setdefault(split, key)
     full = [name for name, found in views.items() if {"train", "test"} <= found.keys()]
     if len(full) >= 2 and {"train", "test"} <= labels.keys():
@@ -94,22 +89,6 @@ def proposal(container: Container, keys: Sequence[str]) -> str:
         (first, second), names = _in_order(plain[0], plain[1])
         return f"{names[0]}={views[first]['']},{names[1]}={views[second]['']},labels={labels['']} --test-fraction 0.2"
     return USE
-
-
-def _parted(key: str) -> tuple[str, tuple[str, ...]]:
-    """The split that a name is of, and its other words."""
-    words = [word for word in re.split(r"[^a-z0-9]+", re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", key).lower()) if word]
-    for split, marks in _SPLIT_WORDS.items():
-        for mark in marks:
-            if mark in words:
-                words.remove(mark)
-                return split, tuple(words)
-    for split, marks in _SPLIT_WORDS.items():
-        for at, word in enumerate(words):
-            if marks[1] in word and word != marks[1]:
-                rest = word.replace(marks[1], "", 1)
-                return split, (*words[:at], rest, *words[at + 1 :])
-    return "", tuple(words)
 
 
 def _is_label(words: tuple[str, ...], shape: tuple[int, ...]) -> bool:

@@ -12,7 +12,7 @@ import pytest
 from lab_files import clips, save_mat73
 
 from avtune.core.errors import UserError
-from avtune.data import read
+from avtune.data import examine, read
 from avtune.data.options import options_of
 
 
@@ -136,3 +136,25 @@ def test_a_given_validation_split_and_groups_of_six_keys(tmp_path: Path) -> None
     assert "group_val is missing, where" in refused(
         write(tmp_path / "d.h5", {**six, "visual_val": made["b_val"], "group_train": groups["group_train"]})
     )
+
+
+def test_validation_arrays_are_never_ignored_in_silence(tmp_path: Path) -> None:
+    made = clips(val=6)
+    names = {"audio": "a", "visual": "b", "lab": "y"}
+    for end in ("valid", "validation"):
+        ends = {"train": "train", "val": end, "test": "test"}
+        six = {f"{view}_{ends[split]}": made[f"{key}_{split}"] for view, key in names.items() for split in ends}
+        dataset = read(write(tmp_path / f"{end}.h5", six))
+        assert dataset.validation is not None
+        assert len(dataset.validation) == 6
+        assert dataset.unread == ()
+    del six["visual_validation"]
+    assert "has audio_validation and no visual_validation" in refused(write(tmp_path / "c.h5", six))
+    path = write(tmp_path / "d.npz", made)
+    full = "image_train=a_train,text_train=b_train,lab_train=y_train,image_test=a_test,text_test=b_test,lab_test=y_test"
+    dataset = read(path, options_of(map=full))
+    assert dataset.unread == ("a_val", "b_val", "y_val")
+    assert "arrays of a validation split that are not read: a_val, b_val, y_val" in examine(dataset).notes
+    whole = read(path, options_of(map=f"{full},image_val=a_val,text_val=b_val,lab_val=y_val"))
+    assert whole.unread == ()
+    assert whole.validation is not None

@@ -41,7 +41,7 @@ def read(path: Path, options: ReadOptions) -> Dataset:
         for what in ("split", "group"):
             if what in container.keys:
                 declared[what] = container.declare(what)
-        return build(Found(str(path), declared, (f"view{first}", f"view{second}")), options)
+        return build(Found(str(path), declared, (f"view{first}", f"view{second}"), keys=container.keys), options)
 
 
 def _cells(container: Container) -> list[Declared]:

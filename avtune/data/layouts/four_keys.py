@@ -29,4 +29,4 @@ def read(path: Path, options: ReadOptions) -> Dataset:
             roles["group"] = "group"
         declared = {role: container.declare(key) for role, key in roles.items()}
         names = class_names_of(container) or container.listed()
-        return build(Found(str(path), declared, options.pair(VIEWS), names), options)
+        return build(Found(str(path), declared, options.pair(VIEWS), names, container.keys), options)

@@ -32,7 +32,7 @@ def read(path: Path, options: ReadOptions) -> Dataset:
     with open_arrays(path, ()) as container:
         declared = {role: named(container, key) for role, key in roles.items()}
         names = class_names_of(container, list(roles.values())) or container.listed()
-        return build(Found(str(path), declared, views, names), options)
+        return build(Found(str(path), declared, views, names, [*container.keys, *container.inner()]), options)
 
 
 def roles_of(given: Mapping[str, str], wanted: tuple[str, ...] = ()) -> tuple[dict[str, str], tuple[str, str]]:

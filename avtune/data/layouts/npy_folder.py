@@ -35,7 +35,7 @@ def read(path: Path, options: ReadOptions) -> Dataset:
         roles |= {role: name for name, role in OTHERS.items() if name in container.keys and role}
         declared = {role: container.declare(key) for role, key in roles.items()}
         names = container.declare("class_names") if "class_names" in container.keys else None
-        return build(Found(str(path), declared, (first, second), names), options)
+        return build(Found(str(path), declared, (first, second), names, container.keys), options)
 
 
 def view_stems(container: Container, path: Path, options: ReadOptions, taken: tuple[str, ...]) -> tuple[str, str]:

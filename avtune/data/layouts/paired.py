@@ -44,9 +44,10 @@ def read_paired(path: Path, options: ReadOptions, names: Names, views: tuple[str
         for split in SPLITS:
             if (key := roles.get(f"same_{split}")) and f"lab_{split}" in declared:
                 _check_same(declared[f"lab_{split}"], container.declare(key))
+        others = [key for key in keys if key not in {roles.get(f"same_{split}") for split in SPLITS}]
         listed = _key(names, "names", "", keys)
         given = container.declare(listed) if listed else class_names_of(container) or container.listed()
-        return build(Found(str(path), declared, options.pair(views), given), options)
+        return build(Found(str(path), declared, options.pair(views), given, others), options)
 
 
 def _key(names: Names, role: str, split: str, keys: Collection[str]) -> str | None:

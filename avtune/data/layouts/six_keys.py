@@ -29,17 +29,21 @@ def recognise(path: Path) -> bool:
 def read(path: Path, options: ReadOptions) -> Dataset:
     """The dataset of six keys."""
     with open_arrays(path, SIX_KEYS) as container:
-        optional = [key for key in (*VALIDATION_KEYS, *GROUP_KEYS) if key in container.keys]
+        ends = [end for end in ("val", "valid", "validation") if f"audio_{end}" in container.keys] or ["val"]
+        called = {key: key.replace("_val", f"_{ends[0]}") for key in (*VALIDATION_KEYS, *GROUP_KEYS)}
+        optional = [key for key, name in called.items() if name in container.keys]
         missing = [key for key in VALIDATION_KEYS if key not in optional]
         if 0 < len(missing) < len(VALIDATION_KEYS):
-            have = next(key for key in VALIDATION_KEYS if key in optional)
-            hint = did_you_mean(missing[0], container.keys)
-            raise UserError(f"{path} has {have} and no {', '.join(missing)}{hint}\na validation split needs all three")
-        declared = {key: container.declare(key) for key in (*SIX_KEYS, *optional)}
+            have = next(called[key] for key in VALIDATION_KEYS if key in optional)
+            lacks = [called[key] for key in missing]
+            hint = did_you_mean(lacks[0], container.keys)
+            raise UserError(f"{path} has {have} and no {', '.join(lacks)}{hint}\na validation split needs all three")
+        declared = {key: container.declare(called.get(key, key)) for key in (*SIX_KEYS, *optional)}
         if is_turned(declared):
             raise UserError(f"{path} {turned_round(path, SIX_KEYS, hdf5=container.is_hdf5)}")
         names = class_names_of(container) or container.listed()
-        return build(Found(str(path), declared, options.pair(_views(container) or VIEWS), names), options)
+        views = options.pair(_views(container) or VIEWS)
+        return build(Found(str(path), declared, views, names, container.keys), options)
 
 
 def _views(container: Container) -> tuple[str, str] | None:
