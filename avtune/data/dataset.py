@@ -15,7 +15,9 @@ import numpy.typing as npt
 from avtune.core.errors import UserError
 from avtune.core.view_names import VIEWS as VIEWS
 from avtune.data.arrays import plural, to_features, turned_hint
-from avtune.data.labels import encode, read_whole
+from avtune.data.groups import GROUP_KEYS as GROUP_KEYS
+from avtune.data.groups import read_groups
+from avtune.data.labels import encode
 
 Features = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
@@ -23,8 +25,7 @@ Labels = npt.NDArray[np.int64]
 SIX_KEYS = ("audio_train", "visual_train", "lab_train", "audio_test", "visual_test", "lab_test")
 VALIDATION_KEYS = ("audio_val", "visual_val", "lab_val")
 """Beside the six keys: clips that the publisher sets aside for validation."""
-GROUP_KEYS = ("group_train", "group_val", "group_test")
-"""Beside the six keys: what each clip is a part of, e.g. its video."""
+_SPLITS = {"train": "train", "val": "validation", "test": "test"}
 ARRAYS = "arrays"
 """The source of a dataset that was made of arrays in memory."""
 
@@ -130,6 +131,8 @@ class Dataset:
         *,
         train: Sequence[npt.ArrayLike],
         test: Sequence[npt.ArrayLike],
+        validation: Sequence[npt.ArrayLike] | None = None,
+        views: tuple[str, str] = VIEWS,
         name: str = ARRAYS,
         class_names: Sequence[str] | None = None,
     ) -> Dataset:
@@ -138,6 +141,8 @@ class Dataset:
         Args:
             train, test: `(audio, visual, labels)` of each split: features [N, Da] and [N, Dv], labels [N], row i of
                 all three being clip i. Whatever `numpy.asarray` takes.
+            validation: the same of clips that are set aside for validation; None for none.
+            views: names of the two views, e.g. `("image", "text")`.
             name: of the dataset; a study of it is called so where nobody says otherwise.
             class_names: see the function `from_arrays`.
 
@@ -153,16 +158,19 @@ class Dataset:
         """
         arrays: dict[str, npt.NDArray[Any]] = {}
         keys: dict[str, str] = {}
-        for split, given in (("train", train), ("test", test)):
+        if len(views) != 2 or views[0] == views[1] or not all(isinstance(one, str) and one.strip() for one in views):
+            raise UserError(f"views is {views!r}; give two different names, e.g. ('image', 'text')")
+        held = [] if validation is None else [("val", validation)]
+        for split, given in (("train", train), *held, ("test", test)):
             if not isinstance(given, tuple | list) or len(given) != 3:
                 what = f"{len(given)} items" if isinstance(given, tuple | list) else f"a {type(given).__name__}"
-                raise UserError(f"{split} is {what}; give (audio, visual, labels)")
-            for view, short, array in zip(
-                ("audio", "visual", "labels"), ("audio", "visual", "lab"), given, strict=True
-            ):
-                keys[f"{short}_{split}"] = f"{view} of {split}"
-                arrays[f"{short}_{split}"] = _copied(array, f"{ARRAYS}: {view} of {split}")
-        return from_arrays(arrays, name=name, source=ARRAYS, class_names=class_names, keys=keys)
+                raise UserError(f"{_SPLITS[split]} is {what}; give ({views[0]}, {views[1]}, labels)")
+            for view, short, array in zip((*views, "labels"), ("audio", "visual", "lab"), given, strict=True):
+                keys[f"{short}_{split}"] = f"{view} of {_SPLITS[split]}"
+                arrays[f"{short}_{split}"] = _copied(array, f"{ARRAYS}: {view} of {_SPLITS[split]}")
+        return from_arrays(
+            arrays, name=name, source=ARRAYS, class_names=class_names, keys=keys, views=(views[0], views[1])
+        )
 
 
 def _add_to(sha: Any, array: npt.NDArray[Any]) -> None:
@@ -213,7 +221,7 @@ def from_arrays(
     labels = encoded.labels
     names = class_names if encoded.words is None else _words_of(encoded.words, class_names, source)
     train, validation = _training(features, labels, where)
-    groups, test_groups = _groups(given, where, len(train))
+    groups, test_groups = read_groups(given, where, len(train))
     values = np.unique(train.labels)
     absent = np.setdiff1d(labels["lab_test"], values)
     if len(absent):
@@ -267,34 +275,6 @@ def _check_given(train: Split, held: Split, where: Mapping[str, str]) -> None:
         dims = getattr(train, view).shape[1], getattr(held, view).shape[1]
         if dims[0] != dims[1]:
             raise UserError(f"{where[f'{view}_train']} has {dims[0]} dims and {where[f'{view}_val']} has {dims[1]}")
-
-
-def _groups(
-    given: Mapping[str, npt.NDArray[Any]], where: Mapping[str, str], rows: int
-) -> tuple[Labels | None, Labels | None]:
-    """The groups of the training clips, those of a given validation split included, and of the test clips."""
-    kept = [key for key in GROUP_KEYS if key in given]
-    if not kept:
-        return None, None
-    wanted = ["group_train", *(["group_val"] if "lab_val" in given else [])]
-    for key in wanted:
-        if key not in given:
-            raise UserError(f"{where[key]} is missing, where {where[kept[0]]} is there; give the groups of all clips")
-    read = dict(zip(kept, _numbered([given[key] for key in kept], [where[key] for key in kept]), strict=True))
-    groups = np.concatenate([read[key] for key in wanted])
-    if len(groups) != rows:
-        raise UserError(f"{where['group_train']} has {plural(len(groups), 'row')} for {plural(rows, 'training clip')}")
-    return groups, read.get("group_test")
-
-
-def _numbered(arrays: Sequence[npt.NDArray[Any]], where: Sequence[str]) -> list[Labels]:
-    """Groups of several splits in one numbering."""
-    for array, name in zip(arrays, where, strict=True):
-        if array.size != len(array.reshape(-1)) or array.ndim > 2 or (array.ndim == 2 and 1 not in array.shape):
-            raise UserError(f"{name} has shape {array.shape}; groups are [clips]")
-    ends = np.cumsum([array.size for array in arrays])[:-1]
-    together = np.concatenate([array.reshape(-1) for array in arrays])
-    return list(np.split(read_whole(together, where[0]), ends))
 
 
 def _words_of(words: list[str], class_names: Sequence[str] | None, source: str) -> list[str]:

@@ -3,17 +3,59 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from avtune.core.errors import UserError
+from avtune.data.arrays import plural
+from avtune.data.labels import read_whole
 
 BLOCK_ROWS = 4096
 MOST_PARTS = 20
+GROUP_KEYS = ("group_train", "group_val", "group_test")
+"""Beside the six keys: what each clip is a part of, e.g. its video."""
 Labels = npt.NDArray[np.int64]
+
+
+def read_groups(
+    given: Mapping[str, npt.NDArray[Any]], where: Mapping[str, str], rows: int
+) -> tuple[Labels | None, Labels | None]:
+    """The groups of the training clips, those of a given validation split included, and of the test clips; None where
+    they are not given.
+
+    Args:
+        given: arrays of a dataset by their keys, see `dataset.from_arrays`.
+        where: what messages call each of these keys.
+        rows: training clips.
+
+    Raises:
+        UserError: they are no groups of these clips.
+    """
+    kept = [key for key in GROUP_KEYS if key in given]
+    if not kept:
+        return None, None
+    wanted = ["group_train", *(["group_val"] if "lab_val" in given else [])]
+    for key in wanted:
+        if key not in given:
+            raise UserError(f"{where[key]} is missing, where {where[kept[0]]} is there; give the groups of all clips")
+    read = dict(zip(kept, _numbered([given[key] for key in kept], [where[key] for key in kept]), strict=True))
+    groups = np.concatenate([read[key] for key in wanted])
+    if len(groups) != rows:
+        raise UserError(f"{where['group_train']} has {plural(len(groups), 'row')} for {plural(rows, 'training clip')}")
+    return groups, read.get("group_test")
+
+
+def _numbered(arrays: Sequence[npt.NDArray[Any]], where: Sequence[str]) -> list[Labels]:
+    """Groups of several splits in one numbering."""
+    for array, name in zip(arrays, where, strict=True):
+        if array.size != len(array.reshape(-1)) or array.ndim > 2 or (array.ndim == 2 and 1 not in array.shape):
+            raise UserError(f"{name} has shape {array.shape}; groups are [clips]")
+    ends = np.cumsum([array.size for array in arrays])[:-1]
+    together = np.concatenate([array.reshape(-1) for array in arrays])
+    return list(np.split(read_whole(together, where[0]), ends))
 
 
 def row_digests(views: Sequence[npt.NDArray[Any]]) -> list[bytes]:

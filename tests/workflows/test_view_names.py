@@ -134,6 +134,19 @@ def test_six_keys_keep_names_splits_and_groups(tmp_path):
     assert again.validation.tolist() == held.validation.tolist()
 
 
+def test_arrays_in_memory_have_names_and_a_validation_split():
+    whole = toy_dataset(train=30, test=12)
+    parts = [(one.audio, one.visual, one.labels) for one in (whole.train, whole.test)]
+    held = tuple(part[:6] for part in parts[0])
+    data = avtune.Dataset.from_arrays(train=parts[0], test=parts[1], validation=held, views=("image", "text"))
+    assert repr(data) == "<Dataset arrays: 36 training and 12 test clips, 3 classes, image 10-d, text 7-d>"
+    assert data.validation.tolist() == list(range(30, 36))
+    with pytest.raises(UserError, match=r"validation is 2 items; give \(image, text, labels\)"):
+        avtune.Dataset.from_arrays(train=parts[0], test=parts[1], validation=held[:2], views=("image", "text"))
+    with pytest.raises(UserError, match="give two different names"):
+        avtune.Dataset.from_arrays(train=parts[0], test=parts[1], views=("image", "image"))
+
+
 def test_old_files_mean_audio_and_visual():
     assert views_in({}) == views_in({"views": "x"}) == views_in({"views": ["a"]}) == VIEWS
     assert ways(VIEWS) == {"a2v": "audio->visual", "v2a": "visual->audio"}
