@@ -92,8 +92,8 @@ def parser() -> Parser:
     """The parser of the whole command line."""
     top = Parser(
         prog="avtune",
-        description="Hyper-parameter search for audio-visual metric learning. A DATASET is a registered name "
-        "(vegas, ave, demo) or a path: HDF5, npz, or tfrecord shards.",
+        description="Hyper-parameter search for cross-modal metric learning. A DATASET is a registered name "
+        "(vegas, ave, demo) or the path of a file or folder of features; docs/data.md lists the layouts.",
         epilog="examples:\n  avtune search demo\n  avtune search my_features.h5 --trials 64\n  avtune status",
         allow_abbrev=False,
     )
