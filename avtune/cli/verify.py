@@ -110,7 +110,7 @@ def _data(given: argparse.Namespace, settings: dict[str, object]) -> Dataset:
 
 def _load(spec: str, given: argparse.Namespace, facts: Mapping[str, Any]) -> Dataset:
     from avtune.data import load
-    from avtune.data.options import options_of
+    from avtune.data.options import recorded_options
 
     reading = reading_of(given)
-    return load(spec, reading if reading.given() else options_of(**facts.get("options", {})))
+    return load(spec, reading if reading.given() else recorded_options(facts, given.target))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -64,7 +65,24 @@ def options_of(
     """
     if test_fraction is not None and not (math.isfinite(test_fraction) and 0 < test_fraction < 1):
         raise UserError(f"--test-fraction is {test_fraction:g}; allowed: above 0 and below 1, e.g. 0.2")
-    return ReadOptions(classes, _views(_listed(views)), _pool(_listed(pool)), test_fraction, _map(map))
+    place = None if classes is None else os.path.abspath(os.path.expanduser(classes))
+    return ReadOptions(place, _views(_listed(views)), _pool(_listed(pool)), test_fraction, _map(map))
+
+
+def recorded_options(facts: Mapping[str, Any], where: str) -> ReadOptions:
+    """The options that a settings file has of its dataset, see `ReadOptions.given`; none in files of older versions.
+
+    Args:
+        where: the file, for messages.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    options = facts.get("options", {})
+    kinds = {"classes": str, "views": str, "pool": str, "map": str, "test_fraction": float}
+    if not isinstance(options, dict) or not all(isinstance(options[name], kinds.get(name, ())) for name in options):
+        raise UserError(f"{where} is damaged: dataset.options is {shown(options)}; name the data and its options again")
+    return options_of(**options)
 
 
 def _listed(given: str | Sequence[str] | None) -> tuple[str, ...]:

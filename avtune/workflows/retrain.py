@@ -14,7 +14,7 @@ from avtune.core.errors import UserError
 from avtune.data import load
 from avtune.data.dataset import Dataset
 from avtune.data.findings import examine
-from avtune.data.options import ReadOptions, options_of
+from avtune.data.options import ReadOptions, recorded_options
 from avtune.engine import user_code
 from avtune.finals.finish import FinalsRun
 from avtune.finals.finish import retrain as train_and_score
@@ -123,7 +123,7 @@ def dataset_of(folder: StudyFolder, named: Dataset | str | None, reading: ReadOp
     spec = named or facts.get("spec")
     if spec is None:
         raise UserError("this study does not say where its dataset is; name it with --dataset")
-    how = reading if reading is not None and reading.given() else options_of(**facts.get("options", {}))
+    how = reading if reading is not None and reading.given() else recorded_options(facts, str(folder.study_yaml))
     dataset = spec if isinstance(spec, Dataset) else load(spec, how)
     if dataset.digest != facts["digest"]:
         called = dataset.name if isinstance(spec, Dataset) else spec

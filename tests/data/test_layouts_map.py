@@ -13,7 +13,7 @@ from lab_files import clips, save_mat73
 
 from avtune.core.errors import UserError
 from avtune.data import examine, read
-from avtune.data.options import options_of
+from avtune.data.options import options_of, recorded_options
 
 
 def refused(path: Path, **options: Any) -> str:
@@ -158,3 +158,13 @@ def test_validation_arrays_are_never_ignored_in_silence(tmp_path: Path) -> None:
     whole = read(path, options_of(map=f"{full},image_val=a_val,text_val=b_val,lab_val=y_val"))
     assert whole.unread == ()
     assert whole.validation is not None
+
+
+def test_options_are_recorded_and_read_again() -> None:
+    given = options_of(views="image,text", pool="mean,std", test_fraction=0.2, map="a=b,c=d", classes="x.csv")
+    assert recorded_options({"options": given.given()}, "study.yaml") == given
+    assert recorded_options({}, "study.yaml") == options_of()
+    assert given.given()["classes"] == str(Path.cwd() / "x.csv")
+    for damaged in ([], {"x": 1}, {"views": 3}, {"test_fraction": "0.2"}):
+        with pytest.raises(UserError, match=r"study\.yaml is damaged: dataset\.options is"):
+            recorded_options({"options": damaged}, "study.yaml")

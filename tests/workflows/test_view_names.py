@@ -16,6 +16,10 @@ from avtune.core.errors import UserError
 from avtune.core.view_names import VIEWS, views_in, ways
 from avtune.data import read
 from avtune.data.formats import write_hdf5
+from avtune.data.options import options_of
+from avtune.study.folder import StudyFolder
+from avtune.workflows.dataset_facts import dataset_facts
+from avtune.workflows.retrain import dataset_of
 
 
 def made(data):
@@ -145,6 +149,21 @@ def test_arrays_in_memory_have_names_and_a_validation_split():
         avtune.Dataset.from_arrays(train=parts[0], test=parts[1], validation=held[:2], views=("image", "text"))
     with pytest.raises(UserError, match="give two different names"):
         avtune.Dataset.from_arrays(train=parts[0], test=parts[1], views=("image", "image"))
+
+
+def test_a_study_reads_its_file_as_it_did_before(tmp_path):
+    whole, folder = toy_dataset(train=30, test=12).train, tmp_path / "npy"
+    folder.mkdir()
+    for name, array in (("image", whole.audio), ("text", whole.visual), ("labels", whole.labels)):
+        np.save(folder / f"{name}.npy", array, allow_pickle=False)
+    data = read(folder, options_of(test_fraction=0.3))
+    study = StudyFolder(tmp_path / "one")
+    study.root.mkdir()
+    study.study_yaml.write_text(yaml.safe_dump({"dataset": dataset_facts(data, str(folder))}))
+    again = dataset_of(study, None)
+    assert (again.digest, again.views) == (data.digest, ("image", "text"))
+    with pytest.raises(UserError, match="its content differs"):
+        dataset_of(study, None, options_of(test_fraction=0.5))
 
 
 def test_old_files_mean_audio_and_visual():
