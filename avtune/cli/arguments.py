@@ -112,10 +112,11 @@ def completes(action: argparse.Action, kind: Kind) -> None:
     vars(action)["complete"] = dict.fromkeys(("bash", "zsh"), f"_avtune_{kind}_files")
 
 
-def add_dataset(to: Options, text: str = "vegas, ave, demo, or a path") -> None:
-    """DATASET and the options that say how it is read."""
+def add_dataset(to: Options, text: str = "vegas, ave, demo, or a path", *, reading: bool = True) -> None:
+    """DATASET, and with `reading` the options that say how it is read."""
     completes(to.add_argument("dataset", metavar="DATASET", help=text), "dataset")
-    add_reading(to)
+    if reading:
+        add_reading(to)
 
 
 def add_reading(to: Options, *, map: bool = True) -> None:
@@ -124,7 +125,7 @@ def add_reading(to: Options, *, map: bool = True) -> None:
     Args:
         map: with --map.
     """
-    group = to.add_argument_group("how a file is read (docs/data.md)") if isinstance(to, Parser) else to
+    group = to.add_argument_group("how a file is read") if isinstance(to, Parser) else to
     action = group.add_argument("--classes", metavar="FILE", help="only classes of this file (name,label_id)")
     completes(action, "file")
     group.add_argument("--views", metavar="A,B", help="names of the two views, or which views of the file")

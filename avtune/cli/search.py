@@ -13,6 +13,7 @@ from avtune.cli.arguments import (
     add_dataset,
     add_devices,
     add_precision,
+    add_reading,
     add_results,
     add_user_code,
     add_verb,
@@ -35,7 +36,7 @@ def add(verbs: Verbs) -> None:
         "avtune search my_features.h5 --trials 64 --name first",
         "avtune search vegas --gpus 8",
     )
-    add_dataset(verb)
+    add_dataset(verb, reading=False)
     _add_searched(verb.add_argument_group("what is searched"))
     output = verb.add_argument_group("output")
     output.add_argument("--name", help="name of the study (default: the dataset's name)")
@@ -91,6 +92,8 @@ def add(verbs: Verbs) -> None:
         action="store_true",
         help="train again what failed in the study: trials, finalists, retrainings",
     )
+
+    add_reading(verb)
 
 
 def _add_searched(to: Options) -> None:

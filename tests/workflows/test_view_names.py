@@ -159,7 +159,14 @@ def test_a_study_reads_its_file_as_it_did_before(tmp_path):
     data = read(folder, options_of(test_fraction=0.3))
     study = StudyFolder(tmp_path / "one")
     study.root.mkdir()
-    study.study_yaml.write_text(yaml.safe_dump({"dataset": dataset_facts(data, str(folder))}))
+    settings = {"format": 1, "dataset": dataset_facts(data, str(folder)), "runner": "inline", "placement": ""}
+    more = {
+        "space": {"method": "cca", "search": {"trials": 1}},
+        "overrides": [],
+        "deterministic": False,
+        "precision": "fp32",
+    }
+    study.study_yaml.write_text(yaml.safe_dump(settings | more))
     again = dataset_of(study, None)
     assert (again.digest, again.views) == (data.digest, ("image", "text"))
     with pytest.raises(UserError, match="its content differs"):
