@@ -81,7 +81,18 @@ def test_a_study_that_may_be_read_only(run):
 def test_a_finished_study_of_a_bench_that_may_be_read_only(run, capsys):
     """The bench goes on and shows it, though it cannot mend anything there."""
     where = ["--results", run.folder / "results", "--name", "b", "--runner", "inline", "--gpus", "0"]
-    words = ["bench", run.folder / "toy.h5", "--methods", "cca", "--trials", "1", "--seeds", "1", *where]
+    words = [
+        "bench",
+        run.folder / "toy.h5",
+        "--methods",
+        "cca",
+        "--no-reference",
+        "--trials",
+        "1",
+        "--seeds",
+        "1",
+        *where,
+    ]
     call(capsys, *words)
     study = StudyFolder(run.folder / "results" / "b" / "cca")
     study.report_html.write_text("of before")

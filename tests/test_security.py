@@ -151,7 +151,7 @@ def results(tmp_path_factory):
         ]
         assert main(["search", str(data), "--space", str(space), "--name", "one", *where, *small]) == 0
         assert main(["retrain", "one", "--epochs", "1", "--seeds", "1", *where]) == 0
-        few = ["--methods", "cca", "--trials", "1", "--seeds", "1"]
+        few = ["--methods", "cca", "--trials", "1", "--seeds", "1", "--no-reference"]
         assert main(["bench", str(data), "--name", "bench", *few, *where]) == 0
         assert (
             main(["embed", "one", str(data), "--out", str(folder / "e.npz"), "--results", str(folder / "results")]) == 0

@@ -19,6 +19,7 @@ _SMALL = (
 )
 TINY = SPACE.replace("trials: 5", "trials: 1").replace("epochs: 6", "epochs: 1").replace("seeds: 2", "seeds: 1")
 BENCH = [
+    "--no-reference",
     "--methods",
     "cca,c_cca",
     "--trials",

@@ -24,6 +24,7 @@ def bench(story: Story, fault: tuple[Trap | None, float | None]) -> None:
     data = story.studies[0].data
     (folder / "small.yaml").write_text(_SMALL)
     words = ["bench", data.name, "--methods", ",".join(_METHODS), "--space", "triplet=small.yaml", "--name", "b"]
+    words.append("--no-reference")
     words += ["--trials", "2", "--epochs", "2", "--seeds", "1", "--runner", "inline", "--gpus", "0"]
     known = {path: one for one in story.studies for path in [one.root]}
     roots = [folder / "results" / "b" / method for method in _METHODS]

@@ -75,7 +75,7 @@ def test_evaluate_and_retrain_say_them(done, capsys):
 def test_a_bench_says_them_once_and_carries_them(tmp_path, capsys):
     write_leaky(tmp_path, NAMES)
     budget = ["--trials", "2", "--epochs", "1", "--seeds", "2", "--name", "b", "--results", tmp_path / "results"]
-    printed = call(capsys, "bench", tmp_path / "toy.h5", "--methods", "cca,c_cca", *budget, *HERE)
+    printed = call(capsys, "bench", tmp_path / "toy.h5", "--methods", "cca,c_cca", "--no-reference", *budget, *HERE)
     assert printed.startswith(f"problem: {UNTESTED}\nproblem: {LEAK}\n")
     assert printed.count(f"problem: {LEAK}") == 1
     assert printed.count(f"Problem: {LEAK}.") == 1, "under the table"
