@@ -94,8 +94,7 @@ def test_every_command_that_trains_says_it(tmp_path, capsys) -> None:
     words = ["curves", data, "--methods", "triplet", "--mining", "all", "--epochs", "1", "--seeds", "1"]
     said = call(capsys, *words, "--set", "batch_size=64", *here)
     assert f"note: triplet all: {wanted.format(48)}\n" in said
-    words = ["bench", data, "--methods", "triplet", "--trials", "1", "--epochs", "1", "--seeds", "1"]
-    words += ["--no-reference"]
+    words = ["bench", data, "--methods", "triplet", "--no-reference", "--trials", "1", "--epochs", "1", "--seeds", "1"]
     said = call(capsys, *words, "--space", f"triplet={space}", *here)
     assert "batch_size" not in said
     space.write_text(space.read_text().replace("batch_size: 16", "batch_size: 64"))
