@@ -226,6 +226,29 @@ def rows(results: dict[str, list[Outcome]], names: Sequence[str], shipped: str, 
     return made
 
 
+def verdict(results: dict[str, list[Outcome]], shipped: str) -> str:
+    """The claim with what was found: which variants' regret differs from the shipped one's by more than chance."""
+    base = results[shipped]
+    apart = {
+        name: interval([one.worth - other.worth for one, other in zip(found, base, strict=True)])
+        for name, found in results.items()
+        if name != shipped
+    }
+    return verdict_of(apart)
+
+
+def verdict_of(apart: dict[str, tuple[float, float, float]]) -> str:
+    """As `verdict`, from the differences with their intervals, by variant. So many intervals are looked at that one in
+    twenty of them would leave out 0 by chance alone."""
+    better = [f"{name} {_signed(one)}" for name, one in apart.items() if one[1] > 0]
+    worse = [f"{name} {_signed(one)}" for name, one in apart.items() if one[2] < 0]
+    chance = f"Of {len(apart)} intervals of 95 %, about {len(apart) / 20:.1f} would leave out 0 by chance alone."
+    return (
+        f"Less regret than shipped's, the whole interval above 0: {', '.join(better) or 'none'}. "
+        f"More, the whole interval below 0: {', '.join(worse) or 'none'}. {chance}"
+    )
+
+
 def _with_ends(found: tuple[float, float, float]) -> str:
     return "{:.4f} ({:.4f} to {:.4f})".format(*found)
 

@@ -92,7 +92,9 @@ def _of(name: str, given: argparse.Namespace, before: list[str]) -> list[str]:
         results |= _simulated.run(name, [one for one in every if one.group == group], given, given.trials)
         best = _simulated.best_known(name, results)
         about = _simulated.about(name, given.searches, given.trials or space.search.trials)
-        sections = [*before, f"## {_simulated.title_of(name)}\n\n{about} Best known: {best:.4f}. {_defaults(space)}"]
+        facts = f"{about} Best known: {best:.4f}. {_defaults(space)}"
+        found = _simulated.verdict(results, SHIPPED)
+        sections = [*before, f"## {_simulated.title_of(name)}\n\n{facts}\n\n{found}"]
         for done in groups[:number]:
             names = [SHIPPED, *(one.name for one in every if one.group == done)]
             table = _report.table(_simulated.HEAD, _simulated.rows(results, names, SHIPPED, best))

@@ -65,11 +65,11 @@ def main() -> None:
             best = _simulated.best_known(name, results)
             table = _report.table(_simulated.HEAD, _simulated.rows(results, list(results), SHIPPED, best))
             about = _simulated.about(name, given.searches, trials)
-            sections.append(
-                f"## {_simulated.title_of(name)}, {trials} trials\n\n{about} Best known: {best:.4f}.\n\n{table}"
-            )
-    title = "Rules that stop trials, simulated"
-    print(_simulated.write("rungs", given.curves, title, sections, given.out))
+            found = _simulated.verdict(results, SHIPPED)
+            head = f"## {_simulated.title_of(name)}, {trials} trials"
+            sections.append(f"{head}\n\n{about} Best known: {best:.4f}.\n\n{found}\n\n{table}")
+            title = "Rules that stop trials, simulated"
+            print(_simulated.write("rungs", given.curves, title, sections, given.out), flush=True)
 
 
 if __name__ == "__main__":

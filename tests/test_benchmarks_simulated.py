@@ -125,6 +125,9 @@ def test_differences_are_taken_search_by_search(curves):
     (shipped, other) = _simulated.rows(results, list(results), "shipped", 0.7)
     assert shipped[:3] == ["**shipped**", "0.2000 (0.1000 to 0.3000)", "–"]
     assert other[2] == "+0.0100 (+0.0100 to +0.0100)"
+    said = _simulated.verdict(results, "shipped")
+    assert "above 0: other +0.0100" in said
+    assert "below 0: none" in said
     assert _simulated.best_known(curves, {"one": outcomes(0.9)}) == 0.9
 
 
