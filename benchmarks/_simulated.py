@@ -29,7 +29,7 @@ from avtune.study.recorded_curves import SUFFIX, RecordedCurves, read_recorded
 from avtune.study.rungs import RungPolicy
 from avtune.study.simulated_curves import Spread, Surrogate
 from avtune.workflows.open_study import horizon_of
-from avtune.workflows.simulated_search import Setting, full_finals, simulate
+from avtune.workflows.simulated_search import Setting, simulate, usual_finals
 from benchmarks import _report
 from benchmarks.record_curves import FOLDER
 
@@ -114,7 +114,7 @@ def one_search(name: str, variant: Variant, trials: int | None, seed: int) -> Ou
         _costs(replace(size, rows=known.rows * 5 // 4, validation_rows=0), fp32=True),
         Placement(2, 0, 1, variant.lanes, 8),
         rungs=None if variant.rungs is None else partial(variant.rungs, space),
-        choose=full_finals if variant.finals else None,
+        choose=usual_finals if variant.finals else None,
     )
     with contextlib.ExitStack() as patches:
         for where, attribute, value in variant.patch:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from avtune.cli.arguments import (
     Options,
+    Parser,
     Verbs,
     add_dataset,
     add_devices,
@@ -49,50 +50,8 @@ def add(verbs: Verbs) -> None:
         metavar="TO",
         help="also track it in mlflow, mlflow:URI, wandb or wandb:PROJECT, by a process of its own",
     )
-    devices = add_devices(verb)
-    add_precision(devices)
-    devices.add_argument(
-        "--slurm",
-        metavar="KEY=VALUE,...",
-        help="submit it as a job of SLURM, e.g. nodes=2,gpus=8,time=4h,partition=long; see docs/cluster.md",
-    )
-    devices.add_argument("--dry-run", action="store_true", help="with --slurm: print the job's script, submit nothing")
-    devices.add_argument(
-        "--deterministic", action="store_true", help="same result however many devices; see the README for the price"
-    )
-    finals = verb.add_argument_group("finals", "finalists and seeds: --set final.finalists=3 --set final.seeds=5")
-    protocol = finals.add_argument(
-        "--protocol",
-        help="validation (default), or published: the retrained model keeps its best test epoch, as the field's tables "
-        "do; every score is then labelled 'selected on test'",
-    )
-    completes(protocol, "protocol")
-    policy = finals.add_argument(
-        "--finals",
-        metavar="full|race",
-        help="full: every finalist has all seeds; race: only those that may still win, by a test (default: race, full "
-        "on GPUs); as --set final.policy=race",
-    )
-    completes(policy, "finals")
-    finals.add_argument(
-        "--repeat",
-        type=int,
-        metavar="N",
-        help="N whole searches with other search seeds (studies NAME, NAME-seed1, ...): interval over the searches, "
-        "and how far their winners are apart",
-    )
-    finals.add_argument(
-        "--no-reference",
-        dest="reference",
-        action="store_false",
-        help="without the row of a plain method beside the winner; as --set final.reference=none",
-    )
-    finals.add_argument(
-        "--retry-failed",
-        action="store_true",
-        help="train again what failed in the study: trials, finalists, retrainings",
-    )
-
+    _add_devices(verb)
+    _add_finals(verb.add_argument_group("finals", "finalists and seeds: --set final.finalists=3 --set final.seeds=5"))
     add_reading(verb)
 
 
@@ -138,6 +97,56 @@ def _add_searched(to: Options) -> None:
     )
     completes(start, "file")
     to.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a value of the space")
+
+
+def _add_devices(verb: Parser) -> None:
+    """Where it runs, and how exactly."""
+    devices = add_devices(verb)
+    add_precision(devices)
+    devices.add_argument(
+        "--slurm",
+        metavar="KEY=VALUE,...",
+        help="submit it as a job of SLURM, e.g. nodes=2,gpus=8,time=4h,partition=long; see docs/cluster.md",
+    )
+    devices.add_argument("--dry-run", action="store_true", help="with --slurm: print the job's script, submit nothing")
+    devices.add_argument(
+        "--deterministic", action="store_true", help="same result however many devices; see the README for the price"
+    )
+
+
+def _add_finals(to: Options) -> None:
+    """How the winner is named, retrained and scored."""
+    protocol = to.add_argument(
+        "--protocol",
+        help="validation (default), or published: the retrained model keeps its best test epoch, as the field's tables "
+        "do; every score is then labelled 'selected on test'",
+    )
+    completes(protocol, "protocol")
+    policy = to.add_argument(
+        "--finals",
+        metavar="full|race",
+        help="full: every finalist has all seeds; race: only those that may still win, by a test (default: race, full "
+        "on GPUs); as --set final.policy=race",
+    )
+    completes(policy, "finals")
+    to.add_argument(
+        "--repeat",
+        type=int,
+        metavar="N",
+        help="N whole searches with other search seeds (studies NAME, NAME-seed1, ...): interval over the searches, "
+        "and how far their winners are apart",
+    )
+    to.add_argument(
+        "--no-reference",
+        dest="reference",
+        action="store_false",
+        help="without the row of a plain method beside the winner; as --set final.reference=none",
+    )
+    to.add_argument(
+        "--retry-failed",
+        action="store_true",
+        help="train again what failed in the study: trials, finalists, retrainings",
+    )
 
 
 def run(given: argparse.Namespace, log: list[Path]) -> int:

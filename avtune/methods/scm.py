@@ -17,7 +17,6 @@ from typing import ClassVar
 import numpy as np
 import torch
 import torch.nn.functional as F
-from scipy.optimize import minimize
 from torch import Tensor
 
 from avtune.core.hyper import Hyper, Value
@@ -105,6 +104,8 @@ def softmax_regression(x_NK: Tensor, labels_N: Tensor, num_classes: int, l2: flo
     Returns:
         `weight` [K, C] and `bias` [C], float64.
     """
+    from scipy.optimize import minimize  # here: engines of other methods do without
+
     there, place_N = torch.unique(labels_N, return_inverse=True)
     shape = (x_NK.shape[1] + 1, len(there))
 

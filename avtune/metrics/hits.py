@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import hypergeom
 
 from avtune.core.errors import UserError
 from avtune.metrics.cosine import Block, cosine_blocks
@@ -89,6 +88,8 @@ def hits(
 
 def _of_class(similarity: Block, labels: Ints, ks: Sequence[int], threads: int | None) -> tuple[Floats, Floats]:
     """For each query the chance of a hit among the first k [N, K], and the mean rank of the first hit [N]."""
+    from scipy.stats import hypergeom  # here: it takes a second to import
+
     cut = np.array(ks, int)
     rate, rank = np.empty((len(labels), len(cut))), np.empty(len(labels))
 

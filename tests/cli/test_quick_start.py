@@ -38,5 +38,5 @@ def test_nothing_heavy_is_imported(words, said):
 
 
 def test_every_verb_has_a_file_of_its_name():
-    assert [verb.__name__ for verb in _FILES.values()] == [f"avtune.cli.{name}" for name in _FILES]
+    assert [verb.__name__ for verb in _FILES.values()] == [f"avtune.cli.{name.replace('-', '_')}" for name in _FILES]
     assert _VERBS.keys() == _FILES.keys()

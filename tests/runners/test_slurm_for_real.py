@@ -28,7 +28,7 @@ until grep -qs '\\[1/5\\]' $log; do sleep 0.2; done
 scancel --signal=TERM --batch 1
 until grep -qs 'queued again' $log; do sleep 0.2; done
 until [ "$(squeue --noheader --format=%T)" = PENDING ]; do sleep 0.2; done
-ls -d {tempfile.gettempdir()}/avtune-1.* 2> /dev/null && echo 'its folders are still there'
+ls -d $TMPDIR/avtune-1.* 2> /dev/null && echo 'its folders are still there'
 scontrol update jobid=1 starttime=now
 while [ -n "$(squeue --noheader)" ]; do sleep 0.2; done
 """
@@ -39,7 +39,7 @@ log=results/slurm/gone-1.log
 until grep -qs '\\[1/5\\]' $log; do sleep 0.2; done
 scancel 1
 while [ -n "$(squeue --noheader)" ]; do sleep 0.2; done
-pgrep -af 'ray|avtune' || true
+pgrep -af '[r]aylet|[g]cs_server|[-]-cluster' || true
 """
 
 
@@ -62,7 +62,7 @@ def on_slurm(folder: Path, commands: str, *words: str) -> str:
     ended = subprocess.run(
         [*_APART, "bash", str(script), str(folder / "slurm"), "bash", "-c", commands, "job", *words],
         cwd=folder,
-        env=kept | {"TMPDIR": tempfile.gettempdir()},
+        env=kept | {"TMPDIR": str(folder)},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

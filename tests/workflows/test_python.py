@@ -291,7 +291,7 @@ WRONG = [
     ({"trial_timeout": "1 h"}, "trial_timeout is '1 h'; allowed: seconds above 0"),
     ({"cluster": "auto"}, "cluster goes with the runners lanes and processes"),
     ({"results": 3}, "results is a int; give a name or a path"),
-    ({"classes": "classes.csv"}, "classes goes with the path of a folder"),
+    ({"classes": "classes.csv"}, "classes goes with the path of a file or folder"),
 ]
 
 

@@ -77,7 +77,7 @@ def test_a_search_of_images_and_texts_says_so_everywhere(study, capsys):
     }
     for name, text in {**told, "card": card, "page": page}.items():
         assert not OURS.search(text), (name, OURS.search(text), text[-2000:])
-    assert "precision image->text" in told["evaluate"]
+    assert "image->text\n" in told["evaluate"]
     assert "gallery: the text view of" in told["retrieve"]
     assert "gallery: the image view of" in told["back"]
     assert "image 10-d, text 7-d" in told["info"]

@@ -56,7 +56,7 @@ def look_from_another_process(address: str, results: Path, environment: Mapping[
         raise UserError(_refused(address, ended.stdout + ended.stderr))
     said = json.loads(answer.removeprefix(_MARK))
     if "error" in said:
-        raise UserError(said["error"] if said["storage"] else _refused(address, said["error"]))
+        raise UserError(said["error"] if said["storage"] else _refused(address, ended.stderr + said["error"]))
     return [Node(**each) for each in said["nodes"]]
 
 

@@ -16,9 +16,10 @@ def leaderboard_page(board: Board) -> str:
     compared = Compared(
         _SERIES, tuple(_shown(row, group) for row, group in zip(board.rows, board.letters, strict=True))
     )
+    of = len(board.rows) + len(board.pending)
     page = BoardPage(
         title=f"Leaderboard: {title(board.about)}",
-        about=f"{len(board.rows)} of {len(board.about['methods'])} methods, {board.about['trials']} trials each",
+        about=f"{len(board.rows)} of {of} methods, {board.about['trials']} trials each",
         verdict=(alike(compared),) if board.rows else ("No method has finished yet.",),
         warnings=tuple(gaps(board)),
         sections=(Section("table", "Table", table=_table(board), notes=tuple(notes(board))), *_more(board, compared)),
