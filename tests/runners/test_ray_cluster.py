@@ -121,7 +121,7 @@ def busy_search(tmp_path, address):
     data, space = write_toy(tmp_path)
     words = ["search", data, "--space", space, "--name", "far", "--max-failures", "1", "--lanes", "2", "--verbose"]
     words += ["--set", "final.finalists=1", "--set", "final.seeds=1", "--cluster", address]
-    words += ["--set", "early_stopping.epochs=800", "--set", "early_stopping.grace=800"]
+    words += ["--set", "early_stopping.epochs=250", "--set", "early_stopping.grace=250"]
     search = subprocess.Popen(
         [sys.executable, "-m", "avtune", *map(str, words)],
         cwd=tmp_path,
