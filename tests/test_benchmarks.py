@@ -225,6 +225,7 @@ def test_every_lane_has_a_configuration_of_its_own() -> None:
         ),
         ("optimizer", ["| 1 | ", "| 4 | ", "kernel is faster"]),
         ("precision", ["| psd, best epoch |", "| psd, last epoch |"]),
+        ("page", ["| 60 |", "Goals at 1,000 trials"]),
         ("resume", ["| opening it |", "| report.html |", "| memory of all this, MB |"]),
         pytest.param(
             "driver",
