@@ -37,7 +37,13 @@ ray_on() {  # hosts, how many, further options of `ray start`
     "$0" -m ray.scripts.scripts start --block --num-cpus="${SLURM_CPUS_ON_NODE:-1}" \
       --num-gpus="${SLURM_GPUS_ON_NODE:-0}" --min-worker-port=0 --max-worker-port=0 --disable-usage-stats "$@" \
       > "$RAY_TMPDIR/start.log" 2>&1 & ray=$!
-    trap "kill -TERM $ray 2> /dev/null" TERM
+    end() {  # its processes may take longer than a job has
+      kill -TERM $ray 2> /dev/null
+      for _ in $(seq 15); do kill -0 $ray 2> /dev/null || return; sleep 0.2; done
+      pkill -KILL -P $ray
+      kill -KILL $ray 2> /dev/null
+    }
+    trap end TERM
     wait $ray || { code=$?; [ $code -gt 128 ] || tail -n 20 "$RAY_TMPDIR/start.log"; }
     wait $ray 2> /dev/null
   ' "$python" "${@:3}" &

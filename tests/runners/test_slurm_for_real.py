@@ -30,7 +30,7 @@ until grep -qs 'queued again' $log; do sleep 0.2; done
 until [ "$(squeue --noheader --format=%T)" = PENDING ]; do sleep 0.2; done
 ls -d $TMPDIR/avtune-1.* 2> /dev/null && echo 'its folders are still there'
 scontrol update jobid=1 starttime=now
-while [ -n "$(squeue --noheader)" ]; do sleep 0.2; done
+until squeue --noheader > left && [ ! -s left ]; do sleep 0.2; done
 """
 
 _CANCELLED = f"""
@@ -38,7 +38,7 @@ _CANCELLED = f"""
 log=results/slurm/gone-1.log
 until grep -qs '\\[1/5\\]' $log; do sleep 0.2; done
 scancel 1
-while [ -n "$(squeue --noheader)" ]; do sleep 0.2; done
+until squeue --noheader > left && [ ! -s left ]; do sleep 0.2; done
 pgrep -af '[r]aylet|[g]cs_server|[-]-cluster' || true
 """
 
