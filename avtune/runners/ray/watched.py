@@ -18,7 +18,11 @@ from avtune.core.errors import UserError
 from avtune.runners.ray.session import LOST
 from avtune.runners.scratch import remove
 
-_LOOK_EVERY = 0.5  # seconds
+# Seconds between two looks: at most half a second after the death of a raylet, Ray's control store tells this process,
+# whose core then ends it without a word.
+_LOOK_EVERY = 0.05
+
+_SIGNALS = 0.5  # seconds in which a signal that comes with the death is waited for
 
 _LONGEST_LEAVE = 40.0  # seconds in which a caller's search is left when Ray is lost, or else the process is ended
 
@@ -36,7 +40,7 @@ def watched(
 
     Args:
         scratch: the run's folder, which goes with the process.
-        is_lost: asked twice a second, in a thread.
+        is_lost: asked every few hundredths of a second, in a thread.
         why: what has happened, in words.
         clear: what is left of this Ray is to go.
 
@@ -54,11 +58,12 @@ def watched(
     def watch() -> None:
         while not over.wait(_LOOK_EVERY):
             if is_lost():
-                heard = os.read(came, 1 << 16) if select.select([came], [], [], _LOOK_EVERY)[0] else b""
-                number, said = signals.first(heard), why()
+                said = why()
                 LOST.set()
                 with contextlib.suppress(Exception):
                     clear()
+                heard = os.read(came, 1 << 16) if select.select([came], [], [], _SIGNALS)[0] else b""
+                number = signals.first(heard)
                 if main and not signals.is_command() and _leaves(over, number):
                     return
                 _end(number, said, scratch)
