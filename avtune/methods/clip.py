@@ -16,14 +16,15 @@ import torch
 from torch import Tensor
 
 from avtune.core.hyper import Hyper
-from avtune.lanes.modules import Tensors, cosine, encoder, init_encoder
-from avtune.methods._base import TRAINING_HYPERS, Batch, Method, Progress, with_defaults
+from avtune.lanes.modules import Tensors, cosine
+from avtune.methods._base import TRAINING_HYPERS, Batch, Progress, with_defaults
+from avtune.methods._two_encoders import TwoEncoders
 from avtune.methods.psd import ENCODER_HYPERS
 
 LARGEST_SCALE = 100.0
 
 
-class CLIP(Method):
+class CLIP(TwoEncoders):
     """Symmetric InfoNCE over the pairs of a batch, with a learned temperature (exact)."""
 
     name: ClassVar[str] = "clip"
@@ -36,26 +37,15 @@ class CLIP(Method):
     )
 
     def init(self, generator: torch.Generator) -> tuple[Tensors, Tensors]:
-        hidden, width = int(self.static["hidden_dim"]), int(self.static["embedding_dim"])
-        params: Tensors = {}
-        buffers: Tensors = {}
-        for view, size in (("audio", self.audio_dim), ("visual", self.visual_dim)):
-            weights, statistics = init_encoder(generator, size, hidden, width)
-            params |= {f"{view}.{name}": value for name, value in weights.items()}
-            buffers |= {f"{view}.{name}": value for name, value in statistics.items()}
+        params, buffers = super().init(generator)
         # The logarithm of scale * tau, so that it does not depend on the lane's tau.
         params["log_scale"] = torch.zeros(1)
         return params, buffers
 
-    def embed(self, params: Tensors, buffers: Tensors, audio: Tensor, visual: Tensor) -> tuple[Tensor, Tensor]:
-        return encoder(params, buffers, "audio.", audio, None), encoder(params, buffers, "visual.", visual, None)
-
     def loss(
         self, params: Tensors, buffers: Tensors, batch: Batch, hyper: Tensors, progress: Progress
     ) -> dict[str, Tensor]:
-        dropout = batch.dropout(hyper["dropout"])
-        z_a = encoder(params, buffers, "audio.", batch.audio, dropout)
-        z_v = encoder(params, buffers, "visual.", batch.visual, dropout)
+        z_a, z_v = self.trained(params, buffers, batch, hyper)
         scale_L = params["log_scale"][:, 0].exp() / hyper["tau"]
         logits = cosine(z_a, z_v) * scale_L[:, None, None]
         terms = {"l_a2v": _own_pair(logits), "l_v2a": _own_pair(logits.transpose(1, 2))}

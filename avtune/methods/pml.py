@@ -26,8 +26,9 @@ from torch import Tensor
 
 from avtune.core.errors import UserError, did_you_mean
 from avtune.core.hyper import Hyper, Value
-from avtune.lanes.modules import Tensors, encoder, init_encoder
+from avtune.lanes.modules import Tensors
 from avtune.methods._base import TRAINING_HYPERS, Batch, Method, Progress
+from avtune.methods._two_encoders import TwoEncoders
 from avtune.methods.psd import ENCODER_HYPERS
 
 PREFIX = "pml:"
@@ -41,7 +42,7 @@ _AGREE = 1e-4
 """Largest difference between vmap and the loop, relative to the largest value."""
 
 
-class PMLLoss(Method):
+class PMLLoss(TwoEncoders):
     """A loss of pytorch-metric-learning over the embeddings of both views. See `method_of`, which makes subclasses.
 
     Attributes:
@@ -60,13 +61,7 @@ class PMLLoss(Method):
         self._fused: bool | None = None  # not tried yet
 
     def init(self, generator: torch.Generator) -> tuple[Tensors, Tensors]:
-        hidden, width = int(self.static["hidden_dim"]), int(self.static["embedding_dim"])
-        params: Tensors = {}
-        buffers: Tensors = {}
-        for view, size in (("audio", self.audio_dim), ("visual", self.visual_dim)):
-            weights, statistics = init_encoder(generator, size, hidden, width)
-            params |= {f"{view}.{name}": value for name, value in weights.items()}
-            buffers |= {f"{view}.{name}": value for name, value in statistics.items()}
+        params, buffers = super().init(generator)
         seed = int(torch.randint(2**31, (), generator=generator))
         with torch.random.fork_rng(devices=[]):  # the library draws its weights with torch's own generator
             torch.manual_seed(seed)
@@ -79,15 +74,10 @@ class PMLLoss(Method):
         }
         return params, buffers
 
-    def embed(self, params: Tensors, buffers: Tensors, audio: Tensor, visual: Tensor) -> tuple[Tensor, Tensor]:
-        return encoder(params, buffers, "audio.", audio, None), encoder(params, buffers, "visual.", visual, None)
-
     def loss(
         self, params: Tensors, buffers: Tensors, batch: Batch, hyper: Tensors, progress: Progress
     ) -> dict[str, Tensor]:
-        dropout = batch.dropout(hyper["dropout"])
-        z_a = encoder(params, buffers, "audio.", batch.audio, dropout)
-        z_v = encoder(params, buffers, "visual.", batch.visual, dropout)
+        z_a, z_v = self.trained(params, buffers, batch, hyper)
         numbers = {h.name: hyper[h.name] for h in self.given.values() if not h.static}
         own = {name.removeprefix("loss."): value for name, value in params.items() if name.startswith("loss.")}
         terms = self._terms(own, z_a, z_v, batch.labels, numbers)

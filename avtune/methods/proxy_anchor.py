@@ -19,15 +19,16 @@ import torch
 from torch import Tensor
 
 from avtune.core.hyper import Hyper
-from avtune.lanes.modules import Tensors, cosine, encoder, init_encoder, one_hot
-from avtune.methods._base import TRAINING_HYPERS, Batch, Method, Progress
+from avtune.lanes.modules import Tensors, cosine, one_hot
+from avtune.methods._base import TRAINING_HYPERS, Batch, Progress
+from avtune.methods._two_encoders import TwoEncoders
 from avtune.methods.psd import ENCODER_HYPERS
 
 _ABSENT = -1e9
 """In place of an exponent that is not in a sum; minus infinity would give gradients that are no numbers."""
 
 
-class ProxyAnchor(Method):
+class ProxyAnchor(TwoEncoders):
     """Every class's proxy pulls the clips of its class and pushes all others, both views at once (exact)."""
 
     name: ClassVar[str] = "proxy_anchor"
@@ -49,27 +50,16 @@ class ProxyAnchor(Method):
     )
 
     def init(self, generator: torch.Generator) -> tuple[Tensors, Tensors]:
-        hidden, width = int(self.static["hidden_dim"]), int(self.static["embedding_dim"])
-        params: Tensors = {}
-        buffers: Tensors = {}
-        for view, size in (("audio", self.audio_dim), ("visual", self.visual_dim)):
-            weights, statistics = init_encoder(generator, size, hidden, width)
-            params |= {f"{view}.{name}": value for name, value in weights.items()}
-            buffers |= {f"{view}.{name}": value for name, value in statistics.items()}
-        first = torch.empty(self.num_classes, width)
+        params, buffers = super().init(generator)
+        first = torch.empty(self.num_classes, int(self.static["embedding_dim"]))
         buffers["proxies.first"] = first.normal_(0, math.sqrt(2 / self.num_classes), generator=generator)
-        params["proxies.learned"] = torch.zeros(self.num_classes, width)
+        params["proxies.learned"] = torch.zeros_like(first)
         return params, buffers
-
-    def embed(self, params: Tensors, buffers: Tensors, audio: Tensor, visual: Tensor) -> tuple[Tensor, Tensor]:
-        return encoder(params, buffers, "audio.", audio, None), encoder(params, buffers, "visual.", visual, None)
 
     def loss(
         self, params: Tensors, buffers: Tensors, batch: Batch, hyper: Tensors, progress: Progress
     ) -> dict[str, Tensor]:
-        dropout = batch.dropout(hyper["dropout"])
-        z_a = encoder(params, buffers, "audio.", batch.audio, dropout)
-        z_v = encoder(params, buffers, "visual.", batch.visual, dropout)
+        z_a, z_v = self.trained(params, buffers, batch, hyper)
         proxies_LCD = buffers["proxies.first"] + hyper["proxy_lr"][:, None, None] * params["proxies.learned"]
         similarity_LMC = cosine(torch.cat([z_a, z_v], 1), proxies_LCD)
         own_LMC = one_hot(torch.cat([batch.labels, batch.labels], 1), self.num_classes, torch.bool)

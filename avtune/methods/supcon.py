@@ -17,13 +17,14 @@ import torch
 from torch import Tensor
 
 from avtune.core.hyper import Hyper
-from avtune.lanes.modules import Tensors, cosine, encoder, init_encoder
-from avtune.methods._base import TRAINING_HYPERS, Batch, Method, Progress
+from avtune.lanes.modules import Tensors, cosine
+from avtune.methods._base import TRAINING_HYPERS, Batch, Progress
 from avtune.methods._losses import same_class
+from avtune.methods._two_encoders import TwoEncoders
 from avtune.methods.psd import ENCODER_HYPERS
 
 
-class SupCon(Method):
+class SupCon(TwoEncoders):
     """Cross-entropy of an anchor's similarities to all clips of its class (exact)."""
 
     name: ClassVar[str] = "supcon"
@@ -43,25 +44,10 @@ class SupCon(Method):
         *TRAINING_HYPERS,
     )
 
-    def init(self, generator: torch.Generator) -> tuple[Tensors, Tensors]:
-        hidden, width = int(self.static["hidden_dim"]), int(self.static["embedding_dim"])
-        params: Tensors = {}
-        buffers: Tensors = {}
-        for view, size in (("audio", self.audio_dim), ("visual", self.visual_dim)):
-            weights, statistics = init_encoder(generator, size, hidden, width)
-            params |= {f"{view}.{name}": value for name, value in weights.items()}
-            buffers |= {f"{view}.{name}": value for name, value in statistics.items()}
-        return params, buffers
-
-    def embed(self, params: Tensors, buffers: Tensors, audio: Tensor, visual: Tensor) -> tuple[Tensor, Tensor]:
-        return encoder(params, buffers, "audio.", audio, None), encoder(params, buffers, "visual.", visual, None)
-
     def loss(
         self, params: Tensors, buffers: Tensors, batch: Batch, hyper: Tensors, progress: Progress
     ) -> dict[str, Tensor]:
-        dropout = batch.dropout(hyper["dropout"])
-        z_a = encoder(params, buffers, "audio.", batch.audio, dropout)
-        z_v = encoder(params, buffers, "visual.", batch.visual, dropout)
+        z_a, z_v = self.trained(params, buffers, batch, hyper)
         tau_L11 = hyper["tau"][:, None, None]
         if self.static["contrast"] == "across":
             logits_LBB, same_LBB = cosine(z_a, z_v) / tau_L11, same_class(batch.labels)
