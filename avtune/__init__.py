@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:  # what editors and type checkers see
-    from avtune.api import compare_models, evaluate, load_dataset, load_model, load_study, retrain, search
+    from avtune.api import load_dataset, load_study, retrain, search
     from avtune.api_bench import bench, load_bench
     from avtune.api_finish import finish
+    from avtune.api_models import compare_models, evaluate, load_model
     from avtune.core.errors import UserError
     from avtune.data.dataset import Dataset
     from avtune.engine.model import Model
@@ -29,10 +30,8 @@ if TYPE_CHECKING:  # what editors and type checkers see
     from avtune.workflows.study_view import StudyView
 else:
     _PLACES = {
-        **dict.fromkeys(
-            ("compare_models", "evaluate", "load_dataset", "load_model", "load_study", "retrain", "search"),
-            "avtune.api",
-        ),
+        **dict.fromkeys(("load_dataset", "load_study", "retrain", "search"), "avtune.api"),
+        **dict.fromkeys(("compare_models", "evaluate", "load_model"), "avtune.api_models"),
         **dict.fromkeys(("bench", "load_bench"), "avtune.api_bench"),
         "finish": "avtune.api_finish",
         "BenchView": "avtune.workflows.bench.view",

@@ -13,26 +13,18 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy.typing as npt
-
 from avtune.cli.retrain_console import RetrainConsole
 from avtune.cli.search_console import SearchConsole
 from avtune.core import log
-from avtune.core.errors import UserError
 from avtune.data import load
 from avtune.data.dataset import Dataset
 from avtune.data.options import options_of
-from avtune.engine.model import Model
 from avtune.methods import Method
-from avtune.workflows.compare_models import ModelComparison
-from avtune.workflows.compare_models import compare_models as run_compare
-from avtune.workflows.evaluate import Evaluation, checked_embeddings, evaluation, model_of
 from avtune.workflows.listening import SearchListener, Silent
 from avtune.workflows.options import DeviceOptions
-from avtune.workflows.python_code import named_code, register_model
+from avtune.workflows.python_code import named_code
 from avtune.workflows.python_data import Place, dataset_for, path_text
 from avtune.workflows.python_errors import python_errors
-from avtune.workflows.python_evaluate import checked_confusion, checked_ranks, evaluate_model
 from avtune.workflows.python_options import SearchArguments
 from avtune.workflows.python_retrain import request_for as retrain_request
 from avtune.workflows.python_run import run
@@ -302,131 +294,3 @@ def load_study(study: Place, *, results: Place = "results") -> StudyView:
     """
     with python_errors():
         return StudyView(existing(path_text(study, "study"), Path(path_text(results, "results"))))
-
-
-def load_model(
-    model: StudyView | Retrained | Place, *, method: str | type[Method] | None = None, results: Place = "results"
-) -> Model:
-    """The model of a finished study, or of a folder that holds one (`final/`, `checkpoints/trial_3`).
-
-    Args:
-        model: a study, its name below `results`, what `retrain` returns, or a folder.
-        method: your own method, as `module:Class` or the class, where this process does not know it yet.
-        results: the folder of studies.
-
-    Raises:
-        UserError: there is none, it is damaged, or it is of another method.
-
-    >>> load_model("results/first")
-    <Model triplet: audio 10-d, visual 7-d, 3 classes, trained for ... epochs>
-    """
-    with python_errors():
-        named = register_model(method)
-        return model_of(
-            model.path if isinstance(model, StudyView | Retrained) else _folder(model, Path(results)), named
-        )
-
-
-def evaluate(
-    model: StudyView | Retrained | Model | Place | None = None,
-    data: Dataset | Place | None = None,
-    *,
-    audio: npt.ArrayLike | None = None,
-    visual: npt.ArrayLike | None = None,
-    labels: npt.ArrayLike | None = None,
-    split: Literal["test", "train"] = "test",
-    at: Sequence[int] = (1, 5, 10, 50),
-    curve: bool = False,
-    per_class: bool = False,
-    confusion: bool | int = False,
-    method: str | type[Method] | None = None,
-    classes: Place | None = None,
-    results: Place = "results",
-) -> Evaluation:
-    """Exact retrieval scores by cosine, as `avtune evaluate` gives them: of a model on a dataset, or of embeddings.
-
-    A model that is scored on the test split of the study that it comes from is a look at it: one that is new is counted
-    in the files of the study, and `.look` says so.
-
-    Args:
-        model, data: a model, or what `load_model` takes, and a dataset, or what `load_dataset` takes.
-        audio, visual, labels: in place of both, embeddings [N, D] of the same N clips and their labels [N], whole
-            numbers or words.
-        split: of the dataset.
-        at: ranks k for precision, class recall and hit rates.
-        curve: also the precision-recall curve.
-        per_class: also MAP by class, and its mean over the classes.
-        confusion: also which classes are found for which: by the nearest clip, or by that many nearest ones.
-        method, results: as for `load_model`; in `results` a model's study is looked for.
-        classes: as for `load_dataset`.
-
-    Raises:
-        UserError: neither or both are given, the dataset does not fit the model, shapes do not match, a number is not
-            finite, or a rank is no whole number from 1.
-
-    >>> import numpy as np
-    >>> clips = np.array([[1, 0], [1, 0.1], [0, 1], [0.1, 1]])
-    >>> evaluate(audio=clips, visual=clips, labels=["dog", "dog", "rain", "rain"]).map
-    1.0
-    """
-    with python_errors():
-        ranks, views = checked_ranks(at), (audio, visual, labels)
-        also: dict[str, Any] = {"curve": curve, "per_class": per_class, "confusion": checked_confusion(confusion)}
-        if model is not None and data is not None and views == (None, None, None):
-            found = model if isinstance(model, Model) else load_model(model, method=method, results=results)
-            place = Path(path_text(results, "results"))
-            return evaluate_model(found, dataset_for(data, classes), split, ranks, results=place, **also)
-        if model is not None or data is not None or audio is None or visual is None or labels is None:
-            raise UserError(
-                "give a model and a dataset, evaluate(study, data), or embeddings, evaluate(audio=, visual=, labels=)"
-            )
-        return Evaluation.of(evaluation(checked_embeddings(audio, visual, labels), ranks, **also))
-
-
-def compare_models(
-    a: StudyView | Retrained | Model | Place,
-    b: StudyView | Retrained | Model | Place,
-    data: Dataset | Place,
-    *,
-    split: Literal["test", "train"] = "test",
-    classes: Place | None = None,
-    results: Place = "results",
-) -> ModelComparison:
-    """Tests two models against each other by their scores of every query: paired randomisation test over the clips.
-
-    Says nothing of other seeds: these are two trained models. Looks at the test split of a model's study are counted,
-    as by `evaluate`.
-
-    Args:
-        a, b: models, or what `load_model` takes.
-        data: a dataset, or what `load_dataset` takes.
-        split: of the dataset.
-        classes: as for `load_dataset`.
-        results: the folder of studies, where models and their studies are looked for.
-
-    Returns:
-        `.map` with `difference` (a minus b), `interval`, `p` and `detectable`; `.differences` of the directions too.
-
-    Raises:
-        UserError: a model cannot be read, both are one, or the dataset does not fit.
-
-    >>> compare_models("results/first", "results/first", "toy.h5")
-    Traceback (most recent call last):
-    avtune.core.errors.UserError: a and b are one model; give two
-    """
-    with python_errors():
-        found = [one if isinstance(one, Model) else load_model(one, results=results) for one in (a, b)]
-        places = [one.folder for one in found]
-        assert places[0] is not None, "it was read from there"
-        assert places[1] is not None, "it was read from there"
-        if places[0].resolve() == places[1].resolve():
-            raise UserError("a and b are one model; give two")
-        models = {str(place): (one, place) for one, place in zip(found, places, strict=True) if place is not None}
-        place = Path(path_text(results, "results"))
-        return run_compare(models, dataset_for(data, classes), split=split, results=place)
-
-
-def _folder(model: Place, results: Place) -> Path:
-    path = Path(path_text(model, "model"))
-    below = Path(path_text(results, "results")) / path
-    return path if path.exists() or not below.is_dir() else below

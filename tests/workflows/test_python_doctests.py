@@ -9,6 +9,7 @@ from toy import SPACE, toy_dataset
 
 import avtune.api
 import avtune.api_bench
+import avtune.api_models
 import avtune.core.errors
 import avtune.core.hyper
 import avtune.core.names
@@ -21,7 +22,8 @@ import avtune.workflows.study_view
 import avtune.workflows.time_budget
 
 MODULES = {
-    avtune.api: ["compare_models", "evaluate", "load_dataset", "load_model", "load_study", "search"],
+    avtune.api: ["load_dataset", "load_study", "search"],
+    avtune.api_models: ["compare_models", "evaluate", "load_model"],
     avtune.api_bench: ["bench"],
     avtune.core.errors: ["choices", "did_you_mean", "shown"],
     avtune.core.hyper: ["Hyper"],
