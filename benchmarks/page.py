@@ -20,7 +20,7 @@ from avtune.study.folder import StudyFolder
 from avtune.study.study import Study
 from avtune.workflows.write_report import REST, write_report
 from benchmarks import _report
-from benchmarks.resume import filled
+from benchmarks.resume import ave, filled
 
 SIZES, ROUNDS = (1_000, 10_000), 5
 MOST_BYTES, MOST_SECONDS = {1_000: 2_000_000, 10_000: 8_000_000}, {1_000: 2.0}
@@ -61,11 +61,7 @@ def main() -> None:
 
 
 def _written(folder: StudyFolder) -> float:
-    from avtune.methods import METHODS, hypers_of
-    from avtune.space.files import load
-
-    settings = ["search.trials=100000", "search.sampler=random", "early_stopping.epochs=27"]
-    study = Study(folder, load("ave", hypers_of=hypers_of, method_names=METHODS, overrides=settings))
+    study = Study(folder, ave("random"))
     start = time.perf_counter()
     write_report(study)
     return time.perf_counter() - start

@@ -51,7 +51,8 @@ def main() -> None:
     print(_report.write("resume", "Opening a large study", [section], ["optuna", "numpy"], given.out))
 
 
-def _ave(sampler: str) -> Space:
+def ave(sampler: str) -> Space:
+    """The space `ave` with fixed epochs, and more trials than any study of these has."""
     from avtune.methods import METHODS, hypers_of
 
     settings = ["search.trials=100000", f"search.sampler={sampler}", "early_stopping.epochs=27"]
@@ -60,7 +61,7 @@ def _ave(sampler: str) -> Space:
 
 def filled(root: Path, size: int) -> StudyFolder:
     """A study with so many trials."""
-    folder, space = StudyFolder(root), _ave("random")
+    folder, space = StudyFolder(root), ave("random")
     settings = {"format": 1, "runner": "inline", "deterministic": False, "precision": "fp32", "space": space.as_dict()}
     folder.create({**settings, "dataset": {"name": "made up", "digest": "", "spec": "made up"}}, {})
     study = Study(folder, space)
@@ -94,7 +95,7 @@ def steps(root: Path, size: int) -> Callable[[], _measure.Values]:
             seconds[name] = time.perf_counter() - start
             start = time.perf_counter()
 
-        study = Study(folder, _ave("tpe"))
+        study = Study(folder, ave("tpe"))
         done("opening it")
         for _ in range(RUNNING + 1):
             assert study.ask() is not None
