@@ -1,5 +1,5 @@
 """`avtune.retrain`, `avtune.evaluate` of a model, and `avtune.bench`: what the command line's verbs do, counted looks
-included."""
+included. Long: one finished study and one bench, made once, serve most of its tests."""
 
 import argparse
 import inspect

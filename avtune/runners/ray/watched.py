@@ -18,8 +18,8 @@ from avtune.core.errors import UserError
 from avtune.runners.ray.session import LOST
 from avtune.runners.scratch import remove
 
-# Seconds between two looks: at most half a second after the death of a raylet, Ray's control store tells this process,
-# whose core then ends it without a word.
+# Seconds between two looks: soon after the death of a raylet Ray's control store tells this process, whose core then
+# ends it without a word.
 _LOOK_EVERY = 0.05
 
 _SIGNALS = 0.5  # seconds in which a signal that comes with the death is waited for
