@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from toy import write_toy
+from user_code import method_search
 
 from avtune.cli.main import main
 from avtune.core.errors import UserError
@@ -115,58 +116,73 @@ def test_a_search_trains_on_all_nodes_and_leaves_the_cluster_running(tmp_path, s
     assert scores[0] == scores[1]
 
 
+_HOLD = """
+        import time
+        from pathlib import Path
+        while "default_worker" in sys.argv[0] and not Path(GO).exists():
+            time.sleep(0.01)
+"""
+
+
 @contextlib.contextmanager
-def busy_search(tmp_path, address):
-    """Yields a search whose two engines, one on each node, have begun to train for a while, and what it has said."""
-    data, space = write_toy(tmp_path)
-    words = ["search", data, "--space", space, "--name", "far", "--max-failures", "1", "--lanes", "2", "--verbose"]
-    words += ["--set", "final.finalists=1", "--set", "final.seeds=1", "--cluster", address]
-    words += ["--set", "early_stopping.epochs=250", "--set", "early_stopping.grace=250"]
+def busy_search(tmp_path, address, monkeypatch):
+    """Yields a search whose two engines, one on each node, train until they are told to go on, and what tells them."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(Path(__file__).parents[2] / "examples" / "own_method.py", tmp_path)
+    go = tmp_path / "go"
+    words = method_search(_HOLD.replace("GO", repr(str(go))), runner="lanes")
+    words[words.index("--gpus") :][:2] = []
+    words += ["--max-failures", "1", "--lanes", "2", "--verbose", "--cluster", address]
     search = subprocess.Popen(
-        [sys.executable, "-m", "avtune", *map(str, words)],
-        cwd=tmp_path,
+        [sys.executable, "-m", "avtune", *words],
         env=environment(RAY_AUTH_TOKEN=_TOKEN),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
     try:
-        busy, said = set(), []
-        for line in search.stderr:
-            said.append(line)
-            busy |= set(re.findall(r"(engine \d), with room .* takes \[\d", line))
-            if len(busy) == 2:
-                break
-        assert len(busy) == 2, said
-        yield search
+        said = until(search, r"(engine \d), with room .* takes \[\d", 2)
+        assert len(said) == 2, said
+        yield search, go
     finally:
         search.kill()
         search.communicate()
 
 
+def until(search, pattern, count=1):
+    """Reads what a search logs until there are so many different matches, which are returned."""
+    found = set()
+    for line in search.stderr:
+        found |= set(re.findall(pattern, line))
+        if len(found) == count:
+            break
+    return found
+
+
 @pytest.mark.ray
 @pytest.mark.slow
-def test_the_loss_of_a_machine_is_no_failure_of_its_trials(tmp_path, short):
+def test_the_loss_of_a_machine_is_no_failure_of_its_trials(tmp_path, short, monkeypatch):
     """With one attempt a trial: its engine's death would fail it."""
-    with two_nodes(short) as (address, tell), busy_search(tmp_path, address) as search:
+    with two_nodes(short) as (address, tell), busy_search(tmp_path, address, monkeypatch) as (search, go):
         tell("lose")
+        assert until(search, "has died with its machine")
+        go.touch()
         said = search.communicate(timeout=240)[1]
     assert search.returncode == 0, said
-    assert "has died with its machine" in said
-    assert "FAIL" not in (tmp_path / "results" / "far" / "trials.csv").read_text()
+    assert "FAIL" not in (tmp_path / "results" / "one" / "trials.csv").read_text()
 
 
 @pytest.mark.ray
 @pytest.mark.slow
-def test_a_search_whose_whole_cluster_is_ended_with_it_ends_in_order(tmp_path, short):
+def test_a_search_whose_whole_cluster_is_ended_with_it_ends_in_order(tmp_path, short, monkeypatch):
     """As `scancel` does: avtune waited for a Ray that was gone until it was killed."""
-    with two_nodes(short) as (address, tell), busy_search(tmp_path, address) as search:
+    with two_nodes(short) as (address, tell), busy_search(tmp_path, address, monkeypatch) as (search, _):
         tell("end")
         search.send_signal(signal.SIGTERM)
         said = search.communicate(timeout=60)[1]
     assert search.returncode == 128 + signal.SIGTERM, said
     assert said.splitlines()[-1] == "avtune: terminated; the same command continues"
-    assert sorted(path.name for path in (tmp_path / "results").iterdir()) == ["far"], "its scratch folder is gone"
+    assert sorted(path.name for path in (tmp_path / "results").iterdir()) == ["one"], "its scratch folder is gone"
 
 
 _APART = [*["unshare", "--user", "--map-root-user", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]]

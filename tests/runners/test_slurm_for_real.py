@@ -20,7 +20,8 @@ _NEEDED = ("sbatch", "slurmctld", "slurmd", "munged", "ip", "unshare", "nsenter"
 _AVTUNE = f"{sys.executable} -m avtune"
 
 # The job is warned as SLURM warns it before the end of its time, in the middle of its search; it goes on when it is
-# queued again, which SLURM would delay by two minutes.
+# queued again, which SLURM would delay by two minutes. Two seconds at least it must: slurmd takes a job that begins in
+# the second in which its first run ended for that run, and refuses it.
 _WARNED = f"""
 {_AVTUNE} search toy.h5 --space space.yaml --name far --slurm nodes=2,cpus=1,time=30m "$@"
 log=results/slurm/far-1.log
@@ -29,6 +30,8 @@ scancel --signal=TERM --batch 1
 until grep -qs 'queued again' $log; do sleep 0.2; done
 until [ "$(squeue --noheader --format=%T)" = PENDING ]; do sleep 0.2; done
 ls -d $TMPDIR/avtune-1.* 2> /dev/null && echo 'its folders are still there'
+ended=$(date +%s)
+until [ "$(date +%s)" -ge $((ended + 2)) ]; do sleep 0.2; done
 scontrol update jobid=1 starttime=now
 until squeue --noheader > left && [ ! -s left ]; do sleep 0.2; done
 """
