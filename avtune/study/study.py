@@ -50,6 +50,8 @@ class Study:
         start, like: configurations that the user named, and of earlier studies, see `Sampler`.
         stopped: by whom the search has been ended, where it has.
         until: asked before every suggestion and after every epoch, until it says that the search has been ended.
+        before_writing: is called with the study once its files have been read, before one of them is written to; what
+            it raises leaves them as they were.
         suggestions: where its configurations come from; None for `Sampler` with its journal. Simulations give others.
         rungs: which trials are stopped; None for the policy that a study has.
 
@@ -75,6 +77,7 @@ class Study:
         like: Sequence[Mapping[str, Value]] = (),
         stopped: Stopped | None = None,
         until: Callable[[Study], Stopped | None] = lambda study: None,
+        before_writing: Callable[[Study], None] = lambda study: None,
         suggestions: Suggestions | None = None,
         rungs: RungPolicy | None = None,
     ) -> None:
@@ -97,6 +100,7 @@ class Study:
         self._flat = flat_search(space.search.stop_when_flat, self._sampler.first_suggested, self.records, lag)
         self._stopped = stopped
         self._until = until
+        self._before_writing = before_writing
         self._said: set[str] = set()  # of configurations that are left out
         self._no_more = False  # trials, when one was last asked for; for other threads
         self.repaired = self._open()  # whether a kill had torn the last line of one of its files
@@ -268,6 +272,7 @@ class Study:
             self._add(number, config)
         torn = replay(self.folder, self.records, self._rungs, self._restart, self._flat.ended)
         self._running = self.count("RUNNING")
+        self._before_writing(self)
         for record in self.records:
             if lacks_only_its_end(record, self.folder):
                 for listener in self._listeners:

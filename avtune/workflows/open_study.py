@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import yaml
 
@@ -22,13 +22,19 @@ FORMAT = 1
 """The `format` of `study.yaml` that is written and read."""
 
 
-def open_study(folder: StudyFolder, space: Space, dataset: Dataset | None = None) -> Study:
+def open_study(
+    folder: StudyFolder,
+    space: Space,
+    dataset: Dataset | None = None,
+    before_writing: Callable[[Study], None] = lambda study: None,
+) -> Study:
     """The study of a folder as its files say, without listeners. Close it after use.
 
     Args:
         folder: of the study; its `study.yaml` says mode, precision and training rows.
         space: see `open_space`.
         dataset: the one of the study; only a study whose runs are to be named needs it, see `basis_of`.
+        before_writing: see `Study`.
 
     Raises:
         UserError: a file of the study is damaged.
@@ -44,6 +50,7 @@ def open_study(folder: StudyFolder, space: Space, dataset: Dataset | None = None
         start=settings.get("start", ()),
         like=like_of(settings),
         stopped=Stopped.of(settings),
+        before_writing=before_writing,
     )
 
 

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -146,14 +147,13 @@ def retrain(request: RetrainRequest, listener: RetrainListener) -> Retrained:
     name, runner = runner_named(request.runner, function=request.function)
     with folder.locked():
         folder.clear_torn()
-        with contextlib.closing(open_study(folder, open_space(folder, method=request.code))) as study:
-            seeds = request.seeds or study.space.final.seeds
-            placement = place(request.placement, name, seeds, exact=bool(settings["deterministic"]))
+        space = open_space(folder, method=request.code)
+        seeds = request.seeds or space.final.seeds
+        placement = place(request.placement, name, seeds, exact=bool(settings["deterministic"]))
+        with contextlib.closing(open_study(folder, space, before_writing=partial(_check, request))) as study:
             record = _choose(study, request.trial)
-            out = request.out or folder.root / f"retrained_trial_{record.number}"
+            out = _out(request, record)
             listener.chosen(examine(request.dataset).problems, _notes(request, record))
-            if out.exists():
-                raise UserError(f"{out} exists; give another --out")
             with listener.training(), runner(placement, data_bytes(request.dataset, 0)) as call:
                 finals = FinalsRun(call, listener.stage, model_card)
                 results = _retrain_trial(study, record, request, finals, out)
@@ -161,6 +161,24 @@ def retrain(request: RetrainRequest, listener: RetrainListener) -> Retrained:
     made = Retrained(results, out)
     listener.retrained(made)
     return made
+
+
+def _check(request: RetrainRequest, study: Study) -> None:
+    """Refuses what cannot be done, while the study's files are as they were.
+
+    Raises:
+        UserError: there is no such trial, it has no validation MAP, a number is out of range, or `out` exists.
+    """
+    for option, given in (("--epochs", request.epochs), ("--seeds", request.seeds)):
+        if given is not None and given < 1:
+            raise UserError(f"{option} is {given}; allowed: a whole number from 1")
+    out = _out(request, _choose(study, request.trial))
+    if out.exists():
+        raise UserError(f"{out} exists; give another --out")
+
+
+def _out(request: RetrainRequest, record: Record) -> Path:
+    return request.out or request.folder.root / f"retrained_trial_{record.number}"
 
 
 def _notes(request: RetrainRequest, record: Record) -> list[str]:
@@ -194,13 +212,7 @@ def _retrain_trial(study: Study, record: Record, request: RetrainRequest, finals
 
     Returns:
         What `metrics.json` holds, but for digests.
-
-    Raises:
-        UserError: a number is out of range.
     """
-    for option, given in (("--epochs", request.epochs), ("--seeds", request.seeds)):
-        if given is not None and given < 1:
-            raise UserError(f"{option} is {given}; allowed: a whole number from 1")
     horizon = _with_seeds(study.horizon, request.seeds)
     epochs = request.epochs or _epochs(study.folder, record)
     config = record.trial.config

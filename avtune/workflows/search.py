@@ -258,20 +258,28 @@ class _Opened:
                 protocol=str(settings["protocol"]),
                 recorded=self._ended,
             ),
+            before_writing=lambda study: self._record(plan.changes, self._had),
         )
         report.study = self.study
         shown.known(folder, self.study.records)
-        self._changes = [*plan.changes, *(self._retry_failed() if plan.request.retry_failed else [])]
+        retried = self._retry_failed() if plan.request.retry_failed else []
         self.checkpoints.known(self.study)
         note = keep_note(self.study, keep, self._had) if plan.before else None
         self._notes = [note] if note else []
         if self.study.exhausted:
             settings["keep"] = min(keep, self._had)
-        if self._changes:  # the result of before is not the result of this
+        self._record(retried, int(settings["keep"]))
+        self._changes = [*plan.changes, *retried]
+
+    def _record(self, changes: Sequence[str], keep: int) -> None:
+        """Keeps what has changed, before a line is written that holds only with it: e.g. that a rung of more epochs
+        stops a trial."""
+        folder = self.plan.folder
+        if changes:  # the result of before is not the result of this
             with using(folder.metrics):
                 folder.metrics.unlink(missing_ok=True)
                 clear_finals(folder.tensorboard)
-            record_changes(folder, settings, self._changes)
+            record_changes(folder, {**self.settings, "keep": keep}, changes)
 
     def _ended(self, stopped: Stopped) -> None:
         """The search has been ended, which is on record."""

@@ -326,6 +326,21 @@ def test_retrain_another_trial(done, capsys, tmp_path):
     assert "exists" in call(capsys, *words, "--out", out, code=2)
 
 
+def test_a_refused_retrain_changes_nothing(tmp_path, capsys):
+    """Also where a kill left no trials.csv, which a study that is opened to be changed gets."""
+    write_toy(tmp_path)
+    call(capsys, *search(tmp_path, "--name", "one", "--trials", "1"))
+    study = tmp_path / "results" / "one"
+    (study / "trials.csv").unlink()
+    before = {path: path.read_bytes() for path in study.rglob("*") if path.is_file()}
+    words = ["retrain", "one", "--results", tmp_path / "results", "--runner", "inline", "--gpus", "0"]
+    assert "has the trials 0 to 0" in call(capsys, *words, "--trial", "99", code=2)
+    assert "--epochs is 0" in call(capsys, *words, "--trial", "0", "--epochs", "0", code=2)
+    assert "--seeds is 0" in call(capsys, *words, "--trial", "0", "--seeds", "0", code=2)
+    assert "exists" in call(capsys, *words, "--trial", "0", "--out", study / "final", code=2)
+    assert {path: path.read_bytes() for path in study.rglob("*") if path.is_file()} == before
+
+
 def test_more_trials_continue_a_study(tmp_path, capsys):
     write_toy(tmp_path)
     call(capsys, *search(tmp_path, "--name", "one", "--trials", "3"))

@@ -25,11 +25,28 @@ def after_search(known: Known) -> Iterator[str]:
         best, settings = yaml.safe_load(best_yaml.read_text()), settings_of(known.root)
         protocol = settings.get("protocol", "validation")
         this = look(best["config"], best["retrain_epochs"], settings["space"]["final"]["seeds"], protocol)
-        if count > len(known.looks) and this in known.looks:
-            yield f"scored.jsonl counts trial {best['trial']} again"
-        known.looks.add(this)
+        yield from _of_reference(known, settings)
+        alone = not known.finished and count == len(
+            known.looks
+        )  # a kill came between the reference's look and this one
+        if not alone:
+            if count > len(known.looks) and this in known.looks:
+                yield f"scored.jsonl counts trial {best['trial']} again"
+            known.looks.add(this)
     yield from counted(known)
     yield from _told(known, now=known.current)
+
+
+def _of_reference(known: Known, settings: Mapping[str, Any]) -> Iterator[str]:
+    """Counts the looks by the reference row, whose number of epochs only the study knows before it is finished."""
+    name = settings["space"]["final"].get("reference", "classifiers")
+    there = [line["what"] for line in lines_of(known.root / "scored.jsonl") if name in line["what"]]
+    known.looks |= {json.dumps(["reference", what]) for what in there}
+    if known.finished and name not in ("none", settings["space"]["method"]):
+        metrics = json.loads((known.root / "final" / "metrics.json").read_text())
+        wanted = metrics["reference"]["epochs"], len(metrics["seeds"])
+        if settings.get("protocol") != "published" and wanted not in [(what[1], len(what[-1])) for what in there]:
+            yield f"scored.jsonl does not count the reference {name}"
 
 
 def after_retrain(known: Known, config: Mapping[str, Any], epochs: int, seeds: int, out: Path) -> Iterator[str]:

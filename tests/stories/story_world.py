@@ -59,6 +59,7 @@ class World:
         deterministic: whether the search is.
         precision, protocol: of the study.
         epochs, trials, finalists, seeds: in the beginning.
+        reference: `final.reference`, see `finals.reference`.
         sampler: `random` where the number of epochs may grow: what TPE was told before would be different after.
     """
 
@@ -72,6 +73,7 @@ class World:
     finalists: int
     seeds: int
     sampler: str
+    reference: str
     data_seed: int
 
     @property
@@ -90,7 +92,7 @@ class World:
             },
             "early_stopping": {"epochs": self.epochs, "grace": 1, "factor": 2},
             "validation": {"fraction": 0.3},
-            "final": {"finalists": self.finalists, "seeds": self.seeds, "reference": "none"},
+            "final": {"finalists": self.finalists, "seeds": self.seeds, "reference": self.reference},
             **SPACES[self.kind],
         }
 
@@ -126,6 +128,7 @@ def drawn(draw: random.Random, folder: Path, seed: int) -> World:
         finalists=draw.choice((1, 2, 2)),
         seeds=draw.choice((1, 2)),
         sampler=draw.choice(("tpe", "random")),
+        reference=random.Random(f"reference of {seed}").choice(("none", "none", "none", "classifiers")),
         data_seed=seed,
     )
 

@@ -267,6 +267,32 @@ def test_deterministic_mode_given_more_epochs_in_steps_decides_as_if_it_had_them
     assert outcome(Study(folder, space(9), deterministic=True)) == outcome(reference)
 
 
+def test_what_holds_only_with_more_epochs_is_written_after_the_caller_has_kept_them(make_folder):
+    """The further rung at epoch 2 stops trials that were complete."""
+
+    def space(epochs):
+        made = make_space(trials=20, lag=3, startup_trials=3, sampler="random")
+        stopping = replace(made.early_stopping, epochs=epochs, factor=2, schedule=2 if epochs > 2 else None)
+        return replace(made, early_stopping=stopping)
+
+    def kept(study):
+        assert len(study.records) == 20
+        seen.append(folder.curves.read_bytes())
+
+    def refuse(study):
+        raise UserError("cannot be kept")
+
+    folder, seen = make_folder(), []
+    drive(Study(folder, space(2), deterministic=True))
+    before = folder.curves.read_bytes()
+    with pytest.raises(UserError, match="cannot be kept"):
+        Study(folder, space(4), deterministic=True, before_writing=refuse)
+    assert folder.curves.read_bytes() == before
+    Study(folder, space(4), deterministic=True, before_writing=kept)
+    assert seen == [before]
+    assert len(folder.curves.read_bytes()) > len(before)
+
+
 def test_a_torn_last_line_is_cut_off_and_said(make_folder):
     folder = make_folder()
     study = Study(folder, make_space())
