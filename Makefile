@@ -6,7 +6,7 @@ PIP_ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test test-fast test-browser check format docs bench faults stories fuzz audit clean
+.PHONY: setup demo test test-long test-fast test-browser check format docs bench faults stories fuzz audit clean
 
 setup: $(VENV)/.installed
 
@@ -27,10 +27,15 @@ demo: setup
 SPREAD := -n auto --dist loadfile --no-loadscope-reorder
 
 test: setup
-	$(BIN)/python -m pytest $(SPREAD)
+	$(BIN)/python -m pytest -m "not long" $(SPREAD)
+
+# What takes half a minute or more and shows in large what other tests show in small: quick runs of heavy benchmarks, kills
+# under the second runner, planted bugs that the stories must find, ...
+test-long: setup
+	$(BIN)/python -m pytest -m long $(SPREAD)
 
 test-fast: setup
-	$(BIN)/python -m pytest -m "not ray and not slow" $(SPREAD)
+	$(BIN)/python -m pytest -m "not ray and not slow and not long" $(SPREAD)
 
 # Pages in a real browser: a Chromium on the PATH, e.g. from `apt-get install chromium`.
 $(VENV)/.browser-installed: $(VENV)/.installed

@@ -204,6 +204,8 @@ def test_every_lane_has_a_configuration_of_its_own() -> None:
 
 # --- the commands
 
+LONG_WITH_RAY = [pytest.mark.ray, pytest.mark.long]
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
@@ -211,8 +213,12 @@ def test_every_lane_has_a_configuration_of_its_own() -> None:
     [
         ("map", ["## 200 rows", *(f"| {side.name} |" for side in map_benchmark.SIDES)]),
         ("triplets", [*(f"## {loss}, B = 32" for loss in triplets.LOSSES), "| avtune |", "| dense |", triplets.PML]),
-        ("lanes", ["## cpu, fp32: number of lanes", "| % of ceiling |", " of 2 lanes |", "| 1 process of 1 lane |"]),
-        (
+        pytest.param(
+            "lanes",
+            ["## cpu, fp32: number of lanes", "| % of ceiling |", " of 2 lanes |", "| 1 process of 1 lane |"],
+            marks=pytest.mark.long,
+        ),
+        pytest.param(
             "gpu",
             [
                 "Complete: nothing fails",
@@ -222,6 +228,7 @@ def test_every_lane_has_a_configuration_of_its_own() -> None:
                 "| sum of the parts of a step |",
                 "| semihard: dense |",
             ],
+            marks=pytest.mark.long,
         ),
         ("optimizer", ["| 1 | ", "| 4 | ", "kernel is faster"]),
         ("precision", ["| psd, best epoch |", "| psd, last epoch |"]),
@@ -230,16 +237,16 @@ def test_every_lane_has_a_configuration_of_its_own() -> None:
         pytest.param(
             "driver",
             ["| suggestion |", "| stop decision |", "| opening it |", *(f"| {side} |" for side in SOME_SIDES)],
-            marks=pytest.mark.ray,
+            marks=LONG_WITH_RAY,
         ),
         pytest.param(
             "load",
             ["## Short trials", "| 1,920 | ", "the finished study alone"],
-            marks=pytest.mark.ray,
+            marks=LONG_WITH_RAY,
         ),
-        pytest.param("ray_start", ["| all | nothing |", "| own workers | any_worker |"], marks=pytest.mark.ray),
+        pytest.param("ray_start", ["| all | nothing |", "| own workers | any_worker |"], marks=LONG_WITH_RAY),
         pytest.param(
-            "memory", ["## tiny size", "| now | 2 |", "| now | 20 |", "| engine: own, MB |"], marks=pytest.mark.ray
+            "memory", ["## tiny size", "| now | 2 |", "| now | 20 |", "| engine: own, MB |"], marks=LONG_WITH_RAY
         ),
     ],
 )

@@ -346,7 +346,11 @@ def test_no_module_of_the_current_folder_is_imported(words, trap):
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("words", [trap_search("lanes"), trap_search("processes"), ["doctor"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "words",
+    [trap_search("lanes"), pytest.param(trap_search("processes"), marks=pytest.mark.long), ["doctor"]],
+    ids=" ".join,
+)
 def test_nor_by_a_process_that_ray_starts(words, trap):
     code, printed, marks = trap(*words)
     assert (code, marks) == (0, ""), printed

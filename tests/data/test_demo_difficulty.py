@@ -16,6 +16,7 @@ GOOD = {"lr": 6e-3, "w_dis": 0.02, "w_cross": 2.0, "margin": 0.3, "dropout": 0.1
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_good_configuration_beats_the_median_of_random_ones_by_a_tenth():
     space = load("demo", hypers_of=hypers_of, method_names=METHODS)
     dataset = demo()

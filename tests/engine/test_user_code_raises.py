@@ -161,7 +161,7 @@ def test_a_lane_that_raises_fails_alone_and_its_neighbours_end_as_they_would_hav
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("runner", ["processes", "lanes"])
+@pytest.mark.parametrize("runner", [pytest.param("processes", marks=pytest.mark.long), "lanes"])
 def test_under_ray_too_and_what_is_printed_is_kept(runner, workplace, capsys):
     if runner == "processes":
         words = function_search(

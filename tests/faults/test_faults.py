@@ -24,7 +24,7 @@ def expected(tmp_path_factory):
 @pytest.mark.parametrize(
     ("runner", "seed"),
     [
-        pytest.param("processes", 2, marks=pytest.mark.ray),
+        pytest.param("processes", 2, marks=[pytest.mark.ray, pytest.mark.long]),
         pytest.param("lanes", 3, marks=pytest.mark.ray),
     ],
 )

@@ -227,6 +227,7 @@ def needed_below_tmp():
 
 
 @pytest.mark.ray
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux" or not can_mount(), reason="mounting is not allowed here")
 def test_a_search_where_tmp_is_read_only():
     """For real, in a mount namespace of its own."""

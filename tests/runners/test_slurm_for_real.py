@@ -90,6 +90,7 @@ def test_a_job_that_is_warned_ends_in_order_and_goes_on(folder: Path) -> None:
     assert (folder / "results" / "far" / "final" / "metrics.json").is_file()
 
 
+@pytest.mark.long
 def test_a_job_that_is_cancelled_leaves_nothing_behind(folder: Path) -> None:
     said = on_slurm(folder, _CANCELLED, *_LONG)
     assert said.splitlines()[-1].startswith("progress "), "no process of Ray's or avtune's is left"

@@ -193,6 +193,7 @@ def test_a_study_that_nothing_happened_to_has_no_problem(known, made):
     assert len(trials_of(known.root)) == settings_of(known.root)["space"]["search"]["trials"]
 
 
+@pytest.mark.long
 def test_a_bug_of_the_program_is_found(tmp_path):
     words = [sys.executable, str(Path(__file__).with_name("planted.py")), str(tmp_path)]
     told = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)

@@ -52,6 +52,7 @@ def test_a_horizon_that_is_too_short_is_said_everywhere_and_the_command_helps(sl
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_an_open_horizon_ends_near_a_long_one(slow, tmp_path, capsys):
     words = ["search", slow, *SMALL, *ONE, "--results", tmp_path]
     plan = call(capsys, *words, "--name", "auto")
