@@ -30,8 +30,8 @@ def search(name, *words):
 
 
 def new(name, *words):
-    given = ["--space", "space.yaml", "--runner", "inline", "--trials", str(TRIALS), "--set", f"final.seeds={SEEDS}"]
-    return search(name, *given, *words)
+    given = ["--space", "space.yaml", "--runner", "inline", "--trials", str(TRIALS), "--epochs", "3"]
+    return search(name, *given, "--set", f"final.seeds={SEEDS}", *words)
 
 
 @pytest.fixture(scope="module")
