@@ -18,6 +18,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:  # what editors and type checkers see
     from avtune.api import load_dataset, load_study, retrain, search
     from avtune.api_bench import bench, load_bench
+    from avtune.api_compare import compare
     from avtune.api_finish import finish
     from avtune.api_models import compare_models, evaluate, load_model
     from avtune.core.errors import UserError
@@ -25,6 +26,7 @@ if TYPE_CHECKING:  # what editors and type checkers see
     from avtune.engine.model import Model
     from avtune.workflows.bench.view import BenchView
     from avtune.workflows.compare_models import ModelComparison
+    from avtune.workflows.compare_view import StudyComparison
     from avtune.workflows.evaluate import Evaluation
     from avtune.workflows.retrain import Retrained
     from avtune.workflows.study_view import StudyView
@@ -33,6 +35,7 @@ else:
         **dict.fromkeys(("load_dataset", "load_study", "retrain", "search"), "avtune.api"),
         **dict.fromkeys(("compare_models", "evaluate", "load_model"), "avtune.api_models"),
         **dict.fromkeys(("bench", "load_bench"), "avtune.api_bench"),
+        "compare": "avtune.api_compare",
         "finish": "avtune.api_finish",
         "BenchView": "avtune.workflows.bench.view",
         "Dataset": "avtune.data.dataset",
@@ -40,6 +43,7 @@ else:
         "Model": "avtune.engine.model",
         "ModelComparison": "avtune.workflows.compare_models",
         "Retrained": "avtune.workflows.retrain",
+        "StudyComparison": "avtune.workflows.compare_view",
         "StudyView": "avtune.workflows.study_view",
         "UserError": "avtune.core.errors",
     }
@@ -62,10 +66,12 @@ __all__ = [
     "Model",
     "ModelComparison",
     "Retrained",
+    "StudyComparison",
     "StudyView",
     "UserError",
     "__version__",
     "bench",
+    "compare",
     "compare_models",
     "evaluate",
     "finish",

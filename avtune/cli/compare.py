@@ -13,10 +13,9 @@ from avtune.cli import console
 from avtune.cli.arguments import Verbs, add_json, add_results, add_verb
 from avtune.cli.folders import study_called
 from avtune.core.errors import UserError
-from avtune.report.text import table
 
 if TYPE_CHECKING:
-    from avtune.workflows.compare import Comparison
+    from avtune.workflows.compare_view import StudyComparison
 
 PAGE = "compare.html"
 
@@ -39,47 +38,39 @@ def add(verbs: Verbs) -> None:
 
 
 def run(given: argparse.Namespace, log: list[Path]) -> int:
-    from avtune.workflows.compare import compare, facts_of
+    from avtune.workflows.compare import compare
+    from avtune.workflows.compare_view import StudyComparison
 
     if len(given.studies) < 2:
         raise UserError("compare takes two studies or more, e.g. avtune compare first second")
     if given.csv and given.json:
         raise UserError("give --csv or --json, not both")
-    found = compare([study_called(name, given.results) for name in given.studies])
+    found = StudyComparison(compare([study_called(name, given.results) for name in given.studies]))
     if given.json:
-        print(json.dumps({"studies": [facts_of(one) for one in found.studies], "notes": list(found.notes)}, indent=2))
+        print(json.dumps(found.to_json(), indent=2))
     elif given.csv:
-        rows = [facts_of(one) for one in found.studies]
+        rows = found.rows()
         writer = csv.DictWriter(sys.stdout, list(dict.fromkeys(key for row in rows for key in row)), restval="")
         writer.writeheader()
         writer.writerows(rows)
     else:
-        console.say(*_lines(found))
+        console.say(*found.lines())
     _write_page(found, given)
     if given.tensorboard is not None:
-        _write_board(found, given.tensorboard, quiet=given.json or given.csv)
+        found.write_board(given.tensorboard)
+        if not (given.json or given.csv):
+            console.say(f"TensorBoard  avtune tensorboard --results {given.tensorboard}")
     return 0
 
 
-def _lines(found: Comparison) -> list[str]:
-    from avtune.workflows.compare_text import by_dataset, cells, head, reading
-
-    lines: list[str] = []
-    for title, studies in by_dataset(found):
-        lines += ["", title, *table(head(studies), [cells(one) for one in studies])]
-    return [*lines[1:], "", *reading(found), *(f"note: {note}" for note in found.notes)]
-
-
-def _write_page(found: Comparison, given: argparse.Namespace) -> None:
+def _write_page(found: StudyComparison, given: argparse.Namespace) -> None:
     """Writes the page where it is asked for; else beside the studies, if that can be written."""
-    from avtune.workflows.compare_page import write_compare_page
-
     quiet = given.json or given.csv
     if given.page is None and quiet:
         return
     path = given.page or (given.results if given.results.is_dir() else Path()) / PAGE
     try:
-        write_compare_page(found, path)
+        found.write_page(path)
     except UserError as error:
         if given.page is not None:
             raise
@@ -87,13 +78,3 @@ def _write_page(found: Comparison, given: argparse.Namespace) -> None:
         return
     if not quiet:
         console.say("", f"page         {path}")
-
-
-def _write_board(found: Comparison, logdir: Path, *, quiet: bool) -> None:
-    from avtune.report.compare_board import Shown, write_compare_board
-
-    shown = {one.name.replace("/", "_"): one for one in found.studies}
-    boards = {name: Shown(one.folder, {"study": name, "method": one.method}) for name, one in shown.items()}
-    write_compare_board(logdir, boards)
-    if not quiet:
-        console.say(f"TensorBoard  avtune tensorboard --results {logdir}")

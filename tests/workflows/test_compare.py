@@ -16,6 +16,7 @@ from command import call
 from made_studies import payload_of
 from toy import write_toy
 
+import avtune
 from avtune.cli.main import main
 from avtune.finals.scores import mean_score
 from avtune.study.folder import StudyFolder
@@ -173,3 +174,36 @@ def test_a_study_without_event_files_says_how_to_get_them(here, capsys, tmp_path
     said = call(capsys, "compare", "best", tmp_path / "old", "--tensorboard", tmp_path / "board", code=2)
     assert "give the command of that search again" in said
     assert not Path(tmp_path / "board").exists()
+
+
+def test_python_compares_as_the_command_line_does(here, capsys, tmp_path):
+    page, board = tmp_path / "page.html", tmp_path / "board"
+    found = avtune.compare(avtune.load_study("other"), here / "results" / "best", "open", "less", page=page)
+    told = json.loads(call(capsys, "compare", "other", "best", "open", "less", "--json"))
+    assert found.to_json() == told
+    table = found.table
+    assert list(table["study"]) == [one["study"] for one in told["studies"]] == ["other", "best", "less", "open"]
+    assert table["place"].dropna().tolist() == [1, 2]
+    assert table["map"].tolist()[:3] == [one.results.test.map.mean for one in found.studies[:3]]
+    assert found.notes == tuple(told["notes"])
+    assert "best, less, open" in page.read_text()
+    assert repr(found) in call(capsys, "compare", "other", "best", "open", "less", "--page", page)
+    assert "<td>best</td>" in found._repr_html_()
+    avtune.compare("best", "less", tensorboard=board)
+    assert {name.split("/")[0] for name in Served(board).rows()} == {"best", "less"}
+    assert not (here / "compare.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("studies", "options", "said"),
+    [
+        (["best"], {}, r"compare takes two studies or more, for example avtune.compare\('first', 'second'\)"),
+        (["best", "bset"], {}, "no study is called 'bset' in results; did you mean 'best'?"),
+        (["best", 3], {}, "study is a int; give a name or a path"),
+        (["best", "less"], {"page": "results/best/study.yaml"}, "is no page of a comparison; give another page$"),
+        (["best", "less"], {"tensorboard": "results"}, "holds something else; give another tensorboard$"),
+    ],
+)
+def test_what_python_cannot_compare_is_said(here, studies, options, said):
+    with pytest.raises(avtune.UserError, match=said):
+        avtune.compare(*studies, **options)

@@ -9,6 +9,7 @@ from toy import SPACE, toy_dataset
 
 import avtune.api
 import avtune.api_bench
+import avtune.api_compare
 import avtune.api_models
 import avtune.core.errors
 import avtune.core.hyper
@@ -25,6 +26,7 @@ MODULES = {
     avtune.api: ["load_dataset", "load_study", "search"],
     avtune.api_models: ["compare_models", "evaluate", "load_model"],
     avtune.api_bench: ["bench"],
+    avtune.api_compare: ["compare"],
     avtune.core.errors: ["choices", "did_you_mean", "shown"],
     avtune.core.hyper: ["Hyper"],
     avtune.core.names: ["legal_name"],
