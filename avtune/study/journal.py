@@ -135,7 +135,7 @@ class Journal:
         facts: Mapping[str, Value],
     ) -> None:
         """Writes how a trial ended, see `Sampler.tell`."""
-        trial_id = self._ids[number]
+        trial_id = self._ids.pop(number)
         for name, value in facts.items():  # before the end: Optuna changes no trial that has ended
             self._storage.set_trial_user_attr(trial_id, name, value)
         for epoch, seen in rungs.items():
@@ -143,10 +143,15 @@ class Journal:
         self._storage.set_trial_state_values(trial_id, state, values)
         self.ended[number] = state
 
-    def replace(self, number: int, trial: FrozenTrial) -> None:
-        """Writes a trial in the place of the failed one with that number, at once with its end."""
-        self._storage.create_new_trial(self._study_id, trial)
-        self.ended[number] = trial.state
+    def begin_again(self, number: int) -> FrozenTrial | None:
+        """Begins a trial in the place of the failed one with that number, which did not fail when it was trained again;
+        its end follows, line by line as that of any other: Optuna's page in the browser reads rungs from such lines
+        alone. None where there is one without an end, as a kill leaves it."""
+        if number in self._ids:
+            return None
+        trial = self.trial(number, self.params[number], TrialState.RUNNING)
+        self._ids[number] = self._storage.create_new_trial(self._study_id, trial)
+        return trial
 
     def times(self) -> dict[int, tuple[float, float | None]]:
         """When each trial was suggested, and when it was told how it ended (None before), in seconds since 1970."""
@@ -166,15 +171,13 @@ class Journal:
         params: Mapping[str, Value],
         state: TrialState,
         facts: Mapping[str, Value] | None = None,
-        **end: Any,
     ) -> FrozenTrial:
-        """A trial as the journal holds it; `end` as in `optuna.trial.create_trial`."""
+        """A trial as the journal holds it."""
         return optuna.trial.create_trial(
             state=state,
             params=dict(params),
             distributions=self._distributions,
             user_attrs={NUMBER: number, **(facts or {})},
-            **end,
         )
 
     def _check(self, number: Any, trial: FrozenTrial) -> None:

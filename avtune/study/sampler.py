@@ -143,18 +143,8 @@ class Sampler:
         if state == "PRUNED" and rungs:
             value = rungs[max(rungs)]  # as Optuna has it
         values = None if value is None or state == "FAIL" else [value]
-        if told is not None:
-            ended = self._journal.trial(
-                number,
-                self._journal.params[number],
-                _STATES[state],
-                facts,
-                values=values,
-                intermediate_values=dict(rungs),
-            )
-            self._journal.replace(number, ended)
-            self._window_ids[number] = self._window.create_new_trial(self._window_id, ended)
-            return
+        if told is not None and (begun := self._journal.begin_again(number)) is not None:
+            self._window_ids[number] = self._window.create_new_trial(self._window_id, begun)
         self._journal.end(number, _STATES[state], values, rungs, facts or {})
         window_id = self._window_ids[number]
         for epoch, seen in rungs.items():

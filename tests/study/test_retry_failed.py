@@ -165,6 +165,26 @@ def test_optunas_journal_has_the_failed_trial_and_the_one_in_its_place(make_fold
     ]
 
 
+@pytest.mark.parametrize("lines", [1, 2, -1])
+def test_a_kill_while_the_one_in_its_place_is_written(make_folder, lines):  # noqa: F811
+    """`lines` of it are in the journal."""
+    study = failed_study(make_folder())
+    before = len(study.folder.journal.read_bytes().splitlines())
+    study.retry_failed()
+    drive(study)
+    whole = study.folder.journal.read_bytes().splitlines(keepends=True)
+    codes = [json.loads(line)["op_code"] for line in whole[before:]]
+    added = whole[before : before + codes.index(6) + 1]  # of the first of them, up to its end
+    assert codes[0] == 4
+    study.folder.journal.write_bytes(b"".join(whole[:before] + added[:lines]))
+    reopened = again(study)
+    assert inside(reopened) == inside(study)
+    told = [(t.user_attrs["trial"], t.state.name) for t in reopened._sampler._journal._storage.get_all_trials(0)]
+    assert sorted(told) == sorted(
+        [(one.number, one.state) for one in study.records] + [(number, "FAIL") for number in BROKEN]
+    )
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
