@@ -40,6 +40,12 @@ def add(verbs: Verbs) -> None:
     verb.add_argument("--rows", type=int, metavar="N", help="training clips, where a space file takes DATASET's place")
     verb.add_argument("--trials", type=int, metavar="N", help="configurations to try; as --set search.trials=N")
     verb.add_argument("--epochs", metavar="N|auto", help="most epochs of a trial; as --set early_stopping.epochs=N")
+    policy = verb.add_argument(
+        "--finals",
+        metavar="full|race",
+        help="full: every finalist has all seeds; race: only those that may still win (default: as a search there has)",
+    )
+    completes(policy, "finals")
     space = verb.add_argument(
         "--space", metavar="FILE|NAME", help="what is searched (default: the dataset's own space, or psd)"
     )
@@ -83,6 +89,8 @@ def _request(given: argparse.Namespace) -> PlanRequest:
         overrides.append(f"search.trials={given.trials}")
     if given.epochs is not None:
         overrides.append(f"early_stopping.epochs={given.epochs}")
+    if given.finals is not None:
+        overrides.append(f"final.policy={given.finals}")
     file, data = given.space, None
     if given.rows is not None or given.dataset.endswith((".yaml", ".yml")):
         file, data = given.dataset, data_of_rows(given.rows)

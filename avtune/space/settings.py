@@ -125,6 +125,15 @@ class Final:
         """Whether finalists that cannot win get no further seeds."""
         return self.policy == RACE
 
+    def usual_policy(self, *, shared: bool) -> str | None:
+        """The policy of a new search where nobody says: a race, but for where it saves nothing.
+
+        Args:
+            shared: lanes of a GPU train the further seeds in hardly more time than one, and each round of a race would
+                have to be waited for.
+        """
+        return None if shared or self.seeds <= 2 else RACE
+
 
 _MANY = 100_000
 SETTINGS: dict[str, dict[str, Hyper]] = {

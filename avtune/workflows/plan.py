@@ -164,11 +164,13 @@ def plan(request: PlanRequest) -> Prediction:
     Raises:
         UserError: the curves cannot be read, or the placement is not possible.
     """
-    space, data = request.space, request.data
+    data = request.data
+    placement, device, precision = _where(request)
+    request = replace(request, space=_with_policy(request.space, placement))
+    space = request.space
     folds = space.validation.folds or 1
     held_out = data.train * (1 / folds if space.validation.folds else space.validation.fraction or 0.0)
     size = Size(int(data.train - held_out), round(held_out), data.widths)
-    placement, device, precision = _where(request)
     recorded, note = _recorded(request)
     factor, why, doubt = _factor(request, device, precision, recorded)
     horizon = horizon_of(space, size.rows)
@@ -195,9 +197,21 @@ def plan(request: PlanRequest) -> Prediction:
             *_about(data),
             *note,
             why,
+            _finals(space),
             f"ranges: eight in ten of {len(found)} simulated searches, and {doubt:.0%} for the costs",
         ],
     )
+
+
+def _with_policy(space: Space, placement: Placement) -> Space:
+    """The space with the policy for its finals that a new search of the runner `lanes` would have there."""
+    policy = space.final.policy or space.final.usual_policy(shared=placement.gpus > 0)
+    return replace(space, final=replace(space.final, policy=policy))
+
+
+def _finals(space: Space) -> str:
+    most = f"{space.final.finalists} finalists and the default configuration over {space.final.seeds} seeds"
+    return f"finals: {most}, {'those that may still win (a race)' if space.final.races else 'every one (full)'}"
 
 
 def _simulated(setting: Setting) -> list[Simulated]:

@@ -19,7 +19,7 @@ from avtune.report.tracking import Target
 from avtune.runners._base import Placement, Run, Runner
 from avtune.runners.placement import PlacementRequest, place
 from avtune.runners.placement_text import Places, places_of
-from avtune.space.settings import FULL, RACE
+from avtune.space.settings import FULL
 from avtune.space.space import Space
 from avtune.study.folder import StudyFolder
 from avtune.workflows.choose_runner import has_wide_lanes, precision_named, runner_named
@@ -164,8 +164,7 @@ def _with_policy(
     request: Request, before: Mapping[str, Any], placement: Placement, runner: str, *, deterministic: bool
 ) -> Space:
     """The space with a policy for its finals. Where nobody says: a study that is continued keeps its own; a bench has
-    every seed of every finalist, so that its tables compare like with like; a new search has a race, but for where the
-    lanes of a GPU train the further seeds in hardly more time, and the rounds of a race would take longer."""
+    every seed of every finalist, so that its tables compare like with like; a new search has the usual one."""
     space, final = request.space, request.space.final
     if before:
         had = before["space"].get("final", {}).get("policy")
@@ -174,7 +173,7 @@ def _with_policy(
         policy = final.policy
     else:
         shared = placement.gpus > 0 and runner == "lanes" and not deterministic
-        policy = None if shared or final.seeds <= 2 else RACE
+        policy = final.usual_policy(shared=shared)
     return replace(space, final=replace(final, policy=policy))
 
 

@@ -9,6 +9,7 @@ import pytest
 from avtune.cli.main import main
 from avtune.core.errors import UserError
 from avtune.methods import METHODS, hypers_of
+from avtune.runners._base import Placement
 from avtune.runners.costs import DEVICES
 from avtune.space.files import load
 from avtune.study.folder import StudyFolder
@@ -117,6 +118,24 @@ def test_a_study_says_how_trials_learn_and_what_epochs_take(tmp_path):
     assert once == pytest.approx(0.5 * epochs, rel=0.35)  # other numbers of lanes, and retraining on all rows
 
 
+def test_finals_are_planned_as_a_search_there_would_have_them():
+    """A race on a CPU, all seeds where the lanes of a GPU train them together; or as it is said."""
+    data = Data("mine", 2_000, 500, (128, 1024), 10)
+
+    def finals(*more):
+        found = plan(PlanRequest(data, space_of("demo", "final.finalists=3", "final.seeds=5", *more), gpus=0))
+        (said,) = [line for line in found.assumed if line.startswith("finals: 3 finalists and the default")]
+        return found.epochs["finals"].expected, said.rpartition(", ")[2]
+
+    race, full = finals(), finals("final.policy=full")
+    assert (race[1], full[1]) == ("those that may still win (a race)", "every one (full)")
+    assert race[0] < 0.95 * full[0]
+    space = space_of("demo", "final.seeds=5")
+    gpus, asked = Placement(8, 8, 1), replace(space, final=replace(space.final, policy="race"))
+    assert not planning._with_policy(space, gpus).final.races
+    assert planning._with_policy(asked, gpus).final.races
+
+
 def test_folds_cost_as_many_epochs():
     data = Data("mine", 2_000, 500, (128, 1024), 10)
     split = plan(PlanRequest(data, space_of("demo"), gpus=0)).device_seconds.expected
@@ -135,6 +154,7 @@ def test_the_command_line_says_it_in_words_and_in_json(capsys, nowhere, curves):
     assert main([*words, "--set", "search.startup_trials=4", "--set", "final.seeds=1", "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["trials"] == 4
+    assert any(line.endswith("over 1 seeds, every one (full)") for line in facts["assumed"])
     assert facts["seconds"]["whole command"]["low"] < facts["seconds"]["whole command"]["high"]
 
 
@@ -143,6 +163,8 @@ def test_a_space_file_takes_rows(capsys, tmp_path, curves):
     file.write_text(space_of("demo").to_yaml())
     assert main(["plan", str(file), "--rows", "5000", "--gpus", "0", "--curves", str(curves)]) == 0
     assert "5000 clips are not here" in capsys.readouterr().out
+    assert main(["plan", str(file), "--rows", "5000", "--finals", "half"]) == 2
+    assert "final.policy is 'half'; allowed: one of full or race" in capsys.readouterr().err
     assert main(["plan", str(file)]) == 2
     assert "give --rows N" in capsys.readouterr().err
     assert data_of_rows(400).train == 400
