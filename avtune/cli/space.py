@@ -49,6 +49,8 @@ def _lines(space: Space, name: str) -> list[str]:
     return [
         f"{name} is a legal space for {space.method}: searches {len(space.axes)} hyper-parameters",
         *console.fitting(["", "low", "high", "", "values"], [_row(axis) for axis in space.axes]),
+        *(f"{axis.name} is searched only where {axis.when_text}" for axis in space.axes if axis.when),
+        *(f"constraint: {one.text}" for one in space.constraints),
         *(f"note: {note}" for note in space.notes()),
     ]
 

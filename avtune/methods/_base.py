@@ -176,4 +176,4 @@ def check_config(method: type[Method], config: Mapping[str, Value]) -> dict[str,
 
 def static_values(method: type[Method], config: Mapping[str, Value]) -> dict[str, Value]:
     """The part of a configuration that decides which fused tensors it can share."""
-    return {hyper.name: config[hyper.name] for hyper in method.hypers if hyper.static}
+    return {hyper.name: config.get(hyper.name, hyper.default) for hyper in method.hypers if hyper.static}

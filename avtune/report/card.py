@@ -66,7 +66,7 @@ def _head(dataset: Dataset, space: Space, results: Results) -> list[str]:
 def _facts(dataset: Dataset, space: Space, config: Mapping[str, Value], results: Results) -> list[str]:
     left = "weights" if space.method in METHODS else "test embeddings"
     kind = METHODS.get(space.method)
-    width = None if kind is None else kind.width(config, dataset.num_classes)
+    width = None if kind is None else kind.width(space.complete(config), dataset.num_classes)
     return [
         "| | |",
         "|---|---|",

@@ -127,5 +127,5 @@ def _trial(record: Record, axes: Sequence[str]) -> list[Any]:
         record.values.last,
         record.best_epoch if record.best_epoch is not None else "",
         f"{record.best_value:.4f}" if record.best_value is not None else record.reason,
-        *(short(record.trial.config[name]) for name in axes),
+        *(short(record.trial.config.get(name, "")) for name in axes),
     ]

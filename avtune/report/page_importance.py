@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import warnings
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import TypedDict
 
 import numpy as np
@@ -15,6 +16,8 @@ from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from avtune.core.hyper import Value
+from avtune.space.drawing import drawn
 from avtune.space.space import Space
 from avtune.study.record import Record
 
@@ -51,6 +54,8 @@ def importance(records: Sequence[Record], space: Space) -> Importance | None:
     """None where there are too few trials, or fewer than two hyper-parameters that vary.
 
     A trial that was stopped counts with its best value so far: the measure only asks which trials are among the best.
+    A hyper-parameter that a trial does not have, since its condition does not hold, is drawn for it at random, so that
+    it explains nothing there: what the condition itself decides counts for the choice that it names.
 
     Args:
         records: of all trials.
@@ -60,14 +65,16 @@ def importance(records: Sequence[Record], space: Space) -> Importance | None:
     draw = np.random.default_rng(0)
     if len(known) > _MOST:
         known = [known[place] for place in np.sort(draw.choice(len(known), _MOST, replace=False))]
-    names = [axis.name for axis in space.axes if len({record.trial.config[axis.name] for record in known}) > 1]
+    configs = _complete([record.trial.config for record in known], space)
+    names = [axis.name for axis in space.axes if len({config[axis.name] for config in configs}) > 1]
     if len(known) < _FEWEST or len(names) < 2:
         return None
     top = max(_TOP, _TOP_TRIALS / len(known))
     draws = [draw.integers(len(known), size=len(known)) for _ in range(RESAMPLES)]
     distributions = {name: one for name, one in space.distributions().items() if name in names}
     whole, *again = (
-        _shares([known[place] for place in places], distributions, top) for places in [range(len(known)), *draws]
+        _shares([(configs[place], known[place].best_value) for place in places], distributions, top)
+        for places in [range(len(known)), *draws]
     )
     low, high = np.quantile(again, [0.05, 0.95], axis=0)
     order = np.argsort(-whole, kind="stable")
@@ -81,23 +88,36 @@ def importance(records: Sequence[Record], space: Space) -> Importance | None:
     }
 
 
-def _shares(records: Sequence[Record], distributions: dict[str, BaseDistribution], top: float) -> Floats:
+def _complete(configs: Sequence[Mapping[str, Value]], space: Space) -> list[dict[str, Value]]:
+    """The configurations with a value of every axis."""
+    draw = random.Random(0)
+    return [
+        {axis.name: config[axis.name] if axis.name in config else drawn(axis, draw) for axis in space.axes}
+        for config in configs
+    ]
+
+
+def _shares(
+    trials_seen: Sequence[tuple[Mapping[str, Value], float | None]],
+    distributions: dict[str, BaseDistribution],
+    top: float,
+) -> Floats:
     """Importance of each of the names as its share of the sum [names]; equal ones where none has any."""
     trials = [
         FrozenTrial(
             place,  # a trial may be there several times
             TrialState.COMPLETE,
-            record.best_value,
+            value,
             None,
             None,
-            {name: record.trial.config[name] for name in distributions},
+            {name: config[name] for name in distributions},
             distributions,
             {},
             {},
             {},
             place,
         )
-        for place, record in enumerate(records)
+        for place, (config, value) in enumerate(trials_seen)
     ]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # experimental; and that all are equal, which is seen

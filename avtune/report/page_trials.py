@@ -28,7 +28,7 @@ class AxisColumn(TypedDict):
         log: it is sampled in the logarithm.
         low, high: its range; None for a choice.
         choices: its values as text; None for a range.
-        values: of each trial, a number; of a choice the place in `choices`.
+        values: of each trial, a number; of a choice the place in `choices`; None where its condition does not hold.
     """
 
     name: str
@@ -36,7 +36,7 @@ class AxisColumn(TypedDict):
     low: float | None
     high: float | None
     choices: list[str] | None
-    values: list[float]
+    values: list[float | None]
 
 
 class Trials(TypedDict):
@@ -107,7 +107,7 @@ def trials(records: Sequence[Record], axes: Sequence[Axis], fixed: dict[str, Val
         "value": [rounded(record.best_value) for record in records],
         "seconds": [round(record.seconds, 3) for record in records],
         "reasons": {str(record.number): record.reason for record in records if record.reason},
-        "axes": [_column(axis, [record.trial.config[axis.name] for record in records]) for axis in axes],
+        "axes": [_column(axis, [record.trial.config.get(axis.name) for record in records]) for axis in axes],
         "fixed": {name: str(value) for name, value in fixed.items()},
     }
 
@@ -117,7 +117,7 @@ def rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 6)
 
 
-def _column(axis: Axis, values: Iterable[Value]) -> AxisColumn:
+def _column(axis: Axis, values: Iterable[Value | None]) -> AxisColumn:
     choices = [str(one) for one in axis.values] if axis.kind == "choice" else None
     places = {one: float(place) for place, one in enumerate(axis.values)}
     return {
@@ -126,7 +126,7 @@ def _column(axis: Axis, values: Iterable[Value]) -> AxisColumn:
         "low": axis.low,
         "high": axis.high,
         "choices": choices,
-        "values": [places[one] if choices is not None else _short(one) for one in values],
+        "values": [None if one is None else places[one] if choices is not None else _short(one) for one in values],
     }
 
 

@@ -11,6 +11,7 @@ from avtune.core.hyper import Hyper, Value
 from avtune.space.axis import Axis
 from avtune.space.checks import legal
 from avtune.space.configuration import Configuration, check_names, point_in
+from avtune.space.drawing import check_constraints
 from avtune.space.space import Space
 from avtune.space.written import Written, inline
 
@@ -32,7 +33,7 @@ def point_space(space: Space, given: Configuration, hypers: Mapping[str, Hyper] 
     if hypers is not None:
         check_names(given, hypers, space.method)
     fixed: dict[str, Written] = {name: _value(name, given, hypers) for name in values}
-    written = space.as_dict()
+    written = {name: one for name, one in space.as_dict().items() if name != "constraints"}
     search, final = written["search"], written["final"]
     assert isinstance(search, dict)
     assert isinstance(final, dict)
@@ -41,7 +42,8 @@ def point_space(space: Space, given: Configuration, hypers: Mapping[str, Hyper] 
 
 def around(space: Space, given: Configuration, hypers: Mapping[str, Hyper] | None, width: float) -> Space:
     """The space with ranges around a configuration: each axis `width` of its range wide, in the logarithm where it is
-    sampled so, with the configuration's value as its centre, as far as the method takes such values. Choices stay.
+    sampled so, with the configuration's value as its centre, as far as the method takes such values. Choices stay, and
+    so do the ranges of axes whose condition does not hold in it.
 
     Args:
         space: whose axes are searched. What it has fixed takes the configuration's value.
@@ -50,7 +52,8 @@ def around(space: Space, given: Configuration, hypers: Mapping[str, Hyper] | Non
         width: above 0, at most 1.
 
     Raises:
-        UserError: a name or a value that the method does not take, or a width out of range.
+        UserError: a name or a value that the method does not take, a width out of range, or ranges in which nothing
+            fulfils the constraints.
     """
     if not 0 < width <= 1:
         raise UserError(f"--width is {width:g}; allowed: a share of each range, above 0 and at most 1")
@@ -59,15 +62,26 @@ def around(space: Space, given: Configuration, hypers: Mapping[str, Hyper] | Non
     check_names(given, [*(axis.name for axis in space.axes), *space.fixed], space.method)
     if hypers is None:
         centre = point_in(space, given)
-        axes = [_around(axis, centre[axis.name], width, axis.low, axis.high) for axis in space.axes]
-        return replace(space, axes=tuple(axes))
+        axes = [
+            _around(axis, centre[axis.name], width, axis.low, axis.high) if axis.name in centre else axis
+            for axis in space.axes
+        ]
+        return _checked_space(replace(space, axes=tuple(axes)))
     values = {name: _value(name, given, hypers) for name in given.values}
+    active = space.active_part({axis.name: values.get(axis.name, axis.default) for axis in space.axes})
     axes = []
     for axis in space.axes:
-        hyper, value = hypers[axis.name], values.get(axis.name, axis.default)
-        axes.append(_around(axis, _checked(axis, value, given), width, hyper.low, hyper.high))
+        if axis.name in active:
+            hyper = hypers[axis.name]
+            axis = _around(axis, _checked(axis, active[axis.name], given), width, hyper.low, hyper.high)
+        axes.append(axis)
     fixed = {name: values.get(name, value) for name, value in space.fixed.items()}
-    return replace(space, axes=tuple(axes), fixed=fixed)
+    return _checked_space(replace(space, axes=tuple(axes), fixed=fixed))
+
+
+def _checked_space(space: Space) -> Space:
+    check_constraints(space)
+    return space
 
 
 def _value(name: str, given: Configuration, hypers: Mapping[str, Hyper] | None) -> Value:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -16,6 +18,8 @@ from avtune.space.yaml_lines import Entry, shorten
 _NEEDED = {"float": ("low", "high"), "int": ("low", "high"), "choice": ("values",)}
 _OPTIONAL = {"float": ("log", "step"), "int": ("log", "step"), "choice": ()}
 _MOST_STEPS = 1e6
+WHEN = "when"
+"""The key of an axis that holds its condition, see `conditions`."""
 _TYPES = {"float": ("float", "choice"), "int": ("int", "choice"), "choice": ("choice",), "bool": ("choice",)}
 
 
@@ -31,6 +35,7 @@ class Axis:
         step: distance of neighbouring values from `low` on; None for a continuous range (or every whole number).
         values: the values of a choice.
         default: the method's default, which may lie outside the range.
+        when: other axes and their values with which this one is searched; empty where it always is.
     """
 
     name: str
@@ -41,13 +46,37 @@ class Axis:
     step: float | None = None
     values: tuple[Value, ...] = ()
     default: Value = field(default=0, compare=False)
+    when: tuple[tuple[str, tuple[Value, ...]], ...] = ()
 
     def as_dict(self) -> dict[str, Written]:
         """The axis as a space file writes it."""
+        written: dict[str, Written] = {"type": self.kind}
         if self.kind == "choice":
-            return {"type": "choice", "values": list(self.values)}
-        written: dict[str, Written] = {"type": self.kind, "low": self.low, "high": self.high, "log": self.log}
-        return written if self.step is None else {**written, "step": self.step}
+            written["values"] = list(self.values)
+        else:
+            written |= {"low": self.low, "high": self.high, "log": self.log}
+        if self.step is not None:
+            written["step"] = self.step
+        if self.when:
+            when: dict[str, Written] = {}
+            for name, allowed in self.when:
+                listed: list[Written] = [*allowed]
+                when[name] = listed[0] if len(listed) == 1 else listed
+            written[WHEN] = when
+        return written
+
+    def is_searched(self, values: Mapping[str, Value]) -> bool:
+        """Whether its condition holds.
+
+        Args:
+            values: of the other axes.
+        """
+        return all(name in values and values[name] in allowed for name, allowed in self.when)
+
+    @property
+    def when_text(self) -> str:
+        """Its condition, as a person reads it: `mining is hard or semihard`; empty where it is always searched."""
+        return " and ".join(f"{name} is {_listed(values)}" for name, values in self.when)
 
     def distribution(self) -> optuna.distributions.BaseDistribution:
         """The Optuna distribution that samples this axis."""
@@ -60,6 +89,19 @@ class Axis:
         return optuna.distributions.IntDistribution(
             int(self.low), int(self.high), log=self.log, step=1 if self.step is None else int(self.step)
         )
+
+    def suggest(self, trial: optuna.Trial) -> Value:
+        """Has a trial of Optuna's take a value of this axis."""
+        if self.kind == "choice":
+            chosen = trial.suggest_categorical(self.name, self.values)
+            assert chosen is not None
+            return chosen
+        assert self.low is not None
+        assert self.high is not None
+        if self.kind == "float":
+            return trial.suggest_float(self.name, self.low, self.high, step=self.step, log=self.log)
+        step = 1 if self.step is None else int(self.step)
+        return trial.suggest_int(self.name, int(self.low), int(self.high), step=step, log=self.log)
 
     def lies_within(self, low: float, high: float) -> bool:
         """Whether all that it samples lies there; only for a range."""
@@ -98,10 +140,24 @@ class Axis:
         return self._on_a_step(min(max(float(value), self.low), self.high))
 
     @property
+    def middle(self) -> Value:
+        """The middle of its range (in the logarithm where it is sampled so), on a step; of a choice the first value."""
+        if self.kind == "choice":
+            return self.values[0]
+        assert self.low is not None
+        assert self.high is not None
+        low, high = self.low, self.high
+        middle = math.sqrt(low) * math.sqrt(high) if self.log else low + (high - low) / 2
+        step = self.step or (1 if self.kind == "int" else None)
+        if step is not None:
+            middle = low + round((middle - low) / step) * step
+        return int(middle) if self.kind == "int" else min(max(middle, low), high)
+
+    @property
     def range_text(self) -> str:
         """What is sampled, as a person reads it: `0.05 to 1`, `0 to 1 in steps of 0.25`, `a, b or c`."""
         if self.kind == "choice":
-            return choices(str(value).lower() if isinstance(value, bool) else str(value) for value in self.values)
+            return _listed(self.values)
         assert self.low is not None
         assert self.high is not None
         return f"{self.low:g} to {self.high:g}" + (f" in steps of {self.step:g}" if self.step is not None else "")
@@ -115,12 +171,16 @@ class Axis:
         return int(value) if self.kind == "int" else value
 
 
+def _listed(values: Iterable[Value]) -> str:
+    return choices(str(value).lower() if isinstance(value, bool) else str(value) for value in values)
+
+
 def _is_flag(value: Value) -> bool:
     return isinstance(value, bool)
 
 
 def parse_axis(entry: Entry, hyper: Hyper) -> Axis:
-    """The axis that a mapping describes.
+    """The axis that a mapping describes, without its condition.
 
     Raises:
         UserError: an unknown, missing or illegal key, an empty range, or values that the method does not take.
@@ -131,7 +191,7 @@ def parse_axis(entry: Entry, hyper: Hyper) -> Axis:
     allowed = _TYPES[hyper.kind]
     kind_entry = given.get("type")
     if kind_entry is None:
-        only_keys(given, {"type", *(key for kind in allowed for key in _NEEDED[kind] + _OPTIONAL[kind])}, name)
+        only_keys(given, {"type", WHEN, *(key for kind in allowed for key in _NEEDED[kind] + _OPTIONAL[kind])}, name)
         raise UserError(f"{entry.where}: {name} has no type; write for example {hyper.name}: {_example(hyper)}")
     kind = kind_entry.value
     if not isinstance(kind, str) or kind not in allowed:
@@ -140,7 +200,7 @@ def parse_axis(entry: Entry, hyper: Hyper) -> Axis:
             f"{kind_entry.where}: {name}.type is {kind_entry.shown}; allowed for {hyper.name}, which takes "
             f"{hyper.range_text}: {choices(allowed)}{hint}"
         )
-    only_keys(given, ("type", *_NEEDED[kind], *_OPTIONAL[kind]), f"{name} (type {kind})")
+    only_keys(given, ("type", *_NEEDED[kind], *_OPTIONAL[kind], WHEN), f"{name} (type {kind})")
     for key in _NEEDED[kind]:
         if key not in given:
             raise UserError(

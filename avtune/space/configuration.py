@@ -97,11 +97,12 @@ def _configuration(entry: Entry, file: str) -> Configuration:
 
 
 def point_in(space: Space, given: Configuration) -> dict[str, Value]:
-    """The values of the axes of a space, from a configuration. An axis that it leaves out takes the method's default.
+    """The values of the axes that are searched together, from a configuration. An axis that it leaves out takes the
+    method's default.
 
     Raises:
         UserError: a name that the method does not have, a value that is not searched, another value than the space has
-            fixed, or a default that is not searched.
+            fixed, a default that is not searched, or values that break a condition or a constraint.
     """
     axes = {axis.name: axis for axis in space.axes}
     check_names(given, [*axes, *space.fixed], space.method)
@@ -112,7 +113,22 @@ def point_in(space: Space, given: Configuration) -> dict[str, Value]:
                 f"{entry.where}: {name} is {entry.shown}, and the space has it fixed at {fixed}; take it out, or add\n"
                 f"--set space.{name}={shorten(str(entry.value))} for a search with that value"
             )
-    return {name: _value_of(axis, given) for name, axis in axes.items()}
+    values = {name: _value_of(axis, given) for name, axis in axes.items() if not axis.when}
+    for name, axis in axes.items():
+        if axis.when and axis.is_searched(values):
+            values[name] = _value_of(axis, given)
+        elif axis.when and name in given.values and not _same(given.values[name].value, axis.default):
+            entry = given.values[name]
+            raise UserError(
+                f"{entry.where}: {name} is {entry.shown}, and it is searched only where {axis.when_text}; take it out"
+            )
+    point = space.active_part(values)
+    broken = space.violated(point)
+    if broken is not None:
+        config = {**point, **space.fixed}
+        shown = ", ".join(f"{name} is {inline(config[name])}" for name in sorted(broken.names))
+        raise UserError(f"{given.where}: it does not fulfil the constraint {broken.text}: {shown}")
+    return point
 
 
 def check_names(given: Configuration, known: Collection[str], method: str) -> None:

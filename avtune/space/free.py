@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,6 +11,7 @@ import yaml
 from avtune.core.errors import UserError
 from avtune.core.hyper import Hyper, Value
 from avtune.space.axis import Axis, parse_axis
+from avtune.space.conditions import with_conditions
 from avtune.space.space import Space
 from avtune.space.written import Written
 from avtune.space.yaml_lines import Entry, shorten
@@ -41,7 +41,7 @@ def free_hypers(given: Mapping[str, Entry]) -> tuple[tuple[Axis, ...], dict[str,
             )
         if isinstance(entry.value, dict):
             axis = parse_axis(entry, _hyper(name, entry))
-            axes.append(replace(axis, default=_middle(axis)))
+            axes.append(replace(axis, default=axis.middle))
         elif isinstance(entry.value, bool | int | float | str):
             fixed[name] = entry.value
         else:
@@ -49,7 +49,7 @@ def free_hypers(given: Mapping[str, Entry]) -> tuple[tuple[Axis, ...], dict[str,
                 f"{entry.where}: space.{name} is {entry.shown}; give a value, or an axis such as "
                 "{type: float, low: 0.1, high: 1.0}"
             )
-    return tuple(axes), fixed
+    return with_conditions(axes, fixed, given), fixed
 
 
 def _hyper(name: str, entry: Entry) -> Hyper:
@@ -85,18 +85,6 @@ def _hyper(name: str, entry: Entry) -> Hyper:
 
 def _kind(value: object) -> str:
     return {bool: "a flag", int: "a number", float: "a number", str: "a word"}.get(type(value), "a list")
-
-
-def _middle(axis: Axis) -> Value:
-    if axis.kind == "choice":
-        return axis.values[0]
-    assert axis.low is not None
-    assert axis.high is not None
-    middle = math.sqrt(axis.low) * math.sqrt(axis.high) if axis.log else axis.low + (axis.high - axis.low) / 2
-    step = axis.step or (1 if axis.kind == "int" else None)
-    if step is not None:
-        middle = axis.low + round((middle - axis.low) / step) * step
-    return int(middle) if axis.kind == "int" else min(max(middle, axis.low), axis.high)
 
 
 def space_of(method: str, hypers: Mapping[str, Hyper], like: Space) -> str:

@@ -8,10 +8,12 @@ The format:
       embedding_dim: 64                                  # a bare value is fixed; what is not named keeps its default
     search: {sampler: tpe, trials: 200, seed: 0}
     early_stopping: {epochs: auto, grace: 3, factor: 3}  # or a number of epochs
+    constraints: [w_dis < w_cross]                       # what every configuration fulfils, see `constraints`
     validation: {fraction: 0.2}                          # or {folds: 5}, {split: given}
     final: {finalists: 3, seeds: 5}
     bench: {hidden_dim: 512}                             # rarely; see below
 
+An axis may have a condition, `when: {mining: hard}`, see `conditions`.
 `--set search.trials=64` overrides one value by its dotted key; the last of several wins. `bench` holds what
 `avtune bench` takes in place of the same hyper-parameters of `space`, where it chooses the file; one that `--space`
 names is taken as it is.
@@ -25,6 +27,9 @@ from avtune.core.errors import UserError, choices, did_you_mean
 from avtune.core.hyper import Hyper, Value
 from avtune.space.axis import Axis, parse_axis
 from avtune.space.checks import legal, only_keys, table
+from avtune.space.conditions import with_conditions
+from avtune.space.constraints import Constraint, parse_constraints
+from avtune.space.drawing import check_constraints
 from avtune.space.free import free_hypers
 from avtune.space.overrides import override
 from avtune.space.settings import (
@@ -41,7 +46,7 @@ from avtune.space.space import Space
 from avtune.space.yaml_lines import Entry, read, shorten
 
 HypersOf = Callable[[str], Mapping[str, Hyper] | None]
-TOP = ("method", "space", *SECTIONS)
+TOP = ("method", "space", "constraints", *SECTIONS)
 """The keys that a space file may have at its top, beside `bench`."""
 
 
@@ -85,7 +90,7 @@ def parse(
     search = parse_settings(SearchSettings, "search", top.get("search"))
     if search.sampler == "grid":
         _check_grid(axes, top["search"])
-    return Space(
+    space = Space(
         name,
         axes,
         fixed,
@@ -93,7 +98,37 @@ def parse(
         parse_settings(EarlyStopping, "early_stopping", top.get("early_stopping")),
         parse_settings(Validation, "validation", top.get("validation")),
         parse_settings(Final, "final", top.get("final")),
+        constraints_of(top, axes, fixed),
     )
+    check_constraints(space)
+    return space
+
+
+def constraints_of(
+    top: Mapping[str, Entry], axes: Sequence[Axis], fixed: Mapping[str, Value]
+) -> tuple[Constraint, ...]:
+    """The constraints that a file has.
+
+    Args:
+        top: its entries.
+        axes, fixed: what they may name.
+
+    Raises:
+        UserError: one of them is none, or the fixed values alone break it.
+    """
+    if "constraints" not in top:
+        return ()
+    numbers = {name for name, value in fixed.items() if not isinstance(value, bool | str)}
+    numbers |= {axis.name for axis in axes if not any(isinstance(value, bool | str) for value in axis.values)}
+    others = {*fixed, *(axis.name for axis in axes)} - numbers
+    found = parse_constraints(top["constraints"], sorted(numbers), others)
+    for one in found:
+        if one.names <= fixed.keys() and not one.holds(fixed):
+            values = ", ".join(f"{name} is {fixed[name]}" for name in sorted(one.names))
+            raise UserError(
+                f"{top['constraints'].where}: {one.text} does not hold: {values}; take it out, or search one"
+            )
+    return found
 
 
 def _top(text: str, file: str) -> dict[str, Entry]:
@@ -178,4 +213,4 @@ def _hypers(
             axes.append(parse_axis(given[name], hyper))
         else:
             fixed[name] = legal(given[name], hyper, f"space.{name}")
-    return tuple(axes), fixed
+    return with_conditions(axes, fixed, given), fixed

@@ -10,6 +10,7 @@ import yaml
 
 from avtune.core.errors import UserError
 from avtune.space.free import free_hypers
+from avtune.space.parse import constraints_of
 from avtune.space.settings import EarlyStopping, Final, SearchSettings, Validation, parse_settings
 from avtune.space.space import Space
 from avtune.space.yaml_lines import read
@@ -39,4 +40,5 @@ def recorded_space(space: Mapping[str, Any], path: Path) -> Space:
         parse_settings(EarlyStopping, "early_stopping", top.get("early_stopping")),
         parse_settings(Validation, "validation", top.get("validation")),
         parse_settings(Final, "final", top.get("final")),
+        constraints_of(top, axes, fixed),
     )

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import optuna
 
 from avtune.core.hyper import Value
 from avtune.space.axis import Axis
+from avtune.space.constraints import Constraint
 from avtune.space.settings import LEARNING, SECTIONS, EarlyStopping, Final, SearchSettings, Validation, settings_dict
 from avtune.space.written import Written, changes, inline, to_yaml
 
 
 @dataclass(frozen=True)
 class Space:
-    """A checked space file. `fixed` and `axes` together name every hyper-parameter of the method once, in its order."""
+    """A checked space file. `fixed` and `axes` together name every hyper-parameter of the method once, in its order.
+
+    A *point* is the values of the axes that are searched together: all but those whose condition does not hold. A
+    configuration is a point and the fixed values.
+    """
 
     method: str
     axes: tuple[Axis, ...]
@@ -23,11 +29,42 @@ class Space:
     early_stopping: EarlyStopping = field(default_factory=EarlyStopping)
     validation: Validation = field(default_factory=Validation)
     final: Final = field(default_factory=Final)
+    constraints: tuple[Constraint, ...] = ()
 
     def defaults(self) -> dict[str, Value]:
         """The configuration to compare with: fixed values, and the method's default of what is searched (which may
         lie outside the searched range)."""
-        return {**{item.name: item.default for item in self.axes}, **self.fixed}
+        return self.configuration({item.name: item.default for item in self.axes})
+
+    def default_point(self) -> dict[str, Value] | None:
+        """The point of `defaults`; None where the space does not hold it."""
+        point = self.active_part({axis.name: axis.default for axis in self.axes})
+        searched = all(axis.contains(axis.default) for axis in self.axes if axis.name in point)
+        return point if searched and self.violated(point) is None else None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it has neither conditions nor constraints."""
+        return not self.constraints and not any(axis.when for axis in self.axes)
+
+    def active_part(self, values: Mapping[str, Value]) -> dict[str, Value]:
+        """Of values of the axes, those of the axes whose conditions hold, in the order of the axes."""
+        return {axis.name: values[axis.name] for axis in self.axes if axis.is_searched(values) and axis.name in values}
+
+    def configuration(self, values: Mapping[str, Value]) -> dict[str, Value]:
+        """The configuration with these values of the axes."""
+        return {**self.active_part(values), **self.fixed}
+
+    def complete(self, config: Mapping[str, Value]) -> dict[str, Value]:
+        """A configuration with the method's defaults of what it does not have since its conditions do not hold."""
+        return {**{axis.name: axis.default for axis in self.axes}, **config}
+
+    def violated(self, point: Mapping[str, Value]) -> Constraint | None:
+        """The first constraint that a point does not fulfil; None where it fulfils all."""
+        if not self.constraints:
+            return None
+        config = {**point, **self.fixed}
+        return next((one for one in self.constraints if not one.holds(config)), None)
 
     def distributions(self) -> dict[str, optuna.distributions.BaseDistribution]:
         """One Optuna distribution for each axis, in the order of the axes."""
@@ -38,6 +75,7 @@ class Space:
         return {
             "method": self.method,
             "space": {**{axis.name: axis.as_dict() for axis in self.axes}, **self.fixed},
+            **({"constraints": [one.text for one in self.constraints]} if self.constraints else {}),
             **{section: settings_dict(getattr(self, section)) for section in SECTIONS},
         }
 
@@ -61,8 +99,12 @@ class Space:
         lines = []
         if not self.axes and self.search.trials > 1:
             lines.append(f"nothing is searched: there is one configuration for {self.search.trials} trials")
+        default = self.active_part({axis.name: axis.default for axis in self.axes})
+        broken = self.violated(default)
+        if broken is not None:
+            lines.append(f"the method's default configuration does not fulfil {broken.text}")
         for axis in self.axes:
-            if not axis.contains(axis.default):
+            if axis.name in default and not axis.contains(axis.default):
                 lines.append(
                     f"the method's default {axis.name} {inline(axis.default)} lies outside the searched values"
                 )

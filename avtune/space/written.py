@@ -43,7 +43,7 @@ def to_yaml(space: Mapping[str, Written]) -> str:
 
 def changes(name: str, before: Written, after: Written) -> Iterator[str]:
     """What differs, a line each: `search.seed: 0 -> 1`; `name` is that of the whole, empty for a space."""
-    kinds = name in ("early_stopping", "search")  # some of their keys are left out where they have no part
+    kinds = name in ("", "early_stopping", "search")  # some of their keys are left out where they have no part
     if isinstance(before, dict) and isinstance(after, dict) and (kinds or before.keys() == after.keys()):
         for key in [*before, *(after.keys() - before.keys())]:
             yield from changes(f"{name}.{key}" if name else key, before.get(key), after.get(key))

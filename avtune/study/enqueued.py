@@ -40,9 +40,19 @@ class Enqueued:
                     number, {}, f"{name} is {shown(value)}, and it is not searched{did_you_mean(name, axes)}"
                 )
         values = {name: value for name, value in params.items() if value is not None}
-        if len(values) == len(axes) and key_of(values) in seen:
+        for name in values:
+            if any(other in values for other, _ in axes[name].when) and not axes[name].is_searched(values):
+                return Enqueued(number, {}, f"{name} is searched only where {axes[name].when_text}")
+        broken = next((one for one in space.constraints if not one.holds({**values, **space.fixed})), None)
+        if broken is not None:
+            return Enqueued(number, {}, f"it does not fulfil the constraint {broken.text}")
+        if len(values) == sum(axis.is_searched(values) for axis in axes.values()) and key_of(values) in seen:
             return Enqueued(number, values, "a trial has had that configuration")
         return Enqueued(number, values)
+
+    def lacks_values(self, space: Space) -> bool:
+        """Whether it leaves values to the sampler."""
+        return any(axis.name not in self.params for axis in space.axes if axis.is_searched(self.params))
 
     @property
     def text(self) -> str:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
 from avtune.core.hyper import Value
+from avtune.space.space import Space
 
+MOST_POINTS = 100_000
+"""Values, each with each, up to which the points of a space with conditions or constraints are listed."""
 Key = tuple[tuple[str, Value], ...]
 
 
@@ -35,13 +38,35 @@ def unseen(
     """
     size = grid_size(distributions)
     assert size is not None
+    return _walk(size, lambda index: _at(distributions, index), seen, seed, steps)
+
+
+def legal_points(space: Space) -> list[dict[str, Value]] | None:
+    """The points of a finite space that fulfil its constraints, each once; None where a continuous axis makes them
+    countless, or there are too many to list."""
+    distributions = space.distributions()
+    size = grid_size(distributions)
+    if size is None or size > MOST_POINTS:
+        return None
+    points = (space.active_part(_at(distributions, index)) for index in range(size))
+    return list({key_of(point): point for point in points if space.violated(point) is None}.values())
+
+
+def unseen_of(points: Sequence[dict[str, Value]], seen: Collection[Key], seed: int, steps: int = 0) -> dict[str, Value]:
+    """As `unseen`, of these points."""
+    return _walk(len(points), points.__getitem__, seen, seed, steps)
+
+
+def _walk(
+    size: int, at: Callable[[int], dict[str, Value]], seen: Collection[Key], seed: int, steps: int
+) -> dict[str, Value]:
     assert size > len(seen)
     draw = random.Random(seed)
     index, stride = draw.randrange(size), draw.randrange(1, size + 1)
     while math.gcd(stride, size) > 1:  # without a common divisor the walk comes by every configuration
         stride += 1
     index = (index + steps * stride) % size
-    while key_of(params := _at(distributions, index)) in seen:
+    while key_of(params := at(index)) in seen:
         index = (index + stride) % size
     return params
 

@@ -78,7 +78,7 @@ class Horizon:
 
     def least(self, config: Mapping[str, Value]) -> int:
         """Epochs that a trial trains before it can be flat: those of its schedule, if it has one."""
-        return self.schedule(config) if self.open and self.lays_out(config) else 0
+        return self.schedule(config) if self.open and self.lays_out(self.space.complete(config)) else 0
 
     def schedule(self, config: Mapping[str, Value]) -> int:
         """Epochs over which a trial's schedules are laid out."""

@@ -51,13 +51,13 @@ class Journal:
         space: what is searched.
 
     Attributes:
-        params: the values of the axes of each trial.
+        params: the values of the axes of each trial, without those whose condition does not hold.
         ended: the states of those that have ended.
         repaired: whether a line was cut off.
     """
 
     def __init__(self, path: Path, space: Space) -> None:
-        self._axes = space.axes
+        self._space = space
         self._distributions = space.distributions()
         self.params: dict[int, dict[str, Value]] = {}
         self.ended: dict[int, TrialState] = {}
@@ -85,7 +85,7 @@ class Journal:
                 continue
             self._check(number, trial)
             self._taken.add(trial.user_attrs.get(ENQUEUED, -1))
-            self.params[number] = {name: trial.params[name] for name in self._distributions}
+            self.params[number] = self._space.active_part(trial.params)
             if trial.state.is_finished():
                 self.ended[number] = trial.state
             else:
@@ -124,7 +124,7 @@ class Journal:
         trial = self.trial(number, params, TrialState.RUNNING, facts)
         self._ids[number] = self._storage.create_new_trial(self._study_id, trial)
         self._file.sync()  # before the curves name it; what is told later can be told again
-        self.params[number] = {name: params[name] for name in self._distributions}
+        self.params[number] = self._space.active_part(params)
 
     def end(
         self,
@@ -176,7 +176,7 @@ class Journal:
         return optuna.trial.create_trial(
             state=state,
             params=dict(params),
-            distributions=self._distributions,
+            distributions={name: one for name, one in self._distributions.items() if name in params},
             user_attrs={NUMBER: number, **(facts or {})},
         )
 
@@ -186,11 +186,12 @@ class Journal:
         """
         if not is_whole(number) or (number in self.params and self.ended.get(number) != TrialState.FAIL):
             raise ValueError("a trial's number is missing or there twice")
-        if number in self.params and self.params[number] != {name: trial.params[name] for name in self._distributions}:
+        if number in self.params and self.params[number] != trial.params:
             raise ValueError(f"trial {number} is there with two configurations")
-        if trial.distributions != self._distributions or not all(
-            axis.contains(trial.params[axis.name]) for axis in self._axes
-        ):
+        searched = {axis.name for axis in self._space.axes if axis.is_searched(trial.params)}
+        if trial.distributions != {
+            name: one for name, one in self._distributions.items() if name in searched
+        } or not all(axis.contains(trial.params[axis.name]) for axis in self._space.axes if axis.name in searched):
             raise ValueError(f"trial {number} is of another space")
         values = [*(trial.values or []), *trial.intermediate_values.values()]
         if not all(map(is_number, values)) or (trial.state == TrialState.COMPLETE and len(trial.values or []) != 1):

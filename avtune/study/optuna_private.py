@@ -18,7 +18,6 @@ from __future__ import annotations
 import inspect
 import logging
 import warnings
-from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -26,6 +25,8 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial
 
+from avtune.space.axis import Axis
+from avtune.space.space import Space
 from avtune.study.window import BEST
 
 _log = logging.getLogger(__name__)
@@ -40,44 +41,66 @@ def good_trials(ended: int) -> int:
 
 
 class Tpe(optuna.samplers.TPESampler):
-    """Optuna's TPE with `good_trials`, and told which axes its trials share, here all, which it would look up trial by
-    trial.
+    """Optuna's TPE with `good_trials`, and told which axes its trials share, which it would look up trial by trial.
+
+    Axes without a condition are sampled together. Then, with their values known, those whose condition holds: axes with
+    one condition together, from the trials that had it.
 
     Args:
-        distributions: of all axes, by name.
+        space: its axes.
         seed: below 2^32.
         startup_trials: random trials before TPE begins.
     """
 
-    def __init__(self, distributions: Mapping[str, BaseDistribution], *, seed: int, startup_trials: int) -> None:
+    def __init__(self, space: Space, *, seed: int, startup_trials: int) -> None:
         share: dict[str, Any] = {"gamma": good_trials} if takes_gamma() else {}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             warnings.filterwarnings("ignore", message=".*gamma", category=FutureWarning)
             super().__init__(seed=seed, n_startup_trials=startup_trials, multivariate=True, constant_liar=True, **share)
-        self._axes = {name: one for name, one in sorted(distributions.items()) if not one.single()}
+        self._axes = _sampled(space)
+        self._by_condition: dict[object, list[Axis]] = {}
+        for axis in sorted(space.axes, key=lambda one: one.name):
+            if axis.name in self._axes:
+                self._by_condition.setdefault(axis.when, []).append(axis)
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         return self._axes
 
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        params: dict[str, Any] = {}
+        for axes in sorted(self._by_condition.values(), key=lambda one: bool(one[0].when)):
+            if axes[0].is_searched(params):
+                together = {axis.name: search_space[axis.name] for axis in axes}
+                params |= super().sample_relative(study, trial, together)
+        return params
+
 
 class Gp(optuna.samplers.GPSampler):
-    """Optuna's Gaussian process, told which axes its trials share, as `Tpe` is.
+    """Optuna's Gaussian process, told which axes its trials share, as `Tpe` is. It models all of them together; what a
+    trial lacks because of a condition is there filled in (`window.Window`).
 
     Args:
-        distributions: of all axes, by name.
+        space: its axes.
         seed: below 2^32.
         startup_trials: random trials before it begins.
     """
 
-    def __init__(self, distributions: Mapping[str, BaseDistribution], *, seed: int, startup_trials: int) -> None:
+    def __init__(self, space: Space, *, seed: int, startup_trials: int) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             super().__init__(seed=seed, n_startup_trials=max(1, startup_trials), warn_independent_sampling=False)
-        self._axes = {name: one for name, one in sorted(distributions.items()) if not one.single()}
+        self._axes = _sampled(space)
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         return self._axes
+
+
+def _sampled(space: Space) -> dict[str, BaseDistribution]:
+    """The distributions of the axes that have more than one value, by name in a fixed order."""
+    return {name: one for name, one in sorted(space.distributions().items()) if not one.single()}
 
 
 @cache

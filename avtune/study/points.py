@@ -11,8 +11,33 @@ from collections.abc import Mapping
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
+from avtune.core.errors import UserError
 from avtune.core.hyper import Value
+from avtune.space.space import Space
 from avtune.study.grid import values_of
+
+_TRIED = 2_000
+
+
+def legal_quasi_random(space: Space, number: int, seed: int) -> dict[str, Value]:
+    """As `quasi_random`, of the points that fulfil the constraints; values of axes whose condition does not hold are
+    left out.
+
+    Raises:
+        UserError: hardly any does.
+    """
+    distributions = space.distributions()
+    if not space.constraints:
+        return space.active_part(quasi_random(distributions, number, seed))
+    found = -1
+    for place in range(_TRIED * (number + 1)):
+        point = space.active_part(quasi_random(distributions, place, seed))
+        found += space.violated(point) is None
+        if found == number:
+            return point
+    raise UserError(
+        f"constraints: fewer than one in {_TRIED} quasi-random configurations fulfils them; widen the ranges"
+    )
 
 
 def quasi_random(distributions: Mapping[str, BaseDistribution], number: int, seed: int) -> dict[str, Value]:

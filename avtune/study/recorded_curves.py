@@ -156,7 +156,7 @@ def read_recorded(path: Path) -> RecordedCurves:
     if not runs or said["rows"] < 1:
         raise UserError(f"{path} holds no runs; record some with: python -m benchmarks.record_curves")
     names = {axis.name for axis in space.axes}
-    if any(set(run.config) != names for run in runs):
+    if any(set(run.config) != set(space.active_part(run.config)) or not names >= set(run.config) for run in runs):
         raise UserError(f"{path} is damaged: a run is of another space; restore it from a copy")
     return RecordedCurves(space, said["rows"], said["precision"], said["about"], runs)
 
@@ -176,7 +176,7 @@ def curves_of_study(folder: StudyFolder, defaults_of: DefaultsOf = lambda name: 
     runs = [
         RecordedRun(
             record.number,
-            {name: record.trial.config[name] for name in axes},
+            {name: record.trial.config[name] for name in axes if name in record.trial.config},
             0,
             tuple(record.values.values()),
             seconds[record.number][: record.values.last],

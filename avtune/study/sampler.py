@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -11,16 +12,21 @@ from optuna.trial import TrialState
 
 from avtune.core.hyper import Value
 from avtune.core.seeds import mix
+from avtune.space.drawing import legal_point
 from avtune.space.space import Space
 from avtune.study.enqueued import Enqueued
-from avtune.study.grid import grid_size, key_of, unseen
+from avtune.study.grid import grid_size, key_of, legal_points, unseen, unseen_of
 from avtune.study.journal import Journal, readable
 from avtune.study.optuna_private import Gp, Tpe
-from avtune.study.points import quasi_random
+from avtune.study.points import legal_quasi_random
 from avtune.study.window import GP_SEEN, Window
 
 _NAME = "avtune"  # in memory
 _TRIES = 20  # suggestions for the axes that an enqueued configuration leaves out, until one is new
+_AGAIN = (
+    _TRIES,
+    2,
+)  # suggestions until one fulfils the constraints: usual, and those of a Gaussian process, which are slow
 _STATES = {"COMPLETE": TrialState.COMPLETE, "PRUNED": TrialState.PRUNED, "FAIL": TrialState.FAIL}
 
 
@@ -29,6 +35,14 @@ def first_turn(space: Space) -> int:
     a search of such alone."""
     settings = space.search
     return settings.startup_trials if settings.trials > settings.startup_trials else 0
+
+
+def _window(space: Space) -> Window:
+    """What Optuna's sampler of a space sees."""
+    if space.search.sampler != "gp":
+        return Window()
+    filled = {axis.name: (axis.middle, axis.distribution()) for axis in space.axes if axis.when}
+    return Window(GP_SEEN, ended=True, filled=filled)
 
 
 class Sampler:
@@ -60,8 +74,9 @@ class Sampler:
         self._start = [dict(params) for params in start]
         self._like = [dict(params) for params in like]
         self._distributions = space.distributions()
+        self._always = {axis.name: self._distributions[axis.name] for axis in space.axes if not axis.when}
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self._window = Window(GP_SEEN, ended=True) if space.search.sampler == "gp" else Window()
+        self._window = _window(space)
         self._study = optuna.create_study(storage=self._window, study_name=_NAME, direction="maximize")
         self._window_id = self._window.get_study_id_from_name(_NAME)
         self._window_ids: dict[int, int] = {}  # by our numbers
@@ -71,7 +86,11 @@ class Sampler:
             for number, trial in self._journal.read():
                 self._window_ids[number] = self._window.create_new_trial(self._window_id, trial)
         self._seen = {key_of(params) for params in self._journal.params.values()}
-        self._grid = grid_size(self._distributions)
+        self._points = None if space.is_plain else legal_points(space)
+        if space.is_plain:
+            self._grid = grid_size(self._distributions)
+        else:
+            self._grid = None if self._points is None else len(self._points)
 
     @property
     def used_up(self) -> bool:
@@ -81,7 +100,7 @@ class Sampler:
     def past(self) -> list[dict[str, Value]]:
         """The configurations suggested so far, by trial number."""
         params = self._journal.params
-        return [self._config(params[number]) for number in range(len(params))]
+        return [self._space.configuration(params[number]) for number in range(len(params))]
 
     def times(self) -> dict[int, tuple[float, float | None]]:
         """When each trial was suggested and when it ended, see `Journal.times`."""
@@ -105,12 +124,15 @@ class Sampler:
             self._study.enqueue_trial(known)
         for attempt in itertools.count():
             self._study.sampler = self._optunas(mix(self._space.search.seed, "suggest", number, attempt))
-            trial = self._study.ask(fixed_distributions=self._distributions)
-            params: dict[str, Value] = dict(trial.params)
-            if key_of(params) not in self._seen:
+            trial = self._asked()
+            params: dict[str, Value] = self._space.active_part(trial.params)
+            legal = self._space.violated(params) is None
+            if legal and key_of(params) not in self._seen:
                 break
             self._study.tell(trial, state=TrialState.FAIL)
-            again = enqueued is not None and attempt < _TRIES and len(enqueued.params) < len(self._distributions)
+            if enqueued is None and not legal and attempt < _AGAIN[self._space.search.sampler == "gp"]:
+                continue
+            again = enqueued is not None and attempt < _TRIES and enqueued.lacks_values(self._space)
             self._study.enqueue_trial(
                 dict(enqueued.params)
                 if enqueued is not None and again
@@ -119,7 +141,15 @@ class Sampler:
         self._journal.add(number, params, None if enqueued is None else enqueued.number)
         self._window_ids[number] = trial.number  # of the one study in memory, ids are numbers
         self._seen.add(key_of(params))
-        return self._config(params)
+        return self._space.configuration(params)
+
+    def _asked(self) -> optuna.Trial:
+        """A trial of Optuna's with a value of every axis whose condition holds."""
+        trial = self._study.ask(fixed_distributions=self._always)
+        for axis in self._space.axes:
+            if axis.when and axis.is_searched(trial.params):
+                axis.suggest(trial)
+        return trial
 
     def tell(
         self,
@@ -183,14 +213,10 @@ class Sampler:
 
     def _known(self) -> Iterator[dict[str, Value]]:
         """Configurations that need no suggestion and have not been tried, in the order in which they come."""
-        default = {axis.name: axis.default for axis in self._space.axes}
-        allowed = all(axis.contains(axis.default) for axis in self._space.axes)
-        for params in (*self._start, *([default] if allowed else []), *self._like):
+        default = self._space.default_point()
+        for params in (*self._start, *([] if default is None else [default]), *self._like):
             if key_of(params) not in self._seen:
                 yield params
-
-    def _config(self, params: Mapping[str, Value]) -> dict[str, Value]:
-        return {**{name: params[name] for name in self._distributions}, **self._space.fixed}
 
     def _by_number(self, number: int) -> dict[str, Value] | None:
         """The configuration that follows from the trial's number alone; None where the sampler is another."""
@@ -198,21 +224,29 @@ class Sampler:
         if not self._distributions or name not in ("grid", "qmc"):
             return None
         if name == "grid":  # in an order of its own: ASHA expects good and bad ones to be mixed
-            return unseen(self._distributions, self._seen, mix(seed, "grid"), number)
-        return quasi_random(self._distributions, number, mix(seed, "qmc") % 2**32)
+            return self._unseen(mix(seed, "grid"), number)
+        return legal_quasi_random(self._space, number, mix(seed, "qmc") % 2**32)
 
     def _optunas(self, seed: int) -> optuna.samplers.BaseSampler:
         """Optuna's sampler for one suggestion."""
         settings = self._space.search
         if settings.sampler == "gp":
-            return Gp(self._distributions, seed=seed % 2**32, startup_trials=settings.startup_trials)
+            return Gp(self._space, seed=seed % 2**32, startup_trials=settings.startup_trials)
         if settings.sampler != "tpe":
             return optuna.samplers.RandomSampler(seed=seed % 2**32)
-        return Tpe(self._distributions, seed=seed % 2**32, startup_trials=settings.startup_trials)
+        return Tpe(self._space, seed=seed % 2**32, startup_trials=settings.startup_trials)
 
-    def _unseen(self, seed: int) -> dict[str, Value]:
-        """A configuration at random: in a finite space one that has not been suggested yet."""
+    def _unseen(self, seed: int, steps: int = 0) -> dict[str, Value]:
+        """A configuration at random: in a finite space one that has not been suggested yet.
+
+        Args:
+            steps: see `grid.unseen`.
+        """
+        if self._points is not None:
+            return unseen_of(self._points, self._seen, seed, steps)
         if self._grid is not None:
-            return unseen(self._distributions, self._seen, seed)
+            return unseen(self._distributions, self._seen, seed, steps)
+        if not self._space.is_plain:
+            return legal_point(self._space, random.Random(seed))
         study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed % 2**32))
         return dict(study.ask(fixed_distributions=self._distributions).params)

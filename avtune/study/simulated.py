@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from avtune.core.hyper import Value
 from avtune.core.log import Level
 from avtune.core.seeds import mix
-from avtune.space.axis import Axis
+from avtune.space.drawing import legal_point
 from avtune.space.space import Space
 from avtune.study.folder import StudyFolder
 
@@ -68,11 +67,10 @@ class UniformSuggestions:
         return {}
 
     def ask(self, number: int) -> dict[str, Value]:
-        axes = self._space.axes
-        if number == 0 and all(axis.contains(axis.default) for axis in axes):
+        if number == 0 and self._space.default_point() is not None:
             return self._space.defaults()
         draw = random.Random(mix(self._seed, "suggest", number))
-        return {**{axis.name: _drawn(axis, draw) for axis in axes}, **self._space.fixed}
+        return {**legal_point(self._space, draw), **self._space.fixed}
 
     def tell(
         self,
@@ -83,20 +81,3 @@ class UniformSuggestions:
         facts: Mapping[str, Value] | None = None,
     ) -> None:
         pass
-
-
-def _drawn(axis: Axis, draw: random.Random) -> Value:
-    if axis.kind == "choice":
-        return draw.choice(axis.values)
-    assert axis.low is not None
-    assert axis.high is not None
-    if axis.kind == "float" and axis.step is None:
-        if axis.log:
-            return min(max(math.exp(draw.uniform(math.log(axis.low), math.log(axis.high))), axis.low), axis.high)
-        return draw.uniform(axis.low, axis.high)
-    step = axis.step or 1
-    if axis.log:  # whole numbers, each as likely as its share of the logarithm
-        value = math.exp(draw.uniform(math.log(axis.low - 0.5), math.log(axis.high + 0.5)))
-        return int(min(max(round(value), axis.low), axis.high))
-    value = axis.low + draw.randrange(round((axis.high - axis.low) / step) + 1) * step
-    return int(value) if axis.kind == "int" else min(value, axis.high)

@@ -28,8 +28,11 @@ def spread(space: Space, points: Sequence[Mapping[str, Value]], most: int) -> li
 
 def distance(space: Space, one: Mapping[str, Value], other: Mapping[str, Value]) -> float:
     """Mean over the axes, 0 to 1: of a range, the share of it that lies between (in the logarithm where it is sampled
-    so); of a choice, whether the values differ."""
-    parts = [_apart(axis, one[axis.name], other[axis.name]) for axis in space.axes]
+    so); of a choice, whether the values differ. An axis that one of them does not have adds nothing: what its condition
+    names differs then."""
+    parts = [
+        _apart(axis, one[axis.name], other[axis.name]) for axis in space.axes if axis.name in one.keys() & other.keys()
+    ]
     return sum(parts) / len(parts) if parts else 0.0
 
 

@@ -91,7 +91,8 @@ class Study:
         self._queue: deque[Record] = deque()  # to be given out before any new trial
         self._running = 0  # trials without an end
         self._trials = TrialMaker(folder, self.horizon, precision, basis, checkpoints)
-        self._csv = TrialsCsv(folder.trials_csv, self.records)
+        hypers = [*(axis.name for axis in space.axes), *space.fixed]
+        self._csv = TrialsCsv(folder.trials_csv, self.records, hypers)
         self._listeners: list[Listener] = [*listeners, self._csv]
         self._rungs = rungs or rung_policy(deterministic=deterministic, factor=space.early_stopping.factor)
         self._sampler: Suggestions = suggestions or Sampler(folder.journal, space, start, like)

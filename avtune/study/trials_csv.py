@@ -21,11 +21,14 @@ class TrialsCsv:
     Args:
         path: the file, which is replaced as a whole.
         records: those of the study, which grow with it.
+        hypers: the columns of hyper-parameters; None for those of the first trial. The cell of one whose condition does
+            not hold is empty.
     """
 
-    def __init__(self, path: Path, records: Sequence[Record]) -> None:
+    def __init__(self, path: Path, records: Sequence[Record], hypers: Sequence[str] | None = None) -> None:
         self._path = path
         self._records = records
+        self._hypers = hypers
         self.due = 0.0
         """When an end writes it again, in seconds of `time.monotonic`."""
 
@@ -51,7 +54,9 @@ class TrialsCsv:
         self.due = end + max(_EVERY_SECONDS, _REST * (end - start))
 
     def _text(self) -> str:
-        hypers = list(self._records[0].trial.config) if self._records else []
+        hypers: list[str] = []
+        if self._records:
+            hypers = list(self._records[0].trial.config if self._hypers is None else self._hypers)
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(["trial", "state", "epochs", "best_epoch", "val_map", *hypers, "seconds"])
@@ -64,7 +69,7 @@ class TrialsCsv:
                     record.values.last,
                     record.best_epoch if record.best_epoch is not None else "",
                     f"{best:.6f}" if best is not None else "",
-                    *(record.trial.config[name] for name in hypers),
+                    *(record.trial.config.get(name, "") for name in hypers),
                     f"{record.seconds:.3f}",
                 ]
             )

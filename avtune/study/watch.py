@@ -111,7 +111,7 @@ class StudyWatch:
         added = self._curves.take()  # before the journal: what they name is there already
         for number, params in sorted(self._journal.added().items()):
             if number == len(self.records):  # else it is one that failed and was trained again
-                self._add(number, {**params, **self.space.fixed})
+                self._add(number, self.space.configuration(params))
         for found in added:
             for line in self._lines.take(found):
                 record = replay_line(line, self.folder, self.records, self._rungs, self._restart)

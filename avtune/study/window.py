@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import copy
 from bisect import insort
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 
+from optuna.distributions import BaseDistribution
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
+
+from avtune.core.hyper import Value
 
 SEEN = 1000
 """Ended trials that the sampler sees at most."""
@@ -32,10 +35,19 @@ class Window(InMemoryStorage):
         most: ended trials that are shown; None for `SEEN`.
         ended: show trials that a rung has stopped as complete, with the value that they had there: a Gaussian process
             takes no others, and most trials are stopped.
+        filled: values, with their distributions, that are shown of a trial that has none of that name: a Gaussian
+            process takes no trial without them.
     """
 
-    def __init__(self, most: int | None = None, *, ended: bool = False) -> None:
+    def __init__(
+        self,
+        most: int | None = None,
+        *,
+        ended: bool = False,
+        filled: Mapping[str, tuple[Value, BaseDistribution]] | None = None,
+    ) -> None:
         super().__init__()
+        self._filled = dict(filled or {})
         self._most = SEEN if most is None else most
         self._as_ended = ended
         self._running: set[int] = set()
@@ -61,10 +73,20 @@ class Window(InMemoryStorage):
         every = super().get_all_trials(study_id, deepcopy=False)
         trials = [every[number] for number in self.seen()]
         if self._as_ended:
-            trials = [_as_ended(trial) for trial in trials]
+            trials = [self._with_all(_as_ended(trial)) for trial in trials]
         if states is not None:
             trials = [trial for trial in trials if trial.state in states]
         return copy.deepcopy(trials) if deepcopy else trials
+
+    def _with_all(self, trial: FrozenTrial) -> FrozenTrial:
+        """The trial with the values that it lacks."""
+        lacking = {name: one for name, one in self._filled.items() if name not in trial.params}
+        if not lacking:
+            return trial
+        shown = copy.copy(trial)
+        shown.params = {**trial.params, **{name: value for name, (value, _) in lacking.items()}}
+        shown.distributions = {**trial.distributions, **{name: one for name, (_, one) in lacking.items()}}
+        return shown
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         number: int = super().create_new_trial(study_id, template_trial)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +130,6 @@ def _point(space: Space, config: Mapping[str, Value], where: str, others: set[st
             others.add(f"{name} is {value} there and {space.fixed[name]} here")
     values = {name: Entry(value, where) for name, value in config.items() if name in axes}
     try:
-        return point_in(replace(space, fixed={}), Configuration(where, values)), ""
+        return point_in(space, Configuration(where, values)), ""
     except UserError as error:
         return {}, str(error)

@@ -51,7 +51,8 @@ class Repeat:
 @dataclass(frozen=True)
 class Spread:
     """A hyper-parameter of the winners: the values of each search, and the part of the searched range that they span;
-    None where it is no number."""
+    None where it is no number. The value is empty where a winner does not have it, since its condition does not hold;
+    there is no such part then."""
 
     name: str
     values: tuple[Value, ...]
@@ -137,8 +138,8 @@ def _gain(pairs: Sequence[tuple[float, float | None]]) -> Score | None:
 
 def _spread(space: Space, name: str, searches: Sequence[Repeat]) -> Spread:
     axis = next(one for one in space.axes if one.name == name)
-    values = tuple(one.best.config[name] for one in searches)
-    if axis.low is None or axis.high is None:
+    values = tuple(one.best.config.get(name, "") for one in searches)
+    if axis.low is None or axis.high is None or "" in values:
         return Spread(name, values, None)
     if axis.low == axis.high:
         return Spread(name, values, 0.0)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from avtune.core.errors import UserError, did_you_mean
 from avtune.core.hyper import Value
 from avtune.report.text import score_text
+from avtune.space.axis import WHEN
 from avtune.study.best import read_best
 from avtune.study.curves import AgainLine, EpochLine, read_curves
 from avtune.study.folder import StudyFolder
@@ -95,11 +96,17 @@ class StudyView:
             return pandas.DataFrame({name: [] for name in (*_TRIALS, "seconds")})
         try:
             numbers = {"trial": "int64", "epochs": "int64", "best_epoch": "Int64", "val_map": "float64"}
-            # A choice may be called `none` or `NA`: only where there is no number yet is a cell empty.
-            empty = {"best_epoch": [""], "val_map": [""]}
+            # A choice may be called `none` or `NA`: only where there is no number yet is a cell empty, and where a
+            # hyper-parameter has none, since its condition does not hold.
+            empty = {name: [""] for name in ("best_epoch", "val_map", *self._conditional())}
             return pandas.read_csv(path, dtype=numbers, keep_default_na=False, na_values=empty)
         except (ValueError, OSError) as error:
             raise UserError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
+
+    def _conditional(self) -> list[str]:
+        """The hyper-parameters that are searched on a condition."""
+        searched = self._folder.settings()["space"]["space"]
+        return [name for name, axis in searched.items() if isinstance(axis, dict) and WHEN in axis]
 
     @property
     def curves(self) -> pd.DataFrame:

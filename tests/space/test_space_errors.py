@@ -17,7 +17,7 @@ PSD = (
 )
 METHODS = {"psd": {hyper.name: hyper for hyper in PSD}, "eics": {"alpha": Hyper("alpha", "float", 1.0, 0.0, 10.0)}}
 
-TOP_KEYS = "early_stopping, final, method, search, space or validation"
+TOP_KEYS = "constraints, early_stopping, final, method, search, space or validation"
 TEXT = " (what is written is text; a number such as 0.001 has no quotes, units or commas)"
 
 
@@ -102,7 +102,7 @@ def test_errors_of_a_section(section: str, message: str) -> None:
         ("low: 0, high: 1", "{} has no type; write for example margin: {{type: float, low: 0, high: 2}}"),
         (
             "tpye: float, low: 0",
-            "unknown key 'tpye' in {}; allowed: high, log, low, step, type or values; did you mean 'type'?",
+            "unknown key 'tpye' in {}; allowed: high, log, low, step, type, values or when; did you mean 'type'?",
         ),
         (
             "type: flot",
@@ -114,11 +114,11 @@ def test_errors_of_a_section(section: str, message: str) -> None:
         ("type: choice", "{} has no values; write for example margin: {{type: choice, values: [0, 2]}}"),
         (
             "type: choice, values: [1], low: 0",
-            "unknown key 'low' in {} (type choice); allowed: type or values",
+            "unknown key 'low' in {} (type choice); allowed: type, values or when",
         ),
         (
             "type: float, low: 0, high: 1, logs: true",
-            "unknown key 'logs' in {} (type float); allowed: high, log, low, step or type; did you mean 'log'?",
+            "unknown key 'logs' in {} (type float); allowed: high, log, low, step, type or when; did you mean 'log'?",
         ),
         (
             "type: float, low: 1, high: 1",

@@ -8,11 +8,14 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from avtune.space.axis import Axis
+from avtune.space.space import Space
 from avtune.study import optuna_private
 from avtune.study.optuna_private import Tpe, takes_gamma
 from avtune.study.window import _rank
 
-AXES = {"x": optuna.distributions.FloatDistribution(0.0, 1.0)}
+SPACE = Space("toy", (Axis("x", "float", 0.0, 1.0),), {})
+AXES = SPACE.distributions()
 
 
 @pytest.fixture
@@ -32,21 +35,21 @@ def without_gamma(monkeypatch):
 def test_tpe_still_takes_the_share_of_good_trials_and_asks_it(monkeypatch):
     """When this fails, look for what has taken its place: without it, TPE counts twice as many trials as good."""
     assert "gamma" in inspect.signature(optuna.samplers.TPESampler.__init__).parameters
-    study = optuna.create_study(direction="maximize", sampler=Tpe(AXES, seed=0, startup_trials=2))
+    study = optuna.create_study(direction="maximize", sampler=Tpe(SPACE, seed=0, startup_trials=2))
     for number in range(4):
         study.tell(study.ask(AXES), float(number))
     asked = []
     monkeypatch.setattr(optuna_private, "good_trials", lambda ended: asked.append(ended) or 1)
-    study.sampler = Tpe(AXES, seed=0, startup_trials=2)
+    study.sampler = Tpe(SPACE, seed=0, startup_trials=2)
     study.ask(AXES)
     assert asked == [4]
 
 
 def test_without_it_tpe_goes_on_with_optunas_share_and_says_so_once(without_gamma, caplog):
     with caplog.at_level(logging.WARNING, logger=optuna_private.__name__):
-        study = optuna.create_study(direction="maximize", sampler=Tpe(AXES, seed=0, startup_trials=1))
+        study = optuna.create_study(direction="maximize", sampler=Tpe(SPACE, seed=0, startup_trials=1))
         study.tell(study.ask(AXES), 0.5)
-        study.sampler = Tpe(AXES, seed=1, startup_trials=1)
+        study.sampler = Tpe(SPACE, seed=1, startup_trials=1)
         assert 0.0 <= study.ask(AXES).params["x"] <= 1.0
     assert len([record for record in caplog.records if "gamma" in record.message]) == 1
 

@@ -18,7 +18,7 @@ const Report = (() => {
   const short = (value) => (Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(4))));
 
   // The value of a hyper-parameter as text.
-  const valueText = (axis, trial) => (axis.choices ? axis.choices[axis.values[trial]] : short(axis.values[trial]));
+  const valueText = (axis, trial) => (axis.values[trial] === null ? "" : axis.choices ? axis.choices[axis.values[trial]] : short(axis.values[trial]));
 
   function configText(trial) {
     return data.trials.axes.map((axis) => `${axis.name} ${valueText(axis, trial)}`).join("\n");
