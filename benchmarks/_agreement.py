@@ -32,9 +32,12 @@ EPOCHS = (4, 3, 5, 2, 4)
 
 
 def changes(method: type[Method]) -> Iterator[tuple[str, dict[str, Value]]]:
-    """The default configuration and one with each other word of each choice: (its name, what it changes)."""
+    """The default configuration and one with each other word of each choice: (its name, what it changes). Choices of
+    training that all methods have (`Hyper.extra`) are left out; they have tests of their own."""
     yield "default", {}
     for hyper in method.hypers:
+        if hyper.extra:
+            continue
         values: Sequence[Value] = hyper.values if hyper.kind == "choice" else ()
         if hyper.kind == "bool":
             values = (False, True)

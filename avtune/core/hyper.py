@@ -23,6 +23,8 @@ class Hyper:
         static: True when it changes tensor shapes or the code path, so that only trials that agree on it can share
             fused tensors. A static hyper-parameter partitions lanes into groups; any other is a per-lane tensor.
         doc: one line: what it does, its unit and its source.
+        extra: a choice of training that is off by default. A space that does not name it is written, recorded and
+            hashed without it; a space made from hyper-parameters does not search it.
 
     >>> margin = Hyper("margin", "float", 0.2, 0.0, 2.0, doc="least distance between a pair and another class")
     >>> margin.check(1), margin.range_text
@@ -37,6 +39,7 @@ class Hyper:
     values: tuple[str, ...] = ()
     static: bool = False
     doc: str = ""
+    extra: bool = False
 
     @property
     def range_text(self) -> str:

@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 
 from avtune.engine.lane_store import LARGE, LaneStore
+from avtune.engine.learning_rate import learning_rates
 from avtune.engine.optimizer import AdamW
 from avtune.lanes.modules import Tensors
+from avtune.methods import Progress
 
 
 class Descent:
@@ -25,15 +27,19 @@ class Descent:
         store: whose weights and moments are updated in place; its hypers hold `lr` and `weight_decay`.
         optimizer: the update.
         block: the lanes.
+        progress: of these lanes.
+        steps: of an epoch.
     """
 
-    def __init__(self, store: LaneStore, optimizer: AdamW, block: slice) -> None:
+    def __init__(self, store: LaneStore, optimizer: AdamW, block: slice, progress: Progress, steps: int) -> None:
         self._store = store
         self._optimizer = optimizer
         self._block = block
-        view = store.view(block)
+        view = store.view(block, progress)
         self._params = view.params
-        self._hyper = view.hyper["lr"], view.hyper["weight_decay"]
+        self._hyper = view.hyper
+        self._progress = progress
+        self._steps = steps
         self._moments = {name: value[block] for name, value in store.moments.items()}
 
     def step(self, loss_L: Tensor, leaves: Tensors, steps_L: Tensor) -> None:
@@ -45,7 +51,8 @@ class Descent:
         """
         unreached = dict.fromkeys(leaves)
         small: Tensors = {}
-        rates = self._optimizer.rates(steps_L, *self._hyper)
+        lr_L = learning_rates(self._hyper, steps_L, self._progress.epochs * self._steps)
+        rates = self._optimizer.rates(steps_L, lr_L, self._hyper["weight_decay"])
 
         def take(name: str, grad: Tensor) -> None:
             if grad[0].numel() < LARGE:

@@ -37,12 +37,30 @@ class LaneView:
         params, buffers: tensors [L, ...].
         hyper: the hyper-parameters that are not static, [L] each.
         progress: epochs done and epochs of the schedules, [L] each.
+        average: the moving average of each parameter, where the group keeps one; else empty.
     """
 
     params: Tensors
     buffers: Tensors
     hyper: Tensors
     progress: Progress
+    average: Tensors
+
+    @property
+    def validated(self) -> Tensors:
+        """The weights that are validated and kept."""
+        return self.average or self.params
+
+    def move_average(self, steps_L: Tensor) -> None:
+        """Moves the average, if there is one, towards the parameters, after a step. In the first steps it decays
+        faster, n / (n + 9) in step n, so that the fresh weights do not stay in it for long.
+
+        Args:
+            steps_L: number of the step, from 1.
+        """
+        for name, average_L in self.average.items():
+            decay_L = torch.minimum(self.hyper["average_decay"], (steps_L / (steps_L + 9)).to(average_L.dtype))
+            average_L.lerp_(self.params[name], (1 - decay_L).view(-1, *[1] * (average_L.dim() - 1)))
 
 
 class LaneStore:
@@ -115,6 +133,8 @@ class LaneStore:
         self.set(lane, params, buffers)
         for moments_L in self.moments.values():
             moments_L[lane] = 0
+        for name, average_L in self._stacks["average"].items():
+            average_L[lane] = self._stacks["params"][name][lane]
         if state is not None:
             self._restore(lane, state)
         for name, values_L in self._hyper.items():
@@ -134,12 +154,14 @@ class LaneStore:
 
     def view(self, lanes: slice, progress: Progress | None = None) -> LaneView:
         """The active lanes of a slice; lanes without a trial too where their progress is given."""
-        params, buffers = ({n: t[lanes] for n, t in self._stacks[kind].items()} for kind in ("params", "buffers"))
+        params, buffers, average = (
+            {n: t[lanes] for n, t in self._stacks[kind].items()} for kind in ("params", "buffers", "average")
+        )
         hyper = {name: value[lanes] for name, value in self._hyper.items()}
         if progress is None:
             horizons = np.array([trial.horizon or trial.epochs for trial in self.trials[lanes]])
             progress = Progress(self._put(self.epochs[lanes]), self._put(horizons))
-        return LaneView(params, buffers, hyper, progress)
+        return LaneView(params, buffers, hyper, progress, average)
 
     def changing(self, lanes: slice) -> list[Tensor]:
         """All that training changes of these lanes, [L, ...] each: views, also of lanes without a trial."""
@@ -164,11 +186,12 @@ class LaneStore:
         return {name: stack[lane].detach().cpu().clone() for name, stack in self._named()}
 
     def weights(self, trial: Trial) -> tuple[Tensors, Tensors]:
-        """A copy of the trial's (parameters, buffers) without lane axis, on the CPU."""
+        """A copy of the trial's (parameters, buffers) without lane axis, on the CPU; of the averaged parameters, where
+        the group keeps an average."""
         lane = self.trials.index(trial)
         params, buffers = (
             {name: value[lane].detach().cpu().clone() for name, value in self._stacks[kind].items()}
-            for kind in ("params", "buffers")
+            for kind in ("average" if self._stacks["average"] else "params", "buffers")
         )
         return params, buffers
 
@@ -190,12 +213,13 @@ class LaneStore:
     def _new_stacks(self, params: Tensors, buffers: Tensors) -> dict[str, Tensors]:
         """Empty stacks for lanes with such weights and buffers, and their moments."""
         if isinstance(self.method, ClosedForm):  # nothing is descended
-            return {"params": self._stack(params), "buffers": self._stack(buffers), "moments": {}}
+            return {"params": self._stack(params), "buffers": self._stack(buffers), "moments": {}, "average": {}}
         moments = {kind: self._stack_small_together(kind, params) for kind in "mv"}
         return {
             "params": self._stack_small_together("params", params),
             "buffers": self._stack(buffers),
             "moments": {f"{kind}.{name}": moments[kind][name] for name in params for kind in "mv"},
+            "average": self._stack(params) if self.method.static.get("average") else {},
         }
 
     def _stack(self, one: Tensors) -> Tensors:

@@ -25,11 +25,13 @@ from avtune.engine.blocks import blocks_of
 from avtune.engine.captured import Captured, CudaGraphs
 from avtune.engine.features import Features
 from avtune.engine.lane_store import LaneStore
+from avtune.engine.learning_rate import learning_rates
 from avtune.engine.optimizer import AdamW
 from avtune.engine.steps import Steps
 from avtune.engine.validation import Scores, validate
 from avtune.lanes.noise import init_generator
 from avtune.methods import Method, get
+from avtune.methods._base import has_rate_schedule
 from avtune.methods._closed_form import ClosedForm
 from avtune.methods._in_place import named, unchanged
 
@@ -100,7 +102,7 @@ class LaneTrainer:
         self._features = features or Features.of(data, self._device, dtype)
         # A closed form takes all rows at once.
         self._batch_size = min(int(static.get("batch_size", len(data.train))), len(data.train))
-        self._steps = Steps(self.store, self._features.train, self._batch_size, precision, AdamW())
+        self._steps = Steps(self.store, self._features.train, self._batch_size, precision, AdamW(), data.train.labels)
         self._block = 1 if exact else block
         self._exact = exact
         self._captured: Captured | None = None
@@ -138,6 +140,7 @@ class LaneTrainer:
         terms = self._train()
         parts = self.blocks() if self._exact else [slice(0, lanes)]
         values = terms | self._schedules(parts)
+        rates = self._learning_rates(parts)
         self.store.epochs[:lanes] += 1
         scores = self._validate(parts)
         seconds = (time.perf_counter() - start) / lanes
@@ -147,7 +150,7 @@ class LaneTrainer:
             epoch = int(self.store.epochs[lane])
             metrics = {name: value[lane] for name, value in values.items()} | speed
             if "lr" in trial.config:
-                metrics["lr"] = float(trial.config["lr"])
+                metrics["lr"] = rates[lane] if has_rate_schedule(trial.config) else float(trial.config["lr"])
             failed = _failure(lane, epoch, terms, scores)
             if failed is None and scores is not None:
                 metrics |= scores[lane] or {}
@@ -185,6 +188,17 @@ class LaneTrainer:
         if self._captured is not None and (sums := self._captured.train(block.stop)) is not None:
             return sums
         return self._steps.train(block)
+
+    def _learning_rates(self, parts: Sequence[slice]) -> list[float]:
+        """The learning rate of the last step of this epoch, by lane."""
+        rates: list[float] = []
+        for part in parts:
+            lanes = self.store.view(part)
+            if "lr" in lanes.hyper:
+                steps_L = (lanes.progress.epoch + 1) * self._steps.count
+                found = learning_rates(lanes.hyper, steps_L, lanes.progress.epochs * self._steps.count)
+                rates += found.double().tolist()
+        return rates
 
     def _schedules(self, parts: Sequence[slice]) -> dict[str, list[float]]:
         """The values of the method's schedules in this epoch, by lane; the lanes of a part are computed together."""

@@ -9,7 +9,7 @@ Legend: L lanes, S steps of an epoch, B rows of a batch.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -20,8 +20,10 @@ from avtune.engine.descent import Descent
 from avtune.engine.features import Rows
 from avtune.engine.lane_store import LaneStore, LaneView
 from avtune.engine.optimizer import AdamW
+from avtune.engine.row_orders import epoch_rows
+from avtune.lanes.mixup import mixed
 from avtune.lanes.modules import matrix_precision
-from avtune.lanes.noise import row_order, step_keys
+from avtune.lanes.noise import step_keys
 from avtune.methods import Batch, Progress
 from avtune.methods._in_place import read_by_a_step, unchanged
 
@@ -60,21 +62,31 @@ class Steps:
         batch_size: rows of a step.
         precision: see `LaneTrainer`.
         optimizer: the update.
+        labels: of the rows, on the host.
     """
 
-    def __init__(self, store: LaneStore, train: Rows, batch_size: int, precision: str, optimizer: AdamW) -> None:
+    def __init__(
+        self,
+        store: LaneStore,
+        train: Rows,
+        batch_size: int,
+        precision: str,
+        optimizer: AdamW,
+        labels: np.ndarray,
+    ) -> None:
         self.store = store
         self.count = len(train.labels) // batch_size
         self._train = train
         self._batch_size = batch_size
         self._precision = precision
         self._optimizer = optimizer
-        self._orders: dict[tuple[int, int], np.ndarray] = {}
+        self._labels = labels
+        self._orders: dict[tuple[int, int, int], np.ndarray] = {}
 
     def train(self, block: slice) -> dict[str, Tensor]:
         """One epoch of these lanes: the sum over its steps of each term [L]. Reads nothing back from the device."""
         lanes, plan = self.store.view(block), self.plan(block)
-        descent = Descent(self.store, self._optimizer, block)
+        descent = Descent(self.store, self._optimizer, block, lanes.progress, self.count)
         for step in range(self.count):
             batch = self._batch(plan.rows_LSB[:, step], plan.keys_SL[step])
             self._take(lanes, descent, batch, plan.steps_SL[step], plan.sums)
@@ -84,7 +96,7 @@ class Steps:
         """A call that takes the plan's next step with lanes that need not hold trials. It works on the same memory
         every time: what changes from epoch to epoch is copied into the plan's tensors."""
         lanes = self.store.view(block, plan.progress)
-        descent = Descent(self.store, self._optimizer, block)
+        descent = Descent(self.store, self._optimizer, block, plan.progress, self.count)
 
         def take() -> None:
             rows_LB = plan.rows_LSB.index_select(1, plan.step).squeeze(1)
@@ -97,6 +109,11 @@ class Steps:
     def _take(self, lanes: LaneView, descent: Descent, batch: Batch, steps_L: Tensor, sums: dict[str, Tensor]) -> None:
         """One step; its losses are added to the sums in place."""
         method = self.store.method
+        if method.static.get("mixup"):
+            audio, visual = mixed(
+                (batch.audio, batch.visual), batch.labels, batch.dropout_keys, lanes.hyper["mixup_share"]
+            )
+            batch = replace(batch, audio=audio, visual=visual)
         leaves = {name: value.detach().requires_grad_() for name, value in lanes.params.items()}
         with unchanged("loss or after_step", read_by_a_step(batch, lanes.hyper, lanes.progress)):
             with matrix_precision(self._precision):
@@ -105,6 +122,7 @@ class Steps:
             with torch.no_grad():
                 method.after_step(lanes.params, lanes.buffers, lanes.hyper)
         with torch.no_grad():
+            lanes.move_average(steps_L)
             for name, value in losses.items():
                 if name in sums:
                     sums[name].add_(value)
@@ -119,7 +137,7 @@ class Steps:
         seeds = np.array([trial.seed for trial in trials], np.int64)
         done_SL = epochs * self.count + np.arange(self.count)[:, None]
         keys_SL = np.stack([step_keys(seeds, done_L) for done_L in done_SL])
-        rows_LSB = orders[:, : self.count * self._batch_size].reshape(len(trials), self.count, self._batch_size)
+        rows_LSB = orders.reshape(len(trials), self.count, self._batch_size)
         progress = self.store.view(block).progress
         lanes = np.arange(padded or len(trials))
         lanes[len(trials) :] = 0
@@ -135,16 +153,20 @@ class Steps:
     def prepare(self, block: slice) -> None:
         """Draws the orders of the rows for the epoch after this one, while the device trains this one."""
         pairs = zip(self.store.trials[block], self.store.epochs[block], strict=True)
-        self._orders = {(t.seed, int(e) + 1): self._order(t, int(e) + 1) for t, e in pairs}
+        self._orders = {_order_key(t, int(e) + 1): self._order(t, int(e) + 1) for t, e in pairs}
 
     def _order(self, trial: Trial, epoch: int) -> np.ndarray:
-        made = self._orders.get((trial.seed, epoch))
-        return row_order(trial.seed, epoch, len(self._train.labels)) if made is None else made
+        made = self._orders.get(_order_key(trial, epoch))
+        return epoch_rows(trial, epoch, self._labels, self._batch_size) if made is None else made
 
     def _batch(self, rows_LB: Tensor, keys_L: Tensor) -> Batch:
         train = self._train
         audio, visual, labels = (take_rows(x, rows_LB) for x in (train.audio, train.visual, train.labels))
         return Batch(audio, visual, labels, keys_L)
+
+
+def _order_key(trial: Trial, epoch: int) -> tuple[int, int, int]:
+    return trial.seed, epoch, int(trial.config.get("per_class", 0))
 
 
 def take_rows(x: Tensor, rows_LB: Tensor) -> Tensor:

@@ -23,7 +23,8 @@ from avtune import methods
 from avtune.core.errors import UserError, choices, did_you_mean
 from avtune.core.hyper import Hyper
 from avtune.core.protocol import VALIDATION
-from avtune.methods import METHODS, TRAINING_HYPERS, ClosedForm, Method
+from avtune.methods import METHODS, ClosedForm, Method
+from avtune.methods._base import REQUIRED_HYPERS
 from avtune.methods._contract import check
 from avtune.methods.pml import PREFIX as PML
 from avtune.methods.pml import method_of, source_file
@@ -228,7 +229,7 @@ def _checked_method(spec: str, thing: Any) -> type[Method]:
     twice = sorted({name for name in given if given.count(name) > 1})
     if twice:
         raise UserError(f"{METHOD} {spec}: hypers has {twice[0]!r} twice; keep one")
-    lacks = [hyper.name for hyper in TRAINING_HYPERS if hyper.name not in given]
+    lacks = [hyper.name for hyper in REQUIRED_HYPERS if hyper.name not in given]
     if lacks and not issubclass(thing, ClosedForm):
         raise UserError(f"{METHOD} {spec}: hypers lacks {', '.join(lacks)}; add *TRAINING_HYPERS from avtune.methods")
     for hyper in thing.hypers:

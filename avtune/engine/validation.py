@@ -65,10 +65,10 @@ def _embed(store: LaneStore, part: slice, rows: Rows) -> tuple[Tensor, Tensor]:
     """Embeddings of rows by these lanes: two tensors [L, N, D]."""
     lanes, count = store.view(part), part.stop - part.start
     size = max(1, _EMBED_ROWS // count)
-    with unchanged("embed", named("params", lanes.params) | named("buffers", lanes.buffers)):
+    with unchanged("embed", named("params", lanes.validated) | named("buffers", lanes.buffers)):
         views = zip(torch.split(rows.audio, size), torch.split(rows.visual, size), strict=True)
         expanded = ((audio.expand(count, -1, -1), visual.expand(count, -1, -1)) for audio, visual in views)
-        made = [store.method.embed(lanes.params, lanes.buffers, *pair) for pair in expanded]
+        made = [store.method.embed(lanes.validated, lanes.buffers, *pair) for pair in expanded]
     z_a, z_v = (torch.cat(views, 1) for views in zip(*made, strict=True))
     return z_a, z_v
 

@@ -6,14 +6,16 @@ Legend: L lanes, B rows of a batch, I inputs, O outputs, H features of a hidden 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from avtune.core.hyper import Value
 from avtune.lanes.dropout import Dropout as Dropout
 from avtune.lanes.hidden import hidden_layer
 from avtune.lanes.layer_norm import layer_norm as layer_norm
@@ -117,35 +119,104 @@ def batch_norm(x_LBI: Tensor, mean_LI: Tensor, var_LI: Tensor, *, training: bool
     return centred.mul_(torch.rsqrt(var + 1e-5)[:, None])
 
 
-def init_encoder(generator: torch.Generator, num_in: int, num_hidden: int, num_out: int) -> tuple[Tensors, Tensors]:
+@dataclass(frozen=True)
+class Style:
+    """How an encoder is built.
+
+    Attributes:
+        depth: hidden layers, at least 1.
+        activation: of these, a key of `ACTIVATIONS`.
+        normalisation: before the activation: `layer`, `batch` or `none`.
+    """
+
+    depth: int = 2
+    activation: str = "tanh"
+    normalisation: str = "layer"
+
+    @classmethod
+    def of(cls, static: Mapping[str, Value]) -> Style:
+        """That of static hyper-parameters; what they do not name is the default."""
+        return cls(**{name: static[name] for name in ("depth", "activation", "normalisation") if name in static})  # type: ignore[arg-type]
+
+
+_DEFAULT = Style()
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "tanh": torch.tanh,
+    "relu": torch.relu,
+    "gelu": F.gelu,
+    "silu": F.silu,
+}
+
+
+def init_encoder(
+    generator: torch.Generator, num_in: int, num_hidden: int, num_out: int, style: Style = _DEFAULT
+) -> tuple[Tensors, Tensors]:
     """Weights and buffers of one lane's encoder, see `encoder`."""
     weights: Tensors = {}
+    buffers = {"norm.mean": torch.zeros(num_in), "norm.var": torch.ones(num_in)}
     width = num_in
-    for layer in (0, 1):
+    for layer in range(style.depth):
         made = init_linear(generator, width, num_hidden)
         weights |= {f"{layer}.{name}": value for name, value in made.items()}
-        weights |= {f"{layer}.norm.gain": torch.ones(num_hidden), f"{layer}.norm.bias": torch.zeros(num_hidden)}
+        if style.normalisation != "none":
+            weights |= {f"{layer}.norm.gain": torch.ones(num_hidden), f"{layer}.norm.bias": torch.zeros(num_hidden)}
+        if style.normalisation == "batch":
+            buffers |= {f"{layer}.norm.mean": torch.zeros(num_hidden), f"{layer}.norm.var": torch.ones(num_hidden)}
         width = num_hidden
     weights |= {f"out.{name}": value for name, value in init_linear(generator, width, num_out).items()}
-    return weights, {"norm.mean": torch.zeros(num_in), "norm.var": torch.ones(num_in)}
+    return weights, buffers
 
 
-def encoder(params: Tensors, buffers: Tensors, prefix: str, x_LBI: Tensor, dropout: Dropout | None) -> Tensor:
-    """BatchNorm, two blocks of Linear, LayerNorm, Tanh, Dropout, then Linear: [L, B, I] to [L, B, D].
+def encoder(
+    params: Tensors,
+    buffers: Tensors,
+    prefix: str,
+    x_LBI: Tensor,
+    dropout: Dropout | None,
+    style: Style = _DEFAULT,
+) -> Tensor:
+    """BatchNorm, blocks of Linear, LayerNorm, Tanh, Dropout (two, by default), then Linear: [L, B, I] to [L, B, D].
 
     Args:
         params, buffers: stacked tensors, the encoder's own under `prefix` (e.g. `audio.`).
-        dropout: the step's dropout in training; None in evaluation, where the batch norm uses its running statistics.
+        dropout: the step's dropout in training; None in evaluation, where a batch norm uses its running statistics.
+        style: number and kind of the blocks, with which the weights were made.
     """
     p = {name.removeprefix(prefix): value for name, value in params.items() if name.startswith(prefix)}
     b = {name.removeprefix(prefix): value for name, value in buffers.items() if name.startswith(prefix)}
     x = batch_norm(x_LBI, b["norm.mean"], b["norm.var"], training=dropout is not None)
     if _precision == "bf16":
         x = x.bfloat16()
-    for layer in (0, 1):
+    for layer in range(style.depth):
         x = linear(x, p[f"{layer}.weight"], p[f"{layer}.bias"])
-        x = hidden_layer(x, p[f"{layer}.norm.gain"], p[f"{layer}.norm.bias"], dropout)
+        if style.normalisation == "layer" and style.activation == "tanh":
+            x = hidden_layer(x, p[f"{layer}.norm.gain"], p[f"{layer}.norm.bias"], dropout)
+        else:
+            x = ACTIVATIONS[style.activation](
+                _normalised(x, p, b, f"{layer}.norm.", style, training=dropout is not None)
+            )
+            x = x if dropout is None else dropout(x)
     return linear(x, p["out.weight"], p["out.bias"]).to(x_LBI.dtype)
+
+
+def _normalised(x_LBH: Tensor, p: Tensors, b: Tensors, prefix: str, style: Style, *, training: bool) -> Tensor:
+    """The rows of a hidden layer before its activation, in the dtype of x."""
+    if style.normalisation == "none":
+        return x_LBH
+    gain, bias = p[f"{prefix}gain"], p[f"{prefix}bias"]
+    if style.normalisation == "layer":
+        return layer_norm(x_LBH, gain, bias)
+    x = x_LBH.to(gain.dtype)
+    if training:
+        mean, rows = x.mean(1), x.shape[1]
+        centred = x - mean[:, None]
+        var = centred.square().mean(1)
+        with torch.no_grad():
+            b[f"{prefix}mean"].lerp_(mean, 0.1)
+            b[f"{prefix}var"].lerp_(var * (rows / max(rows - 1, 1)), 0.1)
+    else:
+        centred, var = x - b[f"{prefix}mean"][:, None], b[f"{prefix}var"]
+    return (centred * (torch.rsqrt(var + 1e-5) * gain)[:, None] + bias[:, None]).to(x_LBH.dtype)
 
 
 def cosine(a_LBD: Tensor, b_LBD: Tensor) -> Tensor:

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from avtune.core.errors import UserError, did_you_mean, shown
 from avtune.core.hyper import Hyper, Value
-from avtune.lanes.modules import Dropout, Tensors
+from avtune.lanes.modules import Dropout, Style, Tensors
 
-TRAINING_HYPERS = (
+REQUIRED_HYPERS = (
     Hyper("lr", "float", 1e-3, 1e-7, 1.0, doc="learning rate of AdamW"),
     Hyper("weight_decay", "float", 1e-2, 0.0, 1.0, doc="decoupled weight decay of AdamW"),
     Hyper(
@@ -31,6 +31,57 @@ TRAINING_HYPERS = (
     ),
 )
 """What every method trained by gradient descent takes."""
+TRAINING_HYPERS = (
+    *REQUIRED_HYPERS,
+    Hyper(
+        "lr_end",
+        "float",
+        1.0,
+        0.0,
+        1.0,
+        extra=True,
+        doc="share of lr at the end of a half cosine; 1: it stays constant",
+    ),
+    Hyper(
+        "warmup",
+        "float",
+        0.0,
+        0.0,
+        0.9,
+        extra=True,
+        doc="share of the schedule's steps over which the learning rate rises from 0",
+    ),
+    Hyper(
+        "average",
+        "bool",
+        False,
+        static=True,
+        extra=True,
+        doc="validate and keep an exponential moving average of the weights",
+    ),
+    Hyper("average_decay", "float", 0.99, 0.0, 0.9999, extra=True, doc="per-step decay of that average"),
+    Hyper(
+        "mixup",
+        "bool",
+        False,
+        static=True,
+        extra=True,
+        doc="mix each clip's features with those of another clip of its class, both views alike",
+    ),
+    Hyper("mixup_share", "float", 0.5, 0.0, 1.0, extra=True, doc="largest share of the other clip (mixup)"),
+    Hyper(
+        "per_class",
+        "int",
+        0,
+        0,
+        4096,
+        extra=True,
+        doc="clips of each class in a batch (balanced batches), at most all; 0: rows come as they are",
+    ),
+)
+"""These, and what decides how it trains, off by default."""
+NO_AVERAGE = tuple(hyper for hyper in TRAINING_HYPERS if hyper.name not in ("average", "average_decay"))
+"""`TRAINING_HYPERS` of a method whose buffers hold statistics of outputs, which averaged weights would not have."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +130,7 @@ class Method(ABC):
         audio_dim, visual_dim, num_classes: of the dataset.
 
     Attributes:
+        style: of the encoders, for methods that have `encoder`.
         recorded: on a GPU a step is recorded once as a CUDA graph and then replayed, without Python (see
             `engine.captured`). False where `loss` or `after_step` do something on the host in every step.
     """
@@ -94,6 +146,7 @@ class Method(ABC):
         self.audio_dim = audio_dim
         self.visual_dim = visual_dim
         self.num_classes = num_classes
+        self.style = Style.of(self.static)
 
     @abstractmethod
     def init(self, generator: torch.Generator) -> tuple[Tensors, Tensors]:
@@ -134,9 +187,9 @@ class Method(ABC):
 
     @classmethod
     def lays_out(cls, config: Mapping[str, Value]) -> bool:
-        """Whether a configuration has a schedule over `Progress.epochs`. Such a trial goes through it before it may end
-        because its curve is flat."""
-        return False
+        """Whether a configuration has a schedule over `Progress.epochs`, of the learning rate or of the method's own.
+        Such a trial goes through it before it may end because its curve is flat."""
+        return has_rate_schedule(config)
 
     def after_step(self, params: Tensors, buffers: Tensors, hyper: Tensors) -> None:  # noqa: B027
         """Called after each optimiser step, without gradients; e.g. moves an averaged teacher."""
@@ -144,6 +197,11 @@ class Method(ABC):
     def schedules(self, hyper: Tensors, progress: Progress) -> dict[str, Tensor]:
         """Values that change with the epoch and are worth reporting, [L] each, e.g. the annotation ratio `r`."""
         return {}
+
+
+def has_rate_schedule(config: Mapping[str, Value]) -> bool:
+    """Whether the learning rate of a configuration changes over `Progress.epochs`."""
+    return bool(config.get("lr_end", 1.0) != 1.0 or config.get("warmup", 0.0) != 0.0)
 
 
 def with_defaults(hypers: tuple[Hyper, ...], **values: Value) -> tuple[Hyper, ...]:

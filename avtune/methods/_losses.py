@@ -9,7 +9,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from avtune.core.hyper import Hyper
 from avtune.lanes.modules import cosine, one_hot
+
+LABEL_SMOOTHING = Hyper(
+    "label_smoothing",
+    "float",
+    0.0,
+    0.0,
+    0.9,
+    extra=True,
+    doc="share of each label in the labelled loss that is spread over all classes",
+)
+"""Of the methods whose loss has `label_l2` or `label_cross_entropy`."""
 
 
 def label_l2(
@@ -18,10 +30,13 @@ def label_l2(
     z_v_LBD: Tensor,
     labels_LB: Tensor,
     num_classes: int,
+    smoothing_L: Tensor,
     bias_LC: Tensor | None = None,
 ) -> Tensor:
-    """mean_i ||P z_a,i - onehot(y_i)||_2 + ||P z_v,i - onehot(y_i)||_2 with the shared linear head P: [L]."""
-    target_LBC = one_hot(labels_LB, num_classes, z_a_LBD.dtype)
+    """mean_i ||P z_a,i - t_i||_2 + ||P z_v,i - t_i||_2 with the shared linear head P and the smoothed label
+    t = (1 - s) onehot(y) + s / C: [L]."""
+    smoothing_L11 = smoothing_L[:, None, None]
+    target_LBC = one_hot(labels_LB, num_classes, z_a_LBD.dtype) * (1 - smoothing_L11) + smoothing_L11 / num_classes
     if bias_LC is not None:
         target_LBC = target_LBC - bias_LC[:, None]
     miss_LB: Tensor = torch.linalg.vector_norm(torch.bmm(z_a_LBD, head_LDC) - target_LBC, dim=-1)
@@ -30,15 +45,24 @@ def label_l2(
 
 
 def label_cross_entropy(
-    head_LDC: Tensor, z_a_LBD: Tensor, z_v_LBD: Tensor, labels_LB: Tensor, bias_LC: Tensor | None = None
+    head_LDC: Tensor,
+    z_a_LBD: Tensor,
+    z_v_LBD: Tensor,
+    labels_LB: Tensor,
+    smoothing_L: Tensor,
+    bias_LC: Tensor | None = None,
 ) -> Tensor:
-    """Mean cross-entropy of the shared linear head on audio plus that on visual embeddings: [L]."""
+    """Mean cross-entropy of the shared linear head on audio plus that on visual embeddings, to the smoothed labels of
+    `label_l2` (Szegedy et al. 2016): [L]."""
+    smoothing_L1 = smoothing_L[:, None]
     total_LB = torch.zeros((), device=z_a_LBD.device, dtype=z_a_LBD.dtype)
     for z_LBD in (z_a_LBD, z_v_LBD):
         logits_LBC = torch.bmm(z_LBD, head_LDC)
         if bias_LC is not None:
             logits_LBC = logits_LBC + bias_LC[:, None]
-        total_LB = total_LB - F.log_softmax(logits_LBC, dim=-1).gather(-1, labels_LB[..., None])[..., 0]
+        log_p_LBC = F.log_softmax(logits_LBC, dim=-1)
+        own_LB = log_p_LBC.gather(-1, labels_LB[..., None])[..., 0]
+        total_LB = total_LB - ((1 - smoothing_L1) * own_LB + smoothing_L1 * log_p_LBC.mean(-1))
     return total_LB.mean(1)
 
 

@@ -18,18 +18,20 @@ class TwoEncoders(Method):
         params: Tensors = {}
         buffers: Tensors = {}
         for view, size in (("audio", self.audio_dim), ("visual", self.visual_dim)):
-            weights, statistics = init_encoder(generator, size, hidden, width)
+            weights, statistics = init_encoder(generator, size, hidden, width, self.style)
             params |= {f"{view}.{name}": value for name, value in weights.items()}
             buffers |= {f"{view}.{name}": value for name, value in statistics.items()}
         return params, buffers
 
     def embed(self, params: Tensors, buffers: Tensors, audio: Tensor, visual: Tensor) -> tuple[Tensor, Tensor]:
-        return encoder(params, buffers, "audio.", audio, None), encoder(params, buffers, "visual.", visual, None)
+        return encoder(params, buffers, "audio.", audio, None, self.style), encoder(
+            params, buffers, "visual.", visual, None, self.style
+        )
 
     def trained(self, params: Tensors, buffers: Tensors, batch: Batch, hyper: Tensors) -> tuple[Tensor, Tensor]:
         """The embeddings of a batch in training, with dropout: two tensors [L, B, D]."""
         dropout = batch.dropout(hyper["dropout"])
         return (
-            encoder(params, buffers, "audio.", batch.audio, dropout),
-            encoder(params, buffers, "visual.", batch.visual, dropout),
+            encoder(params, buffers, "audio.", batch.audio, dropout, self.style),
+            encoder(params, buffers, "visual.", batch.visual, dropout, self.style),
         )

@@ -22,7 +22,7 @@ from torch import Tensor
 from avtune.core.hyper import Hyper, Value
 from avtune.lanes.modules import Dropout, Tensors, cosine, init_linear, linear
 from avtune.methods._base import TRAINING_HYPERS, Batch, Method, Progress, with_defaults
-from avtune.methods._losses import label_cross_entropy, same_class
+from avtune.methods._losses import LABEL_SMOOTHING, label_cross_entropy, same_class
 
 
 class ACMR(Method):
@@ -60,6 +60,7 @@ class ACMR(Method):
         Hyper("second_dim", "int", 100, 2, 16384, static=True, doc="width of each encoder's second layer (100)"),
         Hyper("embedding_dim", "int", 40, 2, 4096, static=True, doc="width D of the embeddings (40)"),
         Hyper("dropout", "float", 0.0, 0.0, 0.9, doc="dropout after the first two layers; none in the paper"),
+        LABEL_SMOOTHING,
         *with_defaults(TRAINING_HYPERS, lr=1e-4, weight_decay=0.0, batch_size=64),
     )
 
@@ -98,7 +99,9 @@ class ACMR(Method):
         z_a = _encode(params, "audio", batch.audio, dropout)
         z_v = _encode(params, "visual", batch.visual, dropout)
         terms = {
-            "l_lab": label_cross_entropy(params["head.weight"], z_a, z_v, batch.labels, params["head.bias"]),
+            "l_lab": label_cross_entropy(
+                params["head.weight"], z_a, z_v, batch.labels, hyper["label_smoothing"], params["head.bias"]
+            ),
             "l_cross": self._triplets(batch, hyper, z_a, z_v),
             "l_adv": _modality_cross_entropy(params, z_a, z_v, self.schedules(hyper, progress)["lambda"]),
         }

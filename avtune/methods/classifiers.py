@@ -41,15 +41,15 @@ class Classifiers(Method):
         params: Tensors = {}
         buffers: Tensors = {}
         for view, size in (("audio", self.audio_dim), ("visual", self.visual_dim)):
-            weights, statistics = init_encoder(generator, size, hidden, self.num_classes)
+            weights, statistics = init_encoder(generator, size, hidden, self.num_classes, self.style)
             params |= {f"{view}.{name}": value for name, value in weights.items()}
             buffers |= {f"{view}.{name}": value for name, value in statistics.items()}
         return params, buffers
 
     def embed(self, params: Tensors, buffers: Tensors, audio: Tensor, visual: Tensor) -> tuple[Tensor, Tensor]:
         return (
-            encoder(params, buffers, "audio.", audio, None).softmax(-1),
-            encoder(params, buffers, "visual.", visual, None).softmax(-1),
+            encoder(params, buffers, "audio.", audio, None, self.style).softmax(-1),
+            encoder(params, buffers, "visual.", visual, None, self.style).softmax(-1),
         )
 
     @classmethod
@@ -62,7 +62,7 @@ class Classifiers(Method):
         dropout = batch.dropout(hyper["dropout"])
         terms = {}
         for view, x_LBI in (("audio", batch.audio), ("visual", batch.visual)):
-            logits_LBC = encoder(params, buffers, f"{view}.", x_LBI, dropout)
+            logits_LBC = encoder(params, buffers, f"{view}.", x_LBI, dropout, self.style)
             terms[f"l_{view}"] = _cross_entropy(logits_LBC, batch.labels, hyper["label_smoothing"])
         return {"loss": terms["l_audio"] + terms["l_visual"], **terms}
 

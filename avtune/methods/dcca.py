@@ -17,7 +17,7 @@ from torch import Tensor
 
 from avtune.core.hyper import Hyper
 from avtune.lanes.modules import Dropout, Tensors, encoder, init_encoder
-from avtune.methods._base import TRAINING_HYPERS, Batch, Method, Progress, with_defaults
+from avtune.methods._base import NO_AVERAGE, Batch, Method, Progress, with_defaults
 from avtune.methods._correlation import class_sums, mixed_moments, top_correlations
 from avtune.methods._running_cca import init_running, project, remember, settle
 from avtune.methods.psd import ENCODER_HYPERS
@@ -26,7 +26,7 @@ DCCA_HYPERS = (
     Hyper("ridge", "float", 1.0, 1e-8, 1e4, doc="added to the variances of the outputs; published code: 1e-4"),
     Hyper("extra_dim", "int", 0, 0, 4096, static=True, doc="outputs of each network beyond embedding_dim"),
     *with_defaults(ENCODER_HYPERS, embedding_dim=10, dropout=0.5),
-    *with_defaults(TRAINING_HYPERS, lr=3e-4, batch_size=512),
+    *with_defaults(NO_AVERAGE, lr=3e-4, batch_size=512),
 )
 
 
@@ -43,13 +43,13 @@ class DCCA(Method):
         params: Tensors = {}
         buffers = init_running(self.num_classes, width)
         for view, size in (("audio", self.audio_dim), ("visual", self.visual_dim)):
-            weights, statistics = init_encoder(generator, size, hidden, width)
+            weights, statistics = init_encoder(generator, size, hidden, width, self.style)
             params |= {f"{view}.{name}": value for name, value in weights.items()}
             buffers |= {f"{view}.{name}": value for name, value in statistics.items()}
         return params, buffers
 
     def embed(self, params: Tensors, buffers: Tensors, audio: Tensor, visual: Tensor) -> tuple[Tensor, Tensor]:
-        return project(buffers, *_outputs(params, buffers, audio, visual, None), self._rank)
+        return project(buffers, *self._outputs(params, buffers, audio, visual, None), self._rank)
 
     def settled(self, params: Tensors, buffers: Tensors) -> Tensors:
         return settle(buffers, self._rank)
@@ -57,14 +57,23 @@ class DCCA(Method):
     def loss(
         self, params: Tensors, buffers: Tensors, batch: Batch, hyper: Tensors, progress: Progress
     ) -> dict[str, Tensor]:
-        z_a, z_v = _outputs(params, buffers, batch.audio, batch.visual, batch.dropout(hyper["dropout"]))
+        z_a, z_v = self._outputs(params, buffers, batch.audio, batch.visual, batch.dropout(hyper["dropout"]))
         weight_L = self._pair_weight(hyper)
         sums = class_sums(z_a.double(), z_v.double(), batch.labels, self.num_classes)
         total_L = top_correlations(mixed_moments(sums, weight_L), hyper["ridge"], self._rank).to(z_a.dtype)
         with torch.no_grad():
-            settled = _outputs(params, buffers, batch.audio, batch.visual, None)
+            settled = self._outputs(params, buffers, batch.audio, batch.visual, None)
         remember(buffers, *settled, batch.labels, hyper["ridge"], weight_L)
         return {"loss": -total_L, "correlation": total_L.detach() / self._rank}
+
+    def _outputs(
+        self, params: Tensors, buffers: Tensors, audio: Tensor, visual: Tensor, dropout: Dropout | None
+    ) -> tuple[Tensor, Tensor]:
+        """[L, B, D] of both networks."""
+        return (
+            encoder(params, buffers, "audio.", audio, dropout, self.style),
+            encoder(params, buffers, "visual.", visual, dropout, self.style),
+        )
 
     def _pair_weight(self, hyper: Tensors) -> Tensor:
         """[L]: the clips' share in the covariance of the views, against all within-class pairs'."""
@@ -95,10 +104,3 @@ class ClusterDCCA(DCCA):
 
     def _pair_weight(self, hyper: Tensors) -> Tensor:
         return hyper["pair_weight"]
-
-
-def _outputs(
-    params: Tensors, buffers: Tensors, audio: Tensor, visual: Tensor, dropout: Dropout | None
-) -> tuple[Tensor, Tensor]:
-    """[L, B, D] of both networks."""
-    return encoder(params, buffers, "audio.", audio, dropout), encoder(params, buffers, "visual.", visual, dropout)

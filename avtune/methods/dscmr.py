@@ -18,7 +18,7 @@ from torch import Tensor
 from avtune.core.hyper import Hyper
 from avtune.lanes.modules import Dropout, Tensors, init_linear, linear
 from avtune.methods._base import TRAINING_HYPERS, Batch, Method, Progress, with_defaults
-from avtune.methods._losses import correlation_likelihood, label_l2, pair_distance, same_class
+from avtune.methods._losses import LABEL_SMOOTHING, correlation_likelihood, label_l2, pair_distance, same_class
 
 
 class DSCMR(Method):
@@ -34,6 +34,7 @@ class DSCMR(Method):
         Hyper("hidden_dim", "int", 2048, 8, 16384, static=True, doc="width of each view's own layer (2048)"),
         Hyper("embedding_dim", "int", 1024, 2, 4096, static=True, doc="width D of the shared layer (1024)"),
         Hyper("dropout", "float", 0.0, 0.0, 0.9, doc="dropout after each view's own layer; none in the paper"),
+        LABEL_SMOOTHING,
         *with_defaults(TRAINING_HYPERS, lr=1e-4, weight_decay=0.0, batch_size=100),
     )
 
@@ -63,7 +64,7 @@ class DSCMR(Method):
         same = same_class(batch.labels).to(z_a.dtype)
         head, bias = params["head.weight"], params["head.bias"]
         terms = {
-            "l_lab": label_l2(head, z_a, z_v, batch.labels, self.num_classes, bias),
+            "l_lab": label_l2(head, z_a, z_v, batch.labels, self.num_classes, hyper["label_smoothing"], bias),
             "l_corr": (
                 correlation_likelihood(z_a, z_a, same)
                 + correlation_likelihood(z_a, z_v, same)

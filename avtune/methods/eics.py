@@ -20,7 +20,8 @@ from torch import Tensor
 from avtune.core.hyper import Hyper, Value
 from avtune.lanes.modules import Dropout, Tensors, encoder, init_encoder, init_linear
 from avtune.methods._base import TRAINING_HYPERS, Batch, Method, Progress
-from avtune.methods._losses import correlation_likelihood, label_l2, pair_distance, same_class
+from avtune.methods._losses import LABEL_SMOOTHING, correlation_likelihood, label_l2, pair_distance, same_class
+from avtune.methods.psd import BLOCK_HYPERS
 
 
 class EICS(Method):
@@ -49,6 +50,8 @@ class EICS(Method):
         ),
         Hyper("hidden_dim", "int", 1024, 8, 16384, static=True, doc="width of the two hidden layers of each trunk"),
         Hyper("dropout", "float", 0.2, 0.0, 0.9, doc="dropout after each hidden layer, in steps of 1/256"),
+        LABEL_SMOOTHING,
+        *BLOCK_HYPERS,
         *TRAINING_HYPERS,
     )
 
@@ -57,7 +60,7 @@ class EICS(Method):
         params: Tensors = {}
         buffers: Tensors = {}
         for view, size in (("audio", self.audio_dim), ("visual", self.visual_dim)):
-            weights, statistics = init_encoder(generator, size, hidden, 2 * width)
+            weights, statistics = init_encoder(generator, size, hidden, 2 * width, self.style)
             params |= {f"{view}.{name}": value for name, value in weights.items()}
             buffers |= {f"{view}.{name}": value for name, value in statistics.items()}
         params["head.weight"] = init_linear(generator, width, self.num_classes, bias=False)["weight"]
@@ -85,7 +88,8 @@ class EICS(Method):
         pairs = torch.eye(same.shape[1], device=same.device, dtype=same.dtype)
         l_exp = pair_distance(e_a, e_v) + hyper["alpha"] * correlation_likelihood(e_a, e_v, pairs)
         alike = correlation_likelihood(s_a, s_a, same) + correlation_likelihood(s_v, s_v, same)
-        l_imp = label_l2(params["head.weight"], s_a, s_v, batch.labels, self.num_classes) + hyper["beta"] * alike
+        l_imp = label_l2(params["head.weight"], s_a, s_v, batch.labels, self.num_classes, hyper["label_smoothing"])
+        l_imp = l_imp + hyper["beta"] * alike
         l_diff = _overlap(e_a, s_a) + _overlap(e_v, s_v)
         total = l_imp + hyper["w_exp"] * l_exp + hyper["w_diff"] * l_diff
         return {"loss": total, "l_imp": l_imp, "l_exp": l_exp, "l_diff": l_diff}
@@ -94,7 +98,7 @@ class EICS(Method):
         self, params: Tensors, buffers: Tensors, view: str, x_LBI: Tensor, dropout: Dropout | None
     ) -> tuple[Tensor, Tensor]:
         """The explicit and the implicit features of one view, [L, B, D] each."""
-        both = encoder(params, buffers, f"{view}.", x_LBI, dropout)
+        both = encoder(params, buffers, f"{view}.", x_LBI, dropout, self.style)
         width = int(self.static["embedding_dim"])
         return both[..., :width], both[..., width:]
 

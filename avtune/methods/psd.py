@@ -29,12 +29,35 @@ from avtune.core.hyper import Hyper, Value
 from avtune.lanes.modules import Tensors, cosine, encoder, init_encoder, init_linear
 from avtune.lanes.triplets import hard_triplets, semihard_triplets, weighted_triplets
 from avtune.methods._base import TRAINING_HYPERS, Batch, Method, Progress
-from avtune.methods._losses import label_cross_entropy, label_l2, pair_distance, same_class
+from avtune.methods._losses import LABEL_SMOOTHING, label_cross_entropy, label_l2, pair_distance, same_class
 
+BLOCK_HYPERS = (
+    Hyper("depth", "int", 2, 1, 8, static=True, extra=True, doc="hidden layers of each encoder"),
+    Hyper(
+        "activation",
+        "choice",
+        "tanh",
+        values=("tanh", "relu", "gelu", "silu"),
+        static=True,
+        extra=True,
+        doc="activation of the hidden layers",
+    ),
+    Hyper(
+        "normalisation",
+        "choice",
+        "layer",
+        values=("layer", "batch", "none"),
+        static=True,
+        extra=True,
+        doc="normalisation of the hidden layers, before the activation",
+    ),
+)
+"""How the hidden layers of an encoder are built, see `lanes.modules.Style`."""
 ENCODER_HYPERS = (
     Hyper("embedding_dim", "int", 64, 2, 4096, static=True, doc="width D of the embeddings"),
     Hyper("hidden_dim", "int", 1024, 8, 16384, static=True, doc="width of the two hidden layers of each encoder"),
     Hyper("dropout", "float", 0.2, 0.0, 0.9, doc="dropout after each hidden layer, in steps of 1/256"),
+    *BLOCK_HYPERS,
 )
 TRIPLET_HYPERS = (
     Hyper("margin", "float", 0.2, 0.0, 2.0, doc="margin of the triplets, in cosine distance (0 to 2)"),
@@ -49,6 +72,7 @@ TRIPLET_HYPERS = (
         static=True,
         doc="labelled loss: l2 distance of P z to the one-hot label, or cross-entropy",
     ),
+    LABEL_SMOOTHING,
     Hyper(
         "mining",
         "choice",
@@ -130,7 +154,7 @@ class PSD(Method):
         params: Tensors = {}
         buffers: Tensors = {}
         for view, size in (("audio", self.audio_dim), ("visual", self.visual_dim)):
-            weights, statistics = init_encoder(generator, size, hidden, width)
+            weights, statistics = init_encoder(generator, size, hidden, width, self.style)
             params |= {f"{view}.{name}": value for name, value in weights.items()}
             buffers |= {f"{view}.{name}": value for name, value in statistics.items()}
         params["head.weight"] = init_linear(generator, width, self.num_classes, bias=False)["weight"]
@@ -140,13 +164,13 @@ class PSD(Method):
 
     def embed(self, params: Tensors, buffers: Tensors, audio: Tensor, visual: Tensor) -> tuple[Tensor, Tensor]:
         return (
-            encoder(params, buffers, "audio.", audio, None),
-            encoder(params, buffers, "visual.", visual, None),
+            encoder(params, buffers, "audio.", audio, None, self.style),
+            encoder(params, buffers, "visual.", visual, None, self.style),
         )
 
     @classmethod
     def lays_out(cls, config: Mapping[str, Value]) -> bool:
-        return cls.distils and config["r_schedule"] != "exponential"
+        return (cls.distils and config["r_schedule"] != "exponential") or super().lays_out(config)
 
     def schedules(self, hyper: Tensors, progress: Progress) -> dict[str, Tensor]:
         """`r` [L]: max(r_min, r_init * r_shrink^t) for the exponential schedule (reading). The linear and the cosine
@@ -173,20 +197,21 @@ class PSD(Method):
         self, params: Tensors, buffers: Tensors, batch: Batch, hyper: Tensors, progress: Progress
     ) -> dict[str, Tensor]:
         dropout = batch.dropout(hyper["dropout"])
-        z_a = encoder(params, buffers, "audio.", batch.audio, dropout)
-        z_v = encoder(params, buffers, "visual.", batch.visual, dropout)
+        z_a = encoder(params, buffers, "audio.", batch.audio, dropout, self.style)
+        z_v = encoder(params, buffers, "visual.", batch.visual, dropout, self.style)
         terms = {
-            "l_lab": self._labelled(params["head.weight"], z_a, z_v, batch.labels),
+            "l_lab": self._labelled(params["head.weight"], z_a, z_v, batch.labels, hyper),
             "l_cross": self._cross(params, buffers, batch, hyper, progress, z_a, z_v),
             "l_dis": self._distance(z_a, z_v),
         }
         total = hyper["w_lab"] * terms["l_lab"] + hyper["w_cross"] * terms["l_cross"] + hyper["w_dis"] * terms["l_dis"]
         return {"loss": total, **terms}
 
-    def _labelled(self, head_LDC: Tensor, z_a: Tensor, z_v: Tensor, labels_LB: Tensor) -> Tensor:
+    def _labelled(self, head_LDC: Tensor, z_a: Tensor, z_v: Tensor, labels_LB: Tensor, hyper: Tensors) -> Tensor:
+        smoothing_L = hyper["label_smoothing"]
         if self.static["label_loss"] == "cross_entropy":
-            return label_cross_entropy(head_LDC, z_a, z_v, labels_LB)
-        return label_l2(head_LDC, z_a, z_v, labels_LB, self.num_classes)
+            return label_cross_entropy(head_LDC, z_a, z_v, labels_LB, smoothing_L)
+        return label_l2(head_LDC, z_a, z_v, labels_LB, self.num_classes, smoothing_L)
 
     def _distance(self, z_a: Tensor, z_v: Tensor) -> Tensor:
         if self.static["distance_loss"] == "pair":

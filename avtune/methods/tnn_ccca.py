@@ -20,7 +20,7 @@ from torch import Tensor
 from avtune.core.hyper import Hyper
 from avtune.lanes.modules import Dropout, Tensors, cosine, init_linear, linear
 from avtune.lanes.triplets import weighted_triplets
-from avtune.methods._base import TRAINING_HYPERS, Batch, Method, Progress, with_defaults
+from avtune.methods._base import NO_AVERAGE, Batch, Method, Progress, with_defaults
 from avtune.methods._running_cca import init_running, project, remember, settle
 
 _LAYERS = ("0", "1", "2", "out")
@@ -57,7 +57,7 @@ class TNNCCCA(Method):
             doc="outputs of each network, and directions kept; published: 10",
         ),
         Hyper("hidden_dim", "int", 100, 8, 16384, static=True, doc="width of the three hidden layers of each network"),
-        *with_defaults(TRAINING_HYPERS, lr=3e-3, batch_size=64),
+        *with_defaults(NO_AVERAGE, lr=3e-3, batch_size=64),
     )
 
     def init(self, generator: torch.Generator) -> tuple[Tensors, Tensors]:

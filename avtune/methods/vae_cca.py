@@ -28,7 +28,7 @@ from avtune.core.hyper import Hyper
 from avtune.lanes.modules import Tensors, init_linear, linear, one_hot
 from avtune.methods._base import TRAINING_HYPERS, Batch, Method, Progress
 from avtune.methods._gaussian import gaussian
-from avtune.methods._losses import correlation_likelihood, label_l2, pair_distance, same_class
+from avtune.methods._losses import LABEL_SMOOTHING, correlation_likelihood, label_l2, pair_distance, same_class
 
 _AUDIO_STREAM, _VISUAL_STREAM, _CENTER_STREAM = 0, 1, 2
 
@@ -54,6 +54,7 @@ class VAECCA(Method):
         ),
         Hyper("embedding_dim", "int", 64, 2, 4096, static=True, doc="width D of the latent space"),
         Hyper("hidden_dim", "int", 512, 8, 16384, static=True, doc="width of the first layer and of the last but one"),
+        LABEL_SMOOTHING,
         *TRAINING_HYPERS,
     )
 
@@ -97,7 +98,15 @@ class VAECCA(Method):
         e_a, e_v = samples
         terms = {
             "l_vae": l_vae,
-            "l_lab": label_l2(params["head.weight"], e_a, e_v, batch.labels, self.num_classes, params["head.bias"]),
+            "l_lab": label_l2(
+                params["head.weight"],
+                e_a,
+                e_v,
+                batch.labels,
+                self.num_classes,
+                hyper["label_smoothing"],
+                params["head.bias"],
+            ),
             "l_corr": _correlation(e_a, e_v, same_class(batch.labels).to(e_a.dtype)),
             "l_dis": pair_distance(e_a, e_v),
             "l_center": self._center(params, batch, e_a, e_v),

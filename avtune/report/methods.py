@@ -42,7 +42,7 @@ def details(name: str) -> list[str]:
             short(hyper.default),
             hyper.range_text,
             _searched(axes[hyper.name]) if hyper.name in axes else "",
-            "static" if hyper.static else "",
+            ", ".join(word for word, is_so in (("static", hyper.static), ("off", hyper.extra)) if is_so),
             hyper.doc,
         ]
         for hyper in kind.hypers
@@ -55,6 +55,11 @@ def details(name: str) -> list[str]:
         *table(["hyper-parameter", "default", "legal", "searched" if axes else "", "", ""], rows),
         "",
         "static: changes shapes or the code path; trials that differ in it do not share tensors",
+        *(
+            ["off: a choice of training that is at its default, off, unless a space names it"]
+            if any(hyper.extra for hyper in kind.hypers)
+            else []
+        ),
         *([f"searched: by the space {name}; avtune space show {name}"] if axes else []),
     ]
 

@@ -59,7 +59,7 @@ def around(space: Space, given: Configuration, hypers: Mapping[str, Hyper] | Non
         raise UserError(f"--width is {width:g}; allowed: a share of each range, above 0 and at most 1")
     if not space.axes:
         raise UserError(f"--around {given.where}: the space searches nothing; give a space with ranges, --space FILE")
-    check_names(given, [*(axis.name for axis in space.axes), *space.fixed], space.method)
+    check_names(given, [*(axis.name for axis in space.axes), *space.fixed, *space.off], space.method)
     if hypers is None:
         centre = point_in(space, given)
         axes = [
@@ -76,6 +76,7 @@ def around(space: Space, given: Configuration, hypers: Mapping[str, Hyper] | Non
             axis = _around(axis, _checked(axis, active[axis.name], given), width, hyper.low, hyper.high)
         axes.append(axis)
     fixed = {name: values.get(name, value) for name, value in space.fixed.items()}
+    fixed |= {name: values[name] for name, off in space.off.items() if values.get(name, off) != off}
     return _checked_space(replace(space, axes=tuple(axes), fixed=fixed))
 
 

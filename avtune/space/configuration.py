@@ -105,10 +105,11 @@ def point_in(space: Space, given: Configuration) -> dict[str, Value]:
             fixed, a default that is not searched, or values that break a condition or a constraint.
     """
     axes = {axis.name: axis for axis in space.axes}
-    check_names(given, [*axes, *space.fixed], space.method)
+    unsearched = {**space.off, **space.fixed}
+    check_names(given, [*axes, *unsearched], space.method)
     for name, entry in given.values.items():
-        if name in space.fixed and not _same(entry.value, space.fixed[name]):
-            fixed = inline(space.fixed[name])
+        if name in unsearched and not _same(entry.value, unsearched[name]):
+            fixed = inline(unsearched[name])
             raise UserError(
                 f"{entry.where}: {name} is {entry.shown}, and the space has it fixed at {fixed}; take it out, or add\n"
                 f"--set space.{name}={shorten(str(entry.value))} for a search with that value"

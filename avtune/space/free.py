@@ -99,7 +99,7 @@ def space_of(method: str, hypers: Mapping[str, Hyper], like: Space) -> str:
     ranges = {axis.name: axis for axis in like.axes}
     axes: dict[str, Written] = {}
     for name, hyper in hypers.items():
-        if hyper.static or hyper.kind not in ("int", "float") or name in _NOT_SEARCHED:
+        if hyper.static or hyper.extra or hyper.kind not in ("int", "float") or name in _NOT_SEARCHED:
             continue
         assert hyper.low is not None
         assert hyper.high is not None

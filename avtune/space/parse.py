@@ -99,6 +99,7 @@ def parse(
         parse_settings(Validation, "validation", top.get("validation")),
         parse_settings(Final, "final", top.get("final")),
         constraints_of(top, axes, fixed),
+        _off(hypers, axes, fixed),
     )
     check_constraints(space)
     return space
@@ -129,6 +130,11 @@ def constraints_of(
                 f"{top['constraints'].where}: {one.text} does not hold: {values}; take it out, or search one"
             )
     return found
+
+
+def _off(hypers: Mapping[str, Hyper] | None, axes: Sequence[Axis], fixed: Mapping[str, Value]) -> dict[str, Value]:
+    named = {*fixed, *(axis.name for axis in axes)}
+    return {name: hyper.default for name, hyper in (hypers or {}).items() if hyper.extra and name not in named}
 
 
 def _top(text: str, file: str) -> dict[str, Entry]:
@@ -208,9 +214,12 @@ def _hypers(
     fixed: dict[str, Value] = {}
     for name, hyper in hypers.items():
         if name not in given:
-            fixed[name] = hyper.default
+            if not hyper.extra:
+                fixed[name] = hyper.default
         elif isinstance(given[name].value, dict):
             axes.append(parse_axis(given[name], hyper))
         else:
-            fixed[name] = legal(given[name], hyper, f"space.{name}")
+            value = legal(given[name], hyper, f"space.{name}")
+            if not (hyper.extra and value == hyper.default):
+                fixed[name] = value
     return with_conditions(axes, fixed, given), fixed

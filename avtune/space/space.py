@@ -16,7 +16,8 @@ from avtune.space.written import Written, changes, inline, to_yaml
 
 @dataclass(frozen=True)
 class Space:
-    """A checked space file. `fixed` and `axes` together name every hyper-parameter of the method once, in its order.
+    """A checked space file. `fixed` and `axes` together name every hyper-parameter of the method once, in its order,
+    but for choices of training that are off (`Hyper.extra`): these are in `off`, with that value.
 
     A *point* is the values of the axes that are searched together: all but those whose condition does not hold. A
     configuration is a point and the fixed values.
@@ -30,6 +31,7 @@ class Space:
     validation: Validation = field(default_factory=Validation)
     final: Final = field(default_factory=Final)
     constraints: tuple[Constraint, ...] = ()
+    off: dict[str, Value] = field(default_factory=dict, compare=False)
 
     def defaults(self) -> dict[str, Value]:
         """The configuration to compare with: fixed values, and the method's default of what is searched (which may

@@ -124,10 +124,10 @@ def _points_of(folder: StudyFolder, space: Space, most: int) -> tuple[list[dict[
 def _point(space: Space, config: Mapping[str, Value], where: str, others: set[str]) -> tuple[dict[str, Value], str]:
     """The point of the space that a configuration is, or why it is none. What the space has fixed otherwise is taken
     from the space, and noted in `others`."""
-    axes = {axis.name for axis in space.axes}
+    axes, unsearched = {axis.name for axis in space.axes}, {**space.off, **space.fixed}
     for name, value in config.items():
-        if name not in axes and space.fixed.get(name, value) != value:
-            others.add(f"{name} is {value} there and {space.fixed[name]} here")
+        if name not in axes and unsearched.get(name, value) != value:
+            others.add(f"{name} is {value} there and {unsearched[name]} here")
     values = {name: Entry(value, where) for name, value in config.items() if name in axes}
     try:
         return point_in(space, Configuration(where, values)), ""

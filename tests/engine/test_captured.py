@@ -198,6 +198,6 @@ def test_orders_drawn_ahead_are_those_that_would_be_drawn(each_call_is_faster):
         lanes.store.admit(trial("triplet", number))
     lanes.train_epoch()
     ahead = lanes._steps._orders
-    assert set(ahead) == {(number, 1) for number in range(3)}
-    for (seed, epoch), order in ahead.items():
+    assert set(ahead) == {(number, 1, 0) for number in range(3)}
+    for (seed, epoch, _), order in ahead.items():
         assert (order == row_order(seed, epoch, 24)).all()
