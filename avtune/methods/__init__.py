@@ -23,6 +23,7 @@ from avtune.methods.clip import CLIP
 from avtune.methods.dcca import DCCA, ClusterDCCA
 from avtune.methods.dscmr import DSCMR
 from avtune.methods.eics import EICS
+from avtune.methods.hcmsl import HCMSL
 from avtune.methods.kcca import KernelCCA
 from avtune.methods.proxy_anchor import ProxyAnchor
 from avtune.methods.psd import PSD
@@ -43,6 +44,7 @@ METHODS: dict[str, type[Method]] = {
         TwoStage,
         EICS,
         DSCMR,
+        HCMSL,
         ACMR,
         TNNCCCA,
         VAECCA,
