@@ -26,6 +26,14 @@ def clips(train: int = 12, test: int = 6, val: int = 0, seed: int = 0) -> dict[s
     return made
 
 
+def several(count: int, classes: int = 4, seed: int = 0) -> Any:
+    """Labels of several a clip: bool [count, classes], a rarer one a column, one at least in every row."""
+    draw = np.random.default_rng(seed)
+    labels = draw.random((count, classes)) < np.geomspace(0.6, 0.15, classes)
+    labels[np.arange(count), np.arange(count) % classes] = True
+    return labels
+
+
 def save_mat73(path: Path, arrays: Mapping[str, Any]) -> None:
     """As MATLAB's `save -v7.3` does: a text of 512 bytes in front, matrices transposed, each with its class, cell
     arrays as references into `#refs#`, texts as their letters in uint16."""

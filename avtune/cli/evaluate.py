@@ -27,6 +27,7 @@ from avtune.cli.evaluate_text import at_lines, class_lines, confusion_lines
 from avtune.cli.folders import model_folder
 from avtune.core.errors import UserError
 from avtune.core.view_names import VIEWS, ways
+from avtune.data.labels import counts_by_class
 from avtune.report.text import table, ties_text
 
 if TYPE_CHECKING:
@@ -143,7 +144,6 @@ def _model_on_dataset(given: argparse.Namespace) -> _Scored:
 def _lines(facts: Mapping[str, Any], scored: _Scored, ranks: Sequence[int]) -> list[str]:
     title = scored.title + (f"; the model's epoch was {scored.epoch}" if scored.epoch else "")
     low, high = facts["bootstrap95"]["map"]
-    import numpy as np
 
     way = ways(scored.views)
     named = {"map": "map", "map_a2v": way["a2v"], "map_v2a": way["v2a"], "map_running": "map_running"}
@@ -156,7 +156,7 @@ def _lines(facts: Mapping[str, Any], scored: _Scored, ranks: Sequence[int]) -> l
     if "by_class" in facts:
         lines += ["", *class_lines(facts["by_class"], facts, way)]
     if "confusion" in facts:
-        counts = np.bincount(scored.embedded.labels)
+        counts = counts_by_class(scored.embedded.labels, 0)
         lines += ["", *confusion_lines(facts["confusion"], counts[counts > 0].tolist(), way)]
     if "curve" in facts:
         rows = [[f"{r:.2f}", f"{a:.4f}", f"{v:.4f}"] for r, a, v in zip(*facts["curve"].values(), strict=True)]

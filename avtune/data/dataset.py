@@ -13,14 +13,16 @@ import numpy as np
 import numpy.typing as npt
 
 from avtune.core.errors import UserError
+from avtune.core.relevance import is_multi_label
 from avtune.core.view_names import VIEWS as VIEWS
 from avtune.data.arrays import plural, to_features, turned_hint
 from avtune.data.groups import GROUP_KEYS as GROUP_KEYS
 from avtune.data.groups import read_groups
-from avtune.data.labels import encode
+from avtune.data.labels import Labels as Labels
+from avtune.data.labels import counts_by_class, encode, held_by, renumbered
 
 Features = npt.NDArray[np.float32]
-Labels = npt.NDArray[np.int64]
+Rows = npt.NDArray[np.int64]
 
 SIX_KEYS = ("audio_train", "visual_train", "lab_train", "audio_test", "visual_test", "lab_test")
 VALIDATION_KEYS = ("audio_val", "visual_val", "lab_val")
@@ -37,7 +39,7 @@ class Split:
     Attributes:
         audio: the first view, whatever its name; float32 [N, Da], C-contiguous.
         visual: the second view; float32 [N, Dv], C-contiguous.
-        labels: int64 [N], each 0..C-1.
+        labels: int64 [N], each 0..C-1; of a multi-label dataset bool [N, C], a column a class.
     """
 
     audio: Features
@@ -76,9 +78,9 @@ class Dataset:
     class_names: tuple[str, ...]
     source: str
     views: tuple[str, str] = VIEWS
-    validation: Labels | None = None
-    groups: Labels | None = None
-    test_groups: Labels | None = None
+    validation: Rows | None = None
+    groups: Rows | None = None
+    test_groups: Rows | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     unread: tuple[str, ...] = ()
 
@@ -93,8 +95,19 @@ class Dataset:
     def num_classes(self) -> int:
         return len(self.class_names)
 
+    @property
+    def is_multi_label(self) -> bool:
+        """Whether clips have several labels: they are bool [N, C] then."""
+        return is_multi_label(self.train.labels)
+
+    @property
+    def classes_text(self) -> str:
+        """`10 classes`, and how many labels a training clip has where it may have several."""
+        many = f" ({self.train.labels.sum() / len(self.train):.3g} labels a clip)" if self.is_multi_label else ""
+        return f"{self.num_classes} classes{many}"
+
     def __repr__(self) -> str:
-        sizes = f"{len(self.train)} training and {len(self.test)} test clips, {self.num_classes} classes"
+        sizes = f"{len(self.train)} training and {len(self.test)} test clips, {self.classes_text}"
         return f"<Dataset {self.name}: {sizes}, {self.dims_text}>"
 
     @property
@@ -139,8 +152,9 @@ class Dataset:
         """A checked dataset of arrays in memory. They are copied: what becomes of them later does not change it.
 
         Args:
-            train, test: `(audio, visual, labels)` of each split: features [N, Da] and [N, Dv], labels [N], row i of
-                all three being clip i. Whatever `numpy.asarray` takes.
+            train, test: `(audio, visual, labels)` of each split: features [N, Da] and [N, Dv], labels [N], or
+                [N, C] of 0 and 1 with a column a class, row i of all three being clip i. Whatever
+                `numpy.asarray` takes.
             validation: the same of clips that are set aside for validation; None for none.
             views: names of the two views, e.g. `("image", "text")`.
             name: of the dataset; a study of it is called so where nobody says otherwise.
@@ -203,7 +217,7 @@ def from_arrays(
 
     Args:
         arrays: features [N, D] of any real or integer dtype; labels [N], [N, 1] or [1, N], integers as any number or
-            text, or words; or [N, C], one column a class, with a single 1 in each row. Groups are labels, too.
+            text, or words; or [N, C], one column a class, with at least one 1 in each row. Groups are labels, too.
         class_names: names of the labels, in the order of their values; or, if longer than the number of classes, the
             name of label v at index v. None: the label values themselves.
         keys: what the source calls each of these keys, for error messages.
@@ -222,8 +236,8 @@ def from_arrays(
     names = class_names if encoded.words is None else _words_of(encoded.words, class_names, source)
     train, validation = _training(features, labels, where)
     groups, test_groups = read_groups(given, where, len(train))
-    values = np.unique(train.labels)
-    absent = np.setdiff1d(labels["lab_test"], values)
+    values = held_by(train.labels)
+    absent = np.setdiff1d(held_by(labels["lab_test"]), values)
     if len(absent):
         shown = absent if encoded.words is None else [repr(encoded.words[one]) for one in absent]
         raise UserError(
@@ -233,8 +247,8 @@ def from_arrays(
         )
     dataset = Dataset(
         name=name,
-        train=Split(train.audio, train.visual, np.searchsorted(values, train.labels)),
-        test=Split(features["audio_test"], features["visual_test"], np.searchsorted(values, labels["lab_test"])),
+        train=Split(train.audio, train.visual, renumbered(train.labels, values)),
+        test=Split(features["audio_test"], features["visual_test"], renumbered(labels["lab_test"], values)),
         class_names=names_of(values, names, source),
         source=source,
         views=views,
@@ -249,7 +263,7 @@ def from_arrays(
 
 def _training(
     features: Mapping[str, Features], labels: Mapping[str, Labels], where: Mapping[str, str]
-) -> tuple[Split, Labels | None]:
+) -> tuple[Split, Rows | None]:
     """The training clips, with those of a given validation split at the end, and the rows of these."""
     train = Split(features["audio_train"], features["visual_train"], labels["lab_train"])
     if "lab_val" not in labels:
@@ -304,6 +318,8 @@ def check(dataset: Dataset, *, keys: Mapping[str, str] | None = None) -> None:
     named = {key: f"{dataset.source}: {(keys or {}).get(key, key)}" for key in SIX_KEYS}
     _check_split(dataset.train, "train", dataset.num_classes, named)
     _check_split(dataset.test, "test", dataset.num_classes, named)
+    if is_multi_label(dataset.train.labels) != is_multi_label(dataset.test.labels):
+        raise UserError(f"{named['lab_train']} and {named['lab_test']} differ in form; both splits need the same")
     for view in ("audio", "visual"):
         train_dim, test_dim = (getattr(split, view).shape[1] for split in (dataset.train, dataset.test))
         if train_dim != test_dim:
@@ -313,7 +329,7 @@ def check(dataset: Dataset, *, keys: Mapping[str, str] | None = None) -> None:
             )
     if dataset.num_classes < 2:
         raise UserError(f"{named['lab_train']} holds one class only; metric learning needs at least two")
-    counts = np.bincount(dataset.train.labels, minlength=dataset.num_classes)
+    counts = counts_by_class(dataset.train.labels, dataset.num_classes)
     if counts.min() < 2:
         few = [f"'{dataset.class_names[c]}' ({plural(int(counts[c]), 'clip')})" for c in np.flatnonzero(counts < 2)]
         raise UserError(
@@ -331,8 +347,12 @@ def _check_split(split: Split, name: str, num_classes: int, named: Mapping[str, 
         if len(features) != len(split):
             raise UserError(_rows_differ(features, len(split), named, view, name))
     where = named[f"lab_{name}"]
+    if is_multi_label(split.labels):
+        if split.labels.shape[1:] != (num_classes,) or not split.labels.any(axis=1).all():
+            raise UserError(f"{where} must be [clips, {num_classes}] with a label in every row")
+        return
     if split.labels.dtype != np.int64 or split.labels.ndim != 1:
-        raise UserError(f"{where} must be int64 with one axis")
+        raise UserError(f"{where} must be int64 with one axis, or bool with one column a class")
     if split.labels.min() < 0 or split.labels.max() >= num_classes:
         raise UserError(f"{where} must lie in 0..{num_classes - 1}")
 
@@ -345,7 +365,7 @@ def _rows_differ(features: Features, labels: int, named: Mapping[str, str], view
     )
 
 
-def names_of(values: Labels, names: Sequence[str] | None, source: str) -> tuple[str, ...]:
+def names_of(values: Rows, names: Sequence[str] | None, source: str) -> tuple[str, ...]:
     """One name a class, for classes whose original labels are `values` (sorted); see `class_names` of `from_arrays`.
 
     Raises:

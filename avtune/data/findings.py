@@ -12,6 +12,7 @@ import numpy as np
 from avtune.data.arrays import plural
 from avtune.data.dataset import Dataset
 from avtune.data.groups import row_digests
+from avtune.data.labels import counts_by_class
 from avtune.data.registry import problems as registry_problems
 
 IMBALANCE = 10  # the largest class has this many times the clips of the smallest
@@ -75,7 +76,7 @@ def _examine(dataset: Dataset) -> Findings:
 
 
 def _untested(dataset: Dataset) -> list[str]:
-    counts = np.bincount(dataset.test.labels, minlength=dataset.num_classes)
+    counts = counts_by_class(dataset.test.labels, dataset.num_classes)
     absent = [name for name, count in zip(dataset.class_names, counts, strict=True) if count == 0]
     verb = "has" if len(absent) == 1 else "have"
     return [f"{len(absent)} of {dataset.num_classes} classes {verb} no test clip: {_listed(absent)}"] if absent else []
@@ -89,7 +90,7 @@ def _leaked(dataset: Dataset) -> list[str]:
 
 def _class_sizes(dataset: Dataset) -> list[str]:
     names, found = dataset.class_names, []
-    counts = np.bincount(dataset.train.labels, minlength=dataset.num_classes)
+    counts = counts_by_class(dataset.train.labels, dataset.num_classes)
     least, most = int(np.argmin(counts)), int(np.argmax(counts))
     if counts[most] >= IMBALANCE * counts[least]:
         found.append(

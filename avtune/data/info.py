@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from avtune.data.dataset import Dataset
 from avtune.data.findings import Pairs, examine
+from avtune.data.labels import counts_by_class
 
 BLOCK_ROWS = 4096
 MOST_PAIRS = 1000
@@ -19,14 +20,15 @@ def describe(dataset: Dataset) -> dict[str, Any]:
 
     Keys: `name source digest num_classes num_train num_test audio_dim visual_dim` (values; the
     dims are those of the first and of the second view), `views` (their names), `num_validation` (of the training clips,
-    those that the publisher sets aside), `num_groups` (of the training clips; None without groups), `classes` (a list
+    those that the publisher sets aside), `labels_per_clip` (of a multi-label dataset: mean of the training clips),
+    `num_groups` (of the training clips; None without groups), `classes` (a list
     of `{name, train, test}`), `ranges` (`{audio_train: {min, max, mean, std}, ...}` over all values of a view),
     `problems` (sentences on what touches the test score), `notes` (sentences on what else looks odd), `duplicates`
     (every `[test clip, training clip]` of equal features, rows of their splits from 0), `train_duplicates` and
     `test_duplicates` (`{count, pairs}` within a split, a later clip first; the first 1,000 pairs).
     """
     train_counts, test_counts = (
-        np.bincount(split.labels, minlength=dataset.num_classes).tolist() for split in (dataset.train, dataset.test)
+        counts_by_class(split.labels, dataset.num_classes).tolist() for split in (dataset.train, dataset.test)
     )
     found = examine(dataset)
     return {
@@ -34,6 +36,7 @@ def describe(dataset: Dataset) -> dict[str, Any]:
         "source": dataset.source,
         "digest": dataset.digest,
         "num_classes": dataset.num_classes,
+        **({"labels_per_clip": round(sum(train_counts) / len(dataset.train), 4)} if dataset.is_multi_label else {}),
         "num_train": len(dataset.train),
         "num_test": len(dataset.test),
         "num_validation": 0 if dataset.validation is None else len(dataset.validation),

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from avtune.core.errors import UserError
+from avtune.core.relevance import is_multi_label
 from avtune.data.arrays import Array, check_label_shape, plural, to_labels
 
-Labels = npt.NDArray[np.int64]
+Labels = npt.NDArray[Any]
+"""Of clips: int64 [N]; or, where clips have several labels, bool [N, C] with a column a class. `core.relevance` says
+which clips are relevant to each other."""
 
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
-    """Labels of all splits as numbers of one numbering.
+    """Labels of all splits in one numbering.
 
     Attributes:
-        labels: int64 [N] each, by what they were given as.
+        labels: by what they were given as: int64 [N] each; or bool [N, C] each, where a clip of any split has several.
         words: the name of label v at v, where the labels are words; else None.
     """
 
@@ -29,14 +33,15 @@ class Encoded:
 
 def encode(arrays: Mapping[str, Array], where: Mapping[str, str]) -> Encoded:
     """Labels of the splits of one dataset: whole numbers of any start as they are, columns of 0 and 1 as the number of
-    the column, words as places in their alphabetical order. Words that are digits are numbers.
+    the column where every clip has one label, and as they are where a clip has several; words as places in their
+    alphabetical order. Words that are digits are numbers.
 
     Args:
         arrays: [N], [N, 1], [1, N] or [N, C] by split.
         where: file and key of each, for messages.
 
     Raises:
-        UserError: labels of another shape or value, a clip of several labels or of none, splits of different forms.
+        UserError: labels of another shape or value, a clip without a label, splits of different forms.
     """
     for key, array in arrays.items():
         check_label_shape(array.shape, where[key])
@@ -45,7 +50,8 @@ def encode(arrays: Mapping[str, Array], where: Mapping[str, str]) -> Encoded:
         said = ", ".join(f"{where[key]} has shape {array.shape}" for key, array in arrays.items())
         raise UserError(f"{said}; the labels of all splits have the same form")
     if columns:
-        return Encoded({key: _hot(array, where[key]) for key, array in arrays.items()})
+        hot = {key: to_hot(array, where[key]) for key, array in arrays.items()}
+        return Encoded(hot if any(is_several(one) for one in hot.values()) else numbered(hot))
     texts = {key: _texts(array, where[key]) for key, array in arrays.items() if array.dtype.kind in "SUO"}
     if not any(_is_word(text) for given in texts.values() for text in given):
         return Encoded({key: to_labels(array, where[key]) for key, array in arrays.items()})
@@ -62,35 +68,71 @@ def is_columns(shape: Sequence[int]) -> bool:
     return len(shape) == 2 and 1 not in shape
 
 
-def _hot(array: Array, where: str) -> Labels:
-    """The column of each row's one.
+def to_hot(array: Array, where: str) -> npt.NDArray[np.bool_]:
+    """Labels of one column a class, as bool [N, C].
 
     Raises:
-        UserError: a row has several or none.
+        UserError: a value is no 0 or 1 (or -1 in place of 0), or a row has no 1.
     """
     if array.dtype.kind not in "biuf":
         raise UserError(f"{where} has one column a class and holds {array.dtype}; such columns hold 0 and 1")
-    ones = array == 1
+    ones = np.asarray(array == 1)
     if not (ones | (array == 0) | (array == -1)).all():
         row, column = np.argwhere(~(ones | (array == 0) | (array == -1)))[0]
         raise UserError(
             f"{where} has one column a class and holds {array[row, column].item()!r} in row {row}; such columns hold 0 "
             "and 1\nwhere the columns are probabilities, store the number of the class: y.argmax(axis=1)"
         )
-    counts = ones.sum(axis=1)
-    if (counts > 1).any():
-        row, many = int((counts > 1).argmax()), int((counts > 1).sum())
-        verb = "has" if many == 1 else "have"
+    lacks = np.flatnonzero(~ones.any(axis=1))
+    if len(lacks):
+        verb = "has" if len(lacks) == 1 else "have"
         raise UserError(
-            f"{where}: {many} of {plural(len(array), 'clip')} {verb} several labels, the first in row {row} "
-            f"({counts[row]} labels); avtune learns from one label a clip\n"
-            "keep the clips of one label, y.sum(axis=1) == 1, or choose one for each, e.g. the first: y.argmax(axis=1)"
+            f"{where}: {len(lacks)} of {plural(len(array), 'clip')} {verb} no label, the first in row {lacks[0]}\n"
+            "nothing is relevant to a clip without a label: keep the others, y.any(axis=1)"
         )
-    if not counts.all():
-        row, none = int((counts == 0).argmax()), int((counts == 0).sum())
-        verb = "has" if none == 1 else "have"
-        raise UserError(f"{where}: {none} of {plural(len(array), 'clip')} {verb} no label, the first in row {row}")
-    return np.asarray(ones.argmax(axis=1), np.int64)
+    return ones
+
+
+def is_several(hot: npt.NDArray[np.bool_]) -> bool:
+    """Whether a clip has several labels [N, C]."""
+    return bool((np.count_nonzero(hot, axis=1) > 1).any())
+
+
+def numbered(hot: Mapping[str, npt.NDArray[np.bool_]]) -> dict[str, Labels]:
+    """The column of the one label of each clip: int64 [N] each."""
+    return {key: np.asarray(one.argmax(axis=1), np.int64) for key, one in hot.items()}
+
+
+def held_by(labels: Labels) -> npt.NDArray[np.int64]:
+    """The label values that clips have, sorted: of bool [N, C] the columns."""
+    return np.flatnonzero(labels.any(axis=0)) if is_multi_label(labels) else np.unique(labels)
+
+
+def renumbered(labels: Labels, values: npt.NDArray[np.int64]) -> Labels:
+    """The labels by places in `values`; of several labels a clip, these columns."""
+    return np.ascontiguousarray(labels[:, values]) if is_multi_label(labels) else np.searchsorted(values, labels)
+
+
+def label_numbers(labels: Labels) -> list[Any]:
+    """The number of each clip's label; of several labels a clip, a list of them each."""
+    if is_multi_label(labels):
+        return [np.flatnonzero(row).tolist() for row in labels]
+    numbers: list[Any] = labels.tolist()
+    return numbers
+
+
+def label_text(labels: Labels, clip: int, names: Mapping[int, str] | Sequence[str]) -> str:
+    """The name of a clip's label, or of its labels with commas between."""
+    if is_multi_label(labels):
+        return ", ".join(names[int(one)] for one in np.flatnonzero(labels[clip]))
+    return names[int(labels[clip])]
+
+
+def counts_by_class(labels: Labels, num_classes: int) -> npt.NDArray[np.int64]:
+    """How many clips have each label [C]; a clip of several counts for each of them."""
+    if is_multi_label(labels):
+        return np.asarray(labels.sum(axis=0), np.int64)
+    return np.bincount(labels, minlength=num_classes)
 
 
 def _texts(array: Array, where: str) -> list[str]:
@@ -116,6 +158,6 @@ def _check_words(texts: Sequence[str], where: str) -> None:
             raise UserError(f"{where}: the label in row {row} is {text[:40]!r}; a label is a number or printable text")
 
 
-def read_whole(array: Array, where: str) -> Labels:
-    """Numbers of groups: whole numbers, or words numbered in alphabetical order; int64 [N]."""
-    return encode({"": array}, {"": where}).labels[""]
+def read_whole(array: Array, where: str) -> npt.NDArray[np.int64]:
+    """Numbers of groups [N]: whole numbers, or words numbered in alphabetical order; int64 [N]."""
+    return encode({"": array.reshape(-1)}, {"": where}).labels[""].astype(np.int64, copy=False)

@@ -15,6 +15,7 @@ from avtune.core.view_names import VIEWS
 from avtune.data.arrays import Container, Declared, check_feature_shape, check_memory, to_features, to_labels
 from avtune.data.dataset import SIX_KEYS, Features, Labels, names_of
 from avtune.data.formats import LAYOUTS
+from avtune.data.labels import encode, held_by, is_columns
 from avtune.data.layouts.four_keys import FOUR_KEYS
 from avtune.data.layouts.npy import ARRAY
 from avtune.data.opening import open_arrays, read_names
@@ -30,8 +31,9 @@ class Views:
     Attributes:
         audio, visual: the first and the second view, whatever their names: float32 [N, A] and [N, V], C-contiguous;
             None for a view that was not read.
-        labels: int64 [N], as the file has them; None where it has none.
-        names: of the labels, by their values.
+        labels: int64 [N], as the file has them; bool [N, C], a column a class, where clips have several; None where it
+            has none.
+        names: of the labels, by their values; of columns, by their numbers.
         keys: the array that each of these was read from.
         unused: arrays of the file that were not read.
     """
@@ -93,7 +95,7 @@ def read_views(
             _check(declared[what], what, dims)
         names = container.declare("class_names") if "labels" in keys and "class_names" in container.keys else None
         check_memory([*declared.values(), *([names] if names else [])])
-        labels = to_labels(declared["labels"].read(), declared["labels"].where) if "labels" in keys else None
+        labels = _labels(declared["labels"]) if "labels" in keys else None
         listed = read_names(names) if names else container.listed()
         read = {what: to_features(declared[what].read(), declared[what].where) for what in views if what in declared}
         used = {*(key.strip("/").split("/")[0] for key in keys.values()), "class_names"}
@@ -102,9 +104,16 @@ def read_views(
     if len(set(rows.values())) > 1:
         said = ", ".join(f"{keys[what]} has {count}" for what, count in rows.items())
         raise UserError(f"{path}: rows differ: {said}; row i of each must be the same clip, or read one with --view")
-    values = np.unique(labels) if labels is not None else np.empty(0, np.int64)
+    values = held_by(labels) if labels is not None else np.empty(0, np.int64)
     named = dict(zip(values.tolist(), names_of(values, listed, str(path)), strict=True)) if len(values) else {}
     return Views(read.get(views[0]), read.get(views[1]), labels, named, keys, unused)
+
+
+def _labels(declared: Declared) -> Labels:
+    array = declared.read()
+    if is_columns(array.shape):
+        return encode({"": array}, {"": declared.where}).labels[""]
+    return to_labels(array, declared.where)
 
 
 def _chosen(container: Container, views: Sequence[str], chosen: Mapping[str, str], view: str | None) -> dict[str, str]:

@@ -25,7 +25,7 @@ class Rows:
     Attributes:
         audio: [N, A] features.
         visual: [N, V] features.
-        labels: int64 [N].
+        labels: int64 [N], or bool [N, C].
     """
 
     audio: Tensor

@@ -39,7 +39,8 @@ class TrainingData:
     """What a training function is given besides its configuration.
 
     Attributes:
-        train: scaled rows to train on: `audio` float32 [N, A], `visual` float32 [N, V], `labels` int64 [N], 0..C-1.
+        train: scaled rows to train on: `audio` float32 [N, A], `visual` float32 [N, V], `labels` int64 [N], 0..C-1, or
+            of a multi-label dataset bool [N, C].
         validation: rows to score on; None when the winner is retrained on the whole training set.
         num_classes: C.
         epochs: how many to train, unless `report` says stop; also when the winner is retrained for fewer, so that a

@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from avtune.core.relevance import is_multi_label, relevance
+
 CHUNK = 1 << 26
 """Similarities worked on at a time: about 2 GB of working memory."""
 
@@ -25,7 +27,7 @@ def lane_map(z_a_LND: Tensor, z_v_LND: Tensor, labels_N: Tensor, chunk: int = CH
 
     Args:
         z_a_LND, z_v_LND: finite embeddings.
-        labels_N: classes, int64. Every clip has at least itself as a relevant item.
+        labels_N: classes, int64, or bool [N, C]. Every clip has at least itself as a relevant item.
         chunk: similarities at a time.
     """
     unit_a, unit_v = F.normalize(z_a_LND, dim=-1), F.normalize(z_v_LND, dim=-1)
@@ -37,21 +39,29 @@ def lane_map(z_a_LND: Tensor, z_v_LND: Tensor, labels_N: Tensor, chunk: int = CH
 
 @dataclass(frozen=True)
 class _Relevant:
-    """The clips of each class.
+    """The clips that are relevant to those of each class. Where clips have several labels, a class is a set of labels.
 
     Attributes:
         class_N: class of each clip, 0 to C - 1.
-        clips_CR: clips of each class, filled up with clip 0.
-        count_C: how many of a row are clips of the class.
+        clips_CR: relevant clips of each class, filled up with clip 0.
+        count_C: how many of a row are relevant clips.
+        several: clips have several labels.
     """
 
     class_N: Tensor
     clips_CR: Tensor
     count_C: Tensor
+    several: bool = False
 
     @classmethod
     def of(cls, labels_N: Tensor) -> _Relevant:
-        """Reads the size of the largest class back from the device, once."""
+        """Reads the largest number of relevant clips back from the device, once."""
+        if is_multi_label(labels_N):
+            sets_SC, class_N = torch.unique(labels_N, dim=0, return_inverse=True)
+            relevant_SN = relevance(sets_SC, labels_N)
+            count_S = relevant_SN.sum(1)
+            clips_SR = (~relevant_SN).byte().argsort(dim=1, stable=True)[:, : int(count_S.max())]
+            return cls(class_N, clips_SR, count_S, several=True)
         _, class_N, count_C = torch.unique(labels_N, return_inverse=True, return_counts=True)
         by_class_N = class_N.argsort(stable=True)
         place_R = torch.arange(int(count_C.max()), device=labels_N.device)
@@ -63,7 +73,9 @@ class _Relevant:
 
 def _map(queries_LND: Tensor, gallery_LND: Tensor, relevant: _Relevant, chunk: int) -> Tensor:
     lanes, clips, _ = queries_LND.shape
-    rows = max(1, chunk // (lanes * clips))
+    # What is kept of the relevant clips of a query counts, too, where they are a large part of all.
+    places = clips + (8 * relevant.clips_CR.shape[1] if relevant.several else 0)
+    rows = max(1, chunk // (lanes * places))
     rank = torch.arange(1, clips + 1, device=queries_LND.device, dtype=torch.float64)
     harmonic = F.pad((1 / rank).cumsum(0), (1, 0))
     total_L = torch.zeros(lanes, device=queries_LND.device, dtype=torch.float64)

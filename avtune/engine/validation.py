@@ -81,7 +81,7 @@ def lane_map_on_cpu(z_a_LND: Tensor, z_v_LND: Tensor, labels_N: np.ndarray, thre
 
     Args:
         z_a_LND, z_v_LND: finite embeddings.
-        labels_N: classes, int64.
+        labels_N: classes, int64; or bool [N, C].
         threads: worker threads.
     """
     clips = len(labels_N)
@@ -97,9 +97,9 @@ def lane_map_on_cpu(z_a_LND: Tensor, z_v_LND: Tensor, labels_N: np.ndarray, thre
             for audio, visual in pairs[first : first + together]
         ]
         sim_LNN = np.stack([audio @ visual.T for audio, visual in units])
-        directions = []
+        directions, query_labels = [], np.concatenate([labels_N] * len(units))
         for sim in (sim_LNN, sim_LNN.swapaxes(1, 2)):
-            ap, _ = average_precision(sim.reshape(-1, clips), np.tile(labels_N, len(units)), labels_N, threads)
+            ap, _ = average_precision(sim.reshape(-1, clips), query_labels, labels_N, threads)
             directions.append(ap.reshape(-1, clips).mean(1).tolist())
         found += zip(*directions, strict=True)
     return found

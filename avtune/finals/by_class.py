@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from avtune.core.relevance import is_multi_label
 from avtune.data.dataset import Dataset
+from avtune.data.labels import counts_by_class, label_numbers
 from avtune.metrics import RetrievalScores, precision_recall
 from avtune.metrics.by_class import Found, class_means, confusion, nearest
 from avtune.metrics.ties import Floats
@@ -29,6 +31,7 @@ def by_class(dataset: Dataset, scores: Sequence[RetrievalScores], audio: np.ndar
     curves = precision_recall(audio, visual, labels, ks=(1,), exact=True)
     picked = _picked(scores[0].ap_a2v), _picked(scores[0].ap_v2a)
     found = nearest(audio, visual, picked, _FOUND)
+    several = is_multi_label(labels)
     tables = confusion(audio, visual, labels, count) if count <= MOST_CLASSES else (None, None)
     ways = [
         Way(
@@ -36,11 +39,13 @@ def by_class(dataset: Dataset, scores: Sequence[RetrievalScores], audio: np.ndar
             tuple(np.asarray(getattr(curves, f"curve_{name}")).round(6).tolist()),
             _examples(getattr(scores[0], f"ap_{name}"), found[place]),
             _rows(tables[place]),
+            round(float(np.mean([getattr(one, f"ap_{name}") for one in scores])), 6) if several else None,
         )
         for place, name in enumerate(("a2v", "v2a"))
     ]
-    clips = np.bincount(labels, minlength=count)
-    return ByClass(tuple(dataset.class_names), tuple(clips.tolist()), tuple(labels.tolist()), *ways)
+    clips = counts_by_class(labels, count)
+    numbers = tuple(tuple(one) if several else one for one in label_numbers(labels))
+    return ByClass(tuple(dataset.class_names), tuple(clips.tolist()), numbers, *ways)
 
 
 def _map(ap: Sequence[Floats], labels: np.ndarray, count: int) -> tuple[float | None, ...]:

@@ -91,7 +91,8 @@ class Batch:
     Attributes:
         audio: [L, B, A] scaled features.
         visual: [L, B, V] scaled features.
-        labels: int64 [L, B], 0..C-1. Rows come in random order.
+        labels: int64 [L, B], 0..C-1; of a multi-label dataset bool [L, B, C], with a True in every row. Rows come in
+            random order.
         dropout_keys: int32 [L], see `lanes.noise.step_keys`.
     """
 

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from avtune.metrics.cosine import Block, cosine_blocks
-from avtune.metrics.ranking import Ints, Similarity, visit_ranks
+from avtune.metrics.ranking import Ints, Labels, Similarity, visit_ranks
 from avtune.metrics.ties import Floats, TieMeans, Ties, tie_means
 
 
@@ -56,7 +56,8 @@ def average_precision(
     Args:
         similarity: [Q, G], finite; float32 of any range, where equal values tie, or float64 cosines in [-1, 1], where
             values that agree to within a step of 2^-40 do.
-        query_labels, gallery_labels: classes [Q] and [G]; gallery items of the query's class are relevant.
+        query_labels, gallery_labels: classes [Q] and [G], or bool [Q, C] and [G, C]; gallery items that share a label
+            with the query are relevant.
         threads: worker threads; all usable cores when None.
 
     Returns:
@@ -70,7 +71,7 @@ def average_precision(
 
 
 def _average_precision(
-    similarity: Block, query_labels: Ints, gallery_labels: Ints, threads: int | None
+    similarity: Block, query_labels: Labels, gallery_labels: Labels, threads: int | None
 ) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:
     """(ap, ap_running, whether the query has ties), each [Q]."""
     ap = np.zeros(len(query_labels))
@@ -130,12 +131,13 @@ def retrieval_scores(
 ) -> RetrievalScores:
     """Scores audio-to-visual and visual-to-audio retrieval by cosine similarity.
 
-    The gallery of a query is every clip of the other modality, its own pair included; clips of the query's class are
-    relevant. A row of zeros has similarity 0 to everything. Where clips tie, a score is its mean over their orders.
+    The gallery of a query is every clip of the other modality, its own pair included; clips that share a label with the
+    query are relevant. A row of zeros has similarity 0 to everything. Where clips tie, a score is its mean over their
+    orders.
 
     Args:
         audio, visual: embeddings [N, D].
-        labels: class of each clip [N], whole numbers.
+        labels: class of each clip [N], whole numbers; or bool [N, C], a column a class, several labels a clip.
         exact: compute similarities in float64, where values that agree to about 1e-12 are ties (final scores); float32
             otherwise (validation during a search).
         threads: worker threads; all usable cores when None.

@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from avtune.core.errors import UserError
+from avtune.core.relevance import is_multi_label
 from avtune.metrics.cosine import Block, cosine_blocks
-from avtune.metrics.ranking import BLOCK_ITEMS, GRID, Ints
+from avtune.metrics.ranking import BLOCK_ITEMS, GRID, Ints, Labels
 from avtune.metrics.ties import Floats
 
 
@@ -32,15 +33,31 @@ def class_means(ap: npt.ArrayLike, labels: npt.ArrayLike, classes: int) -> Float
 
     Args:
         ap: average precision of every query [N].
-        labels: class of each query [N], 0 to C - 1.
+        labels: class of each query [N], 0 to C - 1; or bool [N, C]: a query counts for each of its labels.
         classes: C.
 
     >>> class_means([0.2, 0.4, 1.0], [0, 0, 2], 3).tolist()
     [0.30000000000000004, nan, 1.0]
     """
     of = np.asarray(labels)
-    counts, totals = np.bincount(of, minlength=classes), np.bincount(of, np.asarray(ap), minlength=classes)
+    if is_multi_label(of):
+        counts, totals = of.sum(axis=0), np.asarray(ap) @ of
+    else:
+        counts, totals = np.bincount(of, minlength=classes), np.bincount(of, np.asarray(ap), minlength=classes)
     return np.where(counts > 0, totals / np.maximum(counts, 1), np.nan)
+
+
+def shares(labels: Labels) -> Floats:
+    """What a clip of several labels (bool [N, C]) counts for each class: equal parts that sum to 1."""
+    made: Floats = labels / labels.sum(axis=1, keepdims=True)
+    return made
+
+
+def queries_by_class(labels: Labels, classes: int) -> Floats:
+    """How many queries of each class `confusion` counts [C]; a query of several labels counts in parts."""
+    if is_multi_label(labels):
+        return np.asarray(shares(labels).sum(axis=0))
+    return np.bincount(labels, minlength=classes).astype(np.float64)
 
 
 def confusion(
@@ -48,11 +65,12 @@ def confusion(
 ) -> tuple[Floats, Floats]:
     """How many clips of which class the queries of a class find first: (audio to visual, visual to audio), each [C, C],
     rows the class of the query, columns that of the k nearest clips, so that every query counts k. Where several are
-    equally near at the k-th place, each counts for its part.
+    equally near at the k-th place, each counts for its part. A clip of several labels counts for each of them in equal
+    parts, as a query and where it is found.
 
     Args:
         audio, visual: embeddings [N, D].
-        labels: class of each clip [N], 0 to C - 1.
+        labels: class of each clip [N], 0 to C - 1; or bool [N, C].
         classes: C.
         k: how many clips each query finds, 1 to N.
 
@@ -69,14 +87,18 @@ def confusion(
     return _confusion(a2v, of, classes, k), _confusion(v2a, of, classes, k)
 
 
-def _confusion(similarity: Block, labels: Ints, classes: int, k: int) -> Floats:
+def _confusion(similarity: Block, labels: Labels, classes: int, k: int) -> Floats:
     counts = np.zeros((classes, classes))
+    parts = shares(labels) if is_multi_label(labels) else None
     for rows in _blocks(np.arange(len(labels))):
         near = np.round(similarity(rows) * GRID)  # scores compare them in these steps
         last = np.partition(near, -k, axis=1)[:, -k, None]
         nearer, tied = near > last, near == last
         part = (k - nearer.sum(axis=1)) / tied.sum(axis=1)  # of each clip that ties for the last places
         weight = nearer + tied * part[:, None]
+        if parts is not None:
+            counts += parts[rows].T @ (weight @ parts)
+            continue
         query, clip = np.nonzero(weight)
         np.add.at(counts, (labels[rows[query]], labels[clip]), weight[query, clip])
     return counts

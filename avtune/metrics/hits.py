@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from avtune.core.errors import UserError
 from avtune.metrics.cosine import Block, cosine_blocks
-from avtune.metrics.ranking import BLOCK_ITEMS, GRID, Ints, visit_ranks
+from avtune.metrics.ranking import BLOCK_ITEMS, GRID, Ints, Labels, visit_ranks
 from avtune.metrics.ties import Floats, Ties
 
 
@@ -56,7 +56,7 @@ def hits(
 
     Args:
         audio, visual: embeddings [N, D]; row i of one is the pair of row i of the other.
-        labels: class of each clip [N], whole numbers.
+        labels: class of each clip [N], whole numbers; or bool [N, C], several labels a clip.
         ks: cut-offs, each from 1 to N.
         threads: worker threads; all usable cores when None.
 
@@ -86,7 +86,7 @@ def hits(
     return Hits(ks=tuple(ks), **found)  # type: ignore[arg-type]
 
 
-def _of_class(similarity: Block, labels: Ints, ks: Sequence[int], threads: int | None) -> tuple[Floats, Floats]:
+def _of_class(similarity: Block, labels: Labels, ks: Sequence[int], threads: int | None) -> tuple[Floats, Floats]:
     """For each query the chance of a hit among the first k [N, K], and the mean rank of the first hit [N]."""
     from scipy.stats import hypergeom  # here: it takes a second to import
 

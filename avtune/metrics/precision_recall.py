@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from avtune.core.errors import UserError
 from avtune.metrics.cosine import Block, cosine_blocks
-from avtune.metrics.ranking import visit_ranks
+from avtune.metrics.ranking import Labels, visit_ranks
 from avtune.metrics.ties import Floats, Ints, Ties
 
 NUM_LEVELS = 101
@@ -58,7 +58,7 @@ def precision_recall(
 
     Args:
         audio, visual: embeddings [N, D].
-        labels: class of each clip [N], whole numbers.
+        labels: class of each clip [N], whole numbers; or bool [N, C], several labels a clip.
         ks: cut-offs, each from 1 to N.
         exact: float64 similarities, as in `retrieval_scores`.
         threads: worker threads; all usable cores when None.
@@ -89,7 +89,7 @@ def precision_recall(
     )
 
 
-def _means(similarity: Block, labels: Ints, ks: Sequence[int], threads: int | None) -> tuple[Floats, Floats, Floats]:
+def _means(similarity: Block, labels: Labels, ks: Sequence[int], threads: int | None) -> tuple[Floats, Floats, Floats]:
     precision = np.empty((len(labels), len(ks)))
     recall = np.empty_like(precision)
     curve = np.empty((len(labels), NUM_LEVELS))

@@ -22,10 +22,13 @@ import numpy.typing as npt
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from avtune.core.system import usable_cores
+from avtune.metrics.query_kinds import QueryKinds
 from avtune.metrics.row_sort import sort_rows, sorted_width
 from avtune.metrics.ties import Ties
 
 Ints = npt.NDArray[np.int64]
+Labels = npt.NDArray[Any]
+"""Whole numbers [N], or bool [N, C]; see `relevance`."""
 Keys = npt.NDArray[np.int32]
 Bools = npt.NDArray[np.bool_]
 Similarity = npt.NDArray[np.floating[Any]]
@@ -49,41 +52,40 @@ _one_at_a_time = (
 
 def visit_ranks(
     similarity: Callable[[Ints], Similarity],
-    query_labels: Ints,
-    gallery_labels: Ints,
+    query_labels: Labels,
+    gallery_labels: Labels,
     visit: Callable[[Ints, Ints, Ties], None],
     threads: int | None = None,
 ) -> None:
-    """Calls `visit(queries [q], ranks [q, R], ties)` once for every query, in blocks of queries of one class.
+    """Calls `visit(queries [q], ranks [q, R], ties)` once for every query, in blocks of queries of one kind: of one
+    class, or with several labels a clip of equally many relevant items.
 
     Equal similarities tie; -0.0 equals 0.0. float64 similarities must be cosines: they are compared in steps of 2^-40,
     and values that agree to within one step tie.
 
     Args:
         similarity: gives the similarities [q, G], finite, float32 or float64, of the queries with the given indices.
-        query_labels: class of each query [Q].
-        gallery_labels: class of each gallery item [G]; the items of a query's own class are relevant.
+        query_labels, gallery_labels: of each query and of each gallery item; `relevance` says which are relevant.
         visit: receives ascending 1-based ranks of the relevant items (R may be 0), those of a tie as its last ones, and
             the ties of relevant with irrelevant items, whose `query` counts within `queries`. Called from several
             threads, with disjoint queries.
         threads: worker threads; all usable cores when None.
     """
-    order = np.argsort(query_labels, kind="stable")
-    classes = np.unique(query_labels)
-    relevant_CG = gallery_labels == classes[:, None]
+    kinds = QueryKinds.of(query_labels, gallery_labels)
+    order = np.argsort(kinds.kind, kind="stable")
     block, part = (max(1, items // len(gallery_labels)) for items in (BLOCK_ITEMS, SORT_ITEMS))
     blocks = [order[first : first + block] for first in range(0, len(order), block)]
 
     def work(rows: Ints) -> None:
         sim_QG = similarity(rows)
         ranking = _ranking_of_floats if sim_QG.dtype == np.float32 else _ranking_of_doubles
-        places = np.searchsorted(classes, query_labels[rows])
         for first in range(0, len(rows), part):
-            queries, place_Q = rows[first : first + part], places[first : first + part]
-            hits_QW, spans_T3 = ranking(sim_QG[first : first + part], relevant_CG[place_Q])
-            for one in range(place_Q[0], place_Q[-1] + 1):
-                start, end = np.searchsorted(place_Q, (one, one + 1))
-                ranks_QR = _ranks_of_hits(hits_QW[start:end], int(relevant_CG[one].sum()))
+            queries = rows[first : first + part]
+            kind_Q = kinds.kind[queries]
+            hits_QW, spans_T3 = ranking(sim_QG[first : first + part], kinds.relevant(queries))
+            for one in range(kind_Q[0], kind_Q[-1] + 1):
+                start, end = np.searchsorted(kind_Q, (one, one + 1))
+                ranks_QR = _ranks_of_hits(hits_QW[start:end], int(kinds.count[one]))
                 visit(queries[start:end], ranks_QR, _ties(spans_T3, start, end, ranks_QR, hits_QW.shape[1]))
 
     threads = threads or usable_cores()

@@ -12,14 +12,14 @@ class Retrieved(TypedDict):
     """An example: a query and what it finds first.
 
     Attributes:
-        query: the place of its clip in the test split, and its class.
+        query: the place of its clip in the test split, and its classes.
         ap: its average precision.
-        found: place and class of each clip that is found, nearest first.
+        found: place and classes of each clip that is found, nearest first.
     """
 
-    query: tuple[int, int]
+    query: tuple[int, tuple[int, ...]]
     ap: float
-    found: list[tuple[int, int]]
+    found: list[tuple[int, tuple[int, ...]]]
 
 
 class Direction(TypedDict):
@@ -72,24 +72,29 @@ def classes(found: ByClass | None, views: tuple[str, str]) -> Classes | None:
 def _direction(found: ByClass, way: Way) -> Direction:
     known = [(value, count) for value, count in zip(way.map, found.clips, strict=True) if value is not None]
     clips = max(1, sum(count for _, count in known))
+    micro = sum(value * count for value, count in known) / clips if way.mean is None else way.mean
     return {
         "map": [None if value is None else round(value, 4) for value in way.map],
         "macro": round(sum(value for value, _ in known) / max(1, len(known)), 4),
-        "micro": round(sum(value * count for value, count in known) / clips, 4),
+        "micro": round(micro, 4),
         "curve": [round(value, 4) for value in way.curve],
-        "confusion": None if way.confusion is None else _shares(way.confusion, found.clips),
+        "confusion": None if way.confusion is None else _shares(way.confusion),
         "examples": [
             {
-                "query": (one.query, found.labels[one.query]),
+                "query": _clip(found, one.query),
                 "ap": round(one.ap, 4),
-                "found": [(clip, found.labels[clip]) for clip in one.clips],
+                "found": [_clip(found, clip) for clip in one.clips],
             }
             for one in way.examples
         ],
     }
 
 
-def _shares(table: tuple[tuple[float, ...], ...], clips: tuple[int, ...]) -> list[list[float]]:
-    return [
-        [round(value / count, 4) if count else 0.0 for value in row] for row, count in zip(table, clips, strict=True)
-    ]
+def _clip(found: ByClass, clip: int) -> tuple[int, tuple[int, ...]]:
+    of = found.labels[clip]
+    return clip, of if isinstance(of, tuple) else (of,)
+
+
+def _shares(table: tuple[tuple[float, ...], ...]) -> list[list[float]]:
+    """Each row by its sum: its queries."""
+    return [[round(value / sum(row), 4) if any(row) else 0.0 for value in row] for row in table]

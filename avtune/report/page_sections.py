@@ -243,8 +243,8 @@ def _examples(found: Classes | None) -> Section | None:
 
 
 def _found(found: Classes, way: Direction, name: str) -> list[tuple[str, ...]]:
-    def words(clip: tuple[int, int]) -> str:
-        return f"{clip[0]} {found['names'][clip[1]]}"
+    def words(clip: tuple[int, tuple[int, ...]]) -> str:
+        return f"{clip[0]} {', '.join(found['names'][label] for label in clip[1])}"
 
     most = 5
     return [

@@ -19,7 +19,9 @@ from tensorboard.util.tensor_util import make_tensor_proto
 from avtune.core.hyper import Value
 from avtune.core.seeds import mix
 from avtune.core.view_names import VIEWS, ways
+from avtune.data.labels import label_text
 from avtune.metrics.precision_recall import precision_recall
+from avtune.metrics.query_kinds import QueryKinds
 from avtune.report.columns import row
 from avtune.report.event_files import scalars, tensor, write_whole
 from avtune.report.tensorboard import BEST_TAG, VAL_TAG, end_event, start_event
@@ -62,8 +64,8 @@ class FinalistRun:
 
 @dataclass(frozen=True)
 class Embedded:
-    """Embeddings [N, D] of the test clips by the published model, their labels [N], and the names of the classes and of
-    the views."""
+    """Embeddings [N, D] of the test clips by the published model, their labels ([N], or bool [N, C]), and the names of
+    the classes and of the views."""
 
     audio: npt.NDArray[Any]
     visual: npt.NDArray[Any]
@@ -156,8 +158,9 @@ def _curves(embedded: Embedded, step: int) -> list[Any]:
     counts are sums over as many queries, all with the mean number of relevant clips."""
     found = precision_recall(embedded.audio, embedded.visual, embedded.labels, ks=[1], exact=True)
     levels = found.levels[:0:-1]  # the tab wants falling recall, and cuts off where nothing is found
-    sizes = np.unique(np.asarray(embedded.labels), return_counts=True)[1]
-    relevant, pairs = float((sizes**2).sum()), float(sizes.sum() ** 2)
+    labels = np.asarray(embedded.labels)
+    kinds = QueryKinds.of(labels, labels)
+    relevant, pairs = float(kinds.count[kinds.kind].sum()), float(len(labels) ** 2)
     events = []
     names = ways(embedded.views, "_to_")
     for tag, curve in ((f"test/{names['a2v']}", found.curve_a2v), (f"test/{names['v2a']}", found.curve_v2a)):
@@ -184,7 +187,7 @@ def _write_projector(folder: Path, embedded: Embedded) -> None:
         norms = np.linalg.norm(vectors, axis=1, keepdims=True)
         vectors /= np.where(norms > 0, norms, 1)
         rows += ["\t".join(f"{number:.5g}" for number in vector) for vector in vectors]
-        names = [_cell(embedded.class_names[label]) for label in np.asarray(embedded.labels)[chosen]]
+        names = [_cell(label_text(embedded.labels, clip, embedded.class_names)) for clip in chosen.tolist()]
         clips += [f"{name}\t{view}\t{clip}" for name, clip in zip(names, chosen, strict=True)]
     (folder / "embeddings.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     (folder / "clips.tsv").write_text("\n".join(clips) + "\n", encoding="utf-8", errors="backslashreplace")

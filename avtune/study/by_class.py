@@ -13,8 +13,8 @@ from avtune.core.schema import fitting
 from avtune.study.folder import StudyFolder
 
 _EXAMPLE = {"query": int, "ap": float, "clips": [int]}
-_WAY = {"map": [(float, None)], "curve": [float], "examples": [_EXAMPLE], "confusion?": [[float]]}
-_SHAPE = {"classes": [str], "clips": [int], "labels": [int], "a2v": _WAY, "v2a": _WAY}
+_WAY = {"map": [(float, None)], "curve": [float], "examples": [_EXAMPLE], "confusion?": [[float]], "mean?": float}
+_SHAPE = {"classes": [str], "clips": [int], "labels": ([[int]], [int]), "a2v": _WAY, "v2a": _WAY}
 
 
 @dataclass(frozen=True)
@@ -45,18 +45,22 @@ class Way:
         curve: interpolated precision at the recall levels 0, .01, ..., 1, of the saved model.
         examples: queries of the saved model, lowest average precision first.
         confusion: how often a query of one class (row) finds one of another (column) first, of the saved model; None
-            where there are too many classes.
+            where there are too many classes. A clip of several labels counts for each of them in parts.
+        mean: MAP over the queries, mean over the seeds, where clips have several labels; else None: it follows from
+            `map` and the clips of each class.
     """
 
     map: tuple[float | None, ...]
     curve: tuple[float, ...]
     examples: tuple[Example, ...]
     confusion: tuple[tuple[float, ...], ...] | None = None
+    mean: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As the file holds it."""
         facts: dict[str, Any] = {"map": list(self.map), "curve": list(self.curve)}
         facts["examples"] = [one.to_json() for one in self.examples]
+        facts |= {} if self.mean is None else {"mean": self.mean}
         return facts if self.confusion is None else facts | {"confusion": [list(row) for row in self.confusion]}
 
     @staticmethod
@@ -68,6 +72,7 @@ class Way:
             tuple(facts["curve"]),
             tuple(Example(one["query"], one["ap"], tuple(one["clips"])) for one in facts["examples"]),
             None if confusion is None else tuple(map(tuple, confusion)),
+            facts.get("mean"),
         )
 
 
@@ -77,20 +82,20 @@ class ByClass:
 
     Attributes:
         classes: their names.
-        clips: test clips of each.
-        labels: class of each test clip.
+        clips: test clips of each; a clip of several labels counts for each of them.
+        labels: class of each test clip; or its classes, where clips have several labels.
         a2v, v2a: audio queries and visual gallery, and the reverse.
     """
 
     classes: tuple[str, ...]
     clips: tuple[int, ...]
-    labels: tuple[int, ...]
+    labels: tuple[int | tuple[int, ...], ...]
     a2v: Way
     v2a: Way
 
     def to_json(self) -> dict[str, Any]:
         """As the file holds it."""
-        facts: dict[str, Any] = {"classes": list(self.classes), "clips": list(self.clips), "labels": list(self.labels)}
+        facts: dict[str, Any] = {"classes": list(self.classes), "clips": list(self.clips), "labels": [*self.labels]}
         return facts | {"a2v": self.a2v.to_json(), "v2a": self.v2a.to_json()}
 
 
@@ -114,7 +119,7 @@ def read_by_class(folder: StudyFolder) -> ByClass | None:
         raise UserError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
     facts = fitting(read, _SHAPE, path)
     count, clips = len(facts["classes"]), len(facts["labels"])
-    whole = [len(facts["clips"]) == count, all(0 <= label < count for label in facts["labels"])]
+    whole = [len(facts["clips"]) == count, all(0 <= label < count for label in _every(facts["labels"]))]
     for way in (facts["a2v"], facts["v2a"]):
         whole += [len(way["map"]) == count, all(len(row) == count for row in way.get("confusion", [[0] * count]))]
         whole += [len(way.get("confusion", way["map"])) == count]
@@ -123,4 +128,9 @@ def read_by_class(folder: StudyFolder) -> ByClass | None:
     if not all(whole):
         raise UserError(f"{path} is damaged: its parts do not match; restore it from a copy")
     made = (Way.from_json(facts[way]) for way in ("a2v", "v2a"))
-    return ByClass(tuple(facts["classes"]), tuple(facts["clips"]), tuple(facts["labels"]), *made)
+    labels = tuple(tuple(one) if isinstance(one, list) else one for one in facts["labels"])
+    return ByClass(tuple(facts["classes"]), tuple(facts["clips"]), labels, *made)
+
+
+def _every(labels: list[Any]) -> list[int]:
+    return [one for label in labels for one in (label if isinstance(label, list) else [label])]

@@ -48,7 +48,7 @@ class Clips:
     Attributes:
         audio, visual: the first and the second view, whatever their names: unscaled features, float32 [N, A] and
             [N, V]; None for a view that is not there or not wanted.
-        labels: int64 [N]; None where there are none.
+        labels: int64 [N], or bool [N, C] where clips have several; None where there are none.
         names: of the labels, by their values.
         title: what they are, e.g. `the test split of ave`.
         name: of the dataset, or the stem of the file.

@@ -31,6 +31,6 @@ def dataset_line(data: Dataset) -> str:
     groups = "" if data.groups is None else f", training clips in {len(np.unique(data.groups))} groups"
     unread = f"; validation arrays that are not read: {', '.join(data.unread[:4])}" if data.unread else ""
     return (
-        f"{data.name}: {len(data.train)} training and {len(data.test)} test clips, {data.num_classes} classes, "
+        f"{data.name}: {len(data.train)} training and {len(data.test)} test clips, {data.classes_text}, "
         f"{data.dims_text}{held}{groups}{unread}"
     )

@@ -12,9 +12,10 @@ import numpy.typing as npt
 
 from avtune.core.errors import UserError, choices
 from avtune.core.files import write_bytes
+from avtune.data.labels import label_numbers
 
 ByView = Mapping[str, npt.NDArray[np.float32]]
-Labels = npt.NDArray[np.int64] | None
+Labels = npt.NDArray[np.int64] | npt.NDArray[np.bool_] | None
 
 
 def check_out(path: Path, *, overwrite: bool = True) -> None:
@@ -42,13 +43,15 @@ def check_views(path: Path, count: int) -> None:
 def write_embeddings(path: Path, views: ByView, labels: Labels) -> None:
     """Writes embeddings float32 [N, D] of one view or two, in the format that the ending says:
 
-    - `.npz`: an array for each view, and `labels` [N]; where all three are there, `evaluate.read_embeddings` reads it;
+    - `.npz`: an array for each view, and `labels` [N], or [N, C] of several labels a clip; where all three are there,
+      `evaluate.read_embeddings` reads it;
     - `.npy`: the array of one view, without labels;
-    - `.csv`: a line a clip: `clip` (its row, from 0), `label`, `audio_0` ..., `visual_0` ...;
-    - `.parquet`: a row a clip: `clip`, `label`, and for each view a list of D float32.
+    - `.csv`: a line a clip: `clip` (its row, from 0), `label` (numbers of several with spaces between),
+      `audio_0` ..., `visual_0` ...;
+    - `.parquet`: a row a clip: `clip`, `label` (or a list of several), and for each view a list of D float32.
 
     Args:
-        labels: int64 [N]; None leaves them out.
+        labels: int64 [N], or bool [N, C]; None leaves them out.
 
     Raises:
         UserError: another ending, or there is no folder for the file.
@@ -76,10 +79,15 @@ def _csv(views: ByView, labels: Labels) -> bytes:
     writer = csv.writer(out, lineterminator="\n")
     names = [f"{view}_{at}" for view, values in views.items() for at in range(values.shape[1])]
     writer.writerow(["clip", *(["label"] if labels is not None else []), *names])
+    numbers = None if labels is None else label_numbers(labels)
     for clip, rows in enumerate(zip(*views.values(), strict=True)):
-        label = [labels[clip]] if labels is not None else []
+        label = [] if numbers is None else [_words(numbers[clip])]
         writer.writerow([clip, *label, *(str(value) for row in rows for value in row)])
     return out.getvalue().encode()
+
+
+def _words(label: int | list[int]) -> str:
+    return " ".join(map(str, label)) if isinstance(label, list) else str(label)
 
 
 def _parquet(views: ByView, labels: Labels) -> bytes:
@@ -88,7 +96,7 @@ def _parquet(views: ByView, labels: Labels) -> bytes:
 
     columns = {"clip": pa.array(np.arange(len(next(iter(views.values())))))}
     if labels is not None:
-        columns["label"] = pa.array(labels)
+        columns["label"] = pa.array(label_numbers(labels))
     for view, values in views.items():
         columns[view] = pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1])
     out = io.BytesIO()

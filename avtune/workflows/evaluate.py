@@ -15,6 +15,7 @@ from avtune.core.errors import UserError, did_you_mean
 from avtune.core.view_names import VIEWS, ways
 from avtune.data.arrays import check_memory
 from avtune.data.dataset import Dataset
+from avtune.data.labels import encode, held_by, is_columns, renumbered
 from avtune.data.layouts.kinds import HEAD_BYTES, kind_of
 from avtune.data.layouts.npz import open_npz
 from avtune.engine.model import Model, load_model
@@ -31,7 +32,7 @@ class Embeddings(NamedTuple):
     Attributes:
         audio: [N, D].
         visual: [N, D].
-        labels: class of each clip [N], from 0.
+        labels: class of each clip [N], from 0; or bool [N, C], where clips have several.
         names: of the classes, by their labels.
     """
 
@@ -42,8 +43,8 @@ class Embeddings(NamedTuple):
 
 
 def read_embeddings(path: Path) -> Embeddings:
-    """Reads `audio` [N, D], `visual` [N, D] and `labels` [N] from an npz file; the views may have other names where
-    they are the only two arrays beside the labels.
+    """Reads `audio` [N, D], `visual` [N, D] and `labels` ([N], or [N, C] of 0 and 1) from an npz file; the views may
+    have other names where they are the only two arrays beside the labels.
 
     Raises:
         UserError: the file or one of the three is missing, damaged or does not match the others.
@@ -83,7 +84,8 @@ def _views_in(keys: Sequence[str]) -> tuple[str, str]:
 
 
 def checked_embeddings(audio: npt.ArrayLike, visual: npt.ArrayLike, labels: npt.ArrayLike) -> Embeddings:
-    """Embeddings in memory as `evaluation` takes them, of `audio` [N, D], `visual` [N, D] and `labels` [N].
+    """Embeddings in memory as `evaluation` takes them, of `audio` [N, D], `visual` [N, D] and `labels` ([N], or [N, C]
+    of 0 and 1).
 
     Raises:
         UserError: one of the three is no such array, or does not match the others.
@@ -104,8 +106,12 @@ def _checked(audio: np.ndarray, visual: np.ndarray, labels: np.ndarray, where: s
                 f"{where}{key} is {view.dtype} {view.shape}; a table of numbers [clips, dimensions] is needed"
             )
     labels = labels.reshape(-1) if labels.ndim == 2 and labels.shape[1] == 1 else labels
-    if labels.ndim != 1 or labels.dtype.kind not in "iuUS":
-        raise UserError(f"{where}labels is {labels.dtype} {labels.shape}; one whole number or word a clip is needed")
+    columns = is_columns(labels.shape)
+    if not columns and (labels.ndim != 1 or labels.dtype.kind not in "iuUS"):
+        raise UserError(
+            f"{where}labels is {labels.dtype} {labels.shape}; one whole number or word a clip is needed, or a "
+            "column of 0 and 1 a class"
+        )
     if not len(audio) == len(visual) == len(labels) or audio.shape[1] != visual.shape[1]:
         raise UserError(
             f"{where}audio {audio.shape}, visual {visual.shape} and labels {labels.shape} do not match; "
@@ -113,8 +119,10 @@ def _checked(audio: np.ndarray, visual: np.ndarray, labels: np.ndarray, where: s
         )
     if not len(labels):
         raise UserError(f"{where}there are no clips" if not where else f"{where[:-2]} holds no clips")
-    held, of = np.unique(labels, return_inverse=True)
-    return Embeddings(audio, visual, of, [str(one) for one in held.tolist()])
+    if columns:
+        labels = encode({"labels": labels}, {"labels": f"{where}labels"}).labels["labels"]
+    held = held_by(labels)
+    return Embeddings(audio, visual, renumbered(labels, held), [str(one) for one in held.tolist()])
 
 
 def model_of(folder: Path, method: str | None) -> Model:
@@ -268,7 +276,7 @@ def evaluation(
     }
     facts["bootstrap95"] = {"map": [low, high]}
     facts["tied_queries"] = scores.tied
-    facts["clips"], facts["classes"] = len(labels), len(np.unique(labels))
+    facts["clips"], facts["classes"] = len(labels), len(held_by(labels))
     facts |= _at_ranks(audio, visual, labels, ranks, curve=curve)
     facts |= {"by_class": by_class(scores, labels, names)} if per_class else {}
     return facts | ({"confusion": confused(audio, visual, labels, names, confusion)} if confusion else {})

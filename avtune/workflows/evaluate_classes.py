@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from avtune.data.labels import counts_by_class, held_by, renumbered
 from avtune.metrics import RetrievalScores
-from avtune.metrics.by_class import class_means, confusion
+from avtune.metrics.by_class import class_means, confusion, queries_by_class
 from avtune.metrics.hits import Hits
 
 WAYS = ("a2v", "v2a")
@@ -29,7 +30,7 @@ def by_class(scores: RetrievalScores, labels: np.ndarray, names: Sequence[str]) 
 
     Args:
         scores: of the clips.
-        labels: class of each clip [N].
+        labels: class of each clip [N]; or bool [N, C], where a clip counts for each of its labels.
         names: of the classes, by their labels; a label beyond them is its own name.
 
     Returns:
@@ -37,8 +38,9 @@ def by_class(scores: RetrievalScores, labels: np.ndarray, names: Sequence[str]) 
         its clips); `classes`: `name`, `clips`, `map`, `map_a2v` and `map_v2a` of each, where `map` is the mean of the
         two directions.
     """
-    held, of = np.unique(labels, return_inverse=True)
-    clips = np.bincount(of)
+    held = held_by(labels)
+    of = renumbered(labels, held)
+    clips = counts_by_class(of, len(held))
     means = {way: class_means(getattr(scores, f"ap_{way}"), of, len(held)) for way in WAYS}
     both = (means["a2v"] + means["v2a"]) / 2
     facts: dict[str, Any] = {"macro_map": float(both.mean())}
@@ -66,9 +68,10 @@ def confused(audio: np.ndarray, visual: np.ndarray, labels: np.ndarray, names: S
     Raises:
         UserError: k is outside 1..N.
     """
-    held, of = np.unique(labels, return_inverse=True)
+    held = held_by(labels)
+    of = renumbered(labels, held)
     counts = confusion(audio, visual, of, len(held), k=k)
-    places = k * np.bincount(of)[:, None]
+    places = k * queries_by_class(of, len(held))[:, None]
     facts: dict[str, Any] = {"k": k, "classes": _names(held, names)}
     return facts | {way: (table / places).tolist() for way, table in zip(WAYS, counts, strict=True)}
 

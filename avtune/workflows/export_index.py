@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from avtune.core.files import using
+from avtune.data.labels import label_numbers
 from avtune.engine.model import Model
 from avtune.metrics.cosine import unit_rows
 from avtune.workflows.clips import Clips, embed_clips
@@ -51,7 +52,7 @@ def write_index(model: Model, clips: Clips, out: Path) -> Exported:
         "dataset": None if clips.dataset is None else {"name": clips.name, "digest": clips.dataset.digest},
         "split": clips.split,
         "ids": list(range(len(clips))),
-        "labels": None if labels is None else labels.tolist(),
+        "labels": None if labels is None else label_numbers(labels),
         "classes": {str(value): name for value, name in clips.names.items()},
         "model": about(model),
     }

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from avtune.core.errors import UserError
 from avtune.core.files import using
 from avtune.core.names import legal_name
+from avtune.core.relevance import relevance
 from avtune.data import examine
 from avtune.engine.model import Model
 from avtune.metrics import retrieval_scores
@@ -55,7 +56,7 @@ def write_trec(model: Model, clips: Clips, out: Path) -> Exported:
         ):
             for query, lines in enumerate(_run(queries, gallery, f"{way}-", letter, tag)):
                 run.write(lines)
-                relevant = np.flatnonzero(labels == labels[query])
+                relevant = np.flatnonzero(relevance(labels[[query]], labels)[0])
                 qrels.write("".join(f"{way}-{query} 0 {letter}{clip} 1\n" for clip in relevant))
     scores = retrieval_scores(made[first], made[second], labels, exact=True)
     facts = {name: getattr(scores, name) for name in ("map", "map_a2v", "map_v2a")}
@@ -70,7 +71,7 @@ def write_trec(model: Model, clips: Clips, out: Path) -> Exported:
     return Exported(
         (
             f"{RUN}: {2 * len(clips)} queries of both directions, {len(clips)} clips each",
-            f"{QRELS}: clips of the query's class",
+            f"{QRELS}: clips that share a label with the query",
             f"scores.json: avtune's MAP of them, {scores.map:.4f}",
         ),
         (*problems, *([note] if scores.tied else [])),

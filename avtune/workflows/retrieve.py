@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from avtune.core.errors import UserError, did_you_mean
+from avtune.core.relevance import relevance
+from avtune.data.labels import label_text
 from avtune.engine.model import Model
 from avtune.metrics.cosine import unit_rows
 from avtune.metrics.ranking import GRID
@@ -28,8 +30,8 @@ class Found:
         clip: its row, from 0.
         cosine: of its embedding and the query's, -1 to 1.
         tied: its cosine is that of another clip of the gallery; the lower row has the better rank then.
-        label: its name; None where the data has no labels.
-        hit: it has the query's label; None where the data has no labels.
+        label: its name, or the names of its labels; None where the data has no labels.
+        hit: it shares a label with the query; None where the data has no labels.
         own_pair: it is the other view of the query's own clip.
     """
 
@@ -50,7 +52,7 @@ class Found:
 @dataclass(frozen=True)
 class Answer:
     """What was found for one query: the clip of that row, its label, the nearest clips, best first, and how many of
-    the gallery have its label (None without labels)."""
+    the gallery share a label with it (None without labels)."""
 
     clip: int
     label: str | None
@@ -116,14 +118,14 @@ def _answer(clips: Clips, query: int, cosine_G: Floats, k: int) -> Answer:
     order, ties = ranking(cosine_G)
     tied = np.bincount(ties)[ties] > 1
     labels = clips.labels
-    label = None if labels is None else labels[query]
+    relevant_G = None if labels is None else relevance(labels[[query]], labels)[0]
     found = []
     for rank, (clip, is_tied) in enumerate(zip(order[:k].tolist(), tied[:k].tolist(), strict=True), 1):
-        name = None if labels is None else clips.names[int(labels[clip])]
-        hit = None if labels is None else bool(labels[clip] == label)
+        name = None if labels is None else label_text(labels, clip, clips.names)
+        hit = None if relevant_G is None else bool(relevant_G[clip])
         found.append(Found(rank, clip, float(np.clip(cosine_G[clip], -1, 1)), is_tied, name, hit, clip == query))
-    relevant = None if labels is None else int((labels == label).sum())
-    return Answer(query, None if label is None else clips.names[int(label)], tuple(found), relevant)
+    label = None if labels is None else label_text(labels, query, clips.names)
+    return Answer(query, label, tuple(found), None if relevant_G is None else int(relevant_G.sum()))
 
 
 def ranking(cosine_G: Floats) -> tuple[Ints, Ints]:

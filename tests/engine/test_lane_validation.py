@@ -35,6 +35,19 @@ def test_the_order_of_the_clips_does_not_matter():
     assert torch.allclose(before, after, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("chunk", [1, 1 << 20])
+def test_clips_of_several_labels(chunk, monkeypatch):
+    generator = torch.Generator().manual_seed(2)
+    labels = torch.rand(36, 5, generator=generator) < 0.3
+    labels[torch.arange(36), torch.arange(36) % 5] = True
+    z_a, z_v = (torch.randn(2, 36, 3, generator=generator).round(decimals=1) for _ in "av")
+    lone = [retrieval_scores(a.numpy(), v.numpy(), labels.numpy()) for a, v in zip(z_a, z_v, strict=True)]
+    expected = [pytest.approx((one.map_a2v, one.map_v2a), abs=1e-6) for one in lone]
+    assert lane_map(z_a, z_v, labels, chunk).tolist() == expected
+    monkeypatch.setattr(validation, "BLOCK_ITEMS", 2 * 36**2 if chunk > 1 else 1)
+    assert lane_map_on_cpu(z_a, z_v, labels.numpy(), 1) == [(one.map_a2v, one.map_v2a) for one in lone]
+
+
 def test_classes_of_very_different_sizes_and_labels_that_are_no_numbers_from_zero():
     generator = torch.Generator().manual_seed(2)
     labels = torch.tensor([7] * 30 + [-3] * 5 + [100])

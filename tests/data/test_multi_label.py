@@ -1,0 +1,117 @@
+"""Datasets whose clips have several labels: reading, and what is said of them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.io
+from lab_files import clips, dscmr, save_mat73, several
+
+from avtune.core.errors import UserError
+from avtune.data import formats
+from avtune.data.dataset import Dataset
+from avtune.data.findings import examine
+from avtune.data.info import describe
+from avtune.data.options import options_of
+from avtune.data.prepare import for_search
+from avtune.data.views import read_views
+
+
+def image_text(train=24, test=12):
+    """The arrays of an image-text set with `train_lab`, `test_lab` of one column a class, and its labels."""
+    made = clips(train=train, test=test)
+    labels = {"train": several(train), "test": several(test, seed=1)}
+    arrays = {key: value for split in labels for key, value in dscmr(made, split).items() if not key.endswith("_lab")}
+    return arrays | {f"{split}_lab": labels[split].astype(np.float64) for split in labels}, labels
+
+
+def test_every_form_of_file_gives_the_same_dataset(tmp_path: Path) -> None:
+    arrays, labels = image_text()
+    scipy.io.savemat(tmp_path / "a.mat", arrays)
+    save_mat73(tmp_path / "b.mat", arrays)
+    np.savez(tmp_path / "c.npz", **{**arrays, "train_lab": labels["train"] * 2 - 1, "test_lab": labels["test"] * 2 - 1})
+    read = [formats.read(tmp_path / name) for name in ("a.mat", "b.mat", "c.npz")]
+    assert len({dataset.digest for dataset in read}) == 1
+    assert read[0].is_multi_label
+    assert read[0].train.labels.dtype == bool
+    np.testing.assert_array_equal(read[0].test.labels, labels["test"])
+    assert read[0].class_names == ("0", "1", "2", "3")
+    assert f"4 classes ({labels['train'].sum() / 24:.3g} labels a clip)" in repr(read[0])
+
+
+def test_rows_without_splits_are_split_by_all_their_labels(tmp_path: Path) -> None:
+    made, labels = clips(train=60, test=0), several(60)
+    for name, array in (("image", made["a_train"]), ("text", made["b_train"]), ("labels", labels.astype(np.uint8))):
+        np.save(tmp_path / f"{name}.npy", array)
+    one, again = (formats.read(tmp_path, options_of(test_fraction=0.25)) for _ in range(2))
+    assert one.digest == again.digest
+    assert len(one.test) == pytest.approx(15, abs=3)
+    assert one.test.labels.any(axis=0).all()
+
+
+def test_columns_of_one_label_a_clip_are_numbers() -> None:
+    made = clips()
+    held = [
+        Dataset.from_arrays(
+            **{split: (made[f"a_{split}"], made[f"b_{split}"], of(made[f"y_{split}"])) for split in ("train", "test")}
+        )
+        for of in (lambda y: y, lambda y: np.eye(3)[y])
+    ]
+    assert held[0].digest == held[1].digest
+    assert not held[1].is_multi_label
+
+
+def made_of(train, test, names=None):
+    draw = np.random.default_rng(0)
+    return Dataset.from_arrays(
+        train=(draw.normal(size=(len(train), 5)), draw.normal(size=(len(train), 6)), train),
+        test=(draw.normal(size=(len(test), 5)), draw.normal(size=(len(test), 6)), test),
+        class_names=names,
+    )
+
+
+def test_a_column_that_no_clip_has_is_no_class() -> None:
+    train, test = several(20), several(10, seed=1)
+    with_empty = [np.insert(labels, 2, False, axis=1) for labels in (train, test)]
+    dataset = made_of(*with_empty, names=["dog", "rain", "none", "siren", "wind"])
+    assert dataset.class_names == ("dog", "rain", "siren", "wind")
+    np.testing.assert_array_equal(dataset.train.labels, train)
+    with_empty[1][4, 2] = True
+    with pytest.raises(UserError, match="labels of test has 1 label that labels of train lacks: 2"):
+        made_of(*with_empty)
+
+
+def test_what_is_unusable_is_refused() -> None:
+    train, test = several(20), several(10, seed=1)
+    train[7] = False
+    with pytest.raises(UserError, match=r"(?s)1 of 20 clips has no label, the first in row 7.*y.any\(axis=1\)"):
+        made_of(train, test)
+    train = several(20)
+    train[:, 1], train[:, 0] = np.arange(20) == 3, True
+    with pytest.raises(UserError, match=r"has too few clips of '1' \(1 clip\)"):
+        made_of(train, test)
+
+
+def test_info_counts_a_clip_for_each_of_its_labels() -> None:
+    train, test = several(40), several(10, seed=1)
+    facts = describe(made_of(train, test))
+    assert [one["train"] for one in facts["classes"]] == train.sum(0).tolist()
+    assert facts["labels_per_clip"] == pytest.approx(train.sum() / 40, abs=1e-4)
+    test[:, 3] = False
+    test[:, 0] = True
+    assert "1 of 4 classes has no test clip: 3" in examine(made_of(train, test)).problems
+
+
+def test_labels_of_a_file_of_views(tmp_path: Path) -> None:
+    labels = several(9)
+    np.savez(tmp_path / "a.npz", audio=np.ones((9, 5)), labels=labels.astype(int), class_names=list("wxyz"))
+    found = read_views(tmp_path / "a.npz", {"audio": 5, "visual": 6})
+    np.testing.assert_array_equal(found.labels, labels)
+    assert found.names == {0: "w", 1: "x", 2: "y", 3: "z"}
+
+
+def test_what_a_search_sees() -> None:
+    dataset = made_of(several(60), several(10, seed=1))
+    (seen,) = for_search(dataset, fraction=0.25, folds=None, seed=0)
+    assert seen.train.labels.shape[1] == seen.num_classes == 4
+    assert len(seen.train) + len(seen.validation) == 60
