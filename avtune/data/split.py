@@ -10,10 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from avtune.core.errors import UserError
+from avtune.core.relevance import is_multi_label
 from avtune.data.groups import divided
+from avtune.data.labels import Labels
+from avtune.data.stratify import multi_label_parts
 
 BLOCK_ROWS = 4096
-Labels = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,21 +32,21 @@ class Fold:
 
 
 def validation_folds(
-    labels: npt.NDArray[np.int64],
+    labels: Labels,
     *,
     fraction: float | None = None,
     folds: int | None = None,
     seed: int,
     settings: bool = False,
-    groups: Labels | None = None,
+    groups: npt.NDArray[np.int64] | None = None,
 ) -> list[Fold]:
     """Stratified splits of rows 0..N-1: one for a `fraction`, `folds` of them for k-fold cross-validation.
 
-    Every class has a row on both sides of every fold. The same arguments give the same rows. With groups, a split has
-    about the share of rows that is asked for.
+    Every class has a row on both sides of every fold. The same arguments give the same rows. With groups or several
+    labels a clip, a split has about the share of rows that is asked for.
 
     Args:
-        labels: int64 [N].
+        labels: int64 [N], or bool [N, C].
         fraction: share of the validation rows, between 0 and 1, ends excluded.
         folds: number of folds, at least 2. Exactly one of `fraction` and `folds` is given.
         settings: they are settings of a space, so that a message may tell the user to set them.
@@ -54,8 +56,11 @@ def validation_folds(
         UserError: a number out of range, or a class with too few rows, or whose rows are all of one group.
     """
     assert (fraction is None) != (folds is None), "give a fraction or a number of folds"
-    if groups is not None and len(np.unique(groups)) < len(groups):
-        parts = divided(labels, groups, fraction=fraction, folds=folds, seed=seed)
+    if groups is not None and len(np.unique(groups)) == len(groups):
+        groups = None
+    if groups is not None or is_multi_label(labels):
+        divide: Any = multi_label_parts if is_multi_label(labels) else divided
+        parts = divide(labels, groups, fraction=fraction, folds=folds, seed=seed)
         rng = np.random.default_rng(seed)
         every = np.arange(len(labels))
         return [Fold(rng.permutation(np.setdiff1d(every, part)), rng.permutation(part)) for part in parts]
