@@ -73,7 +73,7 @@ def evaluate(
         audio, visual, labels: in place of both, embeddings [N, D] of the same N clips and their labels [N], whole
             numbers or words.
         split: of the dataset.
-        at: ranks k for precision, class recall and hit rates.
+        at: ranks k for precision, class recall, hit rates, MAP@k and NDCG@k.
         curve: also the precision-recall curve.
         per_class: also MAP by class, and its mean over the classes.
         confusion: also which classes are found for which: by the nearest clip, or by that many nearest ones.

@@ -81,3 +81,32 @@ def slow_average_precision(similarity: Any, query_labels: Any, gallery_labels: A
     ]
     ap, running = zip(*pairs, strict=True)
     return np.array(ap), np.array(running)
+
+
+# --- scores at a cut-off, of one ranking
+
+
+def slow_ap_at(relevant: Sequence[bool], k: int, by: str) -> float:
+    """AP@k of one ranking; `by` says what it is divided by: `min`, of k and the relevant items, or `found`."""
+    hits, total = 0, 0.0
+    for rank, is_relevant in enumerate(relevant[:k], start=1):
+        if is_relevant:
+            hits += 1
+            total += hits / rank
+    whole = min(k, sum(relevant)) if by == "min" else hits
+    return total / whole if whole else 0.0
+
+
+def slow_ap_at_r(relevant: Sequence[bool]) -> float:
+    """AP@R of one ranking: R is the number of its relevant items."""
+    return slow_ap_at(relevant, sum(relevant), "min")
+
+
+def slow_ndcg(gains: Sequence[float], k: int | None = None) -> float:
+    """NDCG@k of the gains of one ranking; over all ranks when None."""
+
+    def dcg(values: Sequence[float]) -> float:
+        return sum(gain / math.log2(1 + rank) for rank, gain in enumerate(values[:k], start=1))
+
+    best = dcg(sorted(gains, reverse=True))
+    return dcg(gains) / best if best else 0.0

@@ -50,7 +50,7 @@ def add(verbs: Verbs) -> None:
     completes(verb.add_argument("--embeddings", type=Path, metavar="FILE.npz", help=text), "file")
     verb.add_argument("--split", choices=("test", "train"), default="test", help="which rows (test)")
     add_reading(verb)
-    text = "ranks for precision, class recall and hit rates (1,5,10,50); docs/scores.md says what each is"
+    text = "ranks for precision, class recall, hit rates, MAP@k and NDCG@k (1,5,10,50); see docs/scores.md"
     verb.add_argument("--at", default="1,5,10,50", metavar="K,K", help=text)
     verb.add_argument("--per-class", action="store_true", help="also MAP by class, and its mean over classes (macro)")
     text = "also which class the nearest clip has, by the class of the query"
@@ -147,6 +147,7 @@ def _lines(facts: Mapping[str, Any], scored: _Scored, ranks: Sequence[int]) -> l
 
     way = ways(scored.views)
     named = {"map": "map", "map_a2v": way["a2v"], "map_v2a": way["v2a"], "map_running": "map_running"}
+    named |= {"map_at_r": "map@r", "ndcg": "ndcg"}
     scores = [[shown, f"{facts[name]:.4f}"] for name, shown in named.items()]
     lines = [f"note: {scored.look}"] if scored.look else []
     lines += [f"{title}: {facts['clips']} clips, {facts['classes']} classes", "", *table(["", "score"], scores)]

@@ -17,6 +17,13 @@ _AT = {
     "hit_rate": "class hit rate",
     "pair_hit_rate": "pair hit rate",
 }
+_CUTOFF = {"map": "MAP@k", "map_found": "MAP@k of found", "ndcg": "NDCG@k"}
+_CUTOFF_WORDS = (
+    "MAP@k: precision at the clips of its class among the first k, summed and divided",
+    "  by k, or by how many clips its class has if these are fewer",
+    "MAP@k of found: divided by how many of them are found; 0 without any",
+    "NDCG@k: discounted cumulative gain of the first k, by the highest possible one",
+)
 _WORDS = (
     "precision: share of the first k clips that are of the query's class",
     "class recall: share of the clips of its class that are among the first k",
@@ -26,7 +33,8 @@ _WORDS = (
 
 
 def at_lines(facts: Mapping[str, Any], ranks: Sequence[int], ways: Mapping[str, str]) -> list[str]:
-    """Precision, class recall and hit rates at each rank in both directions, with what they are, and median ranks.
+    """Precision, class recall, hit rates, MAP@k and NDCG@k at each rank in both directions, with what they are, and
+    median ranks.
 
     Args:
         ways: the names of the directions, as `core.view_names.ways` makes them; so below.
@@ -35,7 +43,11 @@ def at_lines(facts: Mapping[str, Any], ranks: Sequence[int], ways: Mapping[str, 
     for way, name in ways.items():
         rows = [[str(row["k"]), *(f"{row[f'{key}_{way}']:.4f}" for key in _AT)] for row in facts["at"]]
         lines += [name, *table(["k", *_AT.values()], rows), ""]
-    lines += _WORDS
+    lines += [*_WORDS, ""]
+    for way, name in ways.items():
+        rows = [[str(row["k"]), *(f"{row[f'{key}_{way}']:.4f}" for key in _CUTOFF)] for row in facts["at"]]
+        lines += [name, *table(["k", *_CUTOFF.values()], rows), ""]
+    lines += _CUTOFF_WORDS
     if beyond := [str(k) for k in ranks if k > facts["clips"]]:
         lines.append(f"note: nothing at {', '.join(beyond)}: there are {facts['clips']} clips")
     median = facts["median_rank"]

@@ -1,6 +1,7 @@
 """Retrieval scores and how far they can be believed. NumPy and SciPy only."""
 
 from avtune.metrics.average_precision import RetrievalScores, average_precision, retrieval_scores
+from avtune.metrics.cutoffs import Cutoffs, cutoffs
 from avtune.metrics.precision_recall import PrecisionRecall, precision_recall
 from avtune.metrics.significance import (
     bootstrap_interval,
@@ -13,10 +14,12 @@ from avtune.metrics.significance import (
 )
 
 __all__ = [
+    "Cutoffs",
     "PrecisionRecall",
     "RetrievalScores",
     "average_precision",
     "bootstrap_interval",
+    "cutoffs",
     "detectable_difference",
     "holm",
     "mean_interval",

@@ -106,8 +106,7 @@ def _average_ties(precision_QR: Floats, cutoffs_QR: Ints, ties: Ties, means: Tie
     """Replaces, in place, the precisions at the hits of each tie by equal parts of their mean sum, and takes the ranks
     of the tie from the cut-offs: from the last hit before it those of its irrelevant items, which come first, and from
     its own hits one each."""
-    query = np.repeat(ties.query, ties.relevant)
-    place = np.arange(len(query)) - np.repeat(np.cumsum(ties.relevant) - ties.relevant - ties.hits, ties.relevant)
+    query, place = ties.places()
     precision_QR[query, place] = np.repeat(means.total / ties.relevant, ties.relevant)
     cutoffs_QR[query, place] -= 1
     led = ties.hits > 0

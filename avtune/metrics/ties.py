@@ -56,6 +56,12 @@ class Ties:
     def __len__(self) -> int:
         return len(self.query)
 
+    def places(self) -> tuple[Ints, Ints]:
+        """Which relevant items of which queries are in ties: indices of a matrix [Q, R] of these items."""
+        query = np.repeat(self.query, self.relevant)
+        first = np.cumsum(self.relevant) - self.relevant - self.hits
+        return query, np.arange(len(query)) - np.repeat(first, self.relevant)
+
 
 @dataclass(frozen=True)
 class TieMeans:

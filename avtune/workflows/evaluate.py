@@ -19,9 +19,9 @@ from avtune.data.labels import encode, held_by, is_columns, renumbered
 from avtune.data.layouts.kinds import HEAD_BYTES, kind_of
 from avtune.data.layouts.npz import open_npz
 from avtune.engine.model import Model, load_model
-from avtune.metrics import bootstrap_interval, precision_recall, retrieval_scores
+from avtune.metrics import bootstrap_interval, cutoffs, precision_recall, retrieval_scores
 from avtune.metrics.hits import hits
-from avtune.workflows.evaluate_classes import RATES, by_class, confused, median_ranks
+from avtune.workflows.evaluate_classes import RATES, WAYS, by_class, confused, median_ranks
 
 _KEYS = ("audio", "visual", "labels")
 
@@ -160,12 +160,15 @@ class Evaluation:
     Attributes:
         map, map_a2v, map_v2a: exact mean average precision, 0 to 1; its two directions, audio to visual and back.
         map_running, map_running_a2v, map_running_v2a: the average over every cut-off that is in circulation too.
+        map_at_r, map_at_r_a2v, map_at_r_v2a: MAP@R.
+        ndcg, ndcg_a2v, ndcg_v2a: normalised discounted cumulative gain over all ranks.
         bootstrap95: 95 % interval of `map` over the queries.
         tied_queries: share of the queries with ties, whose scores are means over the orders.
         clips, classes: how many.
         at: for each rank `k`, with `_a2v` and `_v2a`: `precision` (share of the first k that are of the query's class),
             `recall` (class recall: share of the class that is among the first k), `hit_rate` (share of the queries with
-            a clip of their class among the first k) and `pair_hit_rate` (with their own pair among the first k).
+            a clip of their class among the first k), `pair_hit_rate` (with their own pair among the first k), `map`
+            (MAP@k divided by min(R, k)), `map_found` (MAP@k divided by the relevant clips found) and `ndcg` (NDCG@k).
         median_rank: of the first clip of the query's class (`class_a2v`, `class_v2a`) and of its own pair (`pair_a2v`,
             `pair_v2a`), from 1.
         by_class: `macro_map`, `macro_map_a2v` and `macro_map_v2a`, means over the classes, and for each of `classes`
@@ -185,6 +188,12 @@ class Evaluation:
     map_running: float
     map_running_a2v: float
     map_running_v2a: float
+    map_at_r: float
+    map_at_r_a2v: float
+    map_at_r_v2a: float
+    ndcg: float
+    ndcg_a2v: float
+    ndcg_v2a: float
     bootstrap95: tuple[float, float]
     tied_queries: float
     clips: int
@@ -214,6 +223,8 @@ class Evaluation:
             (way["a2v"], f"{self.map_a2v:.4f}"),
             (way["v2a"], f"{self.map_v2a:.4f}"),
             ("map_running", f"{self.map_running:.4f}"),
+            ("MAP@R", f"{self.map_at_r:.4f}"),
+            ("NDCG", f"{self.ndcg:.4f}"),
             *([("macro MAP", f"{self.by_class['macro_map']:.4f}")] if self.by_class is not None else []),
             *((f"precision and recall at {row['k']}, {way['a2v']}", _pair(row, "a2v")) for row in self.at),
             *((f"precision and recall at {row['k']}, {way['v2a']}", _pair(row, "v2a")) for row in self.at),
@@ -260,9 +271,9 @@ def evaluation(
         confusion: also the classes of that many nearest clips; 0 for not.
 
     Returns:
-        `map`, `map_a2v`, `map_v2a`, `map_running` and its directions as numbers; `bootstrap95` of `map`: [low, high];
-        `tied_queries`: share of the queries with ties, for which these are means over the orders; `at`: precision and
-        recall of both directions for each rank; the rest as `Evaluation` has it.
+        `map`, `map_a2v`, `map_v2a`, `map_running`, `map_at_r`, `ndcg` and their directions as numbers; `bootstrap95` of
+        `map`: [low, high]; `tied_queries`: share of the queries with ties, for which these are means over the orders;
+        `at`: what is said at each rank, both directions; the rest as `Evaluation` has it.
 
     Raises:
         UserError: there are fewer clips than `confusion`.
@@ -282,15 +293,27 @@ def evaluation(
     return facts | ({"confusion": confused(audio, visual, labels, names, confusion)} if confusion else {})
 
 
+AT_CUTOFF = ("map", "map_found", "ndcg")
+"""Scores at k of `metrics.cutoffs`."""
+
+
+def _with_mean(name: str, a2v: float, v2a: float) -> dict[str, float]:
+    return {name: (a2v + v2a) / 2, f"{name}_a2v": a2v, f"{name}_v2a": v2a}
+
+
 def _at_ranks(
     audio: np.ndarray, visual: np.ndarray, labels: np.ndarray, ranks: Sequence[int], *, curve: bool
 ) -> dict[str, Any]:
     inside = [k for k in ranks if k <= len(labels)]
     found = precision_recall(audio, visual, labels, ks=inside, exact=True)
     hit = hits(audio, visual, labels, ks=inside)
+    cut = cutoffs(audio, visual, labels, ks=inside, exact=True)
     columns = {name: getattr(found, name) for name in ("precision_a2v", "precision_v2a", "recall_a2v", "recall_v2a")}
     columns |= {name: getattr(hit, name) for name in RATES}
+    columns |= {f"{name}_{way}": getattr(cut, f"{name}_at_k_{way}") for name in AT_CUTOFF for way in WAYS}
     facts: dict[str, Any] = {
+        **_with_mean("map_at_r", cut.map_at_r_a2v, cut.map_at_r_v2a),
+        **_with_mean("ndcg", cut.ndcg_a2v, cut.ndcg_v2a),
         "at": [
             {"k": k} | {name: float(values[place]) for name, values in columns.items()}
             for place, k in enumerate(inside)

@@ -6,6 +6,7 @@ import statistics
 import numpy as np
 import pytest
 from command import call
+from slow_scores import slow_ap_at, slow_ap_at_r, slow_ndcg
 
 import avtune
 
@@ -39,6 +40,7 @@ def slow(queries, gallery, labels, k, near):
     """What is said of one direction, from the definitions."""
     order = rankings(queries, gallery)
     ap, first, pair = [], [], []
+    relevant = [[labels[clip] == labels[query] for clip in found] for query, found in enumerate(order)]
     for query, found in enumerate(order):
         ranks = [rank for rank, clip in enumerate(found, 1) if labels[clip] == labels[query]]
         ap.append(sum(hits / rank for hits, rank in enumerate(ranks, 1)) / len(ranks))
@@ -55,6 +57,13 @@ def slow(queries, gallery, labels, k, near):
         "by_class": by_class,
         "hit": statistics.mean(rank <= k for rank in first),
         "pair": statistics.mean(rank <= k for rank in pair),
+        "map_at_r": statistics.mean(map(slow_ap_at_r, relevant)),
+        "ndcg": statistics.mean(map(slow_ndcg, relevant)),
+        "at": {
+            "map": statistics.mean(slow_ap_at(one, k, "min") for one in relevant),
+            "map_found": statistics.mean(slow_ap_at(one, k, "found") for one in relevant),
+            "ndcg": statistics.mean(slow_ndcg(one, k) for one in relevant),
+        },
         "medians": (statistics.median(first), statistics.median(pair)),
         "confusion": table,
     }
@@ -73,7 +82,9 @@ def test_json_is_what_the_definitions_say(embeddings, capsys, near):
             assert row["k"] == k
             assert row[f"hit_rate_{way}"] == pytest.approx(true["hit"])
             assert row[f"pair_hit_rate_{way}"] == pytest.approx(true["pair"])
-        assert facts[f"map_{way}"] == pytest.approx(true["map"])
+            assert {name: row[f"{name}_{way}"] for name in true["at"]} == pytest.approx(true["at"])
+        for name in ("map", "map_at_r", "ndcg"):
+            assert facts[f"{name}_{way}"] == pytest.approx(true[name])
         assert (facts["median_rank"][f"class_{way}"], facts["median_rank"][f"pair_{way}"]) == true["medians"]
         classes = facts["by_class"]["classes"]
         assert {one["name"]: one[f"map_{way}"] for one in classes} == pytest.approx(true["by_class"])
@@ -81,6 +92,8 @@ def test_json_is_what_the_definitions_say(embeddings, capsys, near):
         assert facts["by_class"][f"macro_map_{way}"] == pytest.approx(macro[-1])
         assert facts["confusion"]["classes"] == list(NAMES)
         assert np.array(facts["confusion"][way]) == pytest.approx(np.array(true["confusion"]))
+    for name in ("map_at_r", "ndcg"):
+        assert facts[name] == pytest.approx((facts[f"{name}_a2v"] + facts[f"{name}_v2a"]) / 2)
     assert [one["clips"] for one in classes] == [list(labels).count(name) for name in NAMES]
     assert facts["by_class"]["macro_map"] == pytest.approx(statistics.mean(macro))
     assert facts["by_class"]["macro_map"] != pytest.approx(facts["map"], abs=1e-6)
@@ -101,6 +114,7 @@ def test_python_says_the_same(embeddings, capsys):
     assert found.by_class == facts["by_class"]
     assert found.confusion == facts["confusion"]
     assert found.median_rank == facts["median_rank"]
+    assert (found.map_at_r, found.ndcg_v2a) == (facts["map_at_r"], facts["ndcg_v2a"])
     assert list(found.at) == facts["at"]
     assert ["macro", "MAP", f"{facts['by_class']['macro_map']:.4f}"] in [
         line.split() for line in repr(found).splitlines()
@@ -119,6 +133,9 @@ def test_the_terminal_shows_it_in_80_columns(embeddings, capsys):
     keys = ("precision_v2a", "recall_v2a", "hit_rate_v2a", "pair_hit_rate_v2a")
     assert [line.split() for line in lines if line.startswith("5 ")][1] == ["5", *(f"{row[key]:.4f}" for key in keys)]
     assert "k  precision  class recall  class hit rate  pair hit rate" in lines
+    keys = ("map_a2v", "map_found_a2v", "ndcg_a2v")
+    assert [line.split() for line in lines if line.startswith("5 ")][2] == ["5", *(f"{row[key]:.4f}" for key in keys)]
+    assert ["map@r", f"{facts['map_at_r']:.4f}"] in [line.split() for line in lines]
     assert "note: nothing at 40: there are 36 clips" in lines
     macro = next(line.split() for line in lines if line.startswith("mean over classes (macro)"))
     assert macro[4] == f"{facts['by_class']['macro_map']:.4f}"
