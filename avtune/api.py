@@ -80,6 +80,7 @@ def search(
     trials: int | None = None,
     epochs: int | Literal["auto"] | None = None,
     sampler: Literal["tpe", "gp", "random", "qmc", "grid"] | None = None,
+    objective: str | None = None,
     time: str | float | None = None,
     stop_when_flat: int | None = None,
     start: Place | Mapping[str, Any] | Sequence[Place | Mapping[str, Any]] | None = None,
@@ -123,6 +124,8 @@ def search(
         trials: configurations to try.
         epochs: most epochs of a trial, or `auto`: until its curve is flat.
         sampler: `tpe` (default), `gp` (Gaussian process), `random`, `qmc` (quasi-random) or `grid`.
+        objective: what is maximised on the validation rows: `map` (default), `map@r`, `map@K`, `ndcg`, a direction such
+            as `audio->visual`, or a weighted pair, `0.7*audio->visual+0.3*visual->audio`.
         time: end in this time, finals and retraining included: `2h`, `90m`, or seconds.
         stop_when_flat: no more trials once the best validation MAP has not risen for so many ended ones; 0 for never.
         start: configurations to try, after the random start-up trials: a study's `best.yaml`, a file of values, a
@@ -175,6 +178,7 @@ def search(
         epochs=epochs,
         stop_when_flat=stop_when_flat,
         sampler=sampler,
+        objective=objective,
         set=set or {},
         name=name,
         results=place,

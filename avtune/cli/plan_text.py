@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from avtune.cli import console
+from avtune.core.objective import MAP
 from avtune.core.protocol import PUBLISHED, SELECTED_ON_TEST, VALIDATION
 from avtune.space.space import Space
 from avtune.study.asha import expected_epochs, rung_table
@@ -40,6 +41,11 @@ def plan_lines(
         f"trials     {trials}, {where}",
         *nodes,
         f"validation {_validation(space)}",
+        *(
+            []
+            if space.search.objective == MAP.text
+            else [f"maximises  {space.search.objective} on the validation rows"]
+        ),
         *(
             [f"protocol   published: the epoch of every retrained model is {SELECTED_ON_TEST}"]
             * (protocol == PUBLISHED)

@@ -14,6 +14,7 @@ from avtune.cli import console
 from avtune.cli.display import Display, Line, event
 from avtune.cli.pace import FINALISTS, RETRAINING, Rate, StageClock
 from avtune.cli.search_table import RunningTrial, SearchView, progress_text, search_lines
+from avtune.core.objective import MAP, label
 from avtune.core.protocol import VALIDATION
 from avtune.report.text import duration
 from avtune.runners.placement_text import Places, places_of
@@ -105,6 +106,10 @@ class Progress:
         elif not self.display.live and done % 5 == 0:
             self._say(f"{name}: {done} of {total} runs done")
 
+    @property
+    def _value_name(self) -> str:
+        return label(MAP.text if self._study is None else self._study.space.search.objective)
+
     def view(self) -> SearchView:
         """What the table shows now."""
         study = self._study
@@ -124,6 +129,7 @@ class Progress:
             stage=self._clock.stage,
             doing=self.display.doing,
             asked=0 if study is None else study.space.search.trials,
+            value_name=self._value_name,
         )
 
     def lines(self, columns: int, rows: int) -> list[Line]:
@@ -200,7 +206,7 @@ class Progress:
         epochs = record.values.last
         return (
             f"{at} trial {record.number:<4} {_STATES[record.state]:<8} after {epochs:>3} epochs  "
-            f"val MAP {record.best_value:.4f} (epoch {record.best_epoch}){best}"
+            f"{self._value_name} {record.best_value:.4f} (epoch {record.best_epoch}){best}"
         )
 
     def begin(self) -> None:

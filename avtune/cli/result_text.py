@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from avtune.cli import console
 from avtune.cli.data_text import problem_lines
-from avtune.core.view_names import ways
-from avtune.report.text import score_rows, score_text, seeds_text, still_rises, ties_text
+from avtune.core.objective import label as objective_label
+from avtune.report.text import score_header, score_rows, score_text, seeds_text, still_rises, ties_text
 
 if TYPE_CHECKING:
     from avtune.study.best import Best
@@ -56,7 +56,9 @@ def _finalist_lines(results: Results, best: Best, seeds: str) -> list[str]:
     ]
     return [
         f"finalists, repeated over {'' if results.race is None else 'up to '}{seeds} on the validation rows",
-        *console.fitting(["trial", "epoch", "val MAP", "sd", *["seeds"] * (results.race is not None)], rows),
+        *console.fitting(
+            ["trial", "epoch", objective_label(best.objective), "sd", *["seeds"] * (results.race is not None)], rows
+        ),
         "",
         f"winner: trial {best.trial}, retrained on the whole training set for {results.epochs} epochs",
         *["the winner is the default configuration: this search found nothing better"]
@@ -73,7 +75,7 @@ def _test_lines(results: Results, seeds: str) -> list[str]:
         epochs = ", ".join(map(str, results.best_epochs or ()))
         lines.append(f"each seed keeps the epoch with the best test MAP, as published tables do{label}: {epochs}")
     rows = [[name, *map(score_text, row.shown)] for name, row in score_rows(results)]
-    header = ["", "map", *ways(results.dataset.views).values(), "map_running"]
+    header = ["", *score_header(results)]
     if not console.fits(header, rows):  # a column a row of the table takes less
         header, *rows = [list(cells) for cells in zip(header, *rows, strict=True)]
     return [
@@ -81,6 +83,7 @@ def _test_lines(results: Results, seeds: str) -> list[str]:
         "",
         f"test split{label}: mean over {seeds}, 95 % interval over the seeds",
         *console.fitting(header, rows),
+        *([] if results.objective is None else [f"the search maximised {results.objective} on the validation rows"]),
         f"over the queries (bootstrap) the 95 % interval of map is {bootstrap[0]:.4f} to {bootstrap[1]:.4f}{label}",
     ]
 

@@ -66,6 +66,12 @@ def _add_searched(to: Options) -> None:
     to.add_argument(
         "--sampler", metavar="NAME", help="tpe (default), gp, random, qmc or grid; as --set search.sampler="
     )
+    to.add_argument(
+        "--objective",
+        metavar="NAME",
+        help="what is maximised on the validation rows: map (default), map@r, map@K, ndcg, 'audio->visual' or "
+        "'0.7*audio->visual+0.3*visual->audio'; as --set search.objective=",
+    )
     to.add_argument("--time", metavar="2h", help="end in this time, finals and retraining included: 90m, 1h30m")
     to.add_argument(
         "--stop-when-flat",
@@ -207,6 +213,8 @@ def _overrides(given: argparse.Namespace) -> list[str]:
         overrides.append(f"search.trials={given.trials}")
     if given.sampler is not None:
         overrides.append(f"search.sampler={given.sampler}")
+    if given.objective is not None:
+        overrides.append(f"search.objective={given.objective}")
     if given.stop_when_flat is not None:
         overrides.append(f"search.stop_when_flat={given.stop_when_flat}")
     if given.epochs is not None:

@@ -68,6 +68,7 @@ class SearchView:
         stage: of the finals; None before them.
         doing: a step that takes its time, else empty.
         asked: trials that the search was asked for, of which it may suggest fewer; 0 where that is not known.
+        value_name: of what is maximised on the validation rows.
     """
 
     title: str
@@ -82,6 +83,7 @@ class SearchView:
     stage: Stage | None = None
     doing: str = ""
     asked: int = 0
+    value_name: str = "val MAP"
 
 
 def search_lines(view: SearchView, columns: int, rows: int | None = None) -> list[Line]:
@@ -115,7 +117,7 @@ def progress_text(view: SearchView) -> str:
     if view.rate:
         parts.append(f"{view.rate:.3g} epochs a second")
     if view.done.best is not None:
-        parts.append(f"best val MAP {view.done.best.best_value:.4f} (trial {view.done.best.number})")
+        parts.append(f"best {view.value_name} {view.done.best.best_value:.4f} (trial {view.done.best.number})")
     if left := left_text(view.left, view.stage is not None):
         parts.append(f"{left} left")
     return ", ".join(parts)
@@ -210,14 +212,14 @@ def _best(view: SearchView, columns: int) -> list[Line]:
         return []
     config = best.trial.config
     searched = " ".join(f"{name}={short(config[name])}" for name in view.axes if name in config)
-    text = f"val MAP {best.best_value:.4f}, trial {best.number}, epoch {best.best_epoch}"
+    text = f"{view.value_name} {best.best_value:.4f}, trial {best.number}, epoch {best.best_epoch}"
     return [*_labelled("best", text, columns), *_labelled(" ", searched, columns)]
 
 
 def _running(view: SearchView, columns: int, most: int) -> list[Line]:
     """The trials that are running: the last ones, each with the searched hyper-parameters that fit."""
     shown = list(view.running)[-most:]
-    header = ["trial", "epoch", "val MAP", "best", *view.axes]
+    header = ["trial", "epoch", view.value_name, "best", *view.axes]
     rows = [_row(trial, view.axes) for trial in shown]
     widths = [max(map(len, cells)) for cells in zip(header, *rows, strict=True)]
     fits, used = 0, 0

@@ -12,6 +12,7 @@ from typing import Any
 from avtune.cli import console
 from avtune.core.errors import UserError
 from avtune.core.files import using
+from avtune.core.objective import value_of
 from avtune.study.folder import StudyFolder
 from avtune.study.results import read_results
 from avtune.study.status import read_status
@@ -69,7 +70,8 @@ def study_table(rows: Sequence[StudyRow], columns: int | None = None) -> list[st
 def _cells(row: StudyRow) -> list[str]:
     one = row.facts
     ended = sum(count for state, count in one["states"].items() if state != "RUNNING")
-    best = f"{one['best']['val_map']:.4f}" if one["best"] else ""
+    best = f"{value_of(one['best']):.4f}" if one["best"] else ""
+    best += f" {one['objective']}" if best and "objective" in one else ""
     test = f"{one['test']['map']['mean']:.4f}" if one["test"] else ""
     trials = f"{ended}/{one['trials']}"
     return [one["study"], one["dataset"], one["method"], one["state"], trials, best, test, _ago(row.changed)]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from avtune.cli.pace import FINALISTS, RETRAINING, Rate, StageClock
 from avtune.cli.search_table import RunningTrial, SearchView
 from avtune.core.hyper import Value
+from avtune.core.objective import label
 from avtune.core.protocol import PUBLISHED, VALIDATION
 from avtune.core.tail import Tail
 from avtune.runners.placement_text import Places, places_of
@@ -70,6 +71,7 @@ class Watching:
             left=self._left(done, places) if alive else None,
             stage=self._clock.stage,
             asked=watch.space.search.trials,
+            value_name=label(watch.space.search.objective),
         )
 
     def _left(self, done: Summary, places: Places | None) -> TimeLeft | None:
@@ -146,7 +148,7 @@ class Watching:
         space = with_defaults(watch.space, defaults)
         horizon = Horizon(space, int(settings.get("rows", 0)), method.lays_out)
         how, digest = space.validation, settings["dataset"]["digest"]
-        basis = search_basis(digest, how.fraction, how.folds, space.search.seed, "", *how.more)
+        basis = search_basis(digest, how.fraction, how.folds, space.search.seed, "", *space.decides)
         ended = [record for record in watch.records if record.state != "FAIL" and record.values]
         ranking = sorted(ended, key=lambda record: (-(record.best_value or 0.0), record.number))
 

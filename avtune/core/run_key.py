@@ -36,7 +36,7 @@ def search_basis(
         digest: of the dataset.
         fraction, folds, seed: of the validation split, see `data.split.validation_folds`.
         code: SHA-256 of the file of the user's own code; empty for a method of avtune.
-        more: what else decides the split, see `space.settings.Validation`; None for what does not.
+        more: what else decides the split and what is maximised there, see `Space.decides`; None for what does not.
     """
     return _hashed("search", digest, fraction, folds, seed, code, *(one for one in more if one is not None))
 

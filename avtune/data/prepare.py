@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from avtune.core.errors import UserError
+from avtune.core.objective import MAP, Objective
 from avtune.data.dataset import Dataset, Split
 from avtune.data.groups import together
 from avtune.data.split import Fold, Scaler, validation_folds
@@ -22,12 +23,14 @@ class Prepared:
         num_classes: C.
         unlabelled: scaled (audio, visual) features to embed after training, for a user's training function, which
             keeps its model to itself; None otherwise.
+        objective: what is maximised on the validation rows.
     """
 
     train: Split
     validation: Split | None
     num_classes: int
     unlabelled: tuple[np.ndarray, np.ndarray] | None = None
+    objective: Objective = MAP
 
     @property
     def audio_dim(self) -> int:
@@ -70,6 +73,7 @@ def for_search(
     settings: bool = False,
     given: bool = False,
     equal_rows: bool = False,
+    objective: Objective = MAP,
 ) -> tuple[Prepared, ...]:
     """What the trials of a search see: one validation split of the training set, or k folds of it. The test split is
     not looked at.
@@ -77,6 +81,7 @@ def for_search(
     Args:
         fraction, folds, seed, settings: as `split.validation_folds` takes them.
         given, equal_rows: see `folds_of`.
+        objective: what is maximised.
     """
     made = []
     how = {"settings": settings, "given": given, "equal_rows": equal_rows}
@@ -84,7 +89,7 @@ def for_search(
         fit = dataset.train.take(fold.fit)
         scalers = Scalers.fit(fit)
         validation = scalers.apply(dataset.train.take(fold.validation))
-        made.append(Prepared(scalers.apply(fit), validation, dataset.num_classes))
+        made.append(Prepared(scalers.apply(fit), validation, dataset.num_classes, objective=objective))
     return tuple(made)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from avtune.core.objective import MAP, Objective
 from avtune.data.dataset import Split
 from avtune.data.prepare import Prepared
 from avtune.methods._in_place import ChangedInPlace
@@ -68,13 +69,14 @@ class Features:
 
     train: Rows
     validation: Rows | None
+    objective: Objective = MAP
 
     @classmethod
     def of(cls, data: Prepared, device: torch.device | str, dtype: torch.dtype = torch.float32) -> Features:
         """The rows of both splits on a device; on a CPU without a copy where the dtype is theirs."""
         where = torch.device(device)
         validation = None if data.validation is None else Rows.of(data.validation, where, dtype)
-        return cls(Rows.of(data.train, where, dtype), validation)
+        return cls(Rows.of(data.train, where, dtype), validation, data.objective)
 
 
 def _tensor(array: np.ndarray, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:

@@ -23,6 +23,7 @@ import numpy as np
 import torch
 
 from avtune.core.errors import UserError
+from avtune.core.objective import MAP, VALUE, Objective
 from avtune.core.trial import Trial
 from avtune.data.dataset import Split
 from avtune.data.prepare import Prepared
@@ -47,6 +48,7 @@ class TrainingData:
             schedule over them is the same.
         seed: of everything random; torch, NumPy and `random` have been seeded with it.
         device: `cpu` or `cuda:0`.
+        objective: what the search maximises on the validation rows.
     """
 
     train: Split
@@ -55,10 +57,11 @@ class TrainingData:
     epochs: int
     seed: int
     device: str
+    objective: Objective = MAP
 
     def scores(self, embed: Embed) -> dict[str, float]:
-        """`val_map`, `val_map_a2v` and `val_map_v2a` of embeddings on the validation rows, 0 to 1; nothing when there
-        are no such rows.
+        """`val_map`, `val_map_a2v` and `val_map_v2a` of embeddings on the validation rows, 0 to 1, and `val_objective`
+        where the search maximises another score; nothing when there are no such rows.
 
         Raises:
             UserError: what `embed` gives is not one finite row a clip and view.
@@ -66,8 +69,10 @@ class TrainingData:
         if self.validation is None:
             return {}
         views = _embedded(embed, self.validation.audio, self.validation.visual)
-        score = retrieval_scores(*views, self.validation.labels, threads=torch.get_num_threads())
-        return {"val_map": score.map, "val_map_a2v": score.map_a2v, "val_map_v2a": score.map_v2a}
+        threads = torch.get_num_threads()
+        score = retrieval_scores(*views, self.validation.labels, threads=threads, objective=self.objective)
+        found = {"val_map": score.map, "val_map_a2v": score.map_a2v, "val_map_v2a": score.map_v2a}
+        return found if score.objective is None else found | {VALUE: score.objective}
 
 
 def train_function(
@@ -86,7 +91,7 @@ def train_function(
     torch.manual_seed(trial.seed)
     progress = _Progress(trial, data, report)
     epochs = trial.horizon or trial.epochs
-    given = TrainingData(data.train, data.validation, data.num_classes, epochs, trial.seed, device)
+    given = TrainingData(data.train, data.validation, data.num_classes, epochs, trial.seed, device, data.objective)
     embed = function(dict(trial.config), given, progress)
     if progress.problem is not None:  # the user's code has caught the exception
         raise progress.problem
@@ -137,8 +142,9 @@ class _Progress:
         if not isinstance(metrics, Mapping):
             raise UserError(f"{name} reported {type(metrics).__name__}; report(epoch, metrics) takes a dict of numbers")
         numbers = {key: _number(key, value) for key, value in metrics.items()}
-        if self._data.validation is not None and "val_map" not in numbers:
-            raise UserError(f"{name} reported no val_map; report data.scores(embed)")
+        needed = "val_map" if self._data.objective.is_map else VALUE
+        if self._data.validation is not None and needed not in numbers:
+            raise UserError(f"{name} reported no {needed}; report data.scores(embed)")
         return numbers
 
 

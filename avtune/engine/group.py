@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from avtune.core.objective import value_of
 from avtune.core.seeds import mix
 from avtune.core.trial import Trial
 from avtune.engine.lane_trainer import LaneTrainer, mean_metrics
@@ -36,9 +37,9 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Best:
-    """The weights of the first fold that came with the highest `val_map` so far."""
+    """The weights of the first fold that came with the highest value so far, of what is maximised."""
 
-    val_map: float
+    value: float
     params: Tensors
     buffers: Tensors
     epoch: int
@@ -51,7 +52,7 @@ class _Member:
     Attributes:
         trial: as the source gave it.
         lane_trials: the trial of its lane in each fold.
-        values: `val_map` of every epoch done; 0 without validation rows.
+        values: what is maximised, of every epoch done; 0 without validation rows.
         best: of a trial that keeps its best epoch.
     """
 
@@ -91,7 +92,7 @@ class Group:
         return len(self._members)
 
     def values(self, number: int) -> list[float]:
-        """`val_map` of every epoch that the trial has done."""
+        """What is maximised, of every epoch that the trial has done."""
         return self._members[number].values
 
     def states(self, number: int) -> list[Tensors]:
@@ -148,10 +149,11 @@ class Group:
 
     def _note(self, member: _Member, metrics: dict[str, float]) -> None:
         """Adds an epoch to a trial's curve; keeps its weights where they are the best and wanted."""
-        member.values.append(metrics.get("val_map", 0.0))
-        if member.trial.keep_best and (member.best is None or metrics["val_map"] > member.best.val_map):
+        value = value_of(metrics)
+        member.values.append(0.0 if value is None else value)
+        if member.trial.keep_best and (member.best is None or value > member.best.value):
             params, buffers = self.folds[0].store.weights(member.lane_trials[0])
-            member.best = Best(metrics["val_map"], params, buffers, len(member.values))
+            member.best = Best(value, params, buffers, len(member.values))
 
     def trained(self, number: int) -> tuple[Tensors, Tensors, int]:
         """(parameters, buffers, epochs) of a trial on the first fold, on the CPU without lane axis: after its best

@@ -1,4 +1,4 @@
-"""MAP of all lanes at once on a GPU, without sorting the gallery.
+"""MAP, and what else a search may maximise, of all lanes at once on a GPU, without sorting the gallery.
 
 A query's average precision needs, for each relevant item, how many items are more similar and how many are exactly as
 similar. Only the similarities of the relevant items are sorted; every item then finds its place among them by binary
@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from avtune.core.objective import MAP, Objective
 from avtune.core.relevance import is_multi_label, relevance
 
 CHUNK = 1 << 26
@@ -22,19 +23,31 @@ CHUNK = 1 << 26
 
 
 @torch.no_grad()
-def lane_map(z_a_LND: Tensor, z_v_LND: Tensor, labels_N: Tensor, chunk: int = CHUNK) -> Tensor:
-    """Standard MAP of each lane: [L, 2], audio queries and visual queries, as `metrics.retrieval_scores` defines it.
+def lane_map(
+    z_a_LND: Tensor, z_v_LND: Tensor, labels_N: Tensor, chunk: int = CHUNK, objective: Objective = MAP
+) -> Tensor:
+    """Standard MAP of each lane, audio queries and visual queries, as `metrics.retrieval_scores` defines it: [L, 2];
+    with an objective that is not made of these two, its value too: [L, 3].
 
     Args:
         z_a_LND, z_v_LND: finite embeddings.
         labels_N: classes, int64, or bool [N, C]. Every clip has at least itself as a relevant item.
         chunk: similarities at a time.
+        objective: what is maximised.
     """
     unit_a, unit_v = F.normalize(z_a_LND, dim=-1), F.normalize(z_v_LND, dim=-1)
     relevant = _Relevant.of(labels_N)
-    return torch.stack(
-        [_map(queries, gallery, relevant, chunk) for queries, gallery in ((unit_a, unit_v), (unit_v, unit_a))], 1
+    directions = torch.stack(
+        [
+            _means(queries, gallery, relevant, chunk, objective)
+            for queries, gallery in ((unit_a, unit_v), (unit_v, unit_a))
+        ],
+        1,
     )
+    if objective.of_map:
+        return directions[..., 0]
+    weights = torch.tensor(objective.weights, device=directions.device, dtype=directions.dtype)
+    return torch.cat([directions[..., 0], (directions[..., 1] * weights).sum(1, keepdim=True)], 1)
 
 
 @dataclass(frozen=True)
@@ -71,47 +84,93 @@ class _Relevant:
         return cls(class_N, clips_CR, count_C)
 
 
-def _map(queries_LND: Tensor, gallery_LND: Tensor, relevant: _Relevant, chunk: int) -> Tensor:
+def _means(queries_LND: Tensor, gallery_LND: Tensor, relevant: _Relevant, chunk: int, objective: Objective) -> Tensor:
+    """Means over the queries of their average precision and, where it is another, of the objective's metric: [L, 1 or
+    2]."""
     lanes, clips, _ = queries_LND.shape
     # What is kept of the relevant clips of a query counts, too, where they are a large part of all.
-    places = clips + (8 * relevant.clips_CR.shape[1] if relevant.several else 0)
-    rows = max(1, chunk // (lanes * places))
+    kept = clips + (8 * relevant.clips_CR.shape[1] if relevant.several else 0)
+    rows = max(1, chunk // (lanes * kept))
     rank = torch.arange(1, clips + 1, device=queries_LND.device, dtype=torch.float64)
-    harmonic = F.pad((1 / rank).cumsum(0), (1, 0))
-    total_L = torch.zeros(lanes, device=queries_LND.device, dtype=torch.float64)
+    sums = _RankSums(F.pad((1 / rank).cumsum(0), (1, 0)), F.pad((1 / torch.log2(1 + rank)).cumsum(0), (1, 0)))
+    total_LM: Tensor | float = 0.0
     for start in range(0, clips, rows):
         part = slice(start, start + rows)
         sim_LQN = torch.bmm(queries_LND[:, part], gallery_LND.transpose(1, 2))
-        total_L += _average_precision(sim_LQN, relevant, relevant.class_N[part], harmonic).sum(1)
-    return total_L / clips
+        places = _Places.of(sim_LQN, relevant, relevant.class_N[part])
+        scores = [places.average_precision(sums)]
+        scores += [] if objective.of_map else [places.metric(sums, objective)]
+        total_LM = total_LM + torch.stack([score_LQ.sum(1) for score_LQ in scores], 1)
+    assert isinstance(total_LM, Tensor)
+    return total_LM / clips
 
 
-def _average_precision(sim_LQN: Tensor, relevant: _Relevant, class_Q: Tensor, harmonic: Tensor) -> Tensor:
-    """[L, Q]: the average precision of queries of these classes, its mean over the orders of equal similarities.
+@dataclass(frozen=True)
+class _RankSums:
+    """Sums over the first 0, 1, 2, ... ranks, float64 [N + 1]: of 1 / rank, and of 1 / log2(1 + rank)."""
 
-    In the words of `metrics.ties`: a tie of `size` items, `hits` of them relevant, behind `before` items, `found` of
-    them relevant. Every relevant item of a tie contributes the tie's precision divided by its hits.
+    inverse: Tensor
+    discount: Tensor
 
-    Args:
-        sim_LQN: similarities to every item.
-        relevant: the items of each class.
-        class_Q: of the queries.
-        harmonic: sums of 1 / rank, float64 [N + 1].
+
+@dataclass(frozen=True)
+class _Places:
+    """Where the relevant items of queries are. In the words of `metrics.ties`: a tie of `size` items, `hits` of them
+    relevant, behind `before` items, `found` of them relevant. Every relevant item of a tie contributes what the tie
+    does divided by its hits: means over the orders of equal similarities.
+
+    Attributes:
+        before, size, found, hits: of each relevant item, int64 [L, Q, R].
+        is_own_QR: which of the R places are relevant items, bool [Q, R].
+        count_Q1: relevant items [Q, 1].
     """
-    lanes, _, clips = sim_LQN.shape
-    count_Q1 = relevant.count_C[class_Q][:, None]
-    own_LQR = sim_LQN.gather(-1, relevant.clips_CR[class_Q].expand(lanes, -1, -1))
-    is_own_QR = torch.arange(own_LQR.shape[-1], device=own_LQR.device) < count_Q1
-    own_LQR = own_LQR.masked_fill(~is_own_QR, torch.inf).sort(-1).values
-    before = clips - _at_most(own_LQR, sim_LQN, itself=True)
-    size = clips - _at_most(own_LQR, sim_LQN, itself=False) - before
-    last = torch.searchsorted(own_LQR, own_LQR, right=True)
-    found, hits = count_Q1 - last, last - torch.searchsorted(own_LQR, own_LQR)
-    inverse = harmonic[before + size] - harmonic[before]
-    ramp = size - (before + 1) * inverse
-    others = (hits - 1).double() / (size - 1).clamp(min=1)
-    each = ((found + 1) * inverse + others * ramp) / size
-    return torch.where(is_own_QR, each, 0).sum(-1) / count_Q1[:, 0]
+
+    before: Tensor
+    size: Tensor
+    found: Tensor
+    hits: Tensor
+    is_own_QR: Tensor
+    count_Q1: Tensor
+
+    @classmethod
+    def of(cls, sim_LQN: Tensor, relevant: _Relevant, class_Q: Tensor) -> _Places:
+        """
+        Args:
+            sim_LQN: similarities to every item.
+            relevant: the items of each class.
+            class_Q: of the queries.
+        """
+        lanes, _, clips = sim_LQN.shape
+        count_Q1 = relevant.count_C[class_Q][:, None]
+        own_LQR = sim_LQN.gather(-1, relevant.clips_CR[class_Q].expand(lanes, -1, -1))
+        is_own_QR = torch.arange(own_LQR.shape[-1], device=own_LQR.device) < count_Q1
+        own_LQR = own_LQR.masked_fill(~is_own_QR, torch.inf).sort(-1).values
+        before = clips - _at_most(own_LQR, sim_LQN, itself=True)
+        size = clips - _at_most(own_LQR, sim_LQN, itself=False) - before
+        last = torch.searchsorted(own_LQR, own_LQR, right=True)
+        found, hits = count_Q1 - last, last - torch.searchsorted(own_LQR, own_LQR)
+        return cls(before, size, found, hits, is_own_QR, count_Q1)
+
+    def average_precision(self, sums: _RankSums) -> Tensor:
+        """[L, Q]: over all ranks."""
+        return self._precision(sums, self.size) / self.count_Q1[:, 0]
+
+    def metric(self, sums: _RankSums, objective: Objective) -> Tensor:
+        """[L, Q]: MAP@R, MAP@k or NDCG of the queries, as `metrics.cutoffs` defines them."""
+        if objective.metric == "ndcg":
+            each = (sums.discount[self.before + self.size] - sums.discount[self.before]) / self.size
+            return torch.where(self.is_own_QR, each, 0).sum(-1) / sums.discount[self.count_Q1[:, 0]]
+        cut_Q1 = self.count_Q1 if objective.metric == "map@r" else torch.full_like(self.count_Q1, objective.k)
+        inside = torch.minimum((cut_Q1 - self.before).clamp(min=0), self.size)
+        return self._precision(sums, inside) / torch.minimum(cut_Q1, self.count_Q1)[:, 0]
+
+    def _precision(self, sums: _RankSums, inside: Tensor) -> Tensor:
+        """[L, Q]: the precision at each relevant item, summed over those in the first `inside` places of their ties."""
+        inverse = sums.inverse[self.before + inside] - sums.inverse[self.before]
+        ramp = inside - (self.before + 1) * inverse
+        others = (self.hits - 1).double() / (self.size - 1).clamp(min=1)
+        each = ((self.found + 1) * inverse + others * ramp) / self.size
+        return torch.where(self.is_own_QR, each, 0).sum(-1)
 
 
 def _at_most(own_LQR: Tensor, sim_LQN: Tensor, *, itself: bool) -> Tensor:

@@ -159,7 +159,7 @@ class LaneTrainer:
 
     def _validate(self, parts: Sequence[slice]) -> Scores | None:
         """The scores of each lane; None without validation rows."""
-        return validate(self.store, self._features.validation, parts)
+        return validate(self.store, self._features.validation, parts, self._features.objective)
 
     def _train(self) -> dict[str, list[float]]:
         """An epoch of all active lanes; returns the mean over its steps of each term of the loss, by lane."""

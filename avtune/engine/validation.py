@@ -15,29 +15,34 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from avtune.core.objective import MAP, VALUE, Objective
 from avtune.engine.features import Rows
 from avtune.engine.lane_map import lane_map
 from avtune.engine.lane_store import LaneStore
 from avtune.methods._in_place import named, unchanged
-from avtune.metrics import average_precision, retrieval_scores
+from avtune.metrics import retrieval_scores
+from avtune.metrics.average_precision import average_precision_and
 from avtune.metrics.cosine import unit_rows
+from avtune.metrics.objective import rank_score
 from avtune.metrics.ranking import BLOCK_ITEMS
 
 # Rows x lanes embedded at a time: bounds the memory of hidden layers.
 _EMBED_ROWS = 1 << 15
 
 Scores = list[dict[str, float] | None]
-"""By lane: `val_map`, `val_map_a2v` and `val_map_v2a` (0 to 1), or None where an embedding is not finite."""
+"""By lane: `val_map`, `val_map_a2v` and `val_map_v2a` (0 to 1), and `val_objective` where that is another one than MAP;
+or None where an embedding is not finite."""
 
 
 @torch.no_grad()
-def validate(store: LaneStore, rows: Rows | None, parts: Sequence[slice]) -> Scores | None:
-    """MAP of each active lane on validation rows; None without such rows.
+def validate(store: LaneStore, rows: Rows | None, parts: Sequence[slice], objective: Objective = MAP) -> Scores | None:
+    """MAP of each active lane on validation rows, and what is maximised; None without such rows.
 
     Args:
         store: the lanes.
         rows: what is validated on.
         parts: all active lanes; those of a part are computed together.
+        objective: what is maximised.
 
     Raises:
         ChangedInPlace: the method's `embed` has written to what it was given.
@@ -48,17 +53,26 @@ def validate(store: LaneStore, rows: Rows | None, parts: Sequence[slice]) -> Sco
     embedded = [_embed(store, part, given) for part in parts]
     rows.check_copy(given, "embed")
     finite_L = torch.cat([torch.isfinite(a).all(2).all(1) & torch.isfinite(v).all(2).all(1) for a, v in embedded])
-    scores: list[tuple[float, float]] = []
+    scores: list[tuple[float, ...]] = []
+    graded = objective.metric == "ndcg" and rows.labels.ndim > 1
     for part, views in zip(parts, embedded, strict=True):
         z_a, z_v = (torch.where(finite_L[part][:, None, None], z, 0) for z in views)
-        if z_a.device.type == "cpu":
-            scores += lane_map_on_cpu(z_a, z_v, rows.labels.numpy(), torch.get_num_threads())
+        if z_a.device.type == "cpu" or graded:  # graded gains need the whole ranking
+            labels = rows.labels.cpu().numpy()
+            scores += lane_map_on_cpu(z_a.cpu(), z_v.cpu(), labels, torch.get_num_threads(), objective)
         else:
-            scores += [(a2v, v2a) for a2v, v2a in lane_map(z_a, z_v, rows.labels).tolist()]
+            scores += map(tuple, lane_map(z_a, z_v, rows.labels, objective=objective).tolist())
     return [
-        {"val_map": (a2v + v2a) / 2, "val_map_a2v": a2v, "val_map_v2a": v2a} if finite else None
-        for (a2v, v2a), finite in zip(scores, finite_L.tolist(), strict=True)
+        _named(score, objective) if finite else None for score, finite in zip(scores, finite_L.tolist(), strict=True)
     ]
+
+
+def _named(score: tuple[float, ...], objective: Objective) -> dict[str, float]:
+    a2v, v2a, *other = score
+    named = {"val_map": (a2v + v2a) / 2, "val_map_a2v": a2v, "val_map_v2a": v2a}
+    if objective.is_map:
+        return named
+    return named | {VALUE: other[0] if other else objective.mean(a2v, v2a)}
 
 
 def _embed(store: LaneStore, part: slice, rows: Rows) -> tuple[Tensor, Tensor]:
@@ -73,8 +87,11 @@ def _embed(store: LaneStore, part: slice, rows: Rows) -> tuple[Tensor, Tensor]:
     return z_a, z_v
 
 
-def lane_map_on_cpu(z_a_LND: Tensor, z_v_LND: Tensor, labels_N: np.ndarray, threads: int) -> list[tuple[float, float]]:
-    """Standard MAP of each lane, audio queries and visual queries, as `metrics.retrieval_scores` defines it.
+def lane_map_on_cpu(
+    z_a_LND: Tensor, z_v_LND: Tensor, labels_N: np.ndarray, threads: int, objective: Objective = MAP
+) -> list[tuple[float, ...]]:
+    """Standard MAP of each lane, audio queries and visual queries, as `metrics.retrieval_scores` defines it; then the
+    value of an objective that is not made of these two.
 
     Lanes of few clips are scored together: by itself such a lane takes longer for its calls than for its sorts. How
     many clips are few does not depend on the lanes, so that a lane has the score of the lone trial.
@@ -83,23 +100,35 @@ def lane_map_on_cpu(z_a_LND: Tensor, z_v_LND: Tensor, labels_N: np.ndarray, thre
         z_a_LND, z_v_LND: finite embeddings.
         labels_N: classes, int64; or bool [N, C].
         threads: worker threads.
+        objective: what is maximised; it takes the ranks that MAP takes, so that nothing is sorted again.
     """
     clips = len(labels_N)
     together = BLOCK_ITEMS // clips**2
     pairs = list(zip(z_a_LND.numpy(), z_v_LND.numpy(), strict=True))
-    if together < 2:
-        scores = [retrieval_scores(audio, visual, labels_N, threads=threads) for audio, visual in pairs]
-        return [(score.map_a2v, score.map_v2a) for score in scores]
-    found: list[tuple[float, float]] = []
+    if together < 2 or (objective.metric == "ndcg" and labels_N.ndim > 1):
+        return [_lone(audio, visual, labels_N, threads, objective) for audio, visual in pairs]
+    found: list[tuple[float, ...]] = []
+    other = rank_score(objective, clips)
     for first in range(0, len(pairs), together):
         units = [
             (unit_rows(audio, "audio").astype(np.float32), unit_rows(visual, "visual").astype(np.float32))
             for audio, visual in pairs[first : first + together]
         ]
         sim_LNN = np.stack([audio @ visual.T for audio, visual in units])
-        directions, query_labels = [], np.concatenate([labels_N] * len(units))
+        directions, others = [], []
         for sim in (sim_LNN, sim_LNN.swapaxes(1, 2)):
-            ap, _ = average_precision(sim.reshape(-1, clips), query_labels, labels_N, threads)
+            queries = np.concatenate([labels_N] * len(units))
+            ap, _, also = average_precision_and(sim.reshape(-1, clips), queries, labels_N, other, threads)
             directions.append(ap.reshape(-1, clips).mean(1).tolist())
-        found += zip(*directions, strict=True)
+            others += [] if also is None else [also.reshape(-1, clips).mean(1).tolist()]
+        values = [[objective.mean(*both)] for both in zip(*others, strict=True)] or [[]] * len(units)
+        found += [(*both, *value) for both, value in zip(zip(*directions, strict=True), values, strict=True)]
     return found
+
+
+def _lone(
+    audio: np.ndarray, visual: np.ndarray, labels: np.ndarray, threads: int, objective: Objective
+) -> tuple[float, ...]:
+    score = retrieval_scores(audio, visual, labels, threads=threads, objective=objective)
+    both = (score.map_a2v, score.map_v2a)
+    return both if objective.of_map or score.objective is None else (*both, score.objective)

@@ -97,7 +97,7 @@ def finish(
     best = winner(rows)
     if best is None:
         raise NoWinner(f"every finalist failed; the first: {rows[0].failure}", retry=True)
-    _LOG.debug("winner: trial %s, mean validation MAP %.4f, %d epochs", best.candidate.called, best.mean, best.epoch)
+    _LOG.debug("winner: trial %s, mean on validation %.4f, %d epochs", best.candidate.called, best.mean, best.epoch)
     write_best(folder, best_of(study, best, rows))
     reference = score_reference(
         folder, study.horizon, dataset, study.precision, protocol, _of_reference(folder, folds, finals)

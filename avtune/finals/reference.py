@@ -111,7 +111,8 @@ def repeat_reference(
     """
     space = horizon.space
     validation = space.validation
-    basis = search_basis(dataset.digest, validation.fraction, validation.folds, space.search.seed)
+    other = None if space.search.objective == "map" else space.search.objective
+    basis = search_basis(dataset.digest, validation.fraction, validation.folds, space.search.seed, "", other)
     chosen = [Candidate(None, space.defaults())]
     trials = repeat_trials(chosen, horizon, precision, basis)
     results = do(trials)

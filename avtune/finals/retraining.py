@@ -14,6 +14,7 @@ from safetensors.numpy import load
 from avtune.core.errors import UserError
 from avtune.core.files import write_bytes
 from avtune.core.hyper import Value
+from avtune.core.objective import objective
 from avtune.core.protocol import PUBLISHED, SELECTED_ON_TEST, VALIDATION
 from avtune.core.run_files import is_left_by
 from avtune.core.run_key import retraining_basis, training_key
@@ -99,6 +100,7 @@ class _OfMethod:
         self._method = horizon.space.method
         self._dataset = dataset
         self._basis = _basis(horizon, dataset, self._protocol)
+        self._objective = objective(horizon.space.search.objective, dataset.views)
         self.data, self._scalers = for_retraining(dataset)
         self._dims = (dataset.audio_dim, dataset.visual_dim, dataset.num_classes)
 
@@ -109,7 +111,7 @@ class _OfMethod:
         return trial.epochs
 
     def scores(self, trial: Trial, curve: Curve) -> RetrievalScores:
-        return score(self._model(trial, curve), self._dataset.test)
+        return score(self._model(trial, curve), self._dataset.test, self._objective)
 
     def embeddings(self, trial: Trial, curve: Curve) -> tuple[np.ndarray, np.ndarray]:
         return self._model(trial, curve).embed(self._dataset.test.audio, self._dataset.test.visual)
@@ -119,7 +121,7 @@ class _OfMethod:
         model = Model(
             self._method, config, fresh, self._scalers, self._dataset.class_names, {}, views=self._dataset.views
         )
-        return score(model, self._dataset.test)
+        return score(model, self._dataset.test, self._objective)
 
     def save(self, trial: Trial, curve: Curve, folder: Path) -> None:
         self._model(trial, curve).save(folder)
@@ -169,6 +171,7 @@ class _OfFunction:
         self._horizon = horizon
         self._labels = dataset.test.labels
         self._basis = _basis(horizon, dataset, VALIDATION)
+        self._objective = objective(horizon.space.search.objective, dataset.views)
         data, scalers = for_retraining(dataset)
         test = scalers.apply(dataset.test)
         self.data = replace(data, unlabelled=(test.audio, test.visual))
@@ -180,7 +183,7 @@ class _OfFunction:
         return trial.epochs
 
     def scores(self, trial: Trial, curve: Curve) -> RetrievalScores:
-        return retrieval_scores(*_embeddings(trial), self._labels, exact=True)
+        return retrieval_scores(*_embeddings(trial), self._labels, exact=True, objective=self._objective)
 
     def embeddings(self, trial: Trial, curve: Curve) -> tuple[np.ndarray, np.ndarray]:
         return _embeddings(trial)

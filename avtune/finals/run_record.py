@@ -12,13 +12,14 @@ from typing import Any
 
 from avtune.core.errors import UserError
 from avtune.core.files import append_line, read_lines
+from avtune.core.objective import value_key, value_of
 from avtune.core.run_files import origin, read_origin
 from avtune.core.run_key import run_key
 from avtune.core.schema import fitting
 from avtune.core.trial import Trial
 
 Curve = dict[int, float]
-"""Validation MAP by epoch; empty when a run has no validation rows."""
+"""Validation MAP by epoch, or what the search maximises in its place; empty when a run has no validation rows."""
 
 _LINE = {"run": str, "curve": {str: float}, "seconds": float, "failure?": str}
 
@@ -114,10 +115,10 @@ class RunRecord:
         # A run that is started again, because its process died, reports its epochs again: the last time counts, since
         # that is where its weights come from.
         self._seconds[number][epoch] = metrics["seconds"]
-        value = metrics.get("val_map")
+        value = value_of(metrics)
         if value is not None:
             if not math.isfinite(value):
-                self.tell(number, f"val_map is {value!r} after epoch {epoch}")
+                self.tell(number, f"{value_key(metrics)} is {value!r} after epoch {epoch}")
                 return False
             self._curves[number][epoch] = value
         return True

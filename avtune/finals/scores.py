@@ -8,16 +8,18 @@ from dataclasses import replace
 
 import numpy as np
 
+from avtune.core.objective import MAP, Objective
 from avtune.data.dataset import Split
 from avtune.engine.model import Model
 from avtune.metrics import RetrievalScores, bootstrap_interval, mean_interval, retrieval_scores
 from avtune.study.scores import HEADLINE, Score, Scores
 
 
-def score(model: Model, split: Split) -> RetrievalScores:
-    """Scores one model on the clips of a split: exact MAP over all ranks, in float64, by cosine."""
+def score(model: Model, split: Split, objective: Objective = MAP) -> RetrievalScores:
+    """Scores one model on the clips of a split: exact MAP over all ranks, in float64, by cosine; and another objective,
+    where the study has one."""
     audio, visual = model.embed(split.audio, split.visual)
-    return retrieval_scores(audio, visual, split.labels, exact=True)
+    return retrieval_scores(audio, visual, split.labels, exact=True, objective=objective)
 
 
 def per_query(rows: Mapping[str, Sequence[RetrievalScores]]) -> bytes:
@@ -46,7 +48,8 @@ def over_seeds(scores: Sequence[RetrievalScores], seed: int, epochs: int | None 
     low, high = bootstrap_interval(per_clip, seed=seed)
     made = {name: mean_score([float(getattr(one, name)) for one in scores]) for name in HEADLINE}
     made["map"] = replace(made["map"], bootstrap=(low, high))
-    return Scores(**made, epochs=epochs)
+    others = [one.objective for one in scores if one.objective is not None]
+    return Scores(**made, epochs=epochs, objective=mean_score(others) if len(others) == len(scores) else None)
 
 
 def mean_score(values: Sequence[float]) -> Score:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from avtune.core.objective import MAP
 from avtune.core.patience import still_rises
 from avtune.core.protocol import PUBLISHED, SELECTED_ON_TEST
 from avtune.core.trial import Trial
@@ -103,6 +104,7 @@ def best_of(study: Study, best: Repeated, rows: Sequence[Repeated]) -> Best:
         config=dict(record.trial.config),
         finalists=tuple(_finalist(row, study.space.defaults()) for row in ordered),
         retrain_epochs=best.epoch,
+        objective=study.space.search.objective,
     )
 
 
@@ -143,6 +145,7 @@ def results_of(
         for name, of in scores.items()
     }
     default_won = best is chosen.default
+    is_map = chosen.space.search.objective == MAP.text
     return Results(
         dataset=ScoredDataset(dataset.name, dataset.digest, len(dataset.test), dataset.views),
         problems=examine(dataset).problems,
@@ -159,12 +162,13 @@ def results_of(
         label=SELECTED_ON_TEST if published else None,
         best_epochs=tuple(way.best_epoch(*run) for run in done.runs["test"]) if published else None,
         still_rises=_still_rises(folder, chosen),
-        validation=ValidationScore(best.mean, best.spread, best.values) if best.values else None,
+        validation=ValidationScore(best.mean, best.spread, best.values, is_map) if best.values else None,
         default=rows["test"] if default_won else rows.get("default"),
         default_is_winner=True if default_won else None,
         untrained=rows.get("untrained"),
         retraining_seconds=done.seconds,
         race=race_of(chosen.space, chosen.rows),
+        objective=None if is_map else chosen.space.search.objective,
     )
 
 

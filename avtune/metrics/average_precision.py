@@ -15,11 +15,16 @@ Random embeddings give .0995 and .1235 on AVE's 189 test clips, .1013 and .1051 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from avtune.metrics.cosine import Block, cosine_blocks
+from avtune.core.objective import MAP, Objective
+from avtune.metrics.cosine import Block
+from avtune.metrics.directions import Direction, Directions, paired
+from avtune.metrics.graded import graded_ndcg
+from avtune.metrics.objective import RankScore, rank_score
 from avtune.metrics.ranking import Ints, Labels, Similarity, visit_ranks
 from avtune.metrics.ties import Floats, TieMeans, Ties, tie_means
 
@@ -33,6 +38,7 @@ class RetrievalScores:
         map_a2v, map_v2a, map_running_a2v, map_running_v2a: mean over the queries of one direction.
         ap_a2v, ap_v2a, ap_running_a2v, ap_running_v2a: per query [N], in the order of the clips.
         tied: share of the queries of both directions for which a relevant and an irrelevant clip tie.
+        objective: the value of another objective than MAP; None where none was asked for.
     """
 
     map: float
@@ -46,6 +52,7 @@ class RetrievalScores:
     ap_running_a2v: Floats
     ap_running_v2a: Floats
     tied: float
+    objective: float | None = None
 
 
 def average_precision(
@@ -63,25 +70,50 @@ def average_precision(
     Returns:
         (ap [Q], ap_running [Q]), each in [0, 1]; 0 for a query without relevant items.
     """
-    queries, gallery = np.asarray(query_labels), np.asarray(gallery_labels)
-    assert similarity.shape == (len(queries), len(gallery))
-    assert similarity.size > 0
-    ap, ap_running, _ = _average_precision(lambda rows: similarity[rows], queries, gallery, threads)
+    ap, ap_running, _ = average_precision_and(similarity, query_labels, gallery_labels, None, threads)
     return ap, ap_running
 
 
+def average_precision_and(
+    similarity: Similarity,
+    query_labels: npt.ArrayLike,
+    gallery_labels: npt.ArrayLike,
+    other: RankScore | None,
+    threads: int | None = None,
+) -> tuple[Floats, Floats, Floats | None]:
+    """As `average_precision`, with another score of the same ranks [Q], 0 for a query without relevant items; None
+    where `other` is None."""
+    queries, gallery = np.asarray(query_labels), np.asarray(gallery_labels)
+    assert similarity.shape == (len(queries), len(gallery))
+    assert similarity.size > 0
+    scored = _average_precision(lambda rows: similarity[rows], queries, gallery, threads, other)
+    return scored.ap, scored.ap_running, scored.other
+
+
+class _Scored(NamedTuple):
+    """By query [Q]: average precision by both definitions, whether it has ties, and another score where one is asked
+    for."""
+
+    ap: Floats
+    ap_running: Floats
+    tied: npt.NDArray[np.bool_]
+    other: Floats | None
+
+
 def _average_precision(
-    similarity: Block, query_labels: Labels, gallery_labels: Labels, threads: int | None
-) -> tuple[Floats, Floats, npt.NDArray[np.bool_]]:
-    """(ap, ap_running, whether the query has ties), each [Q]."""
+    similarity: Block, query_labels: Labels, gallery_labels: Labels, threads: int | None, other: RankScore | None = None
+) -> _Scored:
     ap = np.zeros(len(query_labels))
     ap_running = np.zeros(len(query_labels))
     tied = np.zeros(len(query_labels), bool)
+    others = None if other is None else np.zeros(len(query_labels))
 
     def visit(queries: Ints, ranks_QR: Ints, ties: Ties) -> None:
         num_relevant = ranks_QR.shape[1]
         if num_relevant == 0:
             return
+        if other is not None and others is not None:
+            others[queries] = other(ranks_QR, ties)
         hits = np.arange(1, num_relevant + 1)
         precision_QR = hits / ranks_QR
         cutoffs_QR = np.diff(ranks_QR, axis=1, append=len(gallery_labels) + 1)
@@ -99,7 +131,7 @@ def _average_precision(
         ap_running[queries] = running_Q / len(gallery_labels)
 
     visit_ranks(similarity, query_labels, gallery_labels, visit, threads)
-    return ap, ap_running, tied
+    return _Scored(ap, ap_running, tied, others)
 
 
 def _average_ties(precision_QR: Floats, cutoffs_QR: Ints, ties: Ties, means: TieMeans) -> None:
@@ -127,6 +159,7 @@ def retrieval_scores(
     *,
     exact: bool = False,
     threads: int | None = None,
+    objective: Objective = MAP,
 ) -> RetrievalScores:
     """Scores audio-to-visual and visual-to-audio retrieval by cosine similarity.
 
@@ -140,6 +173,7 @@ def retrieval_scores(
         exact: compute similarities in float64, where values that agree to about 1e-12 are ties (final scores); float32
             otherwise (validation during a search).
         threads: worker threads; all usable cores when None.
+        objective: its value is given beside MAP.
 
     Raises:
         UserError: shapes do not match, there are no clips, or an embedding is not finite.
@@ -149,11 +183,14 @@ def retrieval_scores(
     >>> round(scores.map_a2v, 4), round(scores.map, 4)
     (0.7083, 0.7083)
     """
-    a2v, v2a, clip_labels = cosine_blocks(audio, visual, labels, exact)
-    ap_a2v, ap_running_a2v, tied_a2v = _average_precision(a2v, clip_labels, clip_labels, threads)
-    ap_v2a, ap_running_v2a, tied_v2a = _average_precision(v2a, clip_labels, clip_labels, threads)
-    map_a2v, map_v2a = float(ap_a2v.mean()), float(ap_v2a.mean())
-    map_running_a2v, map_running_v2a = float(ap_running_a2v.mean()), float(ap_running_v2a.mean())
+    return scores_of(paired(audio, visual, labels, exact=exact), threads, objective)
+
+
+def scores_of(directions: Directions, threads: int | None = None, objective: Objective = MAP) -> RetrievalScores:
+    """As `retrieval_scores`, of any queries and galleries."""
+    a2v, v2a = (_of_direction(direction, threads, objective) for direction in directions)
+    map_a2v, map_v2a = float(a2v.ap.mean()), float(v2a.ap.mean())
+    map_running_a2v, map_running_v2a = float(a2v.ap_running.mean()), float(v2a.ap_running.mean())
     return RetrievalScores(
         map=(map_a2v + map_v2a) / 2,
         map_a2v=map_a2v,
@@ -161,9 +198,26 @@ def retrieval_scores(
         map_running=(map_running_a2v + map_running_v2a) / 2,
         map_running_a2v=map_running_a2v,
         map_running_v2a=map_running_v2a,
-        ap_a2v=ap_a2v,
-        ap_v2a=ap_v2a,
-        ap_running_a2v=ap_running_a2v,
-        ap_running_v2a=ap_running_v2a,
-        tied=float(tied_a2v.mean() + tied_v2a.mean()) / 2,
+        ap_a2v=a2v.ap,
+        ap_v2a=v2a.ap,
+        ap_running_a2v=a2v.ap_running,
+        ap_running_v2a=v2a.ap_running,
+        tied=float(a2v.tied.mean() + v2a.tied.mean()) / 2,
+        objective=None if objective.is_map else _objective(objective, a2v, v2a),
     )
+
+
+def _of_direction(direction: Direction, threads: int | None, objective: Objective) -> _Scored:
+    queries, gallery = direction.query_labels, direction.gallery_labels
+    graded = objective.metric == "ndcg" and direction.gains is not None
+    other = None if graded else rank_score(objective, direction.items)
+    scored = _average_precision(direction.similarity, queries, gallery, threads, other)
+    if graded and direction.gains is not None:
+        ndcg, _ = graded_ndcg(direction.similarity, direction.gains, len(queries), direction.items)
+        return scored._replace(other=ndcg)
+    return scored
+
+
+def _objective(objective: Objective, a2v: _Scored, v2a: _Scored) -> float:
+    both = [scored.ap if scored.other is None else scored.other for scored in (a2v, v2a)]
+    return objective.mean(*(float(one.mean()) for one in both))

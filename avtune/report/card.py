@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from avtune import __version__
 from avtune.core.hyper import Value
-from avtune.core.view_names import ways
+from avtune.core.objective import label
 from avtune.methods import METHODS
-from avtune.report.text import escaped, score_rows, score_text, still_rises, ties_text
+from avtune.report.text import escaped, score_header, score_rows, score_text, still_rises, ties_text
 
 if TYPE_CHECKING:
     from avtune.data.dataset import Dataset
@@ -88,7 +88,7 @@ def _chosen_by(space: Space, results: Results) -> str:
     if not results.searched:
         return f"hand: trial {results.trial} of a search, whoever ran this said so"
     return (
-        f"validation MAP of {space.search.trials} configurations, "
+        f"{escaped(label(space.search.objective, 'validation'))} of {space.search.trials} configurations, "
         f"then of the {space.final.finalists} best over {len(results.seeds)} fresh seeds"
         + (f" ({results.race.words})" if results.race is not None else "")
     )
@@ -104,8 +104,8 @@ def _test_scores(results: Results) -> list[str]:
         "cosine, gallery = all test clips of the other view. `map_running` averages AP@k over every cut-off k; it "
         "always reads higher and is given to compare with papers that use it.",
         "",
-        f"| | map | {' | '.join(ways(results.dataset.views).values())} | map_running |",
-        "|---|---|---|---|---|",
+        f"| | {' | '.join(score_header(results))} |",
+        "|---|" + "---|" * len(score_header(results)),
         *(f"| {name} | {' | '.join(map(score_text, row.shown))} |" for name, row in score_rows(results)),
         "",
         f"Over the queries (bootstrap, clips drawn with replacement) the 95 % interval of `map` is "

@@ -11,13 +11,13 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from avtune import __version__
-from avtune.core.view_names import ways
+from avtune.core.objective import label
 from avtune.report.page_facts import facts
 from avtune.report.page_payload import as_script, payload
 from avtune.report.page_sections import sections
 from avtune.report.page_trials import WHOLE, thinned
 from avtune.report.plots import curves
-from avtune.report.text import score_rows, score_text, short, still_rises, ties_text
+from avtune.report.text import score_header, score_rows, score_text, short, still_rises, ties_text
 from avtune.study.best import Best, Finalist
 from avtune.study.record import Record
 from avtune.study.results import Results
@@ -64,10 +64,11 @@ def page(study: Study, results: Results | None, best: Best | None) -> str:
         facts=facts(study, times),
         **_scores(results),
         finalists=[_finalist(row) for row in best.finalists] if best else [],
+        value_name=found["value_name"],
         sections=sections(found),
         # Safe: drawn by us from numbers.
         picture=Markup(_picture(study, best)),
-        header=["trial", "state", "epochs", "best epoch", "val MAP", *axes],
+        header=["trial", "state", "epochs", "best epoch", label(study.space.search.objective), *axes],
         trials=[_trial(record, axes) for record in shown],
         hidden=len(records) - len(shown),
         # Safe: files of ours, and JSON in which no character can end the element that it stands in.
@@ -87,7 +88,9 @@ def _picture(study: Study, best: Best | None) -> str:
     """The curves of the best trials as SVG, for paper and for readers without scripts."""
     ranked = study.ranking()[:WHOLE]
     winner = study.records[best.trial] if best else None
-    return curves([(_points(one), one.state) for one in ranked], None if winner is None else _points(winner))
+    lines = [(_points(one), one.state) for one in ranked]
+    name = label(study.space.search.objective, "validation")
+    return curves(lines, None if winner is None else _points(winner), name)
 
 
 def _points(record: Record) -> Mapping[int, float]:
@@ -97,7 +100,16 @@ def _points(record: Record) -> Mapping[int, float]:
 def _scores(results: Results | None) -> dict[str, Any]:
     """What the page says of test scores; empty before the end."""
     if results is None:
-        return {"rows": [], "label": "", "seeds": 0, "scored": 0, "problems": [], "ties": "", "notes": [], "ways": []}
+        return {
+            "rows": [],
+            "label": "",
+            "seeds": 0,
+            "scored": 0,
+            "problems": [],
+            "ties": "",
+            "notes": [],
+            "columns": [],
+        }
     return {
         "rows": [{"name": name, "scores": [score_text(one) for one in row.shown]} for name, row in score_rows(results)],
         "label": f", {results.label}" if results.label is not None else "",
@@ -106,7 +118,7 @@ def _scores(results: Results | None) -> dict[str, Any]:
         "problems": results.problems or (),
         "ties": ties_text(results.tied_queries) if results.tied_queries is not None else "",
         "notes": still_rises(results),
-        "ways": list(ways(results.dataset.views).values()),
+        "columns": score_header(results),
     }
 
 

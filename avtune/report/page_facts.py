@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from avtune import __version__
+from avtune.core.objective import MAP
 from avtune.core.view_names import VIEWS, views_in
 from avtune.report.page_times import Times, span
 from avtune.study.folder import StudyFolder
@@ -67,8 +68,11 @@ def _trials(study: Study) -> str:
     learns = {"tpe": "TPE", "gp": "Gaussian process"}.get(search.sampler)
     sampler = f"{learns} after {search.startup_trials} random ones" if learns else search.sampler
     until = "until their curves are flat" if study.horizon.open else f"{stopping.epochs} epochs at most"
+    goal = "" if search.objective == MAP.text else f", maximises {search.objective}"
     mode = ", deterministic" if study.deterministic else ""
-    return f"{search.trials}, {sampler}, seed {search.seed}{mode}; {until}, 1 in {stopping.factor} goes on at a rung"
+    return (
+        f"{search.trials}, {sampler}, seed {search.seed}{goal}{mode}; {until}, 1 in {stopping.factor} goes on at a rung"
+    )
 
 
 def _command(environment: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TypedDict
 
+from avtune.core.objective import label
 from avtune.core.seeds import mix
 from avtune.metrics import holm, randomisation_tests
 from avtune.report.query_ap import clip_ap
@@ -121,7 +122,8 @@ def _so_far(study: Study, best: Best | None) -> Verdict:
     leader = "the winner" if best is not None else "the best so far"
     number = top.number if best is None else best.trial
     value = study.records[number].best_value
-    said = "" if value is None else f", validation MAP {value:.4f} in the search"
+    name = label(study.space.search.objective, "validation")
+    said = "" if value is None else f", {name} {value:.4f} in the search"
     more = ["The test split has not been scored yet. The best value of many is higher than what it repeats."]
     return {"sentence": f"{state}; {leader} is trial {number}{said}.", "more": more, "p_values": {}}
 

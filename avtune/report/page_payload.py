@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TypedDict
 
+from avtune.core.objective import label
 from avtune.report.page_classes import Classes, classes
 from avtune.report.page_finals import Fate, Verdict, fates, verdict
 from avtune.report.page_importance import Importance, importance
@@ -24,10 +25,12 @@ class Payload(TypedDict):
     Attributes:
         winner: its number, or that of the best trial so far; None before the first result.
         finished: the test split has been scored.
+        value_name: what the values on validation rows are called.
     """
 
     winner: int | None
     finished: bool
+    value_name: str
     verdict: Verdict
     trials: Trials
     curves: Curves
@@ -52,6 +55,7 @@ def payload(study: Study, results: Results | None, best: Best | None, times: Tim
     return {
         "winner": best.trial if best is not None else None if top is None else top.number,
         "finished": results is not None,
+        "value_name": label(study.space.search.objective, "validation"),
         "verdict": verdict(study, best, results),
         "trials": trials(study.records, study.space.axes, study.space.fixed),
         "curves": curves(study.ranking()),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from avtune.report.page_classes import Classes, Direction
 from avtune.report.page_payload import Payload
@@ -65,7 +65,17 @@ def sections(found: Payload) -> list[Section]:
         _timeline(found),
         _cost(found["cost"]),
     ]
-    return [section for section in made if section is not None]
+    return [_named(section, found["value_name"]) for section in made if section is not None]
+
+
+def _named(section: Section, name: str) -> Section:
+    """A section, which is worded for MAP, with the name of what the study maximises."""
+
+    def named(text: str) -> str:
+        return text.replace("validation MAP", name).replace("Validation MAP", name[0].upper() + name[1:])
+
+    figures = tuple(replace(figure, alt=named(figure.alt)) for figure in section.figures)
+    return replace(section, text=tuple(map(named, section.text)), figures=figures)
 
 
 def _has_values(found: Payload) -> bool:

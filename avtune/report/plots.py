@@ -15,12 +15,17 @@ from matplotlib.figure import Figure
 _COLOURS = ("#cc3311", "#4477aa", "#228833", "#aa7700", "#aa3377", "#555555")
 
 
-def curves(lines: Sequence[tuple[Mapping[int, float], str]], highlight: Mapping[int, float] | None) -> str:
-    """Validation MAP against epochs.
+def curves(
+    lines: Sequence[tuple[Mapping[int, float], str]],
+    highlight: Mapping[int, float] | None,
+    name: str = "validation MAP",
+) -> str:
+    """Validation MAP, or what is maximised in its place, against epochs.
 
     Args:
         lines: (MAP by epoch, state) of every trial; stopped ones are drawn lighter.
         highlight: the winner's curve, drawn on top.
+        name: of what is drawn.
 
     Returns:
         One `<svg>` element; the same curves give the same text.
@@ -35,7 +40,7 @@ def curves(lines: Sequence[tuple[Mapping[int, float], str]], highlight: Mapping[
         axes.plot(list(highlight), list(highlight.values()), color="#cc3311", linewidth=2, label="winner")
         axes.legend(loc="lower right", frameon=False)
     axes.set_xlabel("epoch")
-    axes.set_ylabel("validation MAP")
+    axes.set_ylabel(name)
     axes.spines[["top", "right"]].set_visible(False)
     out = io.StringIO()
     _save_svg(figure, out)

@@ -22,6 +22,7 @@ from tensorboard.plugins.hparams.metadata import EXPERIMENT_TAG, SESSION_END_INF
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData, SessionEndInfo
 
 from avtune.core.hyper import Value
+from avtune.core.objective import VALUE, label
 from avtune.report.columns import experiment, logs_of, row
 from avtune.report.event_files import (
     EventFile,
@@ -37,6 +38,8 @@ from avtune.report.event_files import (
 from avtune.space.space import Space
 
 VAL_TAG = "map/val"
+OBJECTIVE_TAG = "map/val_objective"
+"""What the search maximises, where that is not MAP; `BEST_TAG` has the best value of it then."""
 BEST_TAG = "map/val_best"
 EPOCHS_TAG = "usage/epochs"
 METRICS = {BEST_TAG: "best val MAP", VAL_TAG: "val MAP, last epoch", EPOCHS_TAG: "epochs"}
@@ -47,6 +50,7 @@ MOST_OPEN = 100
 # Groups of cards come in the order of their names: map, train, usage, winner. The first two are unfolded at first.
 _TAGS = {
     "val_map": VAL_TAG,
+    VALUE: OBJECTIVE_TAG,
     "val_map_a2v": "map/val_a2v",
     "val_map_v2a": "map/val_v2a",
     "seconds": "usage/seconds",
@@ -54,6 +58,11 @@ _TAGS = {
 }
 _THINNED = ".some"  # at the end of a file's name: not every epoch is there
 COLUMNS = "events.out.tfevents.000001"
+
+
+def metrics_of(space: Space) -> dict[str, str]:
+    """`METRICS`, with the name of what the space's search maximises."""
+    return METRICS | {BEST_TAG: f"best {label(space.search.objective)}"}
 
 
 def tag_of(name: str) -> str:
@@ -95,7 +104,7 @@ class StudyBoard:
         logdir.mkdir(parents=True, exist_ok=True)
         self.outdated = bool(event_files(logdir)) and not _has_columns(logdir, space)
         if not event_files(logdir):
-            write_columns(logdir, experiment(space, METRICS))
+            write_columns(logdir, experiment(space, metrics_of(space)))
 
     def start(self, number: int, config: Mapping[str, Value], *, best: float = -math.inf, known: int = 0) -> None:
         """Opens a trial and writes its configuration; log-scaled values come again as `log10_<name>`.
@@ -123,8 +132,9 @@ class StudyBoard:
         finite are left out, since TensorBoard cannot draw them."""
         assert epoch >= 1, epoch
         trial = self._trials[number]
-        if is_storable(values.get(VAL_TAG, math.nan)):
-            trial.best = max(trial.best, values[VAL_TAG])
+        value = values.get(OBJECTIVE_TAG, values.get(VAL_TAG, math.nan))
+        if is_storable(value):
+            trial.best = max(trial.best, value)
         trial.last = epoch
         trial.file.add(scalars(epoch, {**values, BEST_TAG: trial.best, EPOCHS_TAG: epoch}))
 
@@ -148,7 +158,7 @@ class StudyBoard:
 
     def renew(self) -> None:
         """Writes the columns of a folder that was outdated, once its trials are written again."""
-        write_columns(self._logdir, experiment(self._space, METRICS))
+        write_columns(self._logdir, experiment(self._space, metrics_of(self._space)))
         self.outdated = False
 
     def close(self) -> None:
@@ -198,7 +208,7 @@ def write_columns(logdir: Path, columns: Any) -> None:
 def _has_columns(logdir: Path, space: Space) -> bool:
     """Whether the record that names the columns is as this avtune writes it."""
     path = logdir / COLUMNS
-    made = _columns(experiment(space, METRICS))
+    made = _columns(experiment(space, metrics_of(space)))
     return path.is_file() and made.summary.SerializeToString() in path.read_bytes()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from avtune.core.view_names import ways
 from avtune.study.best import Finalist
 from avtune.study.results import Race, Results
 from avtune.study.scores import Score, Scores
@@ -19,6 +20,14 @@ def score_text(score: Score) -> str:
 def ties_text(share: float) -> str:
     """What a reader of scores must know when this share of the queries, above 0, has ties."""
     return f"{100 * share:.3g} % of the queries have ties; their scores are means over the orders"
+
+
+def score_header(results: Results) -> list[str]:
+    """The columns of the table of test scores, as `Scores.shown` has them."""
+    names = ["map", *ways(results.dataset.views).values(), "map_running"]
+    if results.objective is None or results.test.objective is None:
+        return names
+    return [*names, "objective" if "->" in results.objective else results.objective]
 
 
 def score_rows(results: Results) -> list[tuple[str, Scores]]:

@@ -18,6 +18,7 @@ from optuna.storages.journal import JournalFileBackend
 from avtune.core.errors import UserError, choices, did_you_mean
 from avtune.core.files import write_text
 from avtune.core.hyper import Value
+from avtune.core.objective import value_key, value_of
 from avtune.study.curve import Curve
 from avtune.study.curves import AgainLine, EpochLine, read_curves
 from avtune.study.folder import StudyFolder
@@ -76,7 +77,15 @@ class SeenTrial:
 
     @property
     def best_epoch(self) -> int | None:
-        return Curve(one["val_map"] for one in self.epochs).best_epoch
+        return Curve(value_of(one) for one in self.epochs).best_epoch
+
+    @property
+    def best_value(self) -> dict[str, float]:
+        """`best_val_map`, or `best_val_objective` where the study maximises another score; empty before an epoch."""
+        if self.best_epoch is None:
+            return {}
+        best = self.epochs[self.best_epoch - 1]
+        return {f"best_{value_key(best)}": value_of(best)}
 
     @property
     def summary(self) -> dict[str, float]:
@@ -84,7 +93,7 @@ class SeenTrial:
         facts = {"epochs": float(len(self.epochs)), "seconds": sum(one.get("seconds", 0.0) for one in self.epochs)}
         if self.best_epoch is None:
             return facts
-        return facts | {"best_epoch": self.best_epoch, "best_val_map": self.epochs[self.best_epoch - 1]["val_map"]}
+        return facts | {"best_epoch": self.best_epoch} | self.best_value
 
     def points(self, rungs: set[int]) -> dict[int, Mapping[str, float]]:
         """The epochs of its curve that are sent: those of rungs, and of one that has ended its best and its last."""
@@ -123,19 +132,24 @@ class Seen:
     @property
     def best(self) -> SeenTrial | None:
         ended = [one for one in self.trials.values() if one.state in ("COMPLETE", "PRUNED") and one.epochs]
-        return max(ended, key=lambda one: (one.summary["best_val_map"], -one.number), default=None)
+        return max(ended, key=lambda one: (*one.best_value.values(), -one.number), default=None)
 
     @property
     def scores(self) -> dict[str, float]:
-        """What the study came to: validation MAP, and test scores with their intervals."""
-        facts = {} if self.best is None else {"best_val_map": self.best.summary["best_val_map"]}
+        """What the study came to: the best value of what it maximises, and test scores with their intervals."""
+        facts = {} if self.best is None else dict(self.best.best_value)
         if self.results is None:
             return facts
         for name, score in self.results.test.items():
             facts[f"test_{name}"] = score.mean
             if score.interval is not None:
                 facts[f"test_{name}_low"], facts[f"test_{name}_high"] = score.interval
-        return facts | ({} if self.results.validation is None else {"validation_map": self.results.validation.mean})
+        if self.results.test.objective is not None:
+            facts["test_objective"] = self.results.test.objective.mean
+        validation = self.results.validation
+        if validation is not None:
+            facts["validation_map" if validation.is_map else "validation_objective"] = validation.mean
+        return facts
 
     @property
     def artefacts(self) -> list[Path]:

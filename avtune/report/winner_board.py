@@ -17,6 +17,7 @@ from tensorboard.plugins.text.metadata import create_summary_metadata as text_me
 from tensorboard.util.tensor_util import make_tensor_proto
 
 from avtune.core.hyper import Value
+from avtune.core.objective import MAP
 from avtune.core.seeds import mix
 from avtune.core.view_names import VIEWS, ways
 from avtune.data.labels import label_text
@@ -24,8 +25,8 @@ from avtune.metrics.precision_recall import precision_recall
 from avtune.metrics.query_kinds import QueryKinds
 from avtune.report.columns import row
 from avtune.report.event_files import scalars, tensor, write_whole
-from avtune.report.tensorboard import BEST_TAG, VAL_TAG, end_event, start_event
-from avtune.report.text import escaped, score_rows, score_text, ties_text
+from avtune.report.tensorboard import BEST_TAG, OBJECTIVE_TAG, VAL_TAG, end_event, start_event
+from avtune.report.text import escaped, score_header, score_rows, score_text, ties_text
 from avtune.study.results import Results
 
 FINALS, WINNER = "finals", "winner"
@@ -74,18 +75,20 @@ class Embedded:
     views: tuple[str, str] = VIEWS
 
 
-def write_finalists(logdir: Path, runs: Sequence[FinalistRun], logs: set[str]) -> None:
+def write_finalists(logdir: Path, runs: Sequence[FinalistRun], logs: set[str], objective: str = MAP.text) -> None:
     """Writes a run for each seed of each finalist. The seeds of a finalist are one row of the HParams tab: its best
-    validation MAP there is the mean over them at the epoch at which finalists are compared.
+    validation MAP there, or value of the objective, is the mean over them at the epoch at which finalists are compared.
 
     Args:
         logdir: of the study.
         logs: hyper-parameters on a log scale, see `columns.row`.
+        objective: of which the curves are.
     """
+    tag = VAL_TAG if objective == MAP.text else OBJECTIVE_TAG
     shutil.rmtree(logdir / FINALS, ignore_errors=True)
     for run in runs:
         group = f"{FINALS}/{_called(run.finalist)}"
-        values = {epoch: {VAL_TAG: value} for epoch, value in run.curve.items()}
+        values = {epoch: {tag: value} for epoch, value in run.curve.items()}
         if run.epoch in values:
             values[run.epoch][BEST_TAG] = run.curve[run.epoch]
         made = [scalars(epoch, of_epoch) for epoch, of_epoch in sorted(values.items())]
@@ -144,8 +147,8 @@ def _score_table(results: Results) -> str:
         f"({results.label or f'selected on {results.selected_on}'}): mean over {seeds} seed{'s' * (seeds > 1)}, "
         "95 % interval over the seeds.",
         "",
-        f"| | map | {' | '.join(ways(results.dataset.views).values())} | map_running |",
-        "|---|---|---|---|---|",
+        f"| | {' | '.join(score_header(results))} |",
+        "|---|" + "---|" * len(score_header(results)),
         *(f"| {name} | {' | '.join(map(score_text, scores.shown))} |" for name, scores in score_rows(results)),
     ]
     if results.tied_queries is not None:

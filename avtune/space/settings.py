@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from avtune.core.errors import UserError, did_you_mean
 from avtune.core.hyper import Hyper, Value
+from avtune.core.objective import MAP, spelled
 from avtune.space.checks import legal, only_keys, table
 from avtune.space.written import Written
 from avtune.space.yaml_lines import Entry, shorten
@@ -25,6 +26,7 @@ class SearchSettings:
         startup_trials: random trials before TPE or the Gaussian process begins.
         lag: in deterministic mode a suggestion sees the results of trials numbered at least this much below it.
         stop_when_flat: no more trials once the best value has not risen for so many ended ones; 0 for never.
+        objective: what is maximised on the validation rows, as `core.objective` takes it.
     """
 
     sampler: str = "tpe"
@@ -33,6 +35,7 @@ class SearchSettings:
     startup_trials: int = 10
     lag: int = 16
     stop_when_flat: int = 0
+    objective: str = MAP.text
 
 
 LEARNING = ("tpe", "gp")
@@ -146,6 +149,7 @@ SETTINGS: dict[str, dict[str, Hyper]] = {
             Hyper("startup_trials", "int", 10, 0, _MANY),
             Hyper("lag", "int", 16, 1, _MANY),
             Hyper("stop_when_flat", "int", 0, 0, _MANY),
+            Hyper("objective", "choice", MAP.text, values=(MAP.text, "map@r", "ndcg")),  # and more: `core.objective`
         ),
         "early_stopping": (
             Hyper("epochs", "int", FUNCTION_EPOCHS, 1, _MANY),
@@ -215,6 +219,11 @@ def _setting(entry: Entry, hyper: Hyper, section: str) -> Value:
                 f"{hyper.high}{hint}"
             )
         return AUTO
+    if label == "search.objective" and isinstance(entry.value, str):
+        try:
+            return spelled(entry.value)
+        except UserError as error:
+            raise UserError(f"{entry.where}: search.{error}") from None
     return legal(entry, hyper, label)
 
 
@@ -231,10 +240,12 @@ def _check_horizon(given: dict[str, Entry], values: Mapping[str, Value]) -> None
 
 def settings_dict(made: SearchSettings | EarlyStopping | Validation | Final) -> dict[str, Written]:
     """The section as it is written; what has no part in it is left out: the half of `validation` that is not used,
-    `steps` where the epochs are a number, `stop_when_flat` where it is 0."""
+    `steps` where the epochs are a number, `stop_when_flat` where it is 0, `objective` where it is MAP."""
     values = {field.name: getattr(made, field.name) for field in fields(made)}
     if isinstance(made, EarlyStopping) and not made.open:
         del values["steps"]
     if isinstance(made, SearchSettings) and not made.stop_when_flat:
         del values["stop_when_flat"]
+    if isinstance(made, SearchSettings) and made.objective == MAP.text:
+        del values["objective"]
     return {name: value for name, value in values.items() if value is not None}

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import optuna
 
 from avtune.core.hyper import Value
+from avtune.core.objective import MAP
 from avtune.space.axis import Axis
 from avtune.space.constraints import Constraint
 from avtune.space.settings import LEARNING, SECTIONS, EarlyStopping, Final, SearchSettings, Validation, settings_dict
@@ -68,6 +69,12 @@ class Space:
         config = {**point, **self.fixed}
         return next((one for one in self.constraints if not one.holds(config)), None)
 
+    @property
+    def decides(self) -> tuple[str | None, ...]:
+        """What decides the curves of runs beside method, data, fraction or folds, and seed, see
+        `core.run_key.search_basis`."""
+        return *self.validation.more, None if self.search.objective == MAP.text else self.search.objective
+
     def distributions(self) -> dict[str, optuna.distributions.BaseDistribution]:
         """One Optuna distribution for each axis, in the order of the axes."""
         return {axis.name: axis.distribution() for axis in self.axes}
@@ -88,6 +95,10 @@ class Space:
     def difference(self, other: Space) -> list[str]:
         """What changed from this space to `other`, a line each: `search.seed: 0 -> 1`. Empty when they are equal."""
         mine, theirs = self.as_dict(), other.as_dict()
+        for sections in (mine, theirs):  # it is left out where it is MAP
+            search = sections["search"]
+            assert isinstance(search, dict)
+            search.setdefault("objective", MAP.text)
         if self.method != other.method:  # another method has other hyper-parameters: no use in listing them
             mine["space"] = theirs["space"] = {}
         return list(changes("", mine, theirs))

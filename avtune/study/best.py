@@ -9,6 +9,7 @@ from typing import Any
 
 from avtune.core.files import read_yaml, to_yaml, write_text
 from avtune.core.hyper import Value
+from avtune.core.objective import MAP, VALUE
 from avtune.core.schema import fitting
 from avtune.study.folder import StudyFolder
 
@@ -29,6 +30,7 @@ _BEST = {
     "val_map": (float, None),
     "config": {str: (float, str, bool)},
     "retrain_epochs?": int,
+    "objective?": str,
     "finalists": [_FINALIST],
 }
 
@@ -100,6 +102,7 @@ class Best:
         epoch, val_map: its best epoch in the search and the validation MAP there; None where it has none.
         config: its hyper-parameters, complete.
         finalists: best first, then those that were dropped, failed ones last.
+        objective: what the study maximises; where that is not MAP, its values have `val_objective` in their names.
         retrain_epochs: how long the finalists' curves say that it is retrained; None in files of an avtune that did
             not say so.
     """
@@ -110,10 +113,11 @@ class Best:
     config: Mapping[str, Value]
     finalists: tuple[Finalist, ...]
     retrain_epochs: int | None = None
+    objective: str = MAP.text
 
     def to_json(self) -> dict[str, Any]:
         """As `best.yaml` holds it."""
-        return {
+        facts = {
             "trial": self.trial,
             "epoch": self.epoch,
             "val_map": self.val_map,
@@ -121,6 +125,9 @@ class Best:
             **({} if self.retrain_epochs is None else {"retrain_epochs": self.retrain_epochs}),
             "finalists": [one.to_json() for one in self.finalists],
         }
+        if self.objective == MAP.text:
+            return facts
+        return {"objective": self.objective, **_renamed(facts, "val_map", VALUE)}
 
     @staticmethod
     def from_json(facts: Any, path: Path) -> Best:
@@ -129,7 +136,8 @@ class Best:
         Raises:
             UserError: it is damaged; names the file and the field.
         """
-        checked: Mapping[str, Any] = fitting(facts, _BEST, path)
+        other = isinstance(facts, dict) and "objective" in facts
+        checked: Mapping[str, Any] = fitting(_renamed(facts, VALUE, "val_map") if other else facts, _BEST, path)
         return Best(
             trial=checked["trial"],
             epoch=checked["epoch"],
@@ -137,7 +145,18 @@ class Best:
             config=checked["config"],
             finalists=tuple(map(Finalist.from_json, checked["finalists"])),
             retrain_epochs=checked.get("retrain_epochs"),
+            objective=checked.get("objective", MAP.text),
         )
+
+
+def _renamed(facts: Any, old: str, new: str) -> Any:
+    """The same with other names for values; of the finalists too."""
+    if isinstance(facts, list):
+        return [_renamed(one, old, new) for one in facts]
+    if not isinstance(facts, dict):
+        return facts
+    deep = {key: _renamed(value, old, new) if key == "finalists" else value for key, value in facts.items()}
+    return {str(key).replace(old, new, 1) if str(key).startswith(old) else key: value for key, value in deep.items()}
 
 
 def write_best(folder: StudyFolder, best: Best) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 from avtune.core.errors import UserError
 from avtune.core.files import stream_lines
+from avtune.core.objective import value_of
 from avtune.core.schema import is_number, is_whole
 
 EndState = Literal["COMPLETE", "PRUNED", "FAIL"]
@@ -17,12 +18,12 @@ _STATES: tuple[str, ...] = get_args(EndState)
 
 @dataclass(frozen=True, slots=True)
 class EpochLine:
-    """An epoch of a trial: its validation MAP, the device seconds that it took, and all that the line says (these too,
-    and the losses)."""
+    """An epoch of a trial: its validation MAP, or the value of another objective, the device seconds that it took, and
+    all that the line says (these too, and the losses)."""
 
     trial: int
     epoch: int
-    val_map: float
+    value: float
     seconds: float
     said: Mapping[str, Any]
 
@@ -126,7 +127,7 @@ def _line(line: dict[str, Any]) -> Line:
     if line.get("again") is True:
         return AgainLine(line["trial"])
     if "epoch" in line:
-        return EpochLine(line["trial"], line["epoch"], line["val_map"], line.get("seconds", 0.0), line)
+        return EpochLine(line["trial"], line["epoch"], value_of(line), line.get("seconds", 0.0), line)
     return EndLine(line["trial"], line["state"], line["epochs"], line.get("reason", ""), bool(line.get("flat")))
 
 
@@ -147,7 +148,7 @@ def _wrong(line: dict[str, Any], last: dict[int, int], ended: dict[int, str]) ->
     if "epoch" in line:
         if not is_whole(line["epoch"]) or line["epoch"] != known + 1:
             return f"epoch {known + 1} of trial {trial} is missing"
-        if not is_number(line.get("val_map")) or not is_number(line.get("seconds", 0.0)):
+        if not is_number(value_of(line)) or not is_number(line.get("seconds", 0.0)):
             return "a metric is no number"
         last[trial] = known + 1
         return None

@@ -122,9 +122,9 @@ class Record:
 
     # -- what happens to it ----------------------------------------------------------------------------------------
 
-    def add_epoch(self, epoch: int, val_map: float, seconds: float) -> None:
+    def add_epoch(self, epoch: int, value: float, seconds: float) -> None:
         """It has trained the epoch after its last one."""
-        self.values.add(epoch, val_map)
+        self.values.add(epoch, value)
         self._epoch_seconds.append(seconds)
         self.seconds += seconds
 
@@ -176,7 +176,7 @@ class Record:
     def read_epoch(self, line: EpochLine) -> None:
         """Takes an epoch's line of `curves.jsonl`; one of a trial that had ended is of a study given more epochs."""
         self.reopen()
-        self.add_epoch(line.epoch, line.val_map, line.seconds)
+        self.add_epoch(line.epoch, line.value, line.seconds)
 
     def read_end(self, line: EndLine) -> None:
         """Takes an end's line of `curves.jsonl`."""

@@ -41,6 +41,7 @@ _RESULTS = {
     "sha256?": str,
     "validation?": VALIDATION_SHAPE,
     "retraining_seconds?": float,
+    "objective?": str,
     "race?": {"seeds": int, "error": float, "finalists": {str: int}},
 }
 
@@ -126,6 +127,7 @@ class Results:
         reference_method: its name.
         retraining_seconds: device seconds that the retraining of the winner took.
         race: None where every finalist was run over all seeds.
+        objective: what the search maximised on validation rows, see `core.objective`; None for MAP.
         files: SHA-256 of the files beside `metrics.json`, by name.
         sha256: SHA-256 of all else that the file says, see `digest_of`; of results that were read.
     """
@@ -153,6 +155,7 @@ class Results:
     reference_method: str | None = None
     retraining_seconds: float | None = None
     race: Race | None = None
+    objective: str | None = None
     files: Mapping[str, str] | None = None
     sha256: str | None = None
 
@@ -187,6 +190,7 @@ class Results:
             "reference_method": self.reference_method,
             "retraining_seconds": self.retraining_seconds,
             "race": self.race and self.race.to_json(),
+            "objective": self.objective,
             "files": self.files and dict(self.files),
             "sha256": self.sha256,
         }
@@ -200,6 +204,8 @@ class Results:
             UserError: it is damaged; names the file and the field.
         """
         checked: dict[str, Any] = fitting(facts, _RESULTS, path)
+        if checked.get("validation") == {}:
+            raise UserError(f"{path} is damaged: validation has neither map nor objective; restore it from a copy")
         dataset, rises, validation = checked["dataset"], checked.get("still_rises"), checked.get("validation")
         race = checked.get("race")
         made: dict[str, Any] = {key.removesuffix("?"): checked.get(key.removesuffix("?")) for key in _RESULTS}

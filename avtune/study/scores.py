@@ -16,9 +16,11 @@ SCORES_SHAPE = {
     **dict.fromkeys(HEADLINE[1:], _SCORE),
     "map": {**_SCORE, "bootstrap95": [float, float]},
     "epochs?": int,
+    "objective?": _SCORE,
 }
 """What JSON of `Scores` must hold, see `core.schema`."""
-VALIDATION_SHAPE = {"map": {"mean": float, "sd": float, "seeds": [float]}}
+_VALIDATION = {"mean": float, "sd": float, "seeds": [float]}
+VALIDATION_SHAPE = {"map?": _VALIDATION, "objective?": _VALIDATION}
 """What JSON of `ValidationScore` must hold."""
 
 
@@ -72,6 +74,7 @@ class Scores:
         map_a2v, map_v2a: of one direction.
         map_running, map_running_a2v, map_running_v2a: the same with average precision at k averaged over every k.
         epochs: that the configuration was trained; None where the results say it for all rows, or it was not kept.
+        objective: the score that the search maximised; None where that is `map`.
     """
 
     map: Score
@@ -81,6 +84,7 @@ class Scores:
     map_running_a2v: Score
     map_running_v2a: Score
     epochs: int | None = None
+    objective: Score | None = None
 
     def __getitem__(self, name: str) -> Score:
         """The score with one of the names of `HEADLINE`."""
@@ -94,40 +98,49 @@ class Scores:
 
     @property
     def shown(self) -> list[Score]:
-        """Those of `SHOWN`."""
-        return [self[name] for name in SHOWN]
+        """Those of `SHOWN`, then the objective where it is another one."""
+        return [*(self[name] for name in SHOWN), *([] if self.objective is None else [self.objective])]
 
     def to_json(self) -> dict[str, Any]:
         """As `metrics.json` holds it."""
         facts: dict[str, Any] = {name: score.to_json() for name, score in self.items()}
-        return facts if self.epochs is None else facts | {"epochs": self.epochs}
+        facts |= {} if self.epochs is None else {"epochs": self.epochs}
+        return facts if self.objective is None else facts | {"objective": self.objective.to_json()}
 
     @staticmethod
     def from_json(facts: Mapping[str, Any]) -> Scores:
         """From JSON of `SCORES_SHAPE`."""
-        return Scores(**{name: Score.from_json(facts[name]) for name in HEADLINE}, epochs=facts.get("epochs"))
+        other = facts.get("objective")
+        return Scores(
+            **{name: Score.from_json(facts[name]) for name in HEADLINE},
+            epochs=facts.get("epochs"),
+            objective=None if other is None else Score.from_json(other),
+        )
 
 
 @dataclass(frozen=True)
 class ValidationScore:
-    """Validation MAP of the winner over the seeds of the finals.
+    """Validation MAP of the winner over the seeds of the finals, or what the search maximised in its place.
 
     Attributes:
         mean: over the seeds.
         sd: standard deviation over the seeds; 0 for one seed.
-        seeds: the MAP of each seed.
+        seeds: the value of each seed.
+        is_map: it is MAP.
     """
 
     mean: float
     sd: float
     seeds: tuple[float, ...]
+    is_map: bool = True
 
     def to_json(self) -> dict[str, Any]:
         """As `metrics.json` holds it."""
-        return {"map": {"mean": self.mean, "sd": self.sd, "seeds": list(self.seeds)}}
+        return {"map" if self.is_map else "objective": {"mean": self.mean, "sd": self.sd, "seeds": list(self.seeds)}}
 
     @staticmethod
     def from_json(facts: Mapping[str, Any]) -> ValidationScore:
         """From JSON of `VALIDATION_SHAPE`."""
-        score = facts["map"]
-        return ValidationScore(score["mean"], score["sd"], tuple(score["seeds"]))
+        is_map = "objective" not in facts
+        score = facts["map" if is_map else "objective"]
+        return ValidationScore(score["mean"], score["sd"], tuple(score["seeds"]), is_map)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
+from avtune.core.objective import MAP
 from avtune.study.curve import Curve
 from avtune.study.curves import AgainLine, EpochLine, read_curves
 from avtune.study.folder import StudyFolder
@@ -41,11 +42,13 @@ def longer_command(folder: StudyFolder, horizon: Horizon) -> str:
 
 
 class BestSoFar(TypedDict):
-    """The trial with the highest validation MAP, and its best epoch."""
+    """The trial with the highest validation MAP, and its best epoch; `val_objective` where the study maximises another
+    score."""
 
     trial: int
     epoch: int | None
-    val_map: float
+    val_map: NotRequired[float]
+    val_objective: NotRequired[float]
 
 
 class Status(TypedDict):
@@ -57,6 +60,7 @@ class Status(TypedDict):
         states: how many there are of each state.
         epochs, seconds: trained in all, the latter on devices.
         best: None before the first epoch.
+        objective: what is maximised, where that is not MAP.
     """
 
     study: str
@@ -67,6 +71,7 @@ class Status(TypedDict):
     epochs: int
     seconds: float
     best: BestSoFar | None
+    objective: NotRequired[str]
 
 
 def read_status(folder: StudyFolder) -> Status:
@@ -87,7 +92,7 @@ def read_status(folder: StudyFolder) -> Status:
             states[trial], values[trial] = "RUNNING", Curve()
         elif isinstance(line, EpochLine):
             states[trial] = "RUNNING"
-            curve.add(line.epoch, line.val_map)
+            curve.add(line.epoch, line.value)
             epochs += 1
             seconds += line.seconds
         else:
@@ -95,7 +100,8 @@ def read_status(folder: StudyFolder) -> Status:
             curve.cut(line.epochs)
     counted = [(curve.best_until(curve.last), -trial) for trial, curve in values.items() if states[trial] != "FAIL"]
     best = max(((value, trial) for value, trial in counted if value is not None), default=None)
-    return {
+    objective = settings["space"]["search"].get("objective", MAP.text)
+    status: Status = {
         "study": folder.root.name,
         "dataset": settings["dataset"]["name"],
         "method": settings["space"]["method"],
@@ -103,5 +109,12 @@ def read_status(folder: StudyFolder) -> Status:
         "states": {state: list(states.values()).count(state) for state in ("COMPLETE", "PRUNED", "FAIL", "RUNNING")},
         "epochs": epochs,
         "seconds": round(seconds, 3),
-        "best": best and {"trial": -best[1], "epoch": values[-best[1]].best_epoch, "val_map": best[0]},
+        "best": best and _best(-best[1], values[-best[1]].best_epoch, best[0], objective),
     }
+    return status if objective == MAP.text else {**status, "objective": objective}
+
+
+def _best(trial: int, epoch: int | None, value: float, objective: str) -> BestSoFar:
+    if objective == MAP.text:
+        return {"trial": trial, "epoch": epoch, "val_map": value}
+    return {"trial": trial, "epoch": epoch, "val_objective": value}

@@ -18,6 +18,7 @@ from dataclasses import replace
 
 from avtune.core.errors import UserError
 from avtune.core.hyper import Value
+from avtune.core.objective import value_key, value_name, value_of
 from avtune.core.trial import Trial
 from avtune.space.space import Space
 from avtune.study.ending import Stopped, flat_search
@@ -92,7 +93,7 @@ class Study:
         self._running = 0  # trials without an end
         self._trials = TrialMaker(folder, self.horizon, precision, basis, checkpoints)
         hypers = [*(axis.name for axis in space.axes), *space.fixed]
-        self._csv = TrialsCsv(folder.trials_csv, self.records, hypers)
+        self._csv = TrialsCsv(folder.trials_csv, self.records, hypers, value_name(space.search.objective))
         self._listeners: list[Listener] = [*listeners, self._csv]
         self._rungs = rungs or rung_policy(deterministic=deterministic, factor=space.early_stopping.factor)
         self._sampler: Suggestions = suggestions or Sampler(folder.journal, space, start, like)
@@ -123,22 +124,22 @@ class Study:
     def report(self, number: int, epoch: int, metrics: Mapping[str, float]) -> bool:
         """Takes the metrics of a trial's epoch and returns whether it goes on.
 
-        A validation MAP that is no finite number fails the trial. An epoch that is known already (a trial started again
-        after an interruption) changes nothing.
+        A validation MAP, or value of another objective, that is no finite number fails the trial. An epoch that is
+        known already (a trial started again after an interruption) changes nothing.
         """
         record = self.records[number]
         if not record.is_wanted:
             return False
-        value = metrics.get("val_map")
+        value = value_of(metrics)
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-            self.tell(number, f"val_map is {value!r} after epoch {epoch}")
+            self.tell(number, f"{value_key(metrics)} is {value!r} after epoch {epoch}")
             return False
         if epoch not in record.values:
             assert epoch == record.values.last + 1, (epoch, record.values.last)
             numbers = {name: float(v) for name, v in metrics.items() if isinstance(v, int | float)}
             finite = {name: v for name, v in numbers.items() if math.isfinite(v)}
             self.folder.add_curve_line({"trial": number, "epoch": epoch, **finite})
-            record.add_epoch(epoch, finite["val_map"], finite.get("seconds", 0.0))
+            record.add_epoch(epoch, value_of(finite), finite.get("seconds", 0.0))
             for listener in self._listeners:
                 listener.epoch(record, epoch, finite)
             self._changed(record)

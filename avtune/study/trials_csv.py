@@ -23,10 +23,14 @@ class TrialsCsv:
         records: those of the study, which grow with it.
         hypers: the columns of hyper-parameters; None for those of the first trial. The cell of one whose condition does
             not hold is empty.
+        value: the name of what is maximised.
     """
 
-    def __init__(self, path: Path, records: Sequence[Record], hypers: Sequence[str] | None = None) -> None:
+    def __init__(
+        self, path: Path, records: Sequence[Record], hypers: Sequence[str] | None = None, value: str = "val_map"
+    ) -> None:
         self._path = path
+        self._value = value
         self._records = records
         self._hypers = hypers
         self.due = 0.0
@@ -59,7 +63,7 @@ class TrialsCsv:
             hypers = list(self._records[0].trial.config if self._hypers is None else self._hypers)
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(["trial", "state", "epochs", "best_epoch", "val_map", *hypers, "seconds"])
+        writer.writerow(["trial", "state", "epochs", "best_epoch", self._value, *hypers, "seconds"])
         for record in self._records:
             best = record.best_value
             writer.writerow(

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from avtune.core.errors import UserError
+from avtune.core.objective import MAP, value_of
 from avtune.core.seeds import mix
 from avtune.metrics import holm, randomisation_tests, rounds_for
 from avtune.metrics.letters import letters
@@ -44,6 +45,7 @@ class Compared:
         results: None before the end.
         place: among the studies that it can be ranked with, from 1; None for a study without results, or alone.
         group: letters: between two studies of a group that share one no difference was found; empty for none.
+        objective: what its search maximises; `best` and `validation` are values of it.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Compared:
     results: Results | None
     place: int | None = None
     group: str = ""
+    objective: str = MAP.text
 
     @property
     def kind(self) -> tuple[str, str]:
@@ -117,7 +120,8 @@ def _read(folder: StudyFolder, name: str) -> Compared:
         epochs=status["epochs"],
         seconds=status["seconds"],
         state=state,
-        best=status["best"]["val_map"] if status["best"] is not None else None,
+        best=None if status["best"] is None else value_of(status["best"]),
+        objective=status.get("objective", MAP.text),
         validation=_validation(folder, results),
         results=results,
     )
@@ -202,7 +206,10 @@ def facts_of(one: Compared) -> dict[str, Any]:
     facts: dict[str, Any] = {"place": one.place, "study": one.name, "group": one.group or None, "state": one.state}
     facts |= {"method": one.method, "dataset": one.dataset, "dataset_digest": one.digest, "trials": one.trials}
     facts |= {"epochs": one.epochs, "search_seconds": one.seconds, "best_val_map": one.best}
-    facts["validation_map"] = None if one.validation is None else one.validation.mean
+    if one.objective != MAP.text:
+        facts |= {"objective": one.objective, "best_val_objective": facts.pop("best_val_map")}
+    name = "validation_map" if one.objective == MAP.text else "validation_objective"
+    facts[name] = None if one.validation is None else one.validation.mean
     for name, score in results.test.items() if results is not None else ():
         low, high = score.interval or (None, None)
         facts |= {name: score.mean, f"{name}_low": low, f"{name}_high": high}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from avtune.core.objective import MAP
 from avtune.core.view_names import VIEWS, ways
 from avtune.report.text import duration, score_text
 from avtune.study.results import Results
@@ -44,6 +45,8 @@ def cells(one: Compared) -> list[str]:
     validation = f"{best:.4f} (one seed)" if best is not None else ""
     if one.validation is not None:
         validation = f"{one.validation.mean:.4f}"
+    if validation and one.objective != MAP.text:
+        validation += f" {one.objective}"
     mark = one.group if results is not None else one.state
     return [
         "" if one.place is None else str(one.place),

@@ -68,7 +68,7 @@ def horizon_of(space: Space, rows: int) -> Horizon:
 def basis_of(space: Space, dataset: Dataset) -> str:
     """The `Trial.basis` of a search's trials and finalists."""
     how, code = space.validation, user_code.code_of(space.method)
-    return search_basis(dataset.digest, how.fraction, how.folds, space.search.seed, code, *how.more)
+    return search_basis(dataset.digest, how.fraction, how.folds, space.search.seed, code, *space.decides)
 
 
 def open_space(folder: StudyFolder, overrides: Sequence[str] = (), method: str | None = None) -> Space:

@@ -77,6 +77,7 @@ class SearchArguments(SearchOptions):
     finals: str | None
     stop_when_flat: int | None
     sampler: str | None
+    objective: str | None
     set: Mapping[str, Any]
     reference: bool
 
@@ -92,6 +93,8 @@ class SearchArguments(SearchOptions):
             named["search.trials"] = self.trials
         if self.sampler is not None:
             named["search.sampler"] = self.sampler
+        if self.objective is not None:
+            named["search.objective"] = self.objective
         if self.stop_when_flat is not None:
             named["search.stop_when_flat"] = self.stop_when_flat
         if self.epochs is not None:

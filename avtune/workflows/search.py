@@ -10,6 +10,7 @@ from typing import Any
 from avtune.core.environment import environment
 from avtune.core.errors import UserError
 from avtune.core.files import using
+from avtune.core.objective import objective
 from avtune.data.findings import examine
 from avtune.data.prepare import Prepared, for_search
 from avtune.finals.checkpoints import Checkpoints
@@ -159,6 +160,7 @@ def _split(plan: Plan) -> tuple[Prepared, ...]:
         given=validation.split is not None,
         equal_rows=validation.equal_rows is not None,
         seed=plan.space.search.seed,
+        objective=objective(plan.space.search.objective, plan.request.dataset.views),
         settings=plan.request.run is None,  # a bench's rules say how its searches split
     )
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from avtune.core.hyper import Value
+from avtune.core.objective import objective
 from avtune.core.protocol import VALIDATION, checked
 from avtune.data.dataset import Dataset
 from avtune.engine import user_code
@@ -126,6 +127,7 @@ def resolve(request: Request) -> Plan:
         UserError: something the user gave is wrong.
     """
     before = request.folder.settings() if request.folder.exists else {}
+    objective(request.space.search.objective, request.dataset.views)
     if before:
         request = replace(request, space=with_schedule(request.space, open_space(request.folder)))
     function = user_code.function(request.space.method) is not None

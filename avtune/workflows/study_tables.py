@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from avtune.core.errors import UserError, choices
 from avtune.core.files import write_bytes
+from avtune.core.objective import VALUE, value_name
 from avtune.study.folder import StudyFolder
 from avtune.study.results import read_results
 from avtune.workflows.study_view import StudyView
@@ -72,8 +73,9 @@ def _trials(view: StudyView) -> pd.DataFrame:
     if curves.empty or trials.empty:
         return trials
     by_trial = curves.groupby("trial")
-    best = trials["trial"].map(by_trial["val_map"].max())
-    made = trials.assign(val_map=best.where(trials["val_map"].notna()))
+    column = value_name(view.objective)
+    best = trials["trial"].map(by_trial["val_map" if column == "val_map" else VALUE].max())
+    made = trials.assign(**{column: best.where(trials[column].notna())})
     if "seconds" in curves.columns:
         made["seconds"] = trials["trial"].map(by_trial["seconds"].sum()).fillna(0.0)
     return made

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from avtune.core.errors import UserError, did_you_mean
 from avtune.core.hyper import Value
+from avtune.core.objective import MAP, VALUE, value_name
+from avtune.core.objective import label as value_label
 from avtune.report.text import score_text
 from avtune.space.axis import WHEN
 from avtune.study.best import read_best
@@ -25,8 +27,8 @@ if TYPE_CHECKING:
 State = Literal["finished", "running", "stopped"]
 _SHOWN = 5  # trials in a repr
 _WORDS = {"COMPLETE": "complete", "PRUNED": "stopped early", "FAIL": "failed", "RUNNING": "not ended"}
-_TRIALS = ("trial", "state", "epochs", "best_epoch", "val_map")  # then hyper-parameters, then seconds
-_FINALISTS = ("trial", "default", "epoch", "val_map_mean", "val_map_sd", "seeds", "dropped", "failure")
+_TRIALS = ("trial", "state", "epochs", "best_epoch")  # then the value, hyper-parameters, seconds
+_FINALISTS = ("trial", "default", "epoch", "{}_mean", "{}_sd", "seeds", "dropped", "failure")
 
 
 @dataclass(frozen=True)
@@ -36,9 +38,10 @@ class BestTrial:
     Attributes:
         trial: its number.
         epoch: its best epoch, from 1.
-        val_map: its validation MAP there; None for a winner that has none of its own.
+        val_map: its validation MAP there, or the value of the study's `objective`; None for a winner that has none.
         config: its hyper-parameters.
         winner: the finalists have been repeated and it has won; before that it is the best of the search so far.
+        objective: what the search maximises.
     """
 
     trial: int
@@ -46,6 +49,7 @@ class BestTrial:
     val_map: float | None
     config: Mapping[str, Value]
     winner: bool
+    objective: str = MAP.text
 
 
 class StudyView:
@@ -82,23 +86,31 @@ class StudyView:
         return "finished" if self._folder.metrics.is_file() else "stopped"
 
     @property
+    def objective(self) -> str:
+        """What the search maximises on the validation rows: `map`, `map@r`, ...; the column of it in `trials` is
+        `val_` and this."""
+        found: str = self._folder.settings()["space"]["search"].get("objective", MAP.text)
+        return found
+
+    @property
     def trials(self) -> pd.DataFrame:
         """One row a configuration, in the order of their numbers: `trial`, `state` (RUNNING, COMPLETE, PRUNED, FAIL),
-        `epochs` trained, `best_epoch`, `val_map` (0 to 1), the hyper-parameters by their names, device `seconds`.
+        `epochs` trained, `best_epoch`, `val_map` (0 to 1; `val_map@r` and the like, see `objective`), the
+        hyper-parameters by their names, device `seconds`.
 
         While a search runs it may be some seconds old.
 
         Raises:
             UserError: the file is damaged.
         """
-        pandas, path = _pandas(), self._folder.trials_csv
+        pandas, path, value = _pandas(), self._folder.trials_csv, value_name(self.objective)
         if not path.is_file() or not path.stat().st_size:
-            return pandas.DataFrame({name: [] for name in (*_TRIALS, "seconds")})
+            return pandas.DataFrame({name: [] for name in (*_TRIALS, value, "seconds")})
         try:
-            numbers = {"trial": "int64", "epochs": "int64", "best_epoch": "Int64", "val_map": "float64"}
+            numbers = {"trial": "int64", "epochs": "int64", "best_epoch": "Int64", value: "float64"}
             # A choice may be called `none` or `NA`: only where there is no number yet is a cell empty, and where a
             # hyper-parameter has none, since its condition does not hold.
-            empty = {name: [""] for name in ("best_epoch", "val_map", *self._conditional())}
+            empty = {name: [""] for name in ("best_epoch", value, *self._conditional())}
             return pandas.read_csv(path, dtype=numbers, keep_default_na=False, na_values=empty)
         except (ValueError, OSError) as error:
             raise UserError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
@@ -139,29 +151,31 @@ class StudyView:
         """
         facts = read_best(self._folder)
         if facts is not None:
-            return BestTrial(facts.trial, facts.epoch, facts.val_map, facts.config, True)
-        trials = self.trials
-        known = trials[(trials["state"] != "FAIL") & trials["val_map"].notna()]
+            return BestTrial(facts.trial, facts.epoch, facts.val_map, facts.config, True, facts.objective)
+        trials, objective = self.trials, self.objective
+        value = value_name(objective)
+        known = trials[(trials["state"] != "FAIL") & trials[value].notna()]
         if known.empty:
             return None
-        row = trials.loc[known["val_map"].idxmax()].to_dict()
-        hypers = _hypers(trials)
-        return BestTrial(
-            int(row["trial"]), int(row["best_epoch"]), row["val_map"], {name: row[name] for name in hypers}, False
-        )
+        row = trials.loc[known[value].idxmax()].to_dict()
+        config = {name: row[name] for name in _hypers(trials)}
+        return BestTrial(int(row["trial"]), int(row["best_epoch"]), row[value], config, False, objective)
 
     @property
     def finalists(self) -> pd.DataFrame:
         """The configurations that were repeated over seeds, best first; empty before that. `trial` (a number, or
-        `default`), `default` (it is the method's default configuration), `epoch`, `val_map_mean`, `val_map_sd`,
+        `default`), `default` (it is the method's default configuration), `epoch`, `val_map_mean`, `val_map_sd`
+        (`val_objective_mean` and `val_objective_sd` where the search maximises another score),
         `seeds` (validation MAP of each), `dropped` (it could not win any more and got no further seeds), `failure`.
 
         Raises:
             UserError: the file is damaged.
         """
         facts = read_best(self._folder)
-        rows = [] if facts is None else [one.to_json() for one in facts.finalists]
-        return _pandas().DataFrame([{name: row.get(name) for name in _FINALISTS} for row in rows], columns=_FINALISTS)
+        value = "val_map" if self.objective == MAP.text else VALUE
+        names = [name.format(value) for name in _FINALISTS]
+        rows = [] if facts is None else facts.to_json()["finalists"]
+        return _pandas().DataFrame([{name: row.get(name) for name in names} for row in rows], columns=names)
 
     @property
     def results(self) -> Results:
@@ -198,7 +212,8 @@ class StudyView:
             f"{status['method']} on {status['dataset']}, {status['trials']} trials" + (f": {counts}" if counts else ""),
         ]
         if (best := self.best) is not None:
-            value = "" if best.val_map is None else f", validation MAP {best.val_map:.4f} at epoch {best.epoch}"
+            name = value_label(best.objective, "validation")
+            value = "" if best.val_map is None else f", {name} {best.val_map:.4f} at epoch {best.epoch}"
             lines.append(f"{'winner' if best.winner else 'best so far'}: trial {best.trial}{value}")
         if (found := read_results(self._folder)) is not None:
             label = "" if found.label is None else f", {found.label}"
@@ -211,7 +226,7 @@ class StudyView:
         if trials.empty:
             return None
         fixed = [name for name in _hypers(trials) if trials[name].nunique() < 2]
-        return trials.drop(columns=fixed).nlargest(_SHOWN, "val_map")
+        return trials.drop(columns=fixed).nlargest(_SHOWN, value_name(self.objective))
 
 
 def existing(study: str, results: Path) -> Path:
@@ -232,7 +247,7 @@ def existing(study: str, results: Path) -> Path:
 
 def _hypers(trials: pd.DataFrame) -> list[str]:
     """Those columns that are hyper-parameters."""
-    return list(trials.columns)[len(_TRIALS) : -1]
+    return list(trials.columns)[len(_TRIALS) + 1 : -1]
 
 
 def _pandas() -> Any:

@@ -229,7 +229,7 @@ def _told(results: Results, best: Repeated, seeds: list[int], trial: Trial, prec
         "epochs": trial.epochs,
         "seeds": seeds,
         "precision": precision,
-        "validation": ValidationScore(best.mean, best.spread, best.values).to_json(),
+        "validation": ValidationScore(best.mean, best.spread, best.values, results.objective is None).to_json(),
         "race": race and race.to_json(),
     }
     return _first_difference(results.to_json(), made)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from avtune.core.errors import UserError
+from avtune.core.objective import MAP, Objective, objective
 from avtune.data.dataset import Dataset
 from avtune.engine.model import EMBEDDINGS, WEIGHTS, load_model
 from avtune.finals.scores import mean_score, score
@@ -130,23 +131,29 @@ def _agree(one: Score, other: Score) -> bool:
     return len(these) == len(those) and np.allclose(these, those, rtol=0, atol=1e-9)
 
 
-def scores_of(folder: Path, dataset: Dataset) -> RetrievalScores:
-    """Those of what the folder holds, a model or the embeddings of a training function, on the test split."""
+def scores_of(folder: Path, dataset: Dataset, goal: Objective = MAP) -> RetrievalScores:
+    """Those of what the folder holds, a model or the embeddings of a training function, on the test split.
+
+    Args:
+        goal: what its study maximised.
+    """
     if (folder / EMBEDDINGS).is_file():
         audio, visual, labels, _ = read_embeddings(folder / EMBEDDINGS)
-        return retrieval_scores(audio, visual, labels, exact=True)
-    return score(load_model(folder), dataset.test)
+        return retrieval_scores(audio, visual, labels, exact=True, objective=goal)
+    return score(load_model(folder), dataset.test, goal)
 
 
 def _score(folder: Path, dataset: Dataset, results: Results) -> str:
     if dataset.digest != results.dataset.digest:
         return f"it was scored on another dataset, of digest {results.dataset.digest[:12]}"
-    return difference(scores_of(folder, dataset), results.test, TOLERANCE)
+    goal = objective(results.objective or MAP.text, dataset.views)
+    return difference(scores_of(folder, dataset, goal), results.test, TOLERANCE)
 
 
 def difference(made: RetrievalScores, told: Scores, most: float) -> str:
     """Where scores differ by more than `most` from those of the first seed in `metrics.json`; empty where nowhere."""
-    for name, score_told in told.items():
+    other = [("objective", told.objective)] if told.objective is not None and made.objective is not None else []
+    for name, score_told in [*told.items(), *other]:
         value, before = float(getattr(made, name)), score_told.seeds[0]
         if abs(value - before) > most:
             return f"{name} of the first seed is {before:.6f}; made again it is {value:.6f}"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from avtune.core.objective import value_of
 from avtune.core.run_files import read_run
 from avtune.core.run_key import training_key
 from avtune.core.trial import Trial
@@ -57,8 +58,9 @@ def _again(way: Retraining, trial: Trial, results: Results) -> str:
     curve: Curve = {}
 
     def report(epoch: int, values: dict[str, float]) -> bool:
-        if "val_map" in values:
-            curve[epoch] = values["val_map"]
+        value = value_of(values)
+        if value is not None:
+            curve[epoch] = value
         return True
 
     with tempfile.TemporaryDirectory(prefix="avtune-verify-") as place:

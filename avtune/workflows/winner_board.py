@@ -31,7 +31,9 @@ def write_finals(study: Study, dataset: Dataset) -> None:
     if results is None:
         return
     with using(study.folder.tensorboard):
-        write_finalists(study.folder.tensorboard, _finalist_runs(study), logs_of(study.space))
+        write_finalists(
+            study.folder.tensorboard, _finalist_runs(study), logs_of(study.space), study.space.search.objective
+        )
         card = study.folder.model_card.read_text(encoding="utf-8")
         write_winner(study.folder.tensorboard, results, card, _embedded(study, dataset, results))
 

@@ -52,7 +52,8 @@ def test_errors_of_the_top_level(text: str, message: str) -> None:
         ("search: 5", "search is 5; write keys and values, for example search: {sampler: tpe}"),
         (
             "search: {zzz: 1}",
-            "unknown key 'zzz' in search; allowed: lag, sampler, seed, startup_trials, stop_when_flat or trials",
+            "unknown key 'zzz' in search; allowed: lag, objective, sampler, seed, startup_trials, stop_when_flat or "
+            "trials",
         ),
         (
             "final: {sedes: 3}",
@@ -189,8 +190,8 @@ def test_each_key_of_a_block_has_its_own_line() -> None:
         ("search.trials=0", "search.trials is 0; allowed: a whole number from 1 to 100000"),
         (
             "search.trails=9",
-            "unknown key 'trails' in search; allowed: lag, sampler, seed, startup_trials, stop_when_flat or trials; "
-            "did you mean 'trials'?",
+            "unknown key 'trails' in search; allowed: lag, objective, sampler, seed, startup_trials, stop_when_flat or "
+            "trials; did you mean 'trials'?",
         ),
         ("trials=9", f"unknown key 'trials'; keys start with {TOP_KEYS}; did you mean 'search.trials'?"),
         ("lr=1", f"unknown key 'lr'; keys start with {TOP_KEYS}; did you mean 'space.lr'?"),

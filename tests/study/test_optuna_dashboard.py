@@ -39,7 +39,7 @@ def told(study):
     curves: dict[int, dict[int, float]] = {}
     for line in read_curves(study.curves, repair=False)[0]:
         if isinstance(line, EpochLine):
-            curves.setdefault(line.trial, {})[line.epoch] = line.val_map
+            curves.setdefault(line.trial, {})[line.epoch] = line.value
     rows = csv.DictReader(study.trials_csv.read_text().splitlines())
     return {int(row["trial"]): (row, curves[int(row["trial"])]) for row in rows}
 

@@ -24,6 +24,11 @@ from avtune.study.results import (
 from avtune.study.scores import Score, Scores, ValidationScore
 
 FIXTURE = StudyFolder(Path(__file__).parents[1] / "fixtures" / "study_v1")
+OTHER = toy_results(
+    objective="map@r",
+    test=replace(toy_results().test, objective=Score(0.3, (0.3,))),
+    validation=ValidationScore(0.5, 0.0, (0.5,), is_map=False),
+)
 FULL = toy_results(
     seeds=2,
     problems=("it leaks",),
@@ -67,7 +72,7 @@ def test_the_files_of_an_old_study_say_the_same_when_written_again():
     assert json.dumps(Best.from_json(facts, FIXTURE.best_yaml).to_json()) == json.dumps(facts)
 
 
-@pytest.mark.parametrize("results", [FULL, toy_results()], ids=["all fields", "needed fields"])
+@pytest.mark.parametrize("results", [FULL, toy_results(), OTHER], ids=["all fields", "needed fields", "objective"])
 def test_results_are_read_as_they_were_written(results, folder):
     facts = json.loads(json.dumps(results.to_json()))
     assert Results.from_json(facts, folder.metrics) == results
@@ -81,6 +86,16 @@ def test_the_winner_is_read_as_it_was_written(folder):
     write_best(folder, BEST)
     assert read_best(folder) == BEST
     assert [one.called for one in BEST.finalists] == ["3", "default"]
+    other = replace(BEST, objective="map@r")
+    write_best(folder, other)
+    assert read_best(folder) == other
+    assert "val_map" not in folder.best_yaml.read_text()
+
+
+def test_a_validation_score_of_nothing_is_refused(folder):
+    facts = FULL.to_json() | {"validation": {}}
+    with pytest.raises(UserError, match="validation has neither map nor objective"):
+        Results.from_json(facts, folder.metrics)
 
 
 def paths_in(facts, at=()):

@@ -91,6 +91,24 @@ def test_a_search_ends_with_every_trial_ended(make_folder):
     assert study.best.best_value == max(r.best_value for r in study.records)
 
 
+def test_what_is_maximised_decides_and_names_the_column(make_folder):
+    space = make_space(trials=2, objective='"map@r"')
+    study = Study(make_folder(space=space), space)
+    for number, other in enumerate((0.2, 0.3)):
+        trial = study.ask()
+        assert study.report(trial.number, 1, {"val_map": 0.9 - other, "val_objective": other})
+        assert study.report(trial.number, 2, {"val_map": 0.9, "val_objective": other / 2}) is not None
+        study.tell(number)
+    assert (study.best.number, study.best.best_value, study.best.best_epoch) == (1, 0.3, 1)
+    study.close()
+    assert study.folder.trials_csv.read_text().startswith("trial,state,epochs,best_epoch,val_map@r,x")
+    status = read_status(study.folder)
+    assert (status["objective"], status["best"]) == ("map@r", {"trial": 1, "epoch": 1, "val_objective": 0.3})
+    again = Study(study.folder, space)
+    assert [list(record.values) for record in again.records] == [list(record.values) for record in study.records]
+    assert again.best.number == 1
+
+
 @pytest.mark.parametrize(("trials", "random", "place"), [(12, 4, 4), (5, 4, 4), (4, 4, 0), (3, 4, 0), (12, 0, 0)])
 def test_the_default_configuration_comes_once_after_the_random_ones(make_folder, trials, random, place):
     space = make_space(trials=trials, startup_trials=random)

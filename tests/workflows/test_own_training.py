@@ -14,8 +14,10 @@ from toy import toy_prepared, write_toy
 
 from avtune.cli.main import main
 from avtune.core.errors import UserError
+from avtune.core.objective import MAP, objective
 from avtune.core.trial import Trial
 from avtune.engine.function_trainer import train_function
+from avtune.metrics import retrieval_scores
 from avtune.space.free import free_hypers
 from avtune.space.yaml_lines import read
 
@@ -148,7 +150,7 @@ def test_the_stored_space_is_read_again_as_it_was(toy, capsys):
     assert "search.trials: 4 -> 5" in call(capsys, *search("--set", "search.trials=5"))
 
 
-def run(function, epochs=3, stop_after=99, unlabelled=False):
+def run(function, epochs=3, stop_after=99, unlabelled=False, goal=MAP):
     """What `report` heard of a training function, and what it returned."""
     from dataclasses import replace
 
@@ -158,7 +160,7 @@ def run(function, epochs=3, stop_after=99, unlabelled=False):
         heard.append((epoch, metrics))
         return epoch < stop_after
 
-    data = toy_prepared()
+    data = replace(toy_prepared(), objective=goal)
     if unlabelled:
         data = replace(data, validation=None, unlabelled=(data.validation.audio, data.validation.visual))
     return heard, train_function(function, Trial(0, "mine:train", {"a": 1}, 5, epochs), data, report, device="cpu")
@@ -183,6 +185,17 @@ def test_a_function_reports_every_epoch_and_time_is_kept():
     heard, embedded = run(loop, unlabelled=True)
     assert embedded[0].shape == (48, 3)
     assert "val_map" not in heard[0][1]
+
+
+def test_a_function_reports_what_the_search_maximises():
+    goal = objective("ndcg")
+    heard, _ = run(loop, goal=goal)
+    data = toy_prepared().validation
+    score = retrieval_scores(*first_columns(data.audio, data.visual), data.labels, objective=goal)
+    assert heard[0][1]["val_objective"] == score.objective
+    assert heard[0][1]["val_map"] == score.map
+    with pytest.raises(UserError, match="reported no val_objective"):
+        run(lambda config, data, report: report(1, {"val_map": 0.5}), goal=goal)
 
 
 def test_a_function_is_told_to_stop():

@@ -402,6 +402,7 @@ def test_what_makes_a_request_is_an_option_of_both(verb, options):
             "reference",
             "finals",
             "sampler",
+            "objective",
             "stop_when_flat",
             *ABSENT["search"],
             "verbose",

@@ -25,7 +25,7 @@ def best_by_trial(study):
     best: dict[int, float] = {}
     for line in read_curves(study / "curves.jsonl", repair=False)[0]:
         if isinstance(line, EpochLine):
-            best[line.trial] = max(best.get(line.trial, 0.0), line.val_map)
+            best[line.trial] = max(best.get(line.trial, 0.0), line.value)
     return best
 
 

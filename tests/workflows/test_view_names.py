@@ -40,7 +40,7 @@ def study(tmp_path_factory):
     space = SPACE.replace("finalists: 2", "finalists: 1")
     (root / "space.yaml").write_text(space)
     words = ["search", folder, "--space", root / "space.yaml", "--results", root / "results", "--name", "one"]
-    words += ["--runner", "inline", "--gpus", "0", "--trials", "2", "--epochs", "2"]
+    words += ["--runner", "inline", "--gpus", "0", "--trials", "2", "--epochs", "2", "--objective", "text -> image"]
     assert main([str(word) for word in words]) == 0
     return root, folder
 
@@ -49,6 +49,34 @@ def said(capsys, *words):
     capsys.readouterr()
     assert main([str(word) for word in words]) == 0
     return capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_what_is_maximised_is_named_in_every_file(study, capsys):
+    root, folder = study
+    files = root / "results/one"
+    assert (files / "trials.csv").read_text().startswith("trial,state,epochs,best_epoch,val_text->image,margin")
+    lines = [json.loads(line) for line in (files / "curves.jsonl").read_text().splitlines()]
+    epochs = [line for line in lines if "epoch" in line]
+    assert epochs[0]["val_objective"] == epochs[0]["val_map_v2a"] != epochs[0]["val_map"]
+    best = yaml.safe_load((files / "best.yaml").read_text())
+    assert best["objective"] == "text->image"
+    assert best["val_objective"] == max(line["val_objective"] for line in epochs if line["trial"] == best["trial"])
+    metrics = json.loads((files / "final/metrics.json").read_text())
+    assert metrics["objective"] == "text->image"
+    assert metrics["test"]["objective"]["mean"] == pytest.approx(metrics["test"]["map_v2a"]["mean"], abs=1e-12)
+    assert list(metrics["validation"]) == ["objective"]
+    assert "validation text-&gt;image" in (files / "report.html").read_text()
+    view = avtune.load_study(files)
+    assert view.objective == view.best.objective == "text->image"
+    assert view.trials["val_text->image"].max() == pytest.approx(best["val_objective"], abs=1e-6)
+    assert "val_objective_mean" in view.finalists
+    assert f"validation text->image {best['val_objective']:.4f}" in repr(view)
+    words = ["search", folder, "--results", root / "results", "--name", "one", "--objective", "map@5"]
+    assert main([str(word) for word in words]) == 2
+    assert "other settings: search.objective: text->image -> map@5" in capsys.readouterr().err
+    assert main([str(word) for word in [*words[:-3], "two", "--objective", "audio->visual"]]) == 2
+    assert "this data set has image->text and text->image" in capsys.readouterr().err
 
 
 OURS = re.compile(r"\b(audio|visual)(?!_dim|-visual)\b", re.I)
@@ -62,7 +90,7 @@ def test_a_search_of_images_and_texts_says_so_everywhere(study, capsys):
     assert yaml.safe_load((files / "study.yaml").read_text())["dataset"]["views"] == ["image", "text"]
     assert json.loads((files / "final/metrics.json").read_text())["dataset"]["views"] == ["image", "text"]
     card = (files / "final/MODEL_CARD.md").read_text()
-    assert "| image->text | text->image |" in card
+    assert "| map | image->text | text->image | map_running | objective |" in card
     page = re.sub(r"(?s)<script>.*?</script>|<style>.*?</style>", "", (files / "report.html").read_text())
     assert "<th>image-&gt;text</th>" in page
     assert "image to text" in page

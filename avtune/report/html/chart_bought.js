@@ -17,7 +17,7 @@
       name: bought.chosen ? "this search (descriptive)" : "this search", type: "line", step: "end", symbol: "none", lineStyle: { color: colour("--best"), width: 2 }, itemStyle: { color: colour("--best") },
       data: bought.best_so_far.map((value, trial) => [trial + 1, value]),
     });
-    const option = base({ xAxis: axis("trials", { type: "value", min: 1, minInterval: 1 }), yAxis: valueAxis("best validation MAP"), series, dataZoom: zoom() });
+    const option = base({ xAxis: axis("trials", { type: "value", min: 1, minInterval: 1 }), yAxis: valueAxis(`best ${Report.data.value_name}`), series, dataZoom: zoom() });
     option.tooltip = Object.assign(option.tooltip, { trigger: "axis", formatter: (all) => all.filter((at) => !at.seriesName.startsWith("5 %"))
       .map((at) => `${at.seriesName}, n = ${at.value[0]}: ${number(at.value[1])}`).join("\n") });
     return option;
@@ -27,7 +27,7 @@
     const steps = bought.by_seconds.map(([seconds, value, trial]) => [seconds, value, trial]);
     if (steps.length) steps.push([bought.seconds, steps[steps.length - 1][1], steps[steps.length - 1][2]]);
     const option = base({
-      xAxis: axis("device seconds of the trials that had ended", { type: "value", min: 0 }), yAxis: valueAxis("best validation MAP"), dataZoom: zoom(), legend: { show: false },
+      xAxis: axis("device seconds of the trials that had ended", { type: "value", min: 0 }), yAxis: valueAxis(`best ${Report.data.value_name}`), dataZoom: zoom(), legend: { show: false },
       series: [{ name: "best so far", type: "line", step: "end", symbolSize: 6, lineStyle: { color: colour("--best"), width: 2 }, itemStyle: { color: colour("--best") }, data: steps }],
     });
     option.tooltip.formatter = (at) => `after ${at.value[0].toFixed(1)} device seconds\n${Report.trialText(at.value[2])}`;
@@ -42,6 +42,6 @@
   });
   Report.add("best-by-seconds", {
     option: bySeconds,
-    numbers: () => [["device seconds", "best validation MAP", "trial"], ...bought.by_seconds.map(([seconds, value, trial]) => [seconds.toFixed(1), number(value), trial])],
+    numbers: () => [["device seconds", `best ${Report.data.value_name}`, "trial"], ...bought.by_seconds.map(([seconds, value, trial]) => [seconds.toFixed(1), number(value), trial])],
   });
 })();

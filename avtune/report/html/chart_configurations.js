@@ -3,7 +3,7 @@
   const { data, base, colour, short } = Report;
   const t = data.trials;
   const MOST = 1000; // lines that are drawn; the filter is over all trials
-  const VALUE = { name: Report.narrow ? "val MAP" : "validation MAP", values: t.value, choices: null, log: false, low: null, high: null };
+  const VALUE = { name: Report.narrow ? Report.data.value_name.replace("validation", "val") : Report.data.value_name, values: t.value, choices: null, log: false, low: null, high: null };
   const axes = [...t.axes, VALUE];
   const intervals = new Map(); // place of an axis -> [[low, high], ...]
   const form = document.getElementById("filter");

@@ -47,7 +47,7 @@
       },
     });
     const option = base({
-      xAxis: axis("epoch", { type: "value", min: 0, minInterval: 1 }), yAxis: valueAxis("validation MAP"), series,
+      xAxis: axis("epoch", { type: "value", min: 0, minInterval: 1 }), yAxis: valueAxis(Report.data.value_name), series,
       dataZoom: zoom(), legend: { show: false },
     });
     option.tooltip.formatter = (at) => (at.seriesName === "rungs" ? "" : Report.trialText(Number(at.seriesId.slice(6))));
@@ -62,7 +62,7 @@
 
   Report.add("curves", {
     option,
-    numbers: () => [["trial", "state", "epochs", "best epoch", "validation MAP"], ...shown().map((line) => [line.trial,
+    numbers: () => [["trial", "state", "epochs", "best epoch", Report.data.value_name], ...shown().map((line) => [line.trial,
       Report.stateText(line.trial), data.trials.epochs[line.trial], data.trials.best_epoch[line.trial],
       number(data.trials.value[line.trial])])],
     ready: (chart) => chart.on("click", (at) => at.seriesId && at.seriesId.startsWith("trial-") && Report.mark(Number(at.seriesId.slice(6)))),

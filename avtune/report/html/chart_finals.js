@@ -28,7 +28,7 @@
     return base({
       grid: [{ left: 64, right: wide ? "36%" : 20, top: 56, bottom: 32 }, { left: "76%", right: 16, top: 56, bottom: 32, show: false }],
       xAxis: [axis("", { type: "category", data: ["search", "fresh seeds"] }), axis("", { type: "category", data: wide ? ["test"] : [], gridIndex: 1, show: wide })],
-      yAxis: [valueAxis("validation MAP"), valueAxis(wide ? "test MAP" : "", { gridIndex: 1, show: wide })],
+      yAxis: [valueAxis(Report.data.value_name), valueAxis(wide ? "test MAP" : "", { gridIndex: 1, show: wide })],
       series,
     });
   }

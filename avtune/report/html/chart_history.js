@@ -20,14 +20,14 @@
       name: data.finished ? "winner" : "best", type: "scatter", symbol: "diamond", symbolSize: 14, z: 6,
       itemStyle: { color: colour("--winner") }, data: [[data.winner, t.value[data.winner]]],
     });
-    const shown = base({ xAxis: axis("trial", { type: "value", minInterval: 1 }), yAxis: valueAxis("validation MAP"), series, dataZoom: zoom() });
+    const shown = base({ xAxis: axis("trial", { type: "value", minInterval: 1 }), yAxis: valueAxis(Report.data.value_name), series, dataZoom: zoom() });
     shown.tooltip.formatter = (at) => Report.trialText(at.value[0]);
     return shown;
   }
 
   Report.add("history", {
     option,
-    numbers: () => [["trial", "validation MAP", "best so far"],
+    numbers: () => [["trial", Report.data.value_name, "best so far"],
       ...t.value.map((value, trial) => [trial, number(value), number(data.bought.best_so_far[trial])])],
     ready: (chart) => chart.on("click", (at) => at.seriesType === "scatter" && Report.mark(at.value[0])),
   });

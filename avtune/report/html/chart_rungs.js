@@ -11,7 +11,7 @@
     const values = series.flatMap((one) => one.data.flatMap(([at, end]) => [at, end]));
     const ends = [Math.min(...values), Math.max(...values)];
     series.push({ name: "no change", type: "line", symbol: "none", silent: true, lineStyle: { color: colour("--quiet"), type: "dashed", width: 1 }, itemStyle: { color: colour("--quiet") }, data: ends.map((end) => [end, end]), tooltip: { show: false } });
-    const option = base({ xAxis: axis("best validation MAP at the rung", { type: "value" }), yAxis: valueAxis("at the end"), series, dataZoom: zoom() });
+    const option = base({ xAxis: axis(`best ${Report.data.value_name} at the rung`, { type: "value" }), yAxis: valueAxis("at the end"), series, dataZoom: zoom() });
     option.tooltip.formatter = (at) => `${at.seriesName}: ${number(at.value[0])}, at the end ${number(at.value[1])}\n${Report.trialText(at.value[2])}`;
     return option;
   }

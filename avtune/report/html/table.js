@@ -13,7 +13,7 @@
     ["state", (trial) => t.states[trial], (trial) => Report.stateText(trial)],
     ["epochs", (trial) => t.epochs[trial], (trial) => t.epochs[trial]],
     ["best epoch", (trial) => t.best_epoch[trial] ?? none, (trial) => t.best_epoch[trial] ?? ""],
-    ["val MAP", (trial) => t.value[trial] ?? none, (trial) => (t.value[trial] === null ? t.reasons[trial] || "" : number(t.value[trial]))],
+    [Report.data.value_name.replace("validation", "val"), (trial) => t.value[trial] ?? none, (trial) => (t.value[trial] === null ? t.reasons[trial] || "" : number(t.value[trial]))],
     ...t.axes.map((axis) => [axis.name, (trial) => axis.values[trial], (trial) => Report.valueText(axis, trial)]),
     ["device s", (trial) => t.seconds[trial], (trial) => t.seconds[trial].toFixed(1)],
   ];
