@@ -56,6 +56,7 @@ def run(given: argparse.Namespace, log: list[Path]) -> int:
     name, runner = runner_named(given.runner)
     placement = place(placement_request(DeviceOptions.of(given)), name, len(lines) * given.seeds)
     with runner(placement, data_bytes(dataset, 1)) as start:
+        curves.check_lines(lines, dataset)
         data = curves.split(dataset)
         console.say(*(f"note: {note}" for note in curves.notes(lines, data)))
         curves.train(lines, data, start, Progress(0), epochs=given.epochs, seeds=given.seeds)

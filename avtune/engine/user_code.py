@@ -115,20 +115,42 @@ def code_of(name: str) -> str:
     return facts(name).get("sha256", "")
 
 
-def check_method(space: Space, dims: tuple[int, int, int], clips: int) -> None:
+def check_labels(name: str, *, multi_label: bool) -> None:
+    """Asks, before anything starts, whether a method or training function can learn from the labels of a dataset.
+
+    Args:
+        name: as `Trial.method` has it.
+        multi_label: the dataset's clips have several labels.
+
+    Raises:
+        UserError: they have, and it takes one label a clip.
+    """
+    taker = _functions.get(name) or methods.get(name)
+    if multi_label and not getattr(taker, "multi_label", False):
+        said = (
+            "say multi_label = True in your code if it takes labels as bool [.., C], a column a class"
+            if ":" in name and not name.startswith(PML)
+            else f"methods that can: {choices([one for one, kind in METHODS.items() if kind.multi_label])}"
+        )
+        raise UserError(f"{name} learns from one label a clip, and clips of this dataset have several; {said}")
+
+
+def check_method(space: Space, dims: tuple[int, int, int], clips: int, *, multi_label: bool = False) -> None:
     """Asks a method of the user's own, with its default configuration, for all that training will ask; see
     `methods._contract`. Others are not asked.
 
     Args:
         dims: widths of the audio and the visual features, and number of classes.
         clips: in the training set.
+        multi_label: they have several labels.
 
     Raises:
         UserError: it does not keep to the contract.
     """
     if ":" in space.method and space.method in METHODS:
         config = space.defaults()
-        check(space.method, METHODS[space.method], config, dims, min(clips, int(config.get("batch_size", clips))))
+        rows = min(clips, int(config.get("batch_size", clips)))
+        check(space.method, METHODS[space.method], config, dims, rows, multi_label=multi_label)
 
 
 def check_function_search(space: Space, protocol: str, precision: str | None) -> None:

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from avtune.core.hyper import Value
+from avtune.core.relevance import is_multi_label
 from avtune.lanes.dropout import Dropout as Dropout
 from avtune.lanes.hidden import hidden_layer
 from avtune.lanes.layer_norm import layer_norm as layer_norm
@@ -225,6 +226,22 @@ def cosine(a_LBD: Tensor, b_LBD: Tensor) -> Tensor:
 
 
 def one_hot(labels_LB: Tensor, num_classes: int, dtype: torch.dtype) -> Tensor:
-    """1 at each label, else 0: [L, B, C]. Unlike torch's, it never reads the labels back to check them."""
+    """1 at each label, else 0: [L, B, C]. Unlike torch's, it never reads the labels back to check them. Several labels
+    a clip, bool [L, B, C], are that already but for the dtype."""
+    if is_multi_label(labels_LB):
+        return labels_LB.to(dtype)
     classes_C = torch.arange(num_classes, device=labels_LB.device)
     return (labels_LB[..., None] == classes_C).to(dtype)
+
+
+def label_shares(labels_LB: Tensor, num_classes: int, dtype: torch.dtype) -> Tensor:
+    """`one_hot`, where a clip of several labels has an equal share of each: [L, B, C], rows that sum to 1."""
+    hot_LBC = one_hot(labels_LB, num_classes, dtype)
+    return hot_LBC / hot_LBC.sum(-1, keepdim=True) if is_multi_label(labels_LB) else hot_LBC
+
+
+def of_labels(values_LBC: Tensor, labels_LB: Tensor) -> Tensor:
+    """Each row's value at its label; the mean of those at its labels, where clips have several: [L, B]."""
+    if is_multi_label(labels_LB):
+        return (values_LBC * label_shares(labels_LB, values_LBC.shape[-1], values_LBC.dtype)).sum(-1)
+    return values_LBC.gather(-1, labels_LB[..., None])[..., 0]

@@ -131,6 +131,8 @@ class Method(ABC):
         audio_dim, visual_dim, num_classes: of the dataset.
 
     Attributes:
+        multi_label: it can learn from clips of several labels, bool [L, B, C] in `Batch.labels`. Where it cannot,
+            a search of such clips is refused before anything starts (`engine.user_code.check_labels`).
         style: of the encoders, for methods that have `encoder`.
         recorded: on a GPU a step is recorded once as a CUDA graph and then replayed, without Python (see
             `engine.captured`). False where `loss` or `after_step` do something on the host in every step.
@@ -141,6 +143,7 @@ class Method(ABC):
     source: ClassVar[str]
     hypers: ClassVar[tuple[Hyper, ...]]
     recorded: ClassVar[bool] = True
+    multi_label: ClassVar[bool] = False
 
     def __init__(self, static: Mapping[str, Value], audio_dim: int, visual_dim: int, num_classes: int) -> None:
         self.static = dict(static)

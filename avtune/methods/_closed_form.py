@@ -32,7 +32,7 @@ class ClosedForm(Method):
         Args:
             audio_NA: [N, A] scaled features, on any device.
             visual_NV: [N, V] scaled features.
-            labels_N: int64 [N], 0..C-1.
+            labels_N: int64 [N], 0..C-1; or bool [N, C], where clips have several labels.
             hyper: every hyper-parameter that is not static.
             generator: for what is drawn at random, on the CPU.
 

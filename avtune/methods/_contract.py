@@ -45,6 +45,7 @@ class Sample:
         dims: widths of the audio and the visual features, and number of classes.
         lanes, rows: L and B.
         dtype: of all that is not whole numbers.
+        multi_label: clips have several labels.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Sample:
         lanes: int,
         rows: int,
         dtype: torch.dtype = torch.float32,
+        multi_label: bool = False,
     ) -> None:
         self.method = kind(static_values(kind, config), *dims)
         made = [self.method.init(init_generator(seed)) for seed in range(lanes)]
@@ -76,6 +78,8 @@ class Sample:
         labels = np.stack([draw.permutation(np.arange(rows) % min(dims[2], max(2, rows // 4))) for _ in range(lanes)])
         audio, visual = (torch.tensor(draw.normal(size=(lanes, rows, dim)), dtype=dtype) for dim in dims[:2])
         keys = torch.tensor(step_keys(np.arange(lanes), np.arange(lanes)))
+        if multi_label:
+            labels = np.eye(dims[2], dtype=bool)[labels] | (draw.random((lanes, rows, dims[2])) < 0.2)
         self.batch = Batch(audio, visual, torch.tensor(labels), keys)
 
     def lane(self, at: int) -> tuple[Tensors, Tensors, Batch, Tensors, Progress]:
@@ -109,7 +113,15 @@ class Sample:
         return params, buffers, batch, hyper, Progress(self.progress.epoch[lanes], self.progress.epochs[lanes])
 
 
-def check(spec: str, kind: type[Method], config: Mapping[str, Value], dims: tuple[int, int, int], rows: int) -> None:
+def check(
+    spec: str,
+    kind: type[Method],
+    config: Mapping[str, Value],
+    dims: tuple[int, int, int],
+    rows: int,
+    *,
+    multi_label: bool = False,
+) -> None:
     """Asks a method of the user's own for all that training asks of it, on the CPU. What it prints is not shown.
 
     Args:
@@ -117,25 +129,33 @@ def check(spec: str, kind: type[Method], config: Mapping[str, Value], dims: tupl
         config: a full configuration.
         dims: widths of the audio and the visual features, and number of classes.
         rows: clips of a batch in training.
+        multi_label: they have several labels.
 
     Raises:
         UserError: it does not keep to the contract.
     """
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        problem = broken(kind, config, dims, min(rows, _FEW))
+        problem = broken(kind, config, dims, min(rows, _FEW), multi_label=multi_label)
         if problem is not None and rows > _FEW:  # e.g. a covariance that so few clips cannot fill
-            problem = broken(kind, config, dims, rows)
+            problem = broken(kind, config, dims, rows, multi_label=multi_label)
     if problem is not None:
         raise UserError(f"--method {spec}: {problem}\nsee docs/own_method.md; nothing was started")
 
 
-def broken(kind: type[Method], config: Mapping[str, Value], dims: tuple[int, int, int], rows: int = _FEW) -> str | None:
+def broken(
+    kind: type[Method],
+    config: Mapping[str, Value],
+    dims: tuple[int, int, int],
+    rows: int = _FEW,
+    *,
+    multi_label: bool = False,
+) -> str | None:
     """What is wrong with a method, None where it keeps to the contract. Leaves torch's generator as it was."""
     with torch.random.fork_rng(devices=[]):
         try:
             _init(kind, config, dims)
             with _calling("init"):
-                sample = Sample(kind, config, dims, lanes=_LANES, rows=rows)
+                sample = Sample(kind, config, dims, lanes=_LANES, rows=rows, multi_label=multi_label)
             if sum(value[0].numel() for value in sample.params.values()) > _MOST_WEIGHTS:
                 return None
             if issubclass(kind, ClosedForm):
@@ -252,7 +272,7 @@ def _draws(sample: Sample) -> bool:
 def _embed(sample: Sample) -> None:
     """Two [L, B, D]; a clip's embedding depends on nothing but the clip and its lane."""
     params, buffers, batch, _, _ = sample.all_lanes()
-    lanes, rows = batch.labels.shape
+    lanes, rows = batch.audio.shape[:2]
 
     def embedded(params: Tensors, some: slice) -> tuple[Tensor, Tensor]:
         audio, visual = batch.audio[0, some].clone(), batch.visual[0, some].clone()

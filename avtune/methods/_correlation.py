@@ -5,7 +5,9 @@ either the clips themselves or all pairs of one clip's audio with another clip's
 Rasiwasia et al. 2014). With covariances C and a ridge r they are the singular vectors of
 T = (C_aa + r)^-1/2 C_av (C_vv + r)^-1/2, and the correlations its singular values (Hotelling 1936; Andrew et al. 2013).
 The roots here are Cholesky factors, which give the same directions. Sums over within-class pairs come from the sums of
-each class; the pairs themselves are never made.
+each class; the pairs themselves are never made. Where clips have several labels, each has an equal share of each of
+them, and a pair weighs the sum over the shared labels of the products of these shares, as multi-label CCA weighs pairs
+by how alike their labels are (Ranjan, Rasiwasia, Jawahar 2015); plain CCA is the same then.
 
 Everything that follows the sums is in float64, and no lane can stop another: one that is not finite gets NaN.
 
@@ -21,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from avtune.lanes.modules import one_hot
+from avtune.lanes.modules import label_shares, of_labels
 
 _NO_CORRELATION = 1e-10
 """Singular values below this part of the largest are zero but for rounding: they get no gradient, which would point
@@ -59,7 +61,7 @@ class Moments:
 
 def class_sums(audio_LBA: Tensor, visual_LBV: Tensor, labels_LB: Tensor, num_classes: int) -> Sums:
     """The sums over the rows of each lane, in the rows' own dtype."""
-    member_LCB = one_hot(labels_LB, num_classes, audio_LBA.dtype).transpose(1, 2)
+    member_LCB = label_shares(labels_LB, num_classes, audio_LBA.dtype).transpose(1, 2)
     audio_LAB = audio_LBA.transpose(1, 2)
     return Sums(
         member_LCB.sum(2),
@@ -102,9 +104,9 @@ def cluster_moments(audio_LBA: Tensor, visual_LBV: Tensor, labels_LB: Tensor, nu
     """Means and covariances over all within-class pairs, each pair one sample: a row of a class of n clips counts n
     times (Rasiwasia et al. 2014)."""
     audio, visual = audio_LBA.double(), visual_LBV.double()
-    member_LBC = one_hot(labels_LB, num_classes, audio.dtype)
+    member_LBC = label_shares(labels_LB, num_classes, audio.dtype)
     count_LC = member_LBC.sum(1)
-    times_LB = count_LC.gather(1, labels_LB)
+    times_LB = of_labels(count_LC[:, None].expand_as(member_LBC), labels_LB)
     num_pairs_L11 = times_LB.sum(1)[:, None, None]
     share_LB1 = times_LB[..., None] / num_pairs_L11
     mean_a, mean_v = (share_LB1 * audio).sum(1), (share_LB1 * visual).sum(1)

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from avtune.core.hyper import Hyper
-from avtune.lanes.modules import cosine, one_hot
+from avtune.core.relevance import relevance
+from avtune.lanes.modules import cosine, of_labels, one_hot
 
 LABEL_SMOOTHING = Hyper(
     "label_smoothing",
@@ -34,7 +35,7 @@ def label_l2(
     bias_LC: Tensor | None = None,
 ) -> Tensor:
     """mean_i ||P z_a,i - t_i||_2 + ||P z_v,i - t_i||_2 with the shared linear head P and the smoothed label
-    t = (1 - s) onehot(y) + s / C: [L]."""
+    t = (1 - s) onehot(y) + s / C: [L]. Of several labels a clip, onehot has a 1 at each of them."""
     smoothing_L11 = smoothing_L[:, None, None]
     target_LBC = one_hot(labels_LB, num_classes, z_a_LBD.dtype) * (1 - smoothing_L11) + smoothing_L11 / num_classes
     if bias_LC is not None:
@@ -53,7 +54,8 @@ def label_cross_entropy(
     bias_LC: Tensor | None = None,
 ) -> Tensor:
     """Mean cross-entropy of the shared linear head on audio plus that on visual embeddings, to the smoothed labels of
-    `label_l2` (Szegedy et al. 2016): [L]."""
+    `label_l2` (Szegedy et al. 2016): [L]. Of several labels a clip, the target is the same for each of them, and the
+    sum is 1 (Mahajan et al. 2018)."""
     smoothing_L1 = smoothing_L[:, None]
     total_LB = torch.zeros((), device=z_a_LBD.device, dtype=z_a_LBD.dtype)
     for z_LBD in (z_a_LBD, z_v_LBD):
@@ -61,7 +63,7 @@ def label_cross_entropy(
         if bias_LC is not None:
             logits_LBC = logits_LBC + bias_LC[:, None]
         log_p_LBC = F.log_softmax(logits_LBC, dim=-1)
-        own_LB = log_p_LBC.gather(-1, labels_LB[..., None])[..., 0]
+        own_LB = of_labels(log_p_LBC, labels_LB)
         total_LB = total_LB - ((1 - smoothing_L1) * own_LB + smoothing_L1 * log_p_LBC.mean(-1))
     return total_LB.mean(1)
 
@@ -83,5 +85,6 @@ def correlation_likelihood(x_LBD: Tensor, y_LBD: Tensor, target_LBB: Tensor) -> 
 
 
 def same_class(labels_LB: Tensor) -> Tensor:
-    """bool [L, B, B]: which rows have equal labels."""
-    return labels_LB[:, :, None] == labels_LB[:, None, :]
+    """bool [L, B, B]: which rows have equal labels, or share one where clips have several."""
+    same_LBB: Tensor = relevance(labels_LB, labels_LB)
+    return same_LBB

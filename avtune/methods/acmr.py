@@ -35,6 +35,7 @@ class ACMR(Method):
     name: ClassVar[str] = "acmr"
     summary: ClassVar[str] = "label cross-entropy, cross-modal triplets, adversarial modality classifier"
     source: ClassVar[str] = "Wang et al. 2017, public code; exact but for the betas of Adam and equal networks"
+    multi_label: ClassVar[bool] = True
     hypers: ClassVar[tuple[Hyper, ...]] = (
         Hyper("w_lab", "float", 100.0, 0.0, 10000.0, doc="weight of the label cross-entropy (100)"),
         Hyper("w_cross", "float", 1.0, 0.0, 1000.0, doc="weight of the triplets, a sum over the batch (1)"),

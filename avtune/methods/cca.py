@@ -45,6 +45,7 @@ class CCA(ClosedForm):
     name: ClassVar[str] = "cca"
     summary: ClassVar[str] = "canonical correlation analysis of the clips; closed form, without labels"
     source: ClassVar[str] = "Hotelling 1936; exact"
+    multi_label: ClassVar[bool] = True
     hypers: ClassVar[tuple[Hyper, ...]] = CCA_HYPERS
 
     def init(self, generator: torch.Generator) -> tuple[Tensors, Tensors]:

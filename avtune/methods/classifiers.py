@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from avtune.core.hyper import Hyper, Value
-from avtune.lanes.modules import Tensors, encoder, init_encoder
+from avtune.lanes.modules import Tensors, encoder, init_encoder, of_labels
 from avtune.methods._base import TRAINING_HYPERS, Batch, Method, Progress
 from avtune.methods.psd import ENCODER_HYPERS
 
@@ -30,6 +30,7 @@ class Classifiers(Method):
     name: ClassVar[str] = "classifiers"
     summary: ClassVar[str] = "one classifier a view, trained alone; clips are compared by their class probabilities"
     source: ClassVar[str] = "Rasiwasia et al. 2010, Costa Pereira et al. 2014 (semantic matching); exact"
+    multi_label: ClassVar[bool] = True
     hypers: ClassVar[tuple[Hyper, ...]] = (
         Hyper("label_smoothing", "float", 0.0, 0.0, 0.9, doc="share of each label that is spread over all classes"),
         *(hyper for hyper in ENCODER_HYPERS if hyper.name != "embedding_dim"),
@@ -68,7 +69,8 @@ class Classifiers(Method):
 
 
 def _cross_entropy(logits_LBC: Tensor, labels_LB: Tensor, smoothing_L: Tensor) -> Tensor:
-    """Mean cross-entropy to the smoothed labels (1 - s) onehot(y) + s / C (Szegedy et al. 2016): [L]."""
+    """Mean cross-entropy to the smoothed labels (1 - s) onehot(y) + s / C (Szegedy et al. 2016): [L]. Of several
+    labels a clip, the target is the same for each of them."""
     log_p_LBC = F.log_softmax(logits_LBC, dim=-1)
-    own_L = log_p_LBC.gather(-1, labels_LB[..., None]).mean((1, 2))
+    own_L = of_labels(log_p_LBC, labels_LB)[..., None].mean((1, 2))
     return -(1 - smoothing_L) * own_L - smoothing_L * log_p_LBC.mean((1, 2))

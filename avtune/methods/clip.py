@@ -30,6 +30,7 @@ class CLIP(TwoEncoders):
     name: ClassVar[str] = "clip"
     summary: ClassVar[str] = "contrastive loss over the pairs of a batch with a learned temperature, without labels"
     source: ClassVar[str] = "Radford et al. 2021; exact"
+    multi_label: ClassVar[bool] = True
     hypers: ClassVar[tuple[Hyper, ...]] = (
         Hyper("tau", "float", 0.2, 0.01, 10.0, doc="temperature at the start; it is learned from there on"),
         *with_defaults(ENCODER_HYPERS, dropout=0.5),

@@ -36,6 +36,7 @@ class DCCA(Method):
     name: ClassVar[str] = "dcca"
     summary: ClassVar[str] = "deep CCA: the networks' outputs correlate over the clips, without labels"
     source: ClassVar[str] = "Andrew et al. 2013; exact"
+    multi_label: ClassVar[bool] = True
     hypers: ClassVar[tuple[Hyper, ...]] = DCCA_HYPERS
 
     def init(self, generator: torch.Generator) -> tuple[Tensors, Tensors]:

@@ -28,6 +28,7 @@ class DSCMR(Method):
     name: ClassVar[str] = "dscmr"
     summary: ClassVar[str] = "label l2 loss, likelihood of equal classes by cosine, distance of pairs, shared layers"
     source: ClassVar[str] = "Zhen et al. 2019, public code; exact but for the betas of Adam"
+    multi_label: ClassVar[bool] = True
     hypers: ClassVar[tuple[Hyper, ...]] = (
         Hyper("w_corr", "float", 1e-3, 0.0, 1000.0, doc="weight of the likelihood of equal classes (alpha, 1e-3)"),
         Hyper("w_dis", "float", 0.1, 0.0, 1000.0, doc="weight of the distance between a clip's two views (beta, 1e-1)"),

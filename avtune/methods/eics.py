@@ -40,6 +40,7 @@ class EICS(Method):
     name: ClassVar[str] = "eics"
     summary: ClassVar[str] = "an explicit subspace for pairs and an implicit one for labels; retrieval by both"
     source: ClassVar[str] = "Zeng et al. 2023; the two subspaces stated, formulas a reading"
+    multi_label: ClassVar[bool] = True
     hypers: ClassVar[tuple[Hyper, ...]] = (
         Hyper("w_exp", "float", 0.3, 0.0, 1000.0, doc="weight of the explicit subspace's loss"),
         Hyper("w_diff", "float", 0.0, 0.0, 1000.0, doc="weight of the orthogonality of the two subspaces"),

@@ -29,11 +29,13 @@ _ABSENT = -1e9
 
 
 class ProxyAnchor(TwoEncoders):
-    """Every class's proxy pulls the clips of its class and pushes all others, both views at once (exact)."""
+    """Every class's proxy pulls the clips of its class and pushes all others, both views at once (exact). A clip of
+    several labels is pulled by the proxy of each."""
 
     name: ClassVar[str] = "proxy_anchor"
     summary: ClassVar[str] = "proxy anchor loss: a learned proxy a class, shared by the views, as the anchor"
     source: ClassVar[str] = "Kim et al. 2020, paper and public code; exact"
+    multi_label: ClassVar[bool] = True
     hypers: ClassVar[tuple[Hyper, ...]] = (
         Hyper("alpha", "float", 8.0, 0.1, 1000.0, doc="scale of the cosine similarities; published: 32"),
         Hyper("margin", "float", 0.1, 0.0, 2.0, doc="delta, in cosine similarity; published: 0.1"),

@@ -141,6 +141,7 @@ class PSD(Method):
         "progressive self-distillation: cross-modal triplets from labels, then from soft alignments"
     )
     source: ClassVar[str] = "Zeng & Ikeda 2025; loss terms stated, formulas a reading"
+    multi_label: ClassVar[bool] = True
     hypers: ClassVar[tuple[Hyper, ...]] = (
         *TRIPLET_HYPERS,
         *DISTILLATION_HYPERS,

@@ -20,7 +20,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from avtune.core.hyper import Hyper, Value
-from avtune.lanes.modules import Tensors, init_linear, linear
+from avtune.core.relevance import is_multi_label
+from avtune.lanes.modules import Tensors, init_linear, label_shares, linear
 from avtune.methods._base import with_defaults
 from avtune.methods._correlation import Moments, cluster_moments
 from avtune.methods.cca import CCA, CCA_HYPERS
@@ -99,14 +100,19 @@ def softmax_regression(x_NK: Tensor, labels_N: Tensor, num_classes: int, l2: flo
 
     Args:
         x_NK: float64 [N, K].
-        labels_N: int64 [N]. A class without rows gets probability 0.
+        labels_N: int64 [N]; or bool [N, C], whose targets are the same for each label of a row and sum to 1. A class
+            without rows gets probability 0.
 
     Returns:
         `weight` [K, C] and `bias` [C], float64.
     """
     from scipy.optimize import minimize  # here: engines of other methods do without
 
-    there, place_N = torch.unique(labels_N, return_inverse=True)
+    if is_multi_label(labels_N):
+        there = labels_N.any(0).nonzero()[:, 0]
+        place_N = label_shares(labels_N, num_classes, x_NK.dtype)[:, there]
+    else:
+        there, place_N = torch.unique(labels_N, return_inverse=True)
     shape = (x_NK.shape[1] + 1, len(there))
 
     def value(flat: np.ndarray) -> tuple[float, np.ndarray]:

@@ -30,6 +30,7 @@ class SupCon(TwoEncoders):
     name: ClassVar[str] = "supcon"
     summary: ClassVar[str] = "supervised contrastive loss: all clips of an anchor's class in the other view are right"
     source: ClassVar[str] = "Khosla et al. 2020; exact"
+    multi_label: ClassVar[bool] = True
     hypers: ClassVar[tuple[Hyper, ...]] = (
         Hyper("tau", "float", 0.1, 0.01, 10.0, doc="temperature of the cosine similarities (0.1)"),
         Hyper(

@@ -21,6 +21,7 @@ from avtune.core.hyper import Hyper
 from avtune.lanes.modules import Dropout, Tensors, cosine, init_linear, linear
 from avtune.lanes.triplets import weighted_triplets
 from avtune.methods._base import NO_AVERAGE, Batch, Method, Progress, with_defaults
+from avtune.methods._losses import same_class
 from avtune.methods._running_cca import init_running, project, remember, settle
 
 _LAYERS = ("0", "1", "2", "out")
@@ -34,6 +35,7 @@ class TNNCCCA(Method):
     name: ClassVar[str] = "tnn_ccca"
     summary: ClassVar[str] = "triplet network, then cluster-CCA on its outputs"
     source: ClassVar[str] = "Zeng, Yu & Oyama 2020; exact"
+    multi_label: ClassVar[bool] = True
     hypers: ClassVar[tuple[Hyper, ...]] = (
         Hyper("margin", "float", 0.3, 0.0, 4.0, doc="margin of the triplets, in the distance chosen"),
         Hyper("pair_weight", "float", 0.2, 0.0, 1.0, doc="share of the clips in the covariance that cluster-CCA uses"),
@@ -81,7 +83,7 @@ class TNNCCCA(Method):
         self, params: Tensors, buffers: Tensors, batch: Batch, hyper: Tensors, progress: Progress
     ) -> dict[str, Tensor]:
         z_a, z_v = _outputs(params, batch.audio, batch.visual, batch.dropout(hyper["dropout"]))
-        same_LBB = batch.labels[:, :, None] == batch.labels[:, None, :]
+        same_LBB = same_class(batch.labels)
         own_BB = torch.eye(same_LBB.shape[1], dtype=torch.bool, device=same_LBB.device)
         pos_LBB, neg_LBB = (same_LBB & ~own_BB).to(z_a.dtype), (~same_LBB).to(z_a.dtype)
         num_triplets_L = (pos_LBB.sum(2) * neg_LBB.sum(2)).sum(1).clamp(min=1)

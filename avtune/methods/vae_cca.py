@@ -25,7 +25,8 @@ import torch
 from torch import Tensor
 
 from avtune.core.hyper import Hyper
-from avtune.lanes.modules import Tensors, init_linear, linear, one_hot
+from avtune.core.relevance import is_multi_label
+from avtune.lanes.modules import Tensors, init_linear, linear, of_labels, one_hot
 from avtune.methods._base import TRAINING_HYPERS, Batch, Method, Progress
 from avtune.methods._gaussian import gaussian
 from avtune.methods._losses import LABEL_SMOOTHING, correlation_likelihood, label_l2, pair_distance, same_class
@@ -39,6 +40,7 @@ class VAECCA(Method):
     name: ClassVar[str] = "vae_cca"
     summary: ClassVar[str] = "shared variational autoencoder with label, correlation, pair and centre terms"
     source: ClassVar[str] = "Zhang et al. 2022; exact"
+    multi_label: ClassVar[bool] = True
     hypers: ClassVar[tuple[Hyper, ...]] = (
         Hyper("w_vae", "float", 1e-4, 0.0, 1000.0, doc="weight of reconstruction and KL (l_lab has weight 1)"),
         Hyper("w_corr", "float", 1e-3, 0.0, 1000.0, doc="weight of the correlation likelihood"),
@@ -125,18 +127,29 @@ class VAECCA(Method):
         return linear(x, params[f"{name}.weight"], params[f"{name}.bias"])
 
     def _center(self, params: Tensors, batch: Batch, e_a: Tensor, e_v: Tensor) -> Tensor:
-        """l_center: mean_i ||e_i - c_y||^2 / (clips of class y in the batch) / 8, of both views: [L]."""
+        """l_center: mean_i ||e_i - c_y||^2 / (clips of class y in the batch) / 8, of both views: [L]. Of a clip of
+        several labels, the mean over them."""
         if self.static["centers"] == "learned":
             centers = [params["centers"]] * 2
         else:
             shape = (2, self.num_classes, e_a.shape[2])
             centers = list(gaussian(batch.dropout_keys, shape, _CENTER_STREAM, e_a.dtype).unbind(1))
         member_LBC = one_hot(batch.labels, self.num_classes, e_a.dtype)
+        if is_multi_label(batch.labels):
+            sizes_L1C = member_LBC.sum(1, keepdim=True).clamp(min=1)
+            apart = (_squared_distance(*pair) / sizes_L1C for pair in zip((e_a, e_v), centers, strict=True))
+            return sum(of_labels(one, batch.labels) for one in apart).mean(1) / 8  # type: ignore[union-attr]
         size_LB = member_LBC.sum(1).gather(1, batch.labels)
         total_LB = torch.zeros_like(size_LB)
         for e_LBD, center_LCD in zip((e_a, e_v), centers, strict=True):
             total_LB = total_LB + (e_LBD - torch.bmm(member_LBC, center_LCD)).square().sum(2) / size_LB
         return total_LB.mean(1) / 8
+
+
+def _squared_distance(e_LBD: Tensor, center_LCD: Tensor) -> Tensor:
+    """||e_i - c_y||^2 of every row and class: [L, B, C]."""
+    products_LBC = torch.bmm(e_LBD, center_LCD.transpose(1, 2))
+    return e_LBD.square().sum(2)[:, :, None] - 2 * products_LBC + center_LCD.square().sum(2)[:, None, :]
 
 
 def _correlation(e_a: Tensor, e_v: Tensor, links: Tensor) -> Tensor:

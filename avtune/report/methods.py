@@ -23,7 +23,9 @@ def certainty(source: str) -> str:
 def overview() -> list[str]:
     """Every method in a line."""
     rows = [[name, kind.summary, certainty(kind.source)] for name, kind in METHODS.items()]
-    return [*table(["method", "", "certainty"], rows), "", *_LEGEND]
+    one = [name for name, kind in METHODS.items() if not kind.multi_label]
+    several = f"all but {', '.join(one)} learn" if one else "all learn"
+    return [*table(["method", "", "certainty"], rows), "", *_LEGEND, f"Of clips of several labels {several} too."]
 
 
 def details(name: str) -> list[str]:
@@ -51,6 +53,7 @@ def details(name: str) -> list[str]:
         f"{name}: {kind.summary}",
         f"source     {source}",
         f"certainty  {how or certainty(source) or 'not said'}",
+        f"labels     {'one a clip, or several' if kind.multi_label else 'one a clip'}",
         "",
         *table(["hyper-parameter", "default", "legal", "searched" if axes else "", "", ""], rows),
         "",

@@ -24,6 +24,7 @@ from avtune.core.seeds import mix
 from avtune.core.trial import Trial
 from avtune.data.dataset import Dataset
 from avtune.data.prepare import Prepared, for_search
+from avtune.engine.user_code import check_labels
 from avtune.methods import ClosedForm, check_config, get, hypers_of
 from avtune.report.plots import Panel, comparison
 from avtune.report.tensorboard import tag_of, write_run
@@ -117,6 +118,14 @@ def split(dataset: Dataset, seed: int = 0) -> Prepared:
         UserError: the training set is too small.
     """
     return for_search(dataset, fraction=_FRACTION, folds=None, seed=seed)[0]
+
+
+def check_lines(lines: Sequence[Line], dataset: Dataset) -> None:
+    """Raises:
+    UserError: a method cannot learn from the labels of the dataset.
+    """
+    for line in lines:
+        check_labels(line.method, multi_label=dataset.is_multi_label)
 
 
 def notes(lines: Sequence[Line], data: Prepared) -> list[str]:

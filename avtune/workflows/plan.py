@@ -25,6 +25,7 @@ from avtune.data.options import ReadOptions
 from avtune.data.registry import REGISTRY, Entry, load, locate
 from avtune.engine.memory import is_wide
 from avtune.engine.precision import fast_precision
+from avtune.engine.user_code import check_labels
 from avtune.methods import hypers_of
 from avtune.runners._base import Cluster, Placement
 from avtune.runners.costs import DEVICES, Costs, Device, EpochCost, Size
@@ -60,6 +61,7 @@ class Data:
         widths: of the features of both views.
         classes: how many.
         is_here: whether its file is.
+        multi_label: its clips have several labels.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Data:
     widths: tuple[int, int]
     classes: int
     is_here: bool = True
+    multi_label: bool = False
 
 
 @dataclass(frozen=True)
@@ -137,7 +140,8 @@ def data_of(spec: str, reading: ReadOptions | None = None) -> Data:
     if entry is not None and entry.file is not None and locate(entry) is None:
         return _registered(entry)
     found = load(spec, reading)
-    return Data(found.name, len(found.train), len(found.test), (found.audio_dim, found.visual_dim), found.num_classes)
+    sizes, widths = (len(found.train), len(found.test)), (found.audio_dim, found.visual_dim)
+    return Data(found.name, *sizes, widths, found.num_classes, multi_label=found.is_multi_label)
 
 
 def data_of_rows(rows: int | None) -> Data:
@@ -162,9 +166,10 @@ def plan(request: PlanRequest) -> Prediction:
     """Predicts a search.
 
     Raises:
-        UserError: the curves cannot be read, or the placement is not possible.
+        UserError: the curves cannot be read, the placement is not possible, or the method cannot learn from the labels.
     """
     data = request.data
+    check_labels(request.space.method, multi_label=data.multi_label)
     placement, device, precision = _where(request)
     request = replace(request, space=_with_policy(request.space, placement))
     space = request.space

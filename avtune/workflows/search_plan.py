@@ -180,13 +180,15 @@ def _with_policy(
 
 
 def _check_user_code(request: Request, protocol: str, *, function: bool) -> None:
-    """Asks code of the user's own for what training will ask; not where a study is finished and only shown again."""
+    """Asks whether the labels can be learned from; and code of the user's own for what training will ask, but not where
+    a study is finished and only shown again."""
+    dataset = request.dataset
+    user_code.check_labels(request.space.method, multi_label=dataset.is_multi_label)
     if function:
         user_code.check_function_search(request.space, protocol, request.precision)
     elif not request.folder.metrics.is_file():
-        dataset = request.dataset
         dims = dataset.audio_dim, dataset.visual_dim, dataset.num_classes
-        user_code.check_method(request.space, dims, len(dataset.train))
+        user_code.check_method(request.space, dims, len(dataset.train), multi_label=dataset.is_multi_label)
 
 
 def _asked(request: Request) -> dict[str, Any]:

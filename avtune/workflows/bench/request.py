@@ -8,7 +8,7 @@ from typing import Any
 from avtune.core.names import new_name
 from avtune.core.protocol import PUBLISHED, VALIDATION, checked
 from avtune.data.dataset import Dataset
-from avtune.engine.user_code import check_function_search
+from avtune.engine.user_code import check_function_search, check_labels
 from avtune.finals.reference import NONE
 from avtune.space.space import Space
 from avtune.workflows.bench.folder import BenchFolder
@@ -58,6 +58,8 @@ def request_of(
     known = folder.settings()["protocol"] if folder.exists else VALIDATION
     protocol = checked(options.protocol or known)
     made = _spaces(methods, spaces, rules, train, protocol)
+    for space in made.values():
+        check_labels(space.method, multi_label=dataset.is_multi_label)
     return BenchRequest(
         dataset=dataset,
         spec=spec,
