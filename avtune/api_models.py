@@ -71,7 +71,7 @@ def evaluate(
     Args:
         model, data: a model, or what `load_model` takes, and a dataset, or what `load_dataset` takes.
         audio, visual, labels: in place of both, embeddings [N, D] of the same N clips and their labels [N], whole
-            numbers or words.
+            numbers or words; or [N, C] of 0 and 1, a column a class, where clips have several.
         split: of the dataset.
         at: ranks k for precision, class recall, hit rates, MAP@k and NDCG@k.
         curve: also the precision-recall curve.

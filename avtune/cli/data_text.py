@@ -15,9 +15,10 @@ def data_lines(facts: Mapping[str, Any]) -> list[str]:
         for name, value in facts["ranges"].items()
     ]
     first, second = facts["views"]
+    several = f" ({facts['labels_per_clip']:.3g} labels a clip)" if "labels_per_clip" in facts else ""
     return [
         f"{facts['name']}: {facts['num_train']} training and {facts['num_test']} test clips, "
-        f"{facts['num_classes']} classes, {first} {facts['audio_dim']}-d, {second} {facts['visual_dim']}-d",
+        f"{facts['num_classes']} classes{several}, {first} {facts['audio_dim']}-d, {second} {facts['visual_dim']}-d",
         *_parts(facts),
         f"source  {facts['source']}",
         f"digest  {facts['digest']}",

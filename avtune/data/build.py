@@ -23,7 +23,7 @@ from avtune.data.arrays import (
 )
 from avtune.data.dataset import SIX_KEYS, VIEWS, Dataset, from_arrays
 from avtune.data.groups import together
-from avtune.data.labels import encode, read_whole
+from avtune.data.labels import encode, label_rows, read_whole
 from avtune.data.options import ReadOptions
 from avtune.data.pooling import pooled
 from avtune.data.split import validation_folds
@@ -109,7 +109,7 @@ def _divided(
     read: Mapping[str, Array], keys: Mapping[str, str], found: Found, options: ReadOptions
 ) -> dict[str, npt.NDArray[np.generic]]:
     """The arrays of all clips, divided into splits."""
-    count = math.prod(read["lab"].shape[:1]) if 1 not in read["lab"].shape else read["lab"].size
+    count = label_rows(read["lab"].shape)
     for role in ("audio", "visual", *(one for one in ("split", "group") if one in read)):
         found_rows = len(read[role]) if role in WHOLE else read[role].size
         if found_rows != count:

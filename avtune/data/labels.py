@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -66,6 +67,11 @@ def encode(arrays: Mapping[str, Array], where: Mapping[str, str]) -> Encoded:
 def is_columns(shape: Sequence[int]) -> bool:
     """Whether labels of a shape have one column a class."""
     return len(shape) == 2 and 1 not in shape
+
+
+def label_rows(shape: Sequence[int]) -> int:
+    """How many clips labels of a shape are of."""
+    return shape[0] if is_columns(shape) else math.prod(shape)
 
 
 def to_hot(array: Array, where: str) -> npt.NDArray[np.bool_]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.io
-from lab_files import clips, dscmr, save_mat73, several
+from lab_files import cell, clips, dscmr, save_mat73, several
 
 from avtune.core.errors import UserError
 from avtune.data import formats
@@ -37,6 +37,24 @@ def test_every_form_of_file_gives_the_same_dataset(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read[0].test.labels, labels["test"])
     assert read[0].class_names == ("0", "1", "2", "3")
     assert f"4 classes ({labels['train'].sum() / 24:.3g} labels a clip)" in repr(read[0])
+
+
+def test_a_dataset_is_written_and_read_again(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    parts = [(draw.normal(size=(n, 24)), draw.normal(size=(n, 6)), several(n, seed=n)) for n in (24, 12, 9)]
+    made = Dataset.from_arrays(train=parts[0], validation=parts[1], test=parts[2], class_names=list("wxyz"))
+    formats.write_hdf5(made, tmp_path / "a.h5")
+    read = formats.read(tmp_path / "a.h5")
+    assert read.digest == made.digest
+    assert read.class_names == made.class_names
+
+
+def test_cell_arrays_of_views_with_columns(tmp_path: Path) -> None:
+    made, labels = clips(train=36, test=0), several(36)
+    scipy.io.savemat(tmp_path / "a.mat", {"X": cell([made["a_train"].T, made["b_train"]]), "Y": labels.astype(float)})
+    dataset = formats.read(tmp_path / "a.mat", options_of(views="0,1", test_fraction=0.25))
+    assert dataset.is_multi_label
+    assert (dataset.audio_dim, dataset.visual_dim) == (10, 7)
 
 
 def test_rows_without_splits_are_split_by_all_their_labels(tmp_path: Path) -> None:

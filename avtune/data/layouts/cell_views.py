@@ -9,6 +9,7 @@ from avtune.core.errors import UserError
 from avtune.data.arrays import Container, Declared
 from avtune.data.build import Found, build, transposed
 from avtune.data.dataset import Dataset
+from avtune.data.labels import label_rows
 from avtune.data.opening import keys_of, open_arrays
 from avtune.data.options import ReadOptions
 
@@ -36,7 +37,7 @@ def read(path: Path, options: ReadOptions) -> Dataset:
         cells = _cells(container)
         labels = container.declare(next(key for key in _LABELS if key in container.keys))
         first, second = _chosen(path, len(cells), options)
-        rows = max(labels.shape, default=0) if 1 in labels.shape or len(labels.shape) == 1 else labels.shape[0]
+        rows = label_rows(labels.shape)
         declared = {"audio": _upright(cells[first], rows), "visual": _upright(cells[second], rows), "lab": labels}
         for what in ("split", "group"):
             if what in container.keys:

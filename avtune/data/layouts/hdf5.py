@@ -323,7 +323,7 @@ def _write_splits(file: Any, dataset: Dataset) -> None:
     for name, (split, groups, chosen) in splits.items():
         file[f"audio_{name}"] = split.audio
         file[f"visual_{name}"] = split.visual
-        file[f"lab_{name}"] = split.labels
+        file[f"lab_{name}"] = split.labels.astype(np.uint8) if dataset.is_multi_label else split.labels
         if groups is not None:
             file[f"group_{name}"] = groups[chosen]
 

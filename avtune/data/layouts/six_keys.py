@@ -3,7 +3,6 @@ perhaps `class_names`, `audio_val visual_val lab_val`, `group_train group_val gr
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from avtune.core.errors import UserError, did_you_mean
 from avtune.data.arrays import Container, Declared
 from avtune.data.build import Found, build
 from avtune.data.dataset import GROUP_KEYS, SIX_KEYS, VALIDATION_KEYS, VIEWS, Dataset
+from avtune.data.labels import label_rows
 from avtune.data.layouts.kinds import turned_round
 from avtune.data.opening import class_names_of, keys_of, open_arrays, read_names
 from avtune.data.options import ReadOptions
@@ -59,7 +59,7 @@ def _views(container: Container) -> tuple[str, str] | None:
 def is_turned(declared: Mapping[str, Declared]) -> bool:
     """Whether all features are [dims, clips], going by the labels."""
     shapes = [
-        (declared[f"{view}_{split}"].shape, math.prod(declared[f"lab_{split}"].shape))
+        (declared[f"{view}_{split}"].shape, label_rows(declared[f"lab_{split}"].shape))
         for view in ("audio", "visual")
         for split in ("train", "test")
     ]
