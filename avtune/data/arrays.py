@@ -178,6 +178,8 @@ def to_labels(array: Array, where: str) -> npt.NDArray[np.int64]:
     flat = array.reshape(-1)
     if flat.dtype.kind in "bi":
         return flat.astype(np.int64)
+    if flat.dtype == np.float16:
+        flat = flat.astype(np.float64)  # which holds 2^53, below
     if flat.dtype.kind in "uf":
         # float64 holds every integer below 2^53; nobody numbers classes beyond.
         good = np.isfinite(flat) & (np.abs(flat) < 2**53)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from avtune.core.errors import UserError
 from avtune.core.relevance import is_multi_label
+from avtune.core.system import available_memory
 from avtune.data.arrays import Array, check_label_shape, plural, to_labels
 
 Labels = npt.NDArray[Any]
@@ -25,7 +26,7 @@ class Encoded:
 
     Attributes:
         labels: by what they were given as: int64 [N] each; or bool [N, C] each, where a clip of any split has several.
-        words: the name of label v at v, where the labels are words; else None.
+        words: the name of label v at v, where the labels are words or lists; else None.
     """
 
     labels: dict[str, Labels]
@@ -35,10 +36,11 @@ class Encoded:
 def encode(arrays: Mapping[str, Array], where: Mapping[str, str]) -> Encoded:
     """Labels of the splits of one dataset: whole numbers of any start as they are, columns of 0 and 1 as the number of
     the column where every clip has one label, and as they are where a clip has several; words as places in their
-    alphabetical order. Words that are digits are numbers.
+    alphabetical order. Words that are digits are numbers. Lists of numbers or words, one a clip, are columns, one for
+    each number or word that is there.
 
     Args:
-        arrays: [N], [N, 1], [1, N] or [N, C] by split.
+        arrays: [N], [N, 1], [1, N] or [N, C] by split; or [N] of tuples.
         where: file and key of each, for messages.
 
     Raises:
@@ -46,6 +48,8 @@ def encode(arrays: Mapping[str, Array], where: Mapping[str, str]) -> Encoded:
     """
     for key, array in arrays.items():
         check_label_shape(array.shape, where[key])
+    if any(is_lists(array) for array in arrays.values()):
+        return _of_lists(arrays, where)
     columns = {key: array.shape[1] for key, array in arrays.items() if is_columns(array.shape)}
     if columns and (len(columns) < len(arrays) or len(set(columns.values())) > 1):
         said = ", ".join(f"{where[key]} has shape {array.shape}" for key, array in arrays.items())
@@ -67,6 +71,45 @@ def encode(arrays: Mapping[str, Array], where: Mapping[str, str]) -> Encoded:
 def is_columns(shape: Sequence[int]) -> bool:
     """Whether labels of a shape have one column a class."""
     return len(shape) == 2 and 1 not in shape
+
+
+def is_lists(array: Array) -> bool:
+    """Whether labels are a list (a tuple) of any length for each clip."""
+    return array.dtype.kind == "O" and array.ndim == 1 and len(array) > 0 and isinstance(array[0], tuple)
+
+
+def _of_lists(arrays: Mapping[str, Array], where: Mapping[str, str]) -> Encoded:
+    """Labels of one list a clip, by the columns of all numbers, or of all words in their alphabetical order.
+
+    Raises:
+        UserError: splits of different forms, a label that is none, a clip without a label.
+    """
+    for key, array in arrays.items():
+        if not is_lists(array):
+            raise UserError(f"{where[key]} has one label a clip, where others have lists; write all in one form")
+        for row, labels in enumerate(array):
+            wrong = [one for one in labels if not isinstance(one, int | str)]
+            if wrong:
+                raise UserError(
+                    f"{where[key]} has the label {wrong[0]!r} in row {row}; labels are whole numbers or words"
+                )
+            _check_words([str(one) for one in labels], where[key], row)
+    known = sorted({one for array in arrays.values() for labels in array for one in labels}, key=_by_number)
+    if len(known) * sum(map(len, arrays.values())) > available_memory() // 2:
+        first = where[next(iter(arrays))]
+        raise UserError(f"{first} has {len(known)} different labels: a column for each does not fit the memory")
+    places = {one: place for place, one in enumerate(known)}
+    hot = {key: np.zeros((len(array), len(known)), bool) for key, array in arrays.items()}
+    for key, array in arrays.items():
+        for row, labels in enumerate(array):
+            hot[key][row, [places[one] for one in labels]] = True
+        to_hot(hot[key], where[key])  # says where a clip has none
+    words = [str(one) for one in known]
+    return Encoded(hot if any(is_several(one) for one in hot.values()) else numbered(hot), words)
+
+
+def _by_number(label: int | str) -> tuple[bool, int, str]:
+    return isinstance(label, str), 0 if isinstance(label, str) else label, str(label)
 
 
 def label_rows(shape: Sequence[int]) -> int:
@@ -155,12 +198,13 @@ def _is_word(text: str) -> bool:
     return False
 
 
-def _check_words(texts: Sequence[str], where: str) -> None:
+def _check_words(texts: Sequence[str], where: str, of_row: int | None = None) -> None:
     """Raises:
-    UserError: a word cannot be the name of a class.
+    UserError: a word cannot be the name of a class. The words are of one row each, or all of the row `of_row`.
     """
-    for row, text in enumerate(texts):
+    for place, text in enumerate(texts):
         if not text or not text.isprintable() or "\ufffd" in text:
+            row = place if of_row is None else of_row
             raise UserError(f"{where}: the label in row {row} is {text[:40]!r}; a label is a number or printable text")
 
 

@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import scipy.io
 from lab_files import cell, clips, dscmr, save_mat73, several
@@ -47,6 +49,73 @@ def test_a_dataset_is_written_and_read_again(tmp_path: Path) -> None:
     read = formats.read(tmp_path / "a.h5")
     assert read.digest == made.digest
     assert read.class_names == made.class_names
+
+
+def table_of(made, split, labels, kind):
+    views = {
+        name: pa.array([row.tolist() for row in made[f"{key}_{split}"]], pa.list_(pa.float32()))
+        for name, key in (("audio", "a"), ("visual", "b"))
+    }
+    return pa.table(views | {"labels": pa.array(labels, pa.list_(kind))})
+
+
+def test_tables_with_a_list_of_labels_a_row(tmp_path: Path) -> None:
+    made, names = clips(train=24, test=12), np.array(["dog", "rain", "siren", "wind"])
+    hot = {"train": several(24), "test": several(12, seed=1)}
+    forms = {
+        "words": (lambda row: names[row].tolist()[::-1], pa.string()),
+        "numbers": (lambda row: (10 * np.flatnonzero(row)).tolist(), pa.int64()),
+        "columns": (lambda row: row.astype(int).tolist(), pa.int8()),
+    }
+    read = {}
+    for form, (of, kind) in forms.items():
+        (tmp_path / form).mkdir()
+        for split, labels in hot.items():
+            table = table_of(made, split, [of(row) for row in labels], kind)
+            pq.write_table(table, tmp_path / form / f"{split}.parquet", row_group_size=7)
+        read[form] = formats.read(tmp_path / form)
+    assert len({dataset.digest for dataset in read.values()}) == 1
+    np.testing.assert_array_equal(read["words"].test.labels, hot["test"])
+    assert read["words"].class_names == tuple(names)
+    assert read["numbers"].class_names == ("0", "10", "20", "30")
+
+
+def test_lists_of_one_label_are_labels(tmp_path: Path) -> None:
+    made = clips()
+    for form in ("lists", "labels"):
+        (tmp_path / form).mkdir()
+        for split in ("train", "test"):
+            labels = (made[f"y_{split}"] + 3).tolist()
+            table = table_of(made, split, [[one] for one in labels], pa.int64())
+            if form == "labels":
+                table = table.set_column(2, "labels", pa.array(labels))
+            pq.write_table(table, tmp_path / form / f"{split}.parquet")
+    one, other = (formats.read(tmp_path / form) for form in ("lists", "labels"))
+    assert (one.digest, one.class_names) == (other.digest, other.class_names)
+
+
+def test_lists_that_are_no_labels_are_refused(tmp_path: Path) -> None:
+    made = clips()
+    for row, wrong, why in (
+        ([], pa.string(), "labels: 1 of 12 clips has no label, the first in row 2"),
+        (["a", ""], pa.string(), "the label in row 2 is ''"),
+        ([None], pa.string(), "labels lacks values"),
+    ):
+        for split in ("train", "test"):
+            labels = [["a", "b"], ["a"]] * (len(made[f"y_{split}"]) // 2)
+            if split == "train":
+                labels[2] = row
+            pq.write_table(table_of(made, split, labels, wrong), tmp_path / f"{split}.parquet")
+        with pytest.raises(UserError) as caught:
+            formats.read(tmp_path)
+        assert why in str(caught.value)
+
+
+def test_labels_of_half_precision() -> None:
+    made = clips()
+    parts = {split: (made[f"a_{split}"], made[f"b_{split}"], made[f"y_{split}"]) for split in ("train", "test")}
+    halves = {split: (a, b, y.astype(np.float16)) for split, (a, b, y) in parts.items()}
+    assert Dataset.from_arrays(**halves).digest == Dataset.from_arrays(**parts).digest
 
 
 def test_cell_arrays_of_views_with_columns(tmp_path: Path) -> None:

@@ -66,7 +66,10 @@ def _both(made, draw):
     arrays = {**dscmr(made, "train"), **dscmr(made, "test")}
     if draw.random() < 0.3:
         for split in ("train", "test"):
-            arrays[f"{split}_img_lab"] = arrays[f"{split}_txt_lab"] = np.eye(3)[made[f"y_{split}"]]
+            labels = np.eye(3)[made[f"y_{split}"]]
+            if draw.random() < 0.5:  # several a clip
+                labels[: draw.randrange(len(labels)), draw.randrange(3)] = draw.choice((1, 1, 1, 2))
+            arrays[f"{split}_img_lab"] = arrays[f"{split}_txt_lab"] = labels
     return {key: _spoiled(value, draw) for key, value in arrays.items()}
 
 
@@ -134,6 +137,12 @@ def _table(folder, made, draw):
     columns = {"image": list(made["a_train"]), "text": list(made["b_train"]), "label": made["y_train"]}
     if draw.random() < 0.3:
         columns["image"][draw.randrange(24)] = draw.choice((None, [], [1.0], [float("nan")] * 10))
+    if draw.random() < 0.4:
+        columns["label"] = [[int(one), int(one + row) % 3][: 1 + row % 2] for row, one in enumerate(made["y_train"])]
+        if draw.random() < 0.3:
+            columns["label"][draw.randrange(24)] = draw.choice((None, [], [None], [7], [0] * 9, [-(2**60)]))
+        if draw.random() < 0.3:
+            columns["label"] = [[str(one) for one in row or [1]] for row in columns["label"]]
     table = pa.table({name: pa.array(values) for name, values in columns.items()})
     if draw.random() < 0.6:
         path = folder / "a.parquet"

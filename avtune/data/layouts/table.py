@@ -1,10 +1,10 @@
-"""Parquet and Arrow (Feather) tables with a list column a view, a label column, and perhaps columns of splits and
-groups; or a folder of Parquet files whose names begin with `train`, `test` and perhaps `val`. `--map audio=COLUMN,...`
-names columns that have other names."""
+"""Parquet and Arrow (Feather) tables with a list column a view, a label column (of labels, of lists of labels, or of
+lists of 0 and 1 for each class), and perhaps columns of splits and groups; or a folder of Parquet files whose names
+begin with `train`, `test` and perhaps `val`. `--map audio=COLUMN,...` names columns that have other names."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from avtune.core.system import available_memory
 from avtune.data.arrays import Array, Declared, cause, check_memory, printable
 from avtune.data.build import Found, build, held
 from avtune.data.dataset import VIEWS, Dataset
+from avtune.data.labels import is_lists
 from avtune.data.layouts.csv_folder import COLUMNS
 from avtune.data.layouts.mapped import roles_of
 from avtune.data.opening import files_of, head_of
@@ -43,11 +44,14 @@ def read(path: Path, options: ReadOptions) -> Dataset:
     views: tuple[str, str] = VIEWS
     for split, files in parts.items():
         roles, views = _columns(files[0], options)
-        read_columns = [_read(file, list(roles.values())) for file in files]
+        read_columns = [_read(file, list(roles.values()), roles["lab"]) for file in files]
         for role, column in roles.items():
             whole = np.concatenate([one[column] for one in read_columns])
             arrays[f"{role}_{split}" if split else role] = held(f"{path if split else files[0]}: {column}", whole)
         check_memory(arrays.values())
+    labels = {role: one for role, one in arrays.items() if role.startswith("lab")}
+    if columns := _columns_of([one.read() for one in labels.values()]):
+        arrays |= {role: held(one.where, made) for (role, one), made in zip(labels.items(), columns, strict=True)}
     return build(Found(str(path), arrays, views), options)
 
 
@@ -74,9 +78,10 @@ def _columns(path: Path, options: ReadOptions) -> tuple[dict[str, str], tuple[st
             if column not in types:
                 raise UserError(f"{path} has no column {column!r}{did_you_mean(column, types)}; it has {_some(types)}")
         return roles, views
-    features = [name for name, kind in types.items() if _is_list(kind)]
-    first, second = _two(path, features, types, options)
     lower = {name.lower(): name for name in types}
+    label = next((lower[name] for name in COLUMNS["lab"] if name in lower), None)
+    features = [name for name, kind in types.items() if _is_list(kind) and name != label]
+    first, second = _two(path, features, types, options)
     roles = {"audio": first, "visual": second}
     for role, names in COLUMNS.items():
         there = next((lower[name] for name in names if name in lower), None)
@@ -108,8 +113,8 @@ def _two(path: Path, features: list[str], types: Any, options: ReadOptions) -> t
     return features[0], features[1]
 
 
-def _read(path: Path, columns: list[str]) -> dict[str, Array]:
-    """Columns of a table: lists as [N, D], others as [N].
+def _read(path: Path, columns: list[str], label: str) -> dict[str, Array]:
+    """Columns of a table: lists as [N, D], others as [N]; lists in the column of labels as [N] tuples.
 
     Raises:
         UserError: it is damaged, does not fit the memory, or a column is of another kind.
@@ -120,7 +125,10 @@ def _read(path: Path, columns: list[str]) -> dict[str, Array]:
         for batch in _batches(path, table, columns):
             batch.validate(full=True)  # offsets that lie outside of the values would end the process
             for column in columns:
-                part = _values(batch.column(batch.schema.get_field_index(column)), f"{path}: {column}")
+                part, where = batch.column(batch.schema.get_field_index(column)), f"{path}: {column}"
+                is_labels = column == label and _is_list(part.type, words=True)
+                size += 64 * len(part.flatten()) if is_labels else 0
+                part = _tuples(part, where) if is_labels else _values(part, where)
                 size += part.size * (64 if part.dtype.kind == "O" else part.dtype.itemsize)
                 if found[column] and part.shape[1:] != found[column][0].shape[1:]:
                     raise UserError(f"{path}: {column} has lists of different lengths; features have one length")
@@ -142,12 +150,42 @@ def _batches(path: Path, table: Any, columns: list[str]) -> Iterator[Any]:
         yield table.get_batch(number).select(columns)
 
 
-def _is_list(kind: Any) -> bool:
+def _is_list(kind: Any, *, words: bool = False) -> bool:
     import pyarrow as pa
 
     lists = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
     value = kind.value_type if lists else None
+    if lists and words and (pa.types.is_string(value) or pa.types.is_large_string(value)):
+        return True
     return bool(lists) and bool(pa.types.is_floating(value) or pa.types.is_integer(value))
+
+
+def _tuples(column: Any, where: str) -> Array:
+    """The list of each row, as [N] tuples.
+
+    Raises:
+        UserError: values are missing.
+    """
+    if column.null_count or column.flatten().null_count:
+        raise UserError(f"{where} lacks values")
+    made = np.empty(len(column), object)
+    for row, labels in enumerate(column.to_pylist()):
+        made[row] = tuple(labels)
+    return made
+
+
+def _columns_of(labels: Sequence[Array]) -> list[Array] | None:
+    """The lists as columns, one a class, where all are of one length, at least 2, and hold 0 and 1 or no whole numbers;
+    None where they are lists of labels."""
+    if not all(is_lists(one) for one in labels):
+        return None
+    rows = [row for one in labels for row in one]
+    values = {value for row in rows for value in row}
+    if len({len(row) for row in rows}) > 1 or len(rows[0]) < 2:
+        return None
+    if values <= {-1, 0, 1} or any(isinstance(value, float) for value in values):
+        return [np.array([list(row) for row in one]) for one in labels]
+    return None
 
 
 def _values(column: Any, where: str) -> Array:
