@@ -79,7 +79,7 @@ def test_a_search_from_the_file_to_the_report(study, capsys):
     assert {one["clip"] for one in answer["found"] if one["hit"]} == set(np.flatnonzero(relevant))
 
 
-def test_a_method_of_one_label_is_refused_before_anything_starts(study, monkeypatch):
+def test_a_method_of_one_label_is_refused_before_anything_starts(study, monkeypatch, capsys):
     root, arrays = study
     rows = [(arrays[f"{split}_img"], arrays[f"{split}_txt"], arrays[f"{split}_lab"]) for split in ("train", "test")]
     data = avtune.Dataset.from_arrays(train=rows[0], test=rows[1], views=("image", "text"))
@@ -91,4 +91,9 @@ def test_a_method_of_one_label_is_refused_before_anything_starts(study, monkeypa
     ):
         with pytest.raises(UserError, match="eics learns from one label a clip, and clips of this"):
             start()
+    for words in (["curves", "--methods", "eics", "--name", "two"], ["plan", "--method", "eics"]):
+        verb, *options = words
+        place = [] if verb == "plan" else ["--results", root / "results"]
+        assert main([str(word) for word in (verb, root / "flickr.mat", *options, *place)]) == 2
+        assert "eics learns from one label a clip" in capsys.readouterr().err
     assert not (root / "results/two").exists()
