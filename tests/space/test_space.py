@@ -233,3 +233,4 @@ def test_the_spaces_that_come_with_avtune_lie_where_they_are_for_and_have_names_
     for path in (root / "methods").glob("*.yaml"):
         assert f"\nmethod: {path.stem}\n" in path.read_text()
     assert {path.parent.parent for path in paths} == {root}
+    assert {path.parent.name for path in paths} == {"datasets", "methods", "wide"}
