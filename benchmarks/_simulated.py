@@ -106,6 +106,8 @@ def one_search(name: str, variant: Variant, trials: int | None, seed: int) -> Ou
     curves, known = _fitted(name), recorded(name)
     more = {} if trials is None else {"search.trials": trials}
     space = changed(known.space, {**more, **variant.settings, "search.seed": seed})
+    policy = space.final.policy or space.final.usual_policy(shared=False)  # that of a search on CPU cores
+    space = changed(space, {"final.policy": policy})
     size = Size(known.rows, round(known.rows / 4), (128, 1024))
     setting = Setting(
         horizon_of(space, known.rows),

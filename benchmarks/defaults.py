@@ -12,6 +12,7 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
+from avtune.space.settings import FULL
 from avtune.study import optuna_private
 from avtune.study.rungs import Asynchronous
 from avtune.study.window import BEST
@@ -64,6 +65,7 @@ def variants(space: Any) -> list[Variant]:
         made += [Variant(f"{value} finalists", "finalists", {"final.finalists": value})] * (value != finalists)
     for value in (1, 2, 3, 5, 8):
         made += [Variant(f"{value} seeds", "seeds of the finals", {"final.seeds": value})] * (value != seeds)
+    made.append(Variant("every finalist has all seeds", "seeds of the finals", {"final.policy": FULL}))
     made.append(Variant("no finals", "seeds of the finals", finals=False))
     return made
 
@@ -111,7 +113,7 @@ def _defaults(space: Any) -> str:
     stop, final = space.early_stopping, space.final
     return (
         f"Shipped: grace {stop.grace}, factor {stop.factor}, {space.search.startup_trials} random trials, "
-        f"{final.finalists} finalists and the default configuration, {final.seeds} seeds."
+        f"{final.finalists} finalists and the default configuration, {final.seeds} seeds in a race."
     )
 
 

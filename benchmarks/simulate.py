@@ -2,16 +2,22 @@
 
 The real study, rungs and dispatcher on the virtual clock of the runner `simulate`; recorded curves of the nearest
 configuration, random configurations without Optuna (`study.simulated.UniformSuggestions`), no finals. A second table
-has searches with TPE and finals, as `benchmarks.defaults` simulates them.
+has searches with TPE and finals, as `benchmarks.defaults` simulates them. A third has the same searches, seed by seed,
+once with a race of the finalists and once with all seeds of every finalist: how often both name one winner, and what
+the race saves. Its seeds are the residuals of recorded runs (`study.simulated_curves`).
 """
 
 from __future__ import annotations
 
+import argparse
 import time
+from collections.abc import Sequence
 from functools import partial
+from statistics import mean
 
 from avtune.runners._base import Placement
 from avtune.runners.costs import Costs, EpochCost
+from avtune.space.settings import FULL, RACE
 from avtune.study.simulated import UniformSuggestions
 from avtune.study.simulated_curves import Nearest
 from avtune.workflows.open_study import horizon_of
@@ -26,25 +32,37 @@ def main() -> None:
     parser.add_argument("--curves", default="demo", help="a name in benchmarks/curves, or a file (demo)")
     parser.add_argument("--devices", type=int, default=512)
     parser.add_argument("--trials", type=int, default=100_000)
+    parser.add_argument("--searches", type=int, default=60, help="simulated searches of each row of finals (60)")
+    parser.add_argument("--only", choices=("large", "small", "finals"), help="one of the three tables")
     given = parser.parse_args()
     sizes = [given.trials // 100, given.trials // 10, given.trials]
     searches = [32, 64, 128]
     if given.quick:
-        sizes, searches = [given.trials // 1000], [8]
+        sizes, searches, given.searches = [given.trials // 1000], [8], 1
+    sections = []
+    if given.only in (None, "large"):
+        sections += _large_section(given, sizes)
+    if given.only in (None, "small"):
+        small = [_small(given.curves, trials) for trials in searches]
+        table = _report.table(["trials", "seconds of a core"], small)
+        sections.append(f"## TPE, finals and retraining, two engines of four lanes, a surrogate's curves\n\n{table}")
+    if given.only in (None, "finals"):
+        sections += _finals_section(given, 8 if given.quick else None)
+    title = "Simulated searches"
+    claim = "simulate" if given.only is None else f"simulate-{given.only}"
+    print(_simulated.write(claim, given.curves, title, sections, given.out))
+
+
+def _large_section(given: argparse.Namespace, sizes: Sequence[int]) -> list[str]:
     large = [_large(given.curves, trials, given.devices) for trials in sizes]
-    small = [_small(given.curves, trials) for trials in searches]
     head = ["trials", "stopped", "epochs", "simulated seconds", "seconds of a core", "microseconds an epoch"]
     held = "holds" if float(large[-1][4]) < GOAL else "does NOT hold"
-    sections = [
+    return [
         f"Claim: {sizes[-1]:,} trials on {given.devices} devices in under {GOAL:g} s of a core: {large[-1][4]} s, "
         f"{held}.",
         f"## Random configurations on {given.devices} devices, one trial at a time on each\n\n"
         + _report.table(head, large),
-        "## TPE, finals and retraining, two engines of four lanes, a surrogate's curves\n\n"
-        + _report.table(["trials", "seconds of a core"], small),
     ]
-    title = "Simulated searches"
-    print(_simulated.write("simulate", given.curves, title, sections, given.out))
 
 
 def _large(name: str, trials: int, devices: int) -> list[str]:
@@ -77,6 +95,52 @@ def _small(name: str, trials: int) -> list[str]:
     for seed in range(3):
         _simulated.one_search(name, variant, trials, seed)
     return [str(trials), f"{(time.process_time() - start) / 3:.2f}"]
+
+
+def _finals_section(given: argparse.Namespace, trials: int | None) -> list[str]:
+    spread, rows = _simulated.spread_of(given.curves), []
+    for seeds in (3, 5):
+        found = {
+            policy: [
+                _simulated.one_search(given.curves, _variant(seeds, policy), trials, seed)
+                for seed in range(given.searches)
+            ]
+            for policy in (FULL, RACE)
+        }
+        rows.append(_finals_row(seeds, found[FULL], found[RACE], spread))
+        print(f"finals of {seeds} seeds: {rows[-1]}", flush=True)
+    head = ["seeds", "same winner", "validation MAP lost", "in the seeds' spread", "epochs of the finals", "s, full"]
+    name = _simulated.title_of(given.curves)
+    about = (
+        f"{given.searches} searches a row, seed by seed the same up to their finals; {name}, whose runs differ over "
+        f"seeds by {spread:.4f} (standard deviation). Lost: the mean curve's highest value of full finals' winner less "
+        "that of the race's, with its 95 % bootstrap interval. Epochs: the race's as a share of the full finals'. s: "
+        "simulated seconds of the whole command. `benchmarks/finals_race.py` has the same of finals that were run."
+    )
+    return [f"## Finals that race\n\n{about}\n\n{_report.table([*head, 's, race'], rows)}"]
+
+
+def _variant(seeds: int, policy: str) -> _simulated.Variant:
+    return _simulated.Variant(policy, "", {"final.seeds": seeds, "final.policy": policy})
+
+
+def _finals_row(
+    seeds: int, full: Sequence[_simulated.Outcome], race: Sequence[_simulated.Outcome], spread: float
+) -> list[str]:
+    pairs = list(zip(full, race, strict=True))
+    assert all(one.search == other.search for one, other in pairs), "they are one search up to the finals"
+    same = mean(one.worth == other.worth for one, other in pairs)
+    lost = _simulated.interval([one.worth - other.worth for one, other in pairs])
+    share = sum(one.finals for one in race) / sum(one.finals for one in full)
+    return [
+        str(seeds),
+        f"{same:.1%}",
+        "{:+.4f} ({:+.4f} to {:+.4f})".format(*lost),
+        f"{lost[0] / spread:+.2f}" if spread else "–",
+        f"{share:.0%}",
+        f"{mean(one.seconds for one in full):.0f}",
+        f"{mean(one.seconds for one in race):.0f}",
+    ]
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Benchmarks on the virtual clock: the rules that stop trials, by hand, and that the reports are whole."""
 
+import re
 import sys
 from dataclasses import replace
 from functools import partial
@@ -115,6 +116,8 @@ def test_a_report_is_whole(monkeypatch, curves, tmp_path, benchmark):
     assert report.name.endswith("-some.md")
     assert "nan" not in text
     assert text.count("|") > 40
+    if benchmark is simulate:
+        assert re.search(r"^\| 3 \| (0|100)\.0% \| [+-]0\.\d{4} ", text, re.MULTILINE), "finals of three seeds"
 
 
 def test_differences_are_taken_search_by_search(curves):
