@@ -2,7 +2,10 @@
 
 Whole searches run as the command line runs them, with other seeds, and `avtune plan` says what they would take, before
 the first of them and without having seen any: its curves are those of benchmarks/curves, its costs those of a named
-device in proportion to the speed of a product here. Another `--curves` names a study.
+device in proportion to the speed of a product here. Another `--curves` names a study. The searches have no plain
+reference beside the winner, which the plan does not count. The report is written anew after every search, and no search
+begins that would not end within `--minutes`, by the longest one so far. Seconds say something where the machine does
+nothing else; epochs everywhere.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ def main() -> None:
     parser = _report.arguments("plan", __doc__)
     parser.add_argument("--data", default="demo", help="a dataset, as `avtune search` takes it (demo)")
     parser.add_argument("--seeds", type=int, default=3, help="searches (3)")
+    parser.add_argument("--minutes", type=float, default=10, help="in which the searches end, but for the first (10)")
     parser.add_argument("--set", action="append", default=[], help="override a value of the space, of both")
     parser.add_argument("--curves", help="as `avtune plan` takes it")
     given = parser.parse_args()
@@ -35,12 +39,22 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         curves = ["--curves", given.curves] if given.curves else []
         start = time.perf_counter()
-        said = _avtune("plan", given.data, "--json", *words, *curves)
+        said = json.loads(_avtune("plan", given.data, "--gpus", "0", "--json", *words, *curves))
         seconds = time.perf_counter() - start
-        found = [_search(given, words, seed, Path(scratch)) for seed in range(given.seeds)]
-    sections = _sections(json.loads(said), found, seconds)
-    name = f"plan-{Path(given.data).stem}"
-    print(_report.write(name, f"What a search takes, and what was expected: {given.data}", sections, _USED, given.out))
+        found: list[Outcome] = []
+        for seed in range(given.seeds):
+            spent = time.perf_counter() - start
+            if found and spent + max(one.wall for one in found) > 60 * given.minutes:
+                print(f"{len(found)} of {given.seeds} searches fit into {given.minutes:g} minutes", flush=True)
+                break
+            found.append(_search(given, words, seed, Path(scratch)))
+            path = _write(given, _sections(said, found, seconds))
+    print(path)
+
+
+def _write(given: argparse.Namespace, sections: list[str]) -> Path:
+    title = f"What a search takes, and what was expected: {given.data}"
+    return _report.write(f"plan-{Path(given.data).stem}", title, sections, _USED, given.out)
 
 
 _USED = ["ray", "optuna", "torch", "scikit-learn", "numpy"]
@@ -54,7 +68,7 @@ def _avtune(*words: str) -> str:
 def _search(given: argparse.Namespace, words: list[str], seed: int, scratch: Path) -> Outcome:
     name = f"seed-{seed}"
     start = time.perf_counter()
-    more = ["--set", f"search.seed={seed}", "--gpus", "0", "--name", name, "--results", str(scratch)]
+    more = ["--set", f"search.seed={seed}", "--gpus", "0", "--name", name, "--results", str(scratch), "--no-reference"]
     _avtune("search", given.data, *words, *more)
     outcome = outcome_of(scratch / name, time.perf_counter() - start)
     print(f"seed {seed}: {outcome}", flush=True)

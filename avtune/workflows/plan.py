@@ -26,6 +26,7 @@ from avtune.data.registry import REGISTRY, Entry, load, locate
 from avtune.engine.memory import is_wide
 from avtune.engine.precision import fast_precision
 from avtune.engine.user_code import check_labels
+from avtune.finals.reference import NONE
 from avtune.methods import hypers_of
 from avtune.runners._base import Cluster, Placement
 from avtune.runners.costs import DEVICES, Costs, Device, EpochCost, Size
@@ -216,7 +217,8 @@ def _with_policy(space: Space, placement: Placement) -> Space:
 
 def _finals(space: Space) -> str:
     most = f"{space.final.finalists} finalists and the default configuration over {space.final.seeds} seeds"
-    return f"finals: {most}, {'those that may still win (a race)' if space.final.races else 'every one (full)'}"
+    said = f"finals: {most}, {'those that may still win (a race)' if space.final.races else 'every one (full)'}"
+    return said if space.final.reference == NONE else f"{said}; the plain reference beside them is not counted"
 
 
 def _simulated(setting: Setting) -> list[Simulated]:
