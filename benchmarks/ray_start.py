@@ -22,6 +22,7 @@ import time
 from collections.abc import Mapping
 from statistics import median
 
+from avtune.core.trained_on import TrainedOn
 from avtune.core.trial import Trial
 from benchmarks import _report
 
@@ -67,6 +68,9 @@ class _Source:
             return None
         self._running += 1
         return self._waiting.pop()
+
+    def trained_on(self, number: int, where: TrainedOn) -> None:
+        return None
 
     def report(self, number: int, epoch: int, metrics: Mapping[str, float]) -> bool:
         return True

@@ -24,6 +24,7 @@ import torch
 from avtune.core.files import append_line, read_lines
 from avtune.core.hyper import Value
 from avtune.core.seeds import mix
+from avtune.core.trained_on import TrainedOn
 from avtune.core.trial import Trial
 from avtune.data import Dataset, load
 from avtune.data.prepare import for_search
@@ -172,6 +173,9 @@ class _Runs:
 
     def ask(self) -> Trial | None:
         return self._queue.pop() if self._queue else None
+
+    def trained_on(self, number: int, where: TrainedOn) -> None:
+        return None
 
     def report(self, number: int, epoch: int, metrics: Mapping[str, float]) -> bool:
         _, values, seconds = self._trials[number]

@@ -16,6 +16,7 @@ from avtune.core.objective import value_key, value_of
 from avtune.core.run_files import origin, read_origin
 from avtune.core.run_key import run_key
 from avtune.core.schema import fitting
+from avtune.core.trained_on import TrainedOn
 from avtune.core.trial import Trial
 
 Curve = dict[int, float]
@@ -110,6 +111,9 @@ class RunRecord:
 
     def ask(self) -> Trial | None:
         return self._queue.popleft() if self._queue else None
+
+    def trained_on(self, number: int, where: TrainedOn) -> None:
+        """It is not kept."""
 
     def report(self, number: int, epoch: int, metrics: Mapping[str, float]) -> bool:
         # A run that is started again, because its process died, reports its epochs again: the last time counts, since

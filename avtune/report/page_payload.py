@@ -64,7 +64,7 @@ def payload(study: Study, results: Results | None, best: Best | None, times: Tim
         "importance": importance(study.records, study.space),
         "fates": fates(study, best, results),
         "classes": None if results is None else classes(read_by_class(study.folder), results.dataset.views),
-        "timeline": timeline(times, deterministic=study.deterministic),
+        "timeline": timeline(times, study.records, deterministic=study.deterministic),
         "cost": cost(study.records, times, study.folder),
     }
 

@@ -268,7 +268,12 @@ def _timeline(found: Payload) -> Section | None:
     timeline = found["timeline"]
     if timeline is None:
         return None
-    text = ["From a trial's suggestion to its end. A row is a place that a trial keeps meanwhile, and no device."]
+    rows = "A device has a row for each trial that it trained at a time."
+    if not timeline["devices"]:
+        rows = "A row is a place that a trial keeps meanwhile; which device it had is not on record."
+    text = [f"From a trial's suggestion to its end. {rows}"]
+    if timeline["moved"]:
+        text.append("A trial that was trained on several devices has its row on the last.")
     if timeline["told"]:
         text.append("In deterministic mode ends are those that the sampler was told, in the order of the trials.")
     alt = f"When the trials were under way, since {timeline['begun']}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypedDict
@@ -15,21 +16,37 @@ Times = Mapping[int, tuple[float, float | None]]
 _RUN = {"curve": {str: float}, "seconds": float, "failure?": str}
 
 
+class DeviceRows(TypedDict):
+    """The rows of a device.
+
+    Attributes:
+        name: `GPU 1, engine 3`; empty for trials of which it is not known.
+        rows: how many, one below the other.
+    """
+
+    name: str
+    rows: int
+
+
 class Timeline(TypedDict):
     """When trials were under way.
 
     Attributes:
         begun: the first moment, as text (UTC).
         bars: trial, row, seconds from the first moment to its suggestion, and to its end; the end of one that has none
-            is the last moment that is known. Rows are places that a trial keeps while it is under way: their number is
-            that of the trials under way at a time, and they are no devices.
+            is the last moment that is known. Rows are places that a trial keeps while it is under way: a device has as
+            many as trials were under way on it at a time.
         rows: how many.
+        devices: in the order of their rows; empty where no trial says where it was trained, as in old studies.
+        moved: the devices of a trial that was trained on several, by its number; its row is the last one's.
         told: ends are the moments at which the sampler was told, later than the training's (deterministic mode).
     """
 
     begun: str
     bars: list[tuple[int, int, float, float]]
     rows: int
+    devices: list[DeviceRows]
+    moved: dict[str, str]
     told: bool
 
 
@@ -55,24 +72,56 @@ class Cost(TypedDict):
     span_seconds: float
 
 
-def timeline(times: Times, *, deterministic: bool) -> Timeline | None:
+def timeline(times: Times, records: Sequence[Record], *, deterministic: bool) -> Timeline | None:
     """None before the first trial.
 
     Args:
         times: `Study.times`.
+        records: of all trials, by number.
         deterministic: of the study.
     """
     if not times:
         return None
     first, last = _ends(times)
-    rows: list[float] = []  # until when each is taken
-    bars = []
-    for number, (begun, end) in sorted(times.items(), key=lambda item: (item[1][0], item[0])):
-        until = last if end is None else end
-        place = next((row for row, taken in enumerate(rows) if taken <= begun), len(rows))
-        rows[place:] = [until] if place == len(rows) else [until, *rows[place + 1 :]]
-        bars.append((number, place, round(begun - first, 2), round(until - first, 2)))
-    return {"begun": moment(first), "bars": bars, "rows": len(rows), "told": deterministic}
+    places = {record.number: [where.text for _, where in record.places] for record in records}
+    by_device: dict[str, list[int]] = {}
+    for number in sorted(times, key=lambda number: (times[number][0], number)):
+        by_device.setdefault((places.get(number) or [""])[-1], []).append(number)
+    devices: list[DeviceRows] = []
+    bars: list[tuple[int, int, float, float]] = []
+    above = 0
+    for name in sorted(by_device, key=_in_order):
+        ends = {number: last if (end := times[number][1]) is None else end for number in by_device[name]}
+        rows = _rows([(times[number][0], ends[number]) for number in by_device[name]])
+        for number, row in zip(by_device[name], rows, strict=True):
+            bars.append((number, above + row, round(times[number][0] - first, 2), round(ends[number] - first, 2)))
+        devices.append({"name": name, "rows": max(rows) + 1})
+        above += max(rows) + 1
+    return {
+        "begun": moment(first),
+        "bars": bars,
+        "rows": above,
+        "devices": devices if any(by_device) else [],
+        "moved": {str(number): ", then ".join(where) for number, where in places.items() if len({*where}) > 1},
+        "told": deterministic,
+    }
+
+
+def _rows(spans: Sequence[tuple[float, float]]) -> list[int]:
+    """For spans in the order of their beginnings, the first row that is free at each."""
+    taken: list[float] = []  # until when each row is
+    rows = []
+    for begun, until in spans:
+        row = next((row for row, end in enumerate(taken) if end <= begun), len(taken))
+        taken[row:] = [until] if row == len(taken) else [until, *taken[row + 1 :]]
+        rows.append(row)
+    return rows
+
+
+def _in_order(name: str) -> list[tuple[bool, int, str]]:
+    """Names with their numbers in order, what is not known last."""
+    parts = re.findall(r"\d+|\D+", name) or ["\uffff"]
+    return [(not part.isdigit(), int(part) if part.isdigit() else 0, part) for part in parts]
 
 
 def _ends(times: Times) -> tuple[float, float]:

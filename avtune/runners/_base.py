@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from avtune.core.trained_on import TrainedOn
 from avtune.core.trial import Trial
 from avtune.data.prepare import Prepared
 from avtune.runners.nodes import Node, described
@@ -26,6 +27,9 @@ class Source(Protocol):
 
     def ask(self) -> Trial | None:
         """The next trial, or None: nothing to give now (`exhausted`: nor ever again)."""
+
+    def trained_on(self, number: int, where: TrainedOn) -> None:
+        """Where the epochs of the trial that are reported from now on were trained."""
 
     def report(self, number: int, epoch: int, metrics: Mapping[str, float]) -> bool:
         """Takes an epoch's metrics; returns whether the trial goes on."""

@@ -14,6 +14,7 @@ from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from avtune.core.trained_on import TrainedOn
 from avtune.core.trial import Trial
 from avtune.engine.messages import Message, Orders
 from avtune.runners._base import Placement, Source
@@ -50,12 +51,19 @@ class Dispatcher:
         self._deaths: Counter[int] = Counter()
         self._machines: Counter[int] = Counter()  # that have died with a trial which was alone on its engine
         self._known: dict[int, int] = {}
+        self._where: dict[str, TrainedOn] = {}  # engines train
+
+    def runs_on(self, engine: str, where: TrainedOn) -> None:
+        """An engine has begun there."""
+        self._where[engine] = where
 
     def exchange(self, engine: str, message: Message) -> Orders:
         """Takes what an engine says and returns its orders."""
         mine = self._leases.setdefault(engine, {})
         for number, epoch, metrics in message.reports:
             if number in mine:
+                if engine in self._where:
+                    self._source.trained_on(number, self._where[engine])
                 self._source.report(number, epoch, metrics)
                 self._known[number] = max(epoch, self._known.get(number, 0))
         for number, failure, details in message.ends:

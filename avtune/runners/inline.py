@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from avtune.core import signals
+from avtune.core.trained_on import TrainedOn
 from avtune.core.trial import TrialFailed
 from avtune.data.prepare import Prepared
 from avtune.engine.trainer import Report
@@ -27,6 +28,7 @@ def opened(placement: Placement, data_bytes: int) -> Iterator[Run]:
 
     def run(source: Source, data: Sequence[Prepared]) -> None:
         while (trial := source.ask()) is not None:
+            source.trained_on(trial.number, TrainedOn("GPU 0" if placement.gpus else "CPU"))
             try:
                 with _limit(placement.timeout) as limit, _signals() as came:
                     report = _reporter(source, trial.number, limit)

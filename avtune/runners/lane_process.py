@@ -11,6 +11,7 @@ from typing import Any
 
 from avtune.core import log
 from avtune.core.errors import StorageError
+from avtune.core.trained_on import TrainedOn
 from avtune.core.trial import Trial
 from avtune.engine import user_code
 from avtune.engine.messages import Message, Orders
@@ -28,8 +29,9 @@ def run_engine(config: dict[str, Any], mailbox: Any, settings: dict[str, Any]) -
     Args:
         config: `engine`, its name.
         mailbox: handle of the `Mailbox` actor.
-        settings: `threads`, `timeout`, `exact` (see `Placement`), `scratch` (the run's folder), `user_code` (what the
-            driver has registered) and `verbose` (what the loggers say goes to the driver with the messages).
+        settings: `threads`, `timeout`, `exact` (see `Placement`), `cluster` (there is one), `scratch` (the run's
+            folder), `user_code` (what the driver has registered) and `verbose` (what the loggers say goes to the driver
+            with the messages).
     """
     kept = log.Kept()
     with kept.keeping() if settings["verbose"] else contextlib.nullcontext():
@@ -43,16 +45,18 @@ def _serve(config: dict[str, Any], mailbox: Any, settings: dict[str, Any], kept:
 
     from avtune.engine.engine import Engine
     from avtune.runners.lane_files import LaneFiles
+    from avtune.runners.ray.where import trained_on
     from avtune.runners.work import save_weights
 
     user_code.restore(settings["user_code"])
     torch.set_num_threads(settings["threads"])
     device = "cuda:0" if torch.cuda.is_available() and ray.get_gpu_ids() else "cpu"
+    where = trained_on(config["engine"], device, cluster=settings["cluster"])
     watch = Watch(settings["timeout"], stack_file(Path(settings["scratch"]), config["engine"]))
     session = 0
     while (found := ray.get(mailbox.session.remote(session))) is not None:
         session, (data,), lanes = found
-        exchange = _exchange(config["engine"], session, mailbox, watch, kept)
+        exchange = _exchange(where, session, mailbox, watch, kept)
         engine = Engine(
             ray.get(data),
             capacity=lanes,
@@ -71,7 +75,7 @@ def _serve(config: dict[str, Any], mailbox: Any, settings: dict[str, Any], kept:
     tune.report({"engine": config["engine"]})
 
 
-def _exchange(engine: str, session: int, mailbox: Any, watch: Watch, kept: log.Kept) -> Callable[..., Orders]:
+def _exchange(where: TrainedOn, session: int, mailbox: Any, watch: Watch, kept: log.Kept) -> Callable[..., Orders]:
     """What takes an engine's message to the mailbox and brings its orders. The watch rests while it waits."""
     import ray
 
@@ -80,9 +84,9 @@ def _exchange(engine: str, session: int, mailbox: Any, watch: Watch, kept: log.K
     def exchange(message: Message, broken: str = "") -> Orders:
         nonlocal hello
         watch.end()
-        said = {"engine": engine, "session": session, "hello": hello, "broken": broken, "log": kept.taken()}
+        said = {"engine": where.engine, "session": session, "hello": hello, "broken": broken, "log": kept.taken()}
         if hello:
-            said["node"] = ray.get_runtime_context().get_node_id()
+            said |= {"node": ray.get_runtime_context().get_node_id(), "on": asdict(where)}
         text = json.dumps(said | asdict(message), default=repr)
         answer = json.loads(ray.get(mailbox.exchange.remote(text)))
         hello = False

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from avtune.core import log
 from avtune.core.errors import StorageError, UserError
+from avtune.core.trained_on import TrainedOn
 from avtune.data.prepare import Prepared
 from avtune.engine import user_code
 from avtune.engine.messages import Message, Orders
@@ -155,6 +156,7 @@ class _Engines:
             raise StorageError(said["broken"])
         if said["hello"]:  # a new process: orders to the one that died may have leased it trials
             dispatcher.give_back(said["engine"])
+            dispatcher.runs_on(said["engine"], TrainedOn(**said["on"]))
             if self._placement.cluster is not None:
                 self._machines.runs_on(said["engine"], said["node"])
         if said["reports"] or said["ends"]:
@@ -169,6 +171,7 @@ class _Engines:
             "threads": self._placement.threads,
             "timeout": self._placement.timeout,
             "exact": self._placement.exact,
+            "cluster": self._placement.cluster is not None,
             "scratch": str(storage),
             "user_code": user_code.registered(),
             "verbose": log.is_shown(),

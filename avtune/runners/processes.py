@@ -17,6 +17,7 @@ from typing import Any
 
 from avtune.core import log
 from avtune.core.errors import StorageError, UserError
+from avtune.core.trained_on import TrainedOn
 from avtune.core.trial import Trial
 from avtune.data.prepare import Prepared
 from avtune.engine import user_code
@@ -49,6 +50,7 @@ def _run(source: Source, data: Sequence[Prepared], placement: Placement, storage
             scratch=str(storage),
             named=user_code.registered(),
             verbose=log.is_shown(),
+            cluster=placement.cluster is not None,
         ),
         placement.resources,
     )
@@ -83,12 +85,14 @@ def _trial(
     scratch: str,
     named: Sequence[tuple[str, str, str]],
     verbose: bool,
+    cluster: bool,
 ) -> None:
     """Runs in the worker: trains and reports. What goes wrong is reported too, so that Tune has nothing to print."""
     import ray
     import torch
     from ray import tune
 
+    from avtune.runners.ray.where import trained_on
     from avtune.runners.work import work
 
     kept = log.Kept()
@@ -109,11 +113,12 @@ def _trial(
     def report(epoch: int, metrics: dict[str, float]) -> bool:
         watch.end()
         # As text: Tune flattens nested results, and raises on values that are no numbers.
-        tell(epoch=epoch, metrics=json.dumps(metrics, default=repr))
+        tell(epoch=epoch, metrics=json.dumps(metrics, default=repr), on=where)
         watch.begin()
         return True  # Tune stops a trial by an exception that `tune.report` raises
 
     device = "cuda:0" if torch.cuda.is_available() and ray.get_gpu_ids() else "cpu"
+    where = json.dumps(asdict(trained_on(f"process {os.getpid()}", device, cluster=cluster)))
     watch.begin()
     try:
         with kept.keeping() if verbose else nullcontext():
@@ -172,10 +177,11 @@ class _Answers:
                     raise StorageError(result["broken"])
                 if "failure" in result:
                     self._source.tell(number, result["failure"], result["details"])
-                else:  # without an epoch only its last lines have come
-                    return "epoch" not in result or self._source.report(
-                        number, result["epoch"], json.loads(result["metrics"])
-                    )
+                elif "epoch" in result:
+                    self._source.trained_on(number, TrainedOn(**json.loads(result["on"])))
+                    return self._source.report(number, result["epoch"], json.loads(result["metrics"]))
+                else:  # only its last lines have come
+                    return True
         return False
 
     def died(self, number: int, details: str) -> None:

@@ -221,7 +221,7 @@ class _Asked:
         self._times: dict[int, float] = {}
         self.independent = source.independent
         self.report, self.should_stop = source.report, source.should_stop
-        self.tell, self.note = source.tell, source.note
+        self.tell, self.note, self.trained_on = source.tell, source.note, source.trained_on
 
     def ask(self) -> Trial | None:
         trial = self._source.ask()

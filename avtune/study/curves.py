@@ -11,21 +11,25 @@ from avtune.core.errors import UserError
 from avtune.core.files import stream_lines
 from avtune.core.objective import value_of
 from avtune.core.schema import is_number, is_whole
+from avtune.core.trained_on import TrainedOn
 
 EndState = Literal["COMPLETE", "PRUNED", "FAIL"]
 _STATES: tuple[str, ...] = get_args(EndState)
+ON = "on"
+"""The key of an epoch's line that says where it was trained, where that is not where the trial's last epoch was."""
 
 
 @dataclass(frozen=True, slots=True)
 class EpochLine:
-    """An epoch of a trial: its validation MAP, or the value of another objective, the device seconds that it took, and
-    all that the line says (these too, and the losses)."""
+    """An epoch of a trial: its validation MAP, or the value of another objective, the device seconds that it took, all
+    that the line says (these too, and the losses), and, of the first epoch there, where it was trained."""
 
     trial: int
     epoch: int
     value: float
     seconds: float
     said: Mapping[str, Any]
+    on: TrainedOn | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +131,9 @@ def _line(line: dict[str, Any]) -> Line:
     if line.get("again") is True:
         return AgainLine(line["trial"])
     if "epoch" in line:
-        return EpochLine(line["trial"], line["epoch"], value_of(line), line.get("seconds", 0.0), line)
+        said = {name: value for name, value in line.items() if name != ON} if ON in line else line
+        on = TrainedOn.from_json(line[ON]) if ON in line else None
+        return EpochLine(line["trial"], line["epoch"], value_of(line), line.get("seconds", 0.0), said, on)
     return EndLine(line["trial"], line["state"], line["epochs"], line.get("reason", ""), bool(line.get("flat")))
 
 
@@ -150,6 +156,8 @@ def _wrong(line: dict[str, Any], last: dict[int, int], ended: dict[int, str]) ->
             return f"epoch {known + 1} of trial {trial} is missing"
         if not is_number(value_of(line)) or not is_number(line.get("seconds", 0.0)):
             return "a metric is no number"
+        if ON in line and TrainedOn.from_json(line[ON]) is None:
+            return "it does not say where the epoch was trained"
         last[trial] = known + 1
         return None
     state: Any = line.get("state")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal
 
+from avtune.core.trained_on import TrainedOn
 from avtune.core.trial import Trial
 from avtune.study.curve import Curve
 from avtune.study.curves import EndLine, EndState, EpochLine
@@ -40,6 +41,7 @@ class Record:
         training: where its training stands.
         stopped_at: epoch of the rung that stopped it, or at which its search was ended; None for none.
         rungs_decided: how many of its rungs are decided, in their order.
+        places: (epoch, where), where it was trained from which epoch on; empty where that is not known.
     """
 
     trial: Trial
@@ -50,6 +52,7 @@ class Record:
     training: Training = Training.OPEN
     stopped_at: int | None = None
     rungs_decided: int = 0
+    places: list[tuple[int, TrainedOn]] = field(default_factory=list)
     _epoch_seconds: array[float] = field(default_factory=lambda: array("d"))  # until the end
 
     # -- what is known ---------------------------------------------------------------------------------------------
@@ -122,8 +125,14 @@ class Record:
 
     # -- what happens to it ----------------------------------------------------------------------------------------
 
-    def add_epoch(self, epoch: int, value: float, seconds: float) -> None:
-        """It has trained the epoch after its last one."""
+    def add_epoch(self, epoch: int, value: float, seconds: float, on: TrainedOn | None = None) -> None:
+        """It has trained the epoch after its last one.
+
+        Args:
+            on: where, if that is not where it was.
+        """
+        if on is not None:
+            self.places.append((epoch, on))
         self.values.add(epoch, value)
         self._epoch_seconds.append(seconds)
         self.seconds += seconds
@@ -176,7 +185,7 @@ class Record:
     def read_epoch(self, line: EpochLine) -> None:
         """Takes an epoch's line of `curves.jsonl`; one of a trial that had ended is of a study given more epochs."""
         self.reopen()
-        self.add_epoch(line.epoch, line.value, line.seconds)
+        self.add_epoch(line.epoch, line.value, line.seconds, line.on)
 
     def read_end(self, line: EndLine) -> None:
         """Takes an end's line of `curves.jsonl`."""
@@ -189,5 +198,6 @@ class Record:
 
     def _cut(self, epoch: int) -> None:
         self.values.cut(epoch)
+        self.places = [place for place in self.places if place[0] <= epoch]
         del self._epoch_seconds[epoch:]
         self.seconds = sum(self._epoch_seconds)

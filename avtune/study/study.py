@@ -19,8 +19,10 @@ from dataclasses import replace
 from avtune.core.errors import UserError
 from avtune.core.hyper import Value
 from avtune.core.objective import value_key, value_name, value_of
+from avtune.core.trained_on import TrainedOn
 from avtune.core.trial import Trial
 from avtune.space.space import Space
+from avtune.study.curves import ON
 from avtune.study.ending import Stopped, flat_search
 from avtune.study.folder import StudyFolder
 from avtune.study.horizon import Horizon
@@ -91,6 +93,7 @@ class Study:
         self.records: list[Record] = []
         self._queue: deque[Record] = deque()  # to be given out before any new trial
         self._running = 0  # trials without an end
+        self._where: dict[int, TrainedOn] = {}  # they are trained
         self._trials = TrialMaker(folder, self.horizon, precision, basis, checkpoints)
         hypers = [*(axis.name for axis in space.axes), *space.fixed]
         self._csv = TrialsCsv(folder.trials_csv, self.records, hypers, value_name(space.search.objective))
@@ -121,6 +124,10 @@ class Study:
             listener.started(record)
         return replace(record.trial, known=record.values.last)
 
+    def trained_on(self, number: int, where: TrainedOn) -> None:
+        """Where the epochs of the trial that are reported from now on were trained; kept with the first of them."""
+        self._where[number] = where
+
     def report(self, number: int, epoch: int, metrics: Mapping[str, float]) -> bool:
         """Takes the metrics of a trial's epoch and returns whether it goes on.
 
@@ -138,8 +145,11 @@ class Study:
             assert epoch == record.values.last + 1, (epoch, record.values.last)
             numbers = {name: float(v) for name, v in metrics.items() if isinstance(v, int | float)}
             finite = {name: v for name, v in numbers.items() if math.isfinite(v)}
-            self.folder.add_curve_line({"trial": number, "epoch": epoch, **finite})
-            record.add_epoch(epoch, value_of(finite), finite.get("seconds", 0.0))
+            on = self._where.get(number)
+            on = None if record.places and record.places[-1][1] == on else on
+            moved = {} if on is None else {ON: on.to_json()}
+            self.folder.add_curve_line({"trial": number, "epoch": epoch, **finite, **moved})
+            record.add_epoch(epoch, value_of(finite), finite.get("seconds", 0.0), on)
             for listener in self._listeners:
                 listener.epoch(record, epoch, finite)
             self._changed(record)
@@ -353,6 +363,7 @@ class Study:
     def _end(self, record: Record) -> None:
         self.folder.add_curve_line(record.end().to_json(), sync=True)
         self._running -= 1
+        self._where.pop(record.number, None)
         record.release()
         self.folder.drop_lane(record.number)
         self._results.ended(record)

@@ -21,6 +21,7 @@ from avtune.core.errors import UserError, did_you_mean
 from avtune.core.files import write_bytes, write_text
 from avtune.core.hyper import Value
 from avtune.core.seeds import mix
+from avtune.core.trained_on import TrainedOn
 from avtune.core.trial import Trial
 from avtune.data.dataset import Dataset
 from avtune.data.prepare import Prepared, for_search
@@ -171,6 +172,9 @@ class _Source:
 
     def ask(self) -> Trial | None:
         return self._waiting.pop(0) if self._waiting else None
+
+    def trained_on(self, number: int, where: TrainedOn) -> None:
+        """It is not kept."""
 
     def report(self, number: int, epoch: int, metrics: Mapping[str, float]) -> bool:
         self.metrics[number][epoch] = dict(metrics)

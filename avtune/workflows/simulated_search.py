@@ -15,6 +15,7 @@ from pathlib import Path
 
 from avtune.core.hyper import Value
 from avtune.core.run_key import run_key
+from avtune.core.trained_on import TrainedOn
 from avtune.core.trial import Trial
 from avtune.finals.repeats import finalists
 from avtune.finals.run_record import Result
@@ -203,6 +204,9 @@ class _List:
 
     def ask(self) -> Trial | None:
         return self._queue.popleft() if self._queue else None
+
+    def trained_on(self, number: int, where: TrainedOn) -> None:
+        """It is not kept."""
 
     def report(self, number: int, epoch: int, metrics: Mapping[str, float]) -> bool:
         self._curves[number][epoch] = metrics["val_map"]

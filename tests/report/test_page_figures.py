@@ -12,9 +12,13 @@ import pytest
 import yaml
 from made_studies import made_study, payload_of, space_of
 
+from avtune.core.trained_on import TrainedOn
+from avtune.core.trial import Trial
 from avtune.report.page import page
+from avtune.report.page_times import timeline
 from avtune.study.best import read_best
 from avtune.study.folder import StudyFolder
+from avtune.study.record import Record
 from avtune.study.results import read_results
 from avtune.workflows.open_study import open_space, open_study
 
@@ -168,7 +172,35 @@ def test_the_cost_and_the_timeline(made):
         assert 0 <= begun <= end
         assert begun >= rows.get(row, 0), f"trial {trial} shares its place with another"
         rows[row] = end
-    assert timeline["rows"] == len(rows) <= 5
+    assert timeline["rows"] == len(rows)
+    names = [one["name"] for one in timeline["devices"] for _ in range(one["rows"])]
+    assert list(dict.fromkeys(names)) == ["CPU, engine 0", "CPU, engine 1"]
+    assert all(one["rows"] <= 5 for one in timeline["devices"])
+    assert all(names[row] == f"CPU, engine {trial % 2}" for trial, row, _, _ in timeline["bars"])
+    assert timeline["moved"] == {}
+
+
+def test_the_timeline_has_the_rows_of_a_device_together():
+    gpu, other = TrainedOn("GPU 2", "engine 0"), TrainedOn("GPU 10", "engine 1")
+    places = {0: [(1, gpu)], 1: [(1, other)], 2: [(1, gpu)], 3: [(1, gpu), (4, other)], 4: []}
+    records = [Record(Trial(number, "toy", {}, 0, 9), places=where) for number, where in places.items()]
+    times = {0: (100.0, 110.0), 1: (100.0, 120.0), 2: (101.0, 130.0), 3: (112.0, None), 4: (150.0, 160.0)}
+    found = timeline(times, records, deterministic=False)
+    assert found["devices"] == [
+        {"name": "GPU 2, engine 0", "rows": 2},
+        {"name": "GPU 10, engine 1", "rows": 2},
+        {"name": "", "rows": 1},
+    ]
+    assert found["moved"] == {"3": "GPU 2, engine 0, then GPU 10, engine 1"}
+    assert {trial: row for trial, row, _, _ in found["bars"]} == {0: 0, 2: 1, 1: 2, 3: 3, 4: 4}
+    assert (found["rows"], found["bars"][-1]) == (5, (4, 4, 50.0, 60.0))
+    assert {trial: end for trial, _, _, end in found["bars"]}[3] == 60.0, "the last moment that is known"
+
+
+def test_a_study_of_before_says_no_device(finished):
+    timeline = finished[1]["timeline"]
+    assert (timeline["devices"], timeline["moved"]) == ([], {})
+    assert "which device it had is not on record" in " ".join(finished[0].split())
 
 
 @pytest.fixture(scope="module")

@@ -68,10 +68,15 @@ class Recorder:
         self.stop_after = stop_after or {}
         self.reports = {trial.number: [] for trial in trials}
         self.ends = {}
+        self.where = {}
         self.independent = len(self.waiting)
 
     def ask(self):
         return self.waiting.pop(0) if self.waiting else None
+
+    def trained_on(self, number, where):
+        assert number not in self.ends, "a place after the end"
+        self.where[number] = where
 
     def report(self, number, epoch, metrics):
         assert number not in self.ends, "a report after the end"
@@ -118,6 +123,8 @@ def test_every_trial_reports_every_epoch_and_ends(run):
     for reports in source.reports.values():
         assert [epoch for epoch, _ in reports] == [1, 2, 3]
         assert all(0 < metrics["val_map"] <= 1 for _, metrics in reports)
+    where = {number: one.device for number, one in source.where.items()}
+    assert where in (dict.fromkeys(range(3), "CPU"), {}), "a simulation trains nowhere"
 
 
 def test_a_trial_stops_when_the_source_says_so(run):

@@ -12,6 +12,7 @@ import torch
 from avtune.core.errors import UserError
 from avtune.core.files import read_lines
 from avtune.core.hyper import Hyper
+from avtune.core.trained_on import TrainedOn
 from avtune.runners.work import save_weights
 from avtune.space.parse import parse
 from avtune.study.folder import StudyFolder
@@ -309,6 +310,46 @@ def test_what_holds_only_with_more_epochs_is_written_after_the_caller_has_kept_t
     Study(folder, space(4), deterministic=True, before_writing=kept)
     assert seen == [before]
     assert len(folder.curves.read_bytes()) > len(before)
+
+
+def test_a_trial_says_where_it_was_trained_when_that_changes(make_folder):
+    study = Study(make_folder(), make_space())
+    here, there = TrainedOn("CPU", "engine 0"), TrainedOn("GPU 1", "engine 3", "10.0.0.2")
+
+    def epochs(study, *given):
+        for epoch, where in given:
+            if where is not None:
+                study.trained_on(0, where)
+            study.report(0, epoch, {"val_map": 0.1 * epoch})
+
+    study.ask()
+    epochs(study, (1, here), (2, None), (3, here), (4, there))
+    study.ask()
+    study.report(1, 1, {"val_map": 0.1})  # by a runner that does not say
+    study.close()
+    lines, _ = read_lines(study.folder.curves, repair=False)
+    said = {(line["trial"], line["epoch"]): line["on"] for line in lines if "on" in line}
+    assert said == {
+        (0, 1): {"device": "CPU", "engine": "engine 0"},
+        (0, 4): {"device": "GPU 1", "engine": "engine 3", "node": "10.0.0.2"},
+    }
+    again = Study(study.folder, make_space())
+    assert again.records[0].places == study.records[0].places == [(1, here), (4, there)]
+    assert again.records[1].places == []
+    epochs(again, (5, there), (6, here))
+    assert again.records[0].places == [(1, here), (4, there), (6, here)]
+    again.records[0].stop(4)
+    assert again.records[0].places == [(1, here), (4, there)], "what it trained since does not count"
+
+
+@pytest.mark.parametrize("on", ["engine 0", {}, {"device": 1}, {"device": "CPU", "core": "3"}])
+def test_a_line_with_a_device_that_is_none_is_damaged(make_folder, on):
+    study = Study(make_folder(), make_space())
+    study.ask()
+    study.folder.add_curve_line({"trial": 0, "epoch": 1, "val_map": 0.5, "on": on})
+    study.close()
+    with pytest.raises(UserError, match=r"line 1 is damaged \(it does not say where the epoch was trained\)"):
+        Study(study.folder, make_space())
 
 
 def test_a_torn_last_line_is_cut_off_and_said(make_folder):

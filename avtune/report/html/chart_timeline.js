@@ -1,8 +1,13 @@
-// When trials were under way. A row is a place that a trial keeps meanwhile.
+// When trials were under way, by device; a device has a row for each trial that it trains at a time.
 (() => {
   const { data, base, axis, colour } = Report;
   const found = data.timeline;
   if (!found) return;
+
+  // The names of the rows: that of the device at its first one.
+  const names = found.devices.flatMap((one) => Array.from({ length: one.rows }, (none, row) => (row ? "" : one.name || "not known")));
+  const deviceOf = found.devices.flatMap((one) => Array(one.rows).fill(one.name || "not known"));
+  const where = (trial, row) => (found.moved[trial] || deviceOf[row] || "");
 
   function unit() {
     const longest = Math.max(...found.bars.map((bar) => bar[3]));
@@ -11,10 +16,18 @@
 
   function option() {
     const [scale, name] = unit();
+    const rows = names.length ? names : Array.from({ length: found.rows }, (none, row) => row + 1);
+    const width = names.length ? (Report.narrow ? 70 : 150) : 30;
     const option = base({
-      legend: { show: false }, grid: { left: 40, right: 20, top: 16, bottom: 48 },
+      legend: { show: false }, grid: { left: width + 10, right: 20, top: 16, bottom: 48 },
       xAxis: axis(`${name} since ${found.begun}`, { type: "value", min: 0 }),
-      yAxis: axis("", { type: "category", data: Array.from({ length: found.rows }, (none, row) => row + 1), inverse: true }),
+      yAxis: axis("", {
+        type: "category", inverse: true, data: rows.map((name, row) => ({ value: `${row}` })),
+        axisLabel: {
+          color: colour("--quiet"), width, overflow: "truncate", interval: (row) => rows[row] !== "", formatter: (row) => `${rows[row]}`,
+        },
+        axisTick: { interval: (row) => rows[row] !== "" },
+      }),
       dataZoom: [{ type: "inside", filterMode: "weakFilter", zoomOnMouseWheel: "ctrl" }],
       series: [{
         type: "custom", encode: { x: [2, 3], y: 1 }, progressive: 2000,
@@ -28,13 +41,19 @@
         },
       }],
     });
-    option.tooltip.formatter = (at) => `${at.value[2].toFixed(1)} to ${at.value[3].toFixed(1)} ${name}\n${Report.trialText(at.value[0])}`;
+    option.tooltip.formatter = (at) => {
+      const [trial, row, from, to] = at.value;
+      return [`${from.toFixed(1)} to ${to.toFixed(1)} ${name}`, where(trial, row), Report.trialText(trial)].filter(Boolean).join("\n");
+    };
     return option;
   }
 
   Report.add("timeline", {
     option,
-    numbers: () => [["trial", "begun, s", "ended, s"], ...found.bars.map(([trial, row, from, to]) => [trial, from.toFixed(1), to.toFixed(1)])],
+    numbers: () => [
+      ["trial", "device", "begun, s", "ended, s"],
+      ...found.bars.map(([trial, row, from, to]) => [trial, where(trial, row), from.toFixed(1), to.toFixed(1)]),
+    ],
     ready: (chart) => chart.on("click", (at) => Report.mark(at.value[0])),
   });
 })();
