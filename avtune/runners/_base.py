@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -81,6 +81,7 @@ class Placement:
         timeout: seconds in which a trial must report an epoch, else it is held to hang; None for no limit.
         cluster: where the processes are; None for this machine.
         exact: a trial has the same bits in any lane of any engine, see `engine.lane_trainer.LaneTrainer`.
+        bounded: the user has said how many GPUs or cores are used: nodes that join a cluster later add none.
     """
 
     count: int
@@ -92,12 +93,17 @@ class Placement:
     timeout: float | None = None
     cluster: Cluster | None = None
     exact: bool = False
+    bounded: bool = False
 
     def lanes_for(self, independent: int) -> int:
         """Lanes of an engine for so many independent runs; 0 for a search. On a CPU each engine takes them in two goes,
         so that one with shorter runs can help the other."""
         goes = 1 if self.gpus else 2
         return max(self.lanes, min(self.most_lanes, -(-independent // (goes * self.count))))
+
+    def with_more(self, processes: int) -> Placement:
+        """The same with so many further processes, each with a share of devices as those have that there are."""
+        return replace(self, count=self.count + processes, gpus=self.gpus + processes * self.gpus // self.count)
 
     @property
     def gpu_share(self) -> float:

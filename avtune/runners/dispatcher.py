@@ -29,7 +29,8 @@ def spare_trials(placement: Placement) -> int:
     return min(_MOST_SPARE * placement.count, max(1, placement.count * placement.lanes // _LANES_PER_SPARE))
 
 
-_MACHINES = 10  # machines that may die with a trial alone on an engine of theirs before it fails
+MOST_MACHINES = 10
+"""Machines that may die with a trial alone on an engine of theirs before it fails."""
 
 
 class Dispatcher:
@@ -39,11 +40,14 @@ class Dispatcher:
         source: a study, or a list of runs.
         spare: trials asked for before an engine wants them, so that suggestions are made while engines train.
         max_failures: how many engines may die with a trial before it fails.
+
+    Attributes:
+        spare: as given; another number may be set.
     """
 
     def __init__(self, source: Source, *, spare: int, max_failures: int) -> None:
         self._source = source
-        self._spare = spare
+        self.spare = spare
         self._max_failures = max_failures
         self._ready: deque[Trial] = deque()
         self._alone: deque[Trial] = deque()  # trials on their last attempt, for engines without other trials
@@ -89,7 +93,7 @@ class Dispatcher:
 
     def prepare(self) -> bool:
         """Asks for one trial ahead of need; returns whether there was anything to do."""
-        if len(self._ready) >= self._spare:
+        if len(self._ready) >= self.spare:
             return False
         trial = self._source.ask()
         if trial is not None:
@@ -106,8 +110,8 @@ class Dispatcher:
         if len(returned) == 1:
             (number,) = returned
             self._machines[number] += 1
-            if self._machines[number] >= _MACHINES:
-                self._source.tell(number, f"{_MACHINES} machines died while it was trained alone on them")
+            if self._machines[number] >= MOST_MACHINES:
+                self._source.tell(number, f"{MOST_MACHINES} machines died while it was trained alone on them")
                 return 1
         for number in sorted(returned, reverse=True):
             self._return(returned[number])

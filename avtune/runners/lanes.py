@@ -28,8 +28,9 @@ from avtune.runners.lane_process import run_engine, stack_file
 from avtune.runners.mailbox import Mailbox
 from avtune.runners.out_of_memory import LACK, LOWER, Deaths, out_of_memory
 from avtune.runners.ray.choose import ray_for
-from avtune.runners.ray.engine_trials import here, run_engines
+from avtune.runners.ray.engine_trials import EngineList, here, run_engines
 from avtune.runners.ray.machines import Machines
+from avtune.runners.ray.node_watch import NodeWatch
 from avtune.runners.ray.private import TUNE_THREAD
 from avtune.runners.ray.session import LOST
 from avtune.runners.watchdog import last_stack
@@ -68,7 +69,8 @@ class _Engines:
         self._causes = Deaths()
         self._machines = Machines()
         self._lacked_memory = False  # whether the engine that died last did for lack of memory
-        self._dismissed = threading.Event()
+        self._list = EngineList(placement.count)
+        self._nodes = NodeWatch(placement)
         self._mailbox = ray.remote(num_cpus=0, max_concurrency=10_000, **here())(Mailbox).remote(_OVER)
         self._tune = threading.Thread(target=self._run_tune, args=(storage,), name=TUNE_THREAD, daemon=True)
         self._tune.start()
@@ -92,20 +94,21 @@ class _Engines:
     def _run(self, source: Source, data: Sequence[Prepared]) -> None:
         import ray
 
-        placement = self._placement
-        dispatcher = Dispatcher(source, spare=spare_trials(placement), max_failures=placement.max_failures)
+        most = self._placement.max_failures
+        dispatcher = Dispatcher(source, spare=spare_trials(self._placement), max_failures=most)
         self._session += 1
-        lanes = placement.lanes_for(source.independent)
+        lanes = self._placement.lanes_for(source.independent)
         ray.get(self._mailbox.open.remote(self._session, [ray.put(list(data))], lanes))
         idle = False
         while not source.exhausted:
             taken = ray.get(self._mailbox.take.remote(_LONGEST_TAKE if idle else 0.0))
             # Tune reports the death of an engine before its new process says hello.
             self._take_deaths(dispatcher)
+            self._take_news(dispatcher, source)
             for ticket, text in taken:
                 self._reply(dispatcher, ticket, text)
             idle = not taken and not dispatcher.prepare()
-            if not self._tune.is_alive() or self._deaths > max(_RESTARTS, placement.max_failures) * placement.count:
+            if not self._tune.is_alive() or self._deaths > max(_RESTARTS, most) * self._placement.count:
                 if self._lacked_memory:
                     raise UserError(out_of_memory("the engines were ended before they trained an epoch"))
                 raise RuntimeError(f"the engines die before they train an epoch; the last words: {self._last_words}")
@@ -117,14 +120,26 @@ class _Engines:
         import ray
 
         if LOST.is_set():  # Tune waits for what has gone, and ends with this process
-            self._dismissed.set()
+            self._list.dismissed.set()
             self._tune.join(_LEAVE)
             return
+        self._nodes.close()
+        self._list.over.set()
         with contextlib.suppress(ray.exceptions.RayError):  # the mailbox may be gone
             ray.get(self._mailbox.close.remote(), timeout=_LEAVE)
         self._tune.join(_LEAVE)
-        self._dismissed.set()
+        self._list.dismissed.set()
         self._tune.join(_LONGEST_LEAVE)
+
+    def _take_news(self, dispatcher: Dispatcher, source: Source) -> None:
+        """Has engines start on nodes that have joined the cluster."""
+        news = self._nodes.news()
+        if news is not None:
+            for line in news.lines:
+                source.note(line)
+            self._list.add(news.processes)
+            self._placement = self._placement.with_more(news.processes)
+            dispatcher.spare = spare_trials(self._placement)
 
     def _take_deaths(self, dispatcher: Dispatcher) -> None:
         """Takes note of the engines that have died."""
@@ -179,10 +194,10 @@ class _Engines:
         try:
             run_engines(
                 run_engine,
-                self._placement,
+                self._list,
+                self._placement.resources,
                 storage,
                 on_death=lambda engine, words: self._lost.put((engine, words)),
-                dismissed=self._dismissed,
                 mailbox=self._mailbox,
                 settings=settings,
             )

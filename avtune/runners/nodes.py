@@ -30,6 +30,7 @@ class Node:
         memory: free bytes; None where it is not known.
         torch_gpus: GPUs that torch sees there.
         ahead: seconds that its clock is ahead of the driver's.
+        id: Ray's identifier; a machine that has left and returns has another.
     """
 
     address: str
@@ -45,6 +46,7 @@ class Node:
     memory: int | None = None
     torch_gpus: int = 0
     ahead: float = 0.0
+    id: str = ""
 
     @property
     def name(self) -> str:
@@ -69,16 +71,16 @@ def node_of(facts: Mapping[str, Any], said: Mapping[str, Any] | None, ahead: flo
     """A node from what Ray and the node itself say.
 
     Args:
-        facts: `address`, `cpus` and `gpus`.
+        facts: `id`, `address`, `cpus` and `gpus`.
         said: what `node_look.look` returned there; None where nothing has come back.
         ahead: seconds that its clock is ahead.
     """
     if said is None:
-        return Node(facts["address"], None, facts["cpus"], facts["gpus"], {})
+        return Node(facts["address"], None, facts["cpus"], facts["gpus"], {}, id=facts["id"])
     return Node(
         facts["address"], said["host"], facts["cpus"], facts["gpus"], said["versions"], said["executable"],
         said["sees"], said["writes"], said.get("storage", ""), said["scratch"], said["memory"], said["torch_gpus"],
-        ahead,
+        ahead, facts["id"],
     )  # fmt: skip
 
 

@@ -74,7 +74,14 @@ def place(request: PlacementRequest, runner: str, trials: int, *, wide: bool = F
     placement = _place(request, runner, trials // generations, gpus)
     if exact:  # one thread: how a sum is split over threads, and so its rounding, depends on their number
         placement = replace(placement, threads=1, exact=True)
-    return replace(placement, max_failures=request.max_failures, timeout=request.timeout, cluster=request.cluster)
+    bounded = (request.gpus if gpus else request.cpus) is not None
+    return replace(
+        placement,
+        max_failures=request.max_failures,
+        timeout=request.timeout,
+        cluster=request.cluster,
+        bounded=bounded,
+    )
 
 
 def _place(request: PlacementRequest, runner: str, at_a_time: int, gpus: int) -> Placement:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
@@ -22,10 +24,16 @@ from avtune.core.trial import Trial
 from avtune.data.prepare import Prepared
 from avtune.engine import user_code
 from avtune.runners._base import Placement, Run, Source
+from avtune.runners.dispatcher import MOST_MACHINES
 from avtune.runners.out_of_memory import LACK, LOWER, Deaths
 from avtune.runners.ray.choose import ray_for
+from avtune.runners.ray.machines import Machines
+from avtune.runners.ray.node_watch import NodeWatch
 from avtune.runners.ray.trial_adapters import scheduler, searcher
 from avtune.runners.watchdog import Watch, last_stack
+
+_LOG = logging.getLogger(__name__)
+_MOST = 1 << 20  # trials: without a number Tune starts them one after the other
 
 
 @contextmanager
@@ -34,13 +42,17 @@ def opened(placement: Placement, data_bytes: int) -> Iterator[Run]:
     into its object store once."""
     calls = itertools.count()
     with ray_for(placement, data_bytes) as scratch:
-        yield lambda source, data: _run(source, data, placement, scratch, f"run{next(calls)}")
+        room = _Room(placement)
+        try:
+            yield lambda source, data: _run(source, data, placement, room, scratch, f"run{next(calls)}")
+        finally:
+            room.close()
 
 
-def _run(source: Source, data: Sequence[Prepared], placement: Placement, storage: Path, name: str) -> None:
+def _run(source: Source, data: Sequence[Prepared], placement: Placement, room: _Room, storage: Path, name: str) -> None:
     from ray import tune
 
-    answers = _Answers(source, placement, storage)
+    answers = _Answers(source, placement, room, storage)
     trainable = tune.with_resources(
         tune.with_parameters(
             _trial,
@@ -60,7 +72,7 @@ def _run(source: Source, data: Sequence[Prepared], placement: Placement, storage
             search_alg=searcher(answers),
             scheduler=scheduler(answers),
             num_samples=-1,
-            max_concurrent_trials=placement.count,
+            max_concurrent_trials=_MOST,  # so many as there is room for, see `_Answers.next_config`
             reuse_actors=True,
             trial_dirname_creator=lambda trial: trial.trial_id,
         ),
@@ -68,7 +80,7 @@ def _run(source: Source, data: Sequence[Prepared], placement: Placement, storage
             name=name,
             storage_path=str(storage),
             verbose=0,
-            failure_config=tune.FailureConfig(max_failures=placement.max_failures - 1),
+            failure_config=tune.FailureConfig(max_failures=-1),  # `_Answers.died` counts
         ),
     )
     tuner.fit()
@@ -101,6 +113,8 @@ def _trial(
         lines = kept.taken()
         tune.report(said | ({"log": json.dumps([f"process {os.getpid()}", lines])} if lines else {}))
 
+    if cluster:
+        tell(node=ray.get_runtime_context().get_node_id())
     try:
         user_code.restore(named)
     except UserError as error:  # the user's file has changed, or differs on this machine
@@ -135,9 +149,37 @@ def _trial(
         tell()
 
 
+def _process(number: int) -> str:
+    """The name of a trial's process."""
+    return f"trial {number}"
+
+
 def _stack_file(scratch: Path, number: int) -> Path:
     """Where a trial that hangs leaves its stack."""
     return scratch / f"trial {number}.stack"
+
+
+class _Room:
+    """How many trials there is room for at a time: more when nodes join the cluster.
+
+    Attributes:
+        count: so many.
+    """
+
+    def __init__(self, placement: Placement) -> None:
+        self.count = placement.count
+        self._nodes = NodeWatch(placement)
+
+    def look(self, source: Source) -> None:
+        """Takes what has become of the nodes, and notes it."""
+        news = self._nodes.news()
+        if news is not None:
+            self.count += news.processes
+            for line in news.lines:
+                source.note(line)
+
+    def close(self) -> None:
+        self._nodes.close()
 
 
 class _Answers:
@@ -148,10 +190,15 @@ class _Answers:
         error: the first that was raised.
     """
 
-    def __init__(self, source: Source, placement: Placement, scratch: Path) -> None:
+    def __init__(self, source: Source, placement: Placement, room: _Room, scratch: Path) -> None:
         self.error: Exception | None = None
         self._source = source
+        self._room = room
+        self._running: set[int] = set()
         self._timeout = placement.timeout
+        self._max_failures = placement.max_failures
+        self._machines = Machines() if placement.cluster is not None else None
+        self._preempted: Counter[int] = Counter()  # machines that have died with a trial
         self._scratch = scratch
         self._deaths: dict[int, list[str]] = {}  # Tune's text of each death, by trial
         self._lacked_memory: set[int] = set()
@@ -160,8 +207,11 @@ class _Answers:
     def next_config(self) -> tuple[int, dict[str, Any]] | None:
         if self.error is None:
             with self._kept():
-                trial = self._source.ask()
-                return None if trial is None else (trial.number, {"trial": asdict(trial)})
+                self._room.look(self._source)
+                trial = self._source.ask() if len(self._running) < self._room.count else None
+                if trial is not None:
+                    self._running.add(trial.number)
+                    return trial.number, {"trial": asdict(trial)}
         return None
 
     @property
@@ -175,6 +225,8 @@ class _Answers:
                     log.show_again(*json.loads(result["log"]))
                 if "broken" in result:
                     raise StorageError(result["broken"])
+                if "node" in result and self._machines is not None:
+                    self._machines.runs_on(_process(number), result["node"])
                 if "failure" in result:
                     self._source.tell(number, result["failure"], result["details"])
                 elif "epoch" in result:
@@ -184,15 +236,32 @@ class _Answers:
                     return True
         return False
 
-    def died(self, number: int, details: str) -> None:
+    def died(self, number: int, details: str) -> bool:
+        if self._machines is not None and self._machines.lost(_process(number), details):
+            self._preempted[number] += 1
+            if self._preempted[number] < MOST_MACHINES:  # which is no attempt
+                _LOG.debug("trial %d starts again: its machine has died", number)
+                return self.error is None
+            self._fails(number, f"{MOST_MACHINES} machines died while it was trained on them", details)
+            return False
         self._deaths.setdefault(number, []).append(details)
         if self._causes.for_lack_of_memory(details):
             self._lacked_memory.add(number)
+        if len(self._deaths[number]) < self._max_failures:
+            return self.error is None
+        self._fails(number, *self._failure(number))
+        return False
 
     def ended(self, number: int, *, given_up: bool) -> None:
+        self._running.discard(number)
         if self.error is None:  # after an error no trial is recorded as ended: the study continues with it
             with self._kept():
                 self._source.tell(number, *(self._failure(number) if given_up else ()))
+
+    def _fails(self, number: int, why: str, details: str) -> None:
+        if self.error is None:
+            with self._kept():
+                self._source.tell(number, why, details)
 
     @contextmanager
     def _kept(self) -> Iterator[None]:

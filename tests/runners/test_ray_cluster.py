@@ -31,6 +31,8 @@ print(cluster.address, flush=True)
 for line in sys.stdin:
     if line.strip() == "lose":
         cluster.remove_node(other, allow_graceful=False)
+    elif line.strip() == "join":
+        cluster.add_node(num_cpus=1)
     else:
         for node in (other, cluster.head_node):
             node.kill_all_processes(check_alive=False, allow_graceful=False)
@@ -52,8 +54,8 @@ def environment(**more):
 
 @contextlib.contextmanager
 def two_nodes(folder):
-    """Yields the address, and a function that ends nodes as the death of their machines would: `lose` one, or `end`
-    both."""
+    """Yields the address, and a function that has a node `join`, or ends nodes as the death of their machines would:
+    `lose` one, or `end` both."""
 
     def tell(word):
         process.stdin.write(f"{word}\n")
@@ -105,7 +107,7 @@ def busy_search(tmp_path, address, monkeypatch):
     go = tmp_path / "go"
     words = method_search(_HOLD.replace("GO", repr(str(go))), runner="lanes")
     words[words.index("--gpus") :][:2] = []
-    words += ["--max-failures", "1", "--lanes", "2", "--verbose", "--cluster", address]
+    words += ["--max-failures", "1", "--lanes", "2", "--set", "search.trials=5", "--verbose", "--cluster", address]
     search = subprocess.Popen(
         [sys.executable, "-m", "avtune", *words],
         env=environment(RAY_AUTH_TOKEN=_TOKEN),
@@ -166,14 +168,18 @@ def on_all_nodes(tmp_path, address):
 
 
 def loses_a_machine(tmp_path, address, tell, monkeypatch):
-    """Which is no failure of its trials: with one attempt a trial, its engine's death would fail it."""
+    """Which is no failure of its trials: with one attempt a trial, its engine's death would fail it. One that joins is
+    used."""
     with busy_search(tmp_path, address, monkeypatch) as (search, go):
+        tell("join")
+        assert until(search, r"engine 2, with room .* takes \[\d")
         tell("lose")
         assert until(search, "has died with its machine")
         go.touch()
         said = search.communicate(timeout=240)[1]
     assert search.returncode == 0, said
     assert "FAIL" not in (tmp_path / "results" / "one" / "trials.csv").read_text()
+    assert "has joined the cluster" in (tmp_path / "results" / "one" / "log.txt").read_text()
 
 
 @pytest.mark.ray

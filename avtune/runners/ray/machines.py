@@ -1,4 +1,4 @@
-"""Whether an engine died with its machine: the machine was preempted, drained or switched off, or lost its network."""
+"""Whether a process died with its machine: the machine was preempted, drained or switched off, or lost its network."""
 
 from __future__ import annotations
 
@@ -12,36 +12,43 @@ _WORDS = re.compile(r"its node has died|node was terminated|preempted|drained") 
 
 @dataclass
 class Machines:
-    """Where engines run.
+    """Where engines, or the processes of trials, run.
 
     Ray's first words of a lost machine are those of a lost process (`The actor is temporarily unavailable`), and it
-    takes up to half a minute to learn more. So the port of the machine's Ray is tried: Ray's own processes outlive an
-    engine that dies alone.
+    takes up to half a minute to learn more. So the port of the machine's Ray is tried: Ray's own processes outlive one
+    of ours that dies alone.
     """
 
-    _of: dict[str, tuple[str, int]] = field(default_factory=dict)
+    _node: dict[str, str] = field(default_factory=dict)  # of each process
+    _where: dict[str, tuple[str, int]] = field(default_factory=dict)  # the port of each node
+    _lost: set[str] = field(default_factory=set)  # nodes; one that returns has another identifier
 
-    def runs_on(self, engine: str, node: str) -> None:
-        """An engine has begun on a node, named by Ray's identifier."""
-        import ray
+    def runs_on(self, process: str, node: str) -> None:
+        """A process has begun on a node, named by Ray's identifier."""
+        self._node[process] = node
+        if node not in self._where:
+            self._where |= _ports()
 
-        for each in ray.nodes():
-            if each["NodeID"] == node:
-                self._of[engine] = each["NodeManagerAddress"], int(each["NodeManagerPort"])
-
-    def lost(self, engine: str, words: str) -> bool:
-        """Whether the machine of an engine that has died is gone.
+    def lost(self, process: str, words: str) -> bool:
+        """Whether the machine of a process that has died is gone.
 
         Args:
             words: what Ray says of the death.
         """
-        if _WORDS.search(words):
+        node = self._node.pop(process, None)  # its next one says anew where it is
+        if node in self._lost or _WORDS.search(words):
             return True
-        where = self._of.get(engine)
-        if where is None:  # it died before it said where it is
+        if node is None or node not in self._where:  # it died before it said where it is
             return False
         try:
-            socket.create_connection(where, timeout=_PATIENCE).close()
+            socket.create_connection(self._where[node], timeout=_PATIENCE).close()
         except OSError:
+            self._lost.add(node)
             return True
         return False
+
+
+def _ports() -> dict[str, tuple[str, int]]:
+    import ray
+
+    return {each["NodeID"]: (each["NodeManagerAddress"], int(each["NodeManagerPort"])) for each in ray.nodes()}

@@ -81,39 +81,95 @@ def look_at_nodes(results: Path) -> list[Node]:
     Raises:
         StorageError: the driver cannot write to `results`.
     """
+    with Look(alive_nodes(), results) as look:
+        found = look.answers(_LOOK)
+    return sorted(found.values(), key=lambda node: (node.host or "", node.address))
+
+
+def alive_nodes() -> dict[str, dict[str, Any]]:
+    """What Ray knows of each node that is alive, by its identifier."""
     import ray
-    from ray import cloudpickle
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    from avtune.runners.ray import node_look
+    return {node["NodeID"]: _facts(node) for node in ray.nodes() if node["Alive"]}
 
-    cloudpickle.register_pickle_by_value(node_look)  # a node may lack avtune
-    facts = {node["NodeID"]: _facts(node) for node in ray.nodes() if node["Alive"]}
-    with _marker(results) as (marker, content):
-        began = time.time()
-        tasks = {
+
+class Look:
+    """One look at nodes of the cluster to which this process is connected: a small task on each.
+
+    Args:
+        facts: what Ray knows of these nodes, by identifier, see `alive_nodes`.
+        results: the folder of studies.
+
+    Raises:
+        StorageError: the driver cannot write to `results`.
+    """
+
+    def __init__(self, facts: Mapping[str, Mapping[str, Any]], results: Path) -> None:
+        import ray
+        from ray import cloudpickle
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        from avtune.runners.ray import node_look
+
+        cloudpickle.register_pickle_by_value(node_look)  # a node may lack avtune
+        self._facts = facts
+        self._held = contextlib.ExitStack()
+        self._marker, content = self._held.enter_context(_marker(results))
+        self._began = time.time()
+        self._end = time.monotonic() + _LOOK
+        self._tasks = {
             ray.remote(num_cpus=0, max_retries=0)(node_look.look)
             .options(scheduling_strategy=NodeAffinitySchedulingStrategy(name, soft=False))
-            .remote(str(marker), content, str(_answer(marker, name)), gpus=facts[name]["gpus"] > 0): name
+            .remote(str(self._marker), content, str(_answer(self._marker, name)), gpus=facts[name]["gpus"] > 0): name
             for name in facts
         }
-        said: dict[str, Any] = {}
-        ready, _ = ray.wait(list(tasks), num_returns=len(tasks), timeout=_LOOK)
+
+    def is_over(self) -> bool:
+        """Whether all have answered, or no answer is waited for any longer."""
+        return len(self._ready(0.0)) == len(self._tasks) or time.monotonic() > self._end
+
+    def answers(self, patience: float = 0.0) -> dict[str, Node]:
+        """The nodes, by identifier: as they say themselves, where they have said something in so many seconds."""
+        import ray
+
+        ready = self._ready(patience)
         ended = time.time()
+        said: dict[str, Any] = {}
         for task in ready:
             with contextlib.suppress(ray.exceptions.RayError):
-                said[tasks[task]] = ray.get(task)
+                said[self._tasks[task]] = ray.get(task)
         for name, words in said.items():
-            words["writes"] = words["writes"] and _answer(marker, name).is_file()
-    return sorted(
-        (node_of(facts[name], words := said.get(name), _ahead(words, began, ended)) for name in facts),
-        key=lambda node: (node.host or "", node.address),
-    )
+            words["writes"] = words["writes"] and _answer(self._marker, name).is_file()
+        return {
+            name: node_of(facts, words := said.get(name), _ahead(words, self._began, ended))
+            for name, facts in self._facts.items()
+        }
+
+    def close(self) -> None:
+        """Takes its files away."""
+        self._held.close()
+
+    def __enter__(self) -> Look:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+
+    def _ready(self, patience: float) -> list[Any]:
+        import ray
+
+        ready, _ = ray.wait(list(self._tasks), num_returns=len(self._tasks), timeout=patience)
+        return list(ready)
 
 
 def _facts(node: Mapping[str, Any]) -> dict[str, Any]:
     has = node.get("Resources", {})
-    return {"address": node["NodeManagerAddress"], "cpus": int(has.get("CPU", 0)), "gpus": int(has.get("GPU", 0))}
+    return {
+        "id": node["NodeID"],
+        "address": node["NodeManagerAddress"],
+        "cpus": int(has.get("CPU", 0)),
+        "gpus": int(has.get("GPU", 0)),
+    }
 
 
 def _ahead(said: Mapping[str, Any] | None, began: float, ended: float) -> float:

@@ -25,8 +25,8 @@ class Answers(Protocol):
     def result(self, number: int, result: Mapping[str, Any]) -> bool:
         """Takes what a trial has reported; returns whether it goes on."""
 
-    def died(self, number: int, details: str) -> None:
-        """An attempt of a trial has ended by the death of its process; `details` is what Tune knows."""
+    def died(self, number: int, details: str) -> bool:
+        """A trial's process has died; `details` is what Tune knows. Returns whether the trial is tried again."""
 
     def ended(self, number: int, *, given_up: bool) -> None:
         """A trial has ended; `given_up`: because no attempt is left."""
@@ -74,6 +74,7 @@ def scheduler(answers: Answers) -> Any:
         def __init__(self, answers: Answers) -> None:
             super().__init__()
             self._answers = answers
+            self._given_up: set[str] = set()
 
         def __getstate__(self) -> dict[str, Any]:
             return {}
@@ -83,7 +84,16 @@ def scheduler(answers: Answers) -> Any:
             return str(self.CONTINUE if goes_on else self.STOP)
 
         def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-            """Tune says this of every attempt, and to the searcher that the trial ended when there is none left."""
-            self._answers.died(trial.config["trial"]["number"], error_text(trial))
+            """Tune says this of every death, and puts the trial back into its queue afterwards."""
+            if not self._answers.died(trial.config["trial"]["number"], error_text(trial)):
+                self._given_up.add(trial.trial_id)
+
+        def choose_trial_to_run(self, tune_controller: Any) -> Any:
+            if self._given_up:
+                for trial in tune_controller.get_trials():
+                    if trial.trial_id in self._given_up:
+                        tune_controller.stop_trial(trial)
+                self._given_up.clear()
+            return super().choose_trial_to_run(tune_controller)
 
     return StudyScheduler(answers)
