@@ -55,7 +55,7 @@ def run(given: argparse.Namespace, log: list[Path]) -> int:
     curves.check(folder, epochs=given.epochs, seeds=given.seeds)
     name, runner = runner_named(given.runner)
     placement = place(placement_request(DeviceOptions.of(given)), name, len(lines) * given.seeds)
-    with runner(placement, data_bytes(dataset, 1)) as start:
+    with runner(placement.named("curves", folder), data_bytes(dataset, 1)) as start:
         curves.check_lines(lines, dataset)
         data = curves.split(dataset)
         console.say(*(f"note: {note}" for note in curves.notes(lines, data)))

@@ -35,6 +35,11 @@ def add(verbs: Verbs) -> None:
     live = verb.add_mutually_exclusive_group()
     live.add_argument("--watch", action="store_true", help="go on looking (on a terminal: usual while a search runs)")
     live.add_argument("--once", action="store_true", help="look once")
+    verb.add_argument(
+        "--cluster",
+        metavar="ADDRESS",
+        help="what of avtune's runs on the Ray cluster at host:port, or auto (needs its token)",
+    )
     add_results(verb)
     add_json(verb)
 
@@ -42,6 +47,11 @@ def add(verbs: Verbs) -> None:
 def run(given: argparse.Namespace, log: list[Path]) -> int:
     if given.json and given.watch:
         raise UserError("--json is one look; leave --watch out")
+    if given.cluster is not None:
+        if given.study is not None or given.watch:
+            raise UserError("--cluster is one look at all that runs there; leave STUDY and --watch out")
+        _on_cluster(given)
+        return 0
     try:
         if given.study is None:
             _all(given)
@@ -132,6 +142,31 @@ def _repeat(
                 said = now
                 event(now)
             time.sleep(_EVERY)
+
+
+# -- a cluster -----------------------------------------------------------------------------------------------------
+
+
+def _on_cluster(given: argparse.Namespace) -> None:
+    from dataclasses import asdict
+
+    from avtune.cli.studies import ago
+    from avtune.core.streams import visible
+    from avtune.runners.ray.jobs import jobs_on
+
+    jobs = jobs_on(given.cluster)
+    if given.json:
+        print(json.dumps([asdict(job) for job in jobs], indent=2))
+        return
+    for job in jobs:
+        owner = f"{job.user}, process {job.pid} on {job.host}"
+        console.say(
+            f"{visible(job.verb):<10} {visible(job.folder)}",
+            f"           begun {ago(job.begun)} by {visible(owner)}",
+            f"           {visible(job.where)}",
+        )
+    if not jobs:
+        console.say(f"nothing of avtune's runs on the cluster at {given.cluster}")
 
 
 # -- all studies ---------------------------------------------------------------------------------------------------

@@ -74,10 +74,10 @@ def _cells(row: StudyRow) -> list[str]:
     best += f" {one['objective']}" if best and "objective" in one else ""
     test = f"{one['test']['map']['mean']:.4f}" if one["test"] else ""
     trials = f"{ended}/{one['trials']}"
-    return [one["study"], one["dataset"], one["method"], one["state"], trials, best, test, _ago(row.changed)]
+    return [one["study"], one["dataset"], one["method"], one["state"], trials, best, test, ago(row.changed)]
 
 
-def _ago(then: float) -> str:
+def ago(then: float) -> str:
     """`42 s ago`, `3 min ago`, `2 h ago`, `5 d ago`."""
     seconds = max(0, round(time.time() - then))
     for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):

@@ -58,6 +58,7 @@ class Cluster:
         cpus, gpus: logical resources of all its machines.
         shared: a folder that every machine sees under the same path.
         nodes: its machines, as they were found.
+        verb, folder: the command that runs there and where its results are, for those who ask the cluster what it runs.
     """
 
     address: str
@@ -65,6 +66,8 @@ class Cluster:
     gpus: int
     shared: Path
     nodes: tuple[Node, ...] = ()
+    verb: str = ""
+    folder: str = ""
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,12 @@ class Placement:
         so that one with shorter runs can help the other."""
         goes = 1 if self.gpus else 2
         return max(self.lanes, min(self.most_lanes, -(-independent // (goes * self.count))))
+
+    def named(self, verb: str, folder: Path) -> Placement:
+        """The same for a command that leaves its results in a folder: its cluster says so to those who ask it."""
+        if self.cluster is None:
+            return self
+        return replace(self, cluster=replace(self.cluster, verb=verb, folder=str(folder.absolute())))
 
     def with_more(self, processes: int) -> Placement:
         """The same with so many further processes, each with a share of devices as those have that there are."""

@@ -154,6 +154,7 @@ def retrain(request: RetrainRequest, listener: RetrainListener) -> Retrained:
             record = _choose(study, request.trial)
             out = _out(request, record)
             listener.chosen(examine(request.dataset).problems, _notes(request, record))
+            placement = placement.named("retrain", out)
             with listener.training(), runner(placement, data_bytes(request.dataset, 0)) as call:
                 finals = FinalsRun(call, listener.stage, model_card)
                 results = _retrain_trial(study, record, request, finals, out)

@@ -138,6 +138,7 @@ def resolve(request: Request) -> Plan:
     deterministic = request.deterministic or bool(before.get("deterministic"))
     wide = name == "lanes" and request.run is None and has_wide_lanes(request.space, request.dataset)
     placement = place(request.placement, name, request.space.search.trials, wide=wide, exact=deterministic)
+    placement = placement.named("search", request.folder.root)
     known = before.get("precision", "fp32") if before else None
     request = replace(request, space=_with_policy(request, before, placement, name, deterministic=deterministic))
     settings = _asked(request) | {

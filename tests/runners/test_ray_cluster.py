@@ -173,6 +173,9 @@ def loses_a_machine(tmp_path, address, tell, monkeypatch):
     with busy_search(tmp_path, address, monkeypatch) as (search, go):
         tell("join")
         assert until(search, r"engine 2, with room .* takes \[\d")
+        said = avtune("status", "--cluster", address, "--json", cwd=tmp_path, RAY_AUTH_TOKEN=_TOKEN)
+        (job,) = json.loads(said.stdout)
+        assert (job["verb"], job["folder"], job["pid"]) == ("search", str(tmp_path / "results" / "one"), search.pid)
         tell("lose")
         assert until(search, "has died with its machine")
         go.touch()

@@ -17,5 +17,5 @@ def ray_for(placement: Placement, data_bytes: int) -> AbstractContextManager[Pat
         data_bytes: what the objects in its store take.
     """
     if placement.cluster is not None:
-        return cluster_ray(placement.cluster)
+        return cluster_ray(placement.cluster, placement.text)
     return local_ray(placement.count, placement.gpus, data_bytes)

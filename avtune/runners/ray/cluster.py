@@ -14,6 +14,7 @@ from avtune.runners._base import Cluster
 from avtune.runners.nodes import problems
 from avtune.runners.ray.address import cluster_address
 from avtune.runners.ray.head import Head, head_address
+from avtune.runners.ray.job_notes import note
 from avtune.runners.ray.preflight import look_at_nodes, look_from_another_process
 from avtune.runners.ray.session import KEEP_MEMORY, SETTINGS, ray_session
 from avtune.runners.ray.watched import watched
@@ -21,8 +22,11 @@ from avtune.runners.scratch import scratch_folder
 
 
 @contextlib.contextmanager
-def cluster_ray(cluster: Cluster) -> Iterator[Path]:
+def cluster_ray(cluster: Cluster, where: str) -> Iterator[Path]:
     """Attaches to a cluster for the length of the block.
+
+    Args:
+        where: on which devices of it this run trains, in words.
 
     Yields:
         A private scratch folder below `cluster.shared`, removed afterwards.
@@ -31,7 +35,7 @@ def cluster_ray(cluster: Cluster) -> Iterator[Path]:
         UserError: no cluster answers there, or not to this token; or it goes while the block runs.
     """
     gone = f"the cluster at {cluster.address} has gone"
-    with scratch_folder(cluster.shared) as scratch, _attached(cluster.address):
+    with scratch_folder(cluster.shared) as scratch, _attached(cluster, where):
         head = Head(head_address())
         with watched(scratch, head.is_lost, lambda: gone):
             yield scratch
@@ -48,7 +52,7 @@ def find_cluster(given: str, shared: Path, *, gpus: bool) -> Cluster:
     Raises:
         UserError: no token is set, no cluster answers, or a node is not fit; says which and what to do.
     """
-    _check_token_is_set()
+    check_token_is_set()
     shared = shared.resolve()
     ray = sys.modules.get("ray")
     if ray is not None and ray.is_initialized():
@@ -63,8 +67,9 @@ def find_cluster(given: str, shared: Path, *, gpus: bool) -> Cluster:
 
 
 @contextlib.contextmanager
-def _attached(address: str) -> Iterator[None]:
-    _check_token_is_set()
+def _attached(cluster: Cluster, where: str) -> Iterator[None]:
+    address = cluster.address
+    check_token_is_set()
     environment = {name: value for name, value in SETTINGS.items() if name != "RAY_AUTH_MODE"}
     name, value = KEEP_MEMORY
     attached = contextlib.ExitStack()
@@ -72,7 +77,12 @@ def _attached(address: str) -> Iterator[None]:
         try:
             with _core_silenced():
                 attached.enter_context(
-                    ray_session({}, address=address, runtime_env={"env_vars": environment | {name: value}})
+                    ray_session(
+                        {},
+                        notes=note(cluster.verb, cluster.folder, where),
+                        address=address,
+                        runtime_env={"env_vars": environment | {name: value}},
+                    )
                 )
         except (ConnectionError, RuntimeError, ValueError) as error:
             why = str(error).strip().partition("\n")[0]
@@ -98,7 +108,10 @@ def _core_silenced() -> Iterator[None]:
         os.close(before)
 
 
-def _check_token_is_set() -> None:
+def check_token_is_set() -> None:
+    """Raises:
+    UserError: this process knows no token of a cluster.
+    """
     file = os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token"
     if not os.environ.get("RAY_AUTH_TOKEN") and not Path(file).is_file():
         raise UserError(

@@ -53,14 +53,14 @@ def look_from_another_process(address: str, results: Path, environment: Mapping[
         ) from None
     answer = next((line for line in reversed(ended.stdout.splitlines()) if line.startswith(_MARK)), None)
     if answer is None:
-        raise UserError(_refused(address, ended.stdout + ended.stderr))
+        raise UserError(refused(address, ended.stdout + ended.stderr))
     said = json.loads(answer.removeprefix(_MARK))
     if "error" in said:
-        raise UserError(said["error"] if said["storage"] else _refused(address, ended.stderr + said["error"]))
+        raise UserError(said["error"] if said["storage"] else refused(address, ended.stderr + said["error"]))
     return [Node(**each) for each in said["nodes"]]
 
 
-def _refused(address: str, words: str) -> str:
+def refused(address: str, words: str) -> str:
     """Why a cluster has not let this process in, from Ray's words."""
     lines = [line.strip() for line in words.splitlines() if line.strip()]
     if any("oken" in line and "uth" in line for line in lines):

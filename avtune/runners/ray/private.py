@@ -13,7 +13,7 @@ import contextlib
 import importlib
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn
 
 from avtune.core.errors import UserError
@@ -22,6 +22,8 @@ USED = (
     ("ray._raylet", "get_authentication_mode"),
     ("ray._raylet", "AuthenticationMode"),
     ("ray.job_config", "JobConfig._get_proto_job_config"),
+    ("ray._raylet", "GcsClient"),
+    ("ray._private.state", "state.get_draining_nodes"),
     ("ray._private.utils", "set_sigterm_handler"),
     ("ray._private.services", "ConsolePopen"),
     ("ray._private.worker", "_global_node"),
@@ -64,9 +66,12 @@ def asks_for_token() -> bool:
     return bool(mode() == modes.TOKEN)
 
 
-def job_config() -> Any:
+def job_config(notes: Mapping[str, str] | None = None) -> Any:
     """A `JobConfig` with which workers import what is installed. By itself Ray puts the driver's current folder and
     that of its script at the head of their path: a file pandas.py there would be imported in the place of pandas.
+
+    Args:
+        notes: what `running_jobs` gives of this job.
 
     Raises:
         UserError: this Ray sets the path in another way.
@@ -81,7 +86,7 @@ def job_config() -> Any:
             self._py_driver_sys_path: list[str] = []
             return super()._get_proto_job_config()
 
-    return Installed()
+    return Installed(metadata=dict(notes or {}))
 
 
 @contextlib.contextmanager
@@ -158,6 +163,36 @@ def vital_processes() -> tuple[list[Any], Callable[[], None]]:
         _refuse("which processes it has started")
     vital = [info.process for kind in ("raylet", "gcs_server") for info in node.all_processes[kind]]
     return vital, lambda: node.kill_all_processes(check_alive=False, allow_graceful=False, wait=True)
+
+
+def running_jobs(address: str) -> list[tuple[Mapping[str, str], int, float]]:
+    """The jobs that a cluster runs, asked of its head: each with its notes, the process of its driver and when it
+    began, in seconds since 1970. This process becomes no job of it.
+
+    Args:
+        address: `host:port`.
+
+    Raises:
+        UserError: this Ray cannot be asked.
+    """
+    client = _find("ray._raylet", "GcsClient")
+    if client is None:
+        _refuse("which jobs a cluster runs")
+    jobs = client(address=address).get_all_job_info(
+        skip_submission_job_info_field=True, skip_is_running_tasks_field=True
+    )
+    return [
+        (dict(job.config.metadata), job.driver_pid, job.start_time / 1e3) for job in jobs.values() if not job.is_dead
+    ]
+
+
+def draining_nodes() -> dict[str, float]:
+    """The nodes of this process' cluster that are about to go, by identifier, and until when they are there, in seconds
+    since 1970. One that goes whenever it is idle is not among them. Empty where Ray does not say."""
+    state = _find("ray._private.state", "state")
+    if not hasattr(state, "get_draining_nodes"):
+        return {}
+    return {node: deadline / 1e3 for node, deadline in state.get_draining_nodes().items() if deadline}
 
 
 # --- what saves time or output: left out where Ray lacks it

@@ -73,7 +73,10 @@ def is_of_another() -> bool:
 
 @contextlib.contextmanager
 def ray_session(
-    settings: Mapping[str, str], start: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext, **init: Any
+    settings: Mapping[str, str],
+    start: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
+    notes: Mapping[str, str] | None = None,
+    **init: Any,
 ) -> Iterator[None]:
     """`ray.init(**init)` with `SETTINGS` and further ones in the environment; all is as before afterwards. A Ray that
     this process is connected to already (of a caller in Python, who asked for it: see `cluster.find_cluster`) is used
@@ -82,6 +85,7 @@ def ray_session(
     Args:
         settings: further environment variables.
         start: a context for the start of Ray alone.
+        notes: what the job says of itself, see `jobs`.
         init: further arguments of `ray.init`.
 
     Raises:
@@ -104,7 +108,7 @@ def ray_session(
             if not connected:
                 with _signals_wait(), private_files(), private.quiet_errors(), start():
                     quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL, "configure_logging": True}
-                    ray.init(job_config=private.job_config(), **quiet, **init)
+                    ray.init(job_config=private.job_config(notes), **quiet, **init)
             tune.join()
             if tune.error is not None:
                 raise UserError(f"Ray Tune cannot be imported: {tune.error!r}"[:200]) from tune.error

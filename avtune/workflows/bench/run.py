@@ -78,6 +78,7 @@ def bench(request: BenchRequest, listener: BenchListener) -> Board:
     old = folder.settings() if folder.exists else {}
     name, runner = runner_named(request.runner or old.get("runner"))
     placement = place(request.placement, name, request.rules.trials, exact=request.deterministic)
+    placement = placement.named("bench", request.root)
     precision = precision_named(request.precision, old.get("precision"), placement)
     request = replace(request, runner=name, precision=precision)
     settings = _made_or_continued(folder, request, old)
