@@ -109,8 +109,13 @@ class Engine:
             self._leave(number)
         if self._lane_files is not None:  # after the orders: trials that are stopped at this epoch are gone
             for group in self._groups:
-                save_states(self._lane_files, group)
+                save_states(self._lane_files, group, every=orders.leave)
         message = Message(0)
+        if orders.leave:
+            message.returned = [trial.number for group in self._groups for trial in group.trials]
+            for number in message.returned:
+                self._leave(number)
+            return message
         with self._warnings.kept():
             for trial in orders.trials:
                 self._admit(trial, message)

@@ -40,9 +40,13 @@ def found_state(files: LaneFiles | None, trial: Trial) -> tuple[Sequence[float],
     return None
 
 
-def save_states(files: LaneFiles, group: Group) -> None:
-    """Saves the trials that have just passed an epoch at which they are to be saved."""
+def save_states(files: LaneFiles, group: Group, *, every: bool = False) -> None:
+    """Saves the trials that have just passed an epoch at which they are to be saved.
+
+    Args:
+        every: those at another epoch, too.
+    """
     for trial in group.trials:
         values = group.values(trial.number)
-        if trial.lane_file is not None and len(values) in trial.save_at:
+        if trial.lane_file is not None and values and (every or len(values) in trial.save_at):
             files.save(trial, values, with_checksum(values, group.states(trial.number)))

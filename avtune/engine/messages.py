@@ -16,7 +16,8 @@ class Message:
         want: free lanes.
         reports: (number, epoch, metrics) of every trial that has trained an epoch.
         ends: (number, failure or None, details) of every trial that has ended by itself.
-        returned: numbers of trials that it cannot hold after all, to be trained again from their start.
+        returned: numbers of trials that it does not hold any more: they go on elsewhere from their lane files, or start
+            again.
         notes: lines about how the engine works, for the log.
     """
 
@@ -35,8 +36,10 @@ class Orders:
         stop: numbers of trials to leave.
         trials: trials to train.
         over: no trial will come any more, and none of this engine's is wanted.
+        leave: the engine's machine is about to go: it saves its trials and returns them.
     """
 
     stop: Sequence[int]
     trials: Sequence[Trial]
     over: bool
+    leave: bool = False

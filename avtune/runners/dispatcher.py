@@ -61,8 +61,12 @@ class Dispatcher:
         """An engine has begun there."""
         self._where[engine] = where
 
-    def exchange(self, engine: str, message: Message) -> Orders:
-        """Takes what an engine says and returns its orders."""
+    def exchange(self, engine: str, message: Message, *, leaves: bool = False) -> Orders:
+        """Takes what an engine says and returns its orders.
+
+        Args:
+            leaves: its machine is about to go: it is to return its trials, and gets none.
+        """
         mine = self._leases.setdefault(engine, {})
         for number, epoch, metrics in message.reports:
             if number in mine:
@@ -82,14 +86,16 @@ class Dispatcher:
         for number in stop:
             del mine[number]
             self._source.tell(number)
-        trials = self._take(message.want + len(stop), mine)
+        trials = [] if leaves else self._take(message.want + len(stop), mine)
         mine.update((trial.number, trial) for trial in trials)
         if stop or trials:
             _LOG.debug(
                 "%s, with room for %d: stops trials %s, takes %s, has %d",
                 engine, message.want, stop, [trial.number for trial in trials], len(mine),
             )  # fmt: skip
-        return Orders(stop, trials, over=not mine and self._source.exhausted)
+        if leaves and mine:
+            _LOG.debug("%s leaves its trials %s: its machine is about to go", engine, sorted(mine))
+        return Orders(stop, trials, over=not mine and self._source.exhausted, leave=leaves)
 
     def prepare(self) -> bool:
         """Asks for one trial ahead of need; returns whether there was anything to do."""

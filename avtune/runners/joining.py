@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -42,6 +43,10 @@ class ClusterNodes:
         placement: of the run.
         alive: what the cluster says of each node that it has now, by identifier: `address`, `cpus` and `gpus`.
         look: begins a look at some of these.
+        draining: the nodes that are about to go, by identifier, and when, in seconds since 1970.
+
+    Attributes:
+        leaving: identifiers of the nodes that are about to go.
     """
 
     def __init__(
@@ -50,9 +55,11 @@ class ClusterNodes:
         placement: Placement,
         alive: Callable[[], Mapping[str, Mapping[str, Any]]],
         look: Callable[[Mapping[str, Mapping[str, Any]]], Look],
+        draining: Callable[[], Mapping[str, float]] = dict,
     ) -> None:
         self._cluster, self._placement = cluster, placement
-        self._alive, self._look = alive, look
+        self._alive, self._look, self._draining = alive, look, draining
+        self.leaving: frozenset[str] = frozenset()
         self._used = {node.id: node for node in cluster.nodes}
         self._refused: set[str] = set()
         self._silent: dict[str, int] = {}  # looks that a node has not answered
@@ -61,8 +68,14 @@ class ClusterNodes:
 
     def news(self) -> News | None:
         """What has changed since the last call; None for nothing."""
-        alive = self._alive()
-        lines = [f"node {node.name} has left the cluster" for name, node in self._used.items() if name not in alive]
+        alive, draining = self._alive(), self._draining()
+        lines = [
+            f"node {self._used[name].name} is about to leave the cluster, in {max(0.0, when - time.time()):.0f} s"
+            for name, when in draining.items()
+            if name in self._used and name not in self.leaving
+        ]
+        self.leaving = frozenset(draining)
+        lines += [f"node {node.name} has left the cluster" for name, node in self._used.items() if name not in alive]
         self._used = {name: node for name, node in self._used.items() if name in alive}
         if self._looking is not None and self._looking.is_over():
             found = self._looking.answers()

@@ -91,6 +91,7 @@ def _exchange(where: TrainedOn, session: int, mailbox: Any, watch: Watch, kept: 
         answer = json.loads(ray.get(mailbox.exchange.remote(text)))
         hello = False
         watch.begin()
-        return Orders(answer["stop"], [Trial(**trial) for trial in answer["trials"]], answer["over"])
+        trials = [Trial(**trial) for trial in answer["trials"]]
+        return Orders(answer["stop"], trials, answer["over"], answer["leave"])
 
     return exchange

@@ -178,7 +178,8 @@ class _Engines:
             self._deaths = 0
         log.show_again(said["engine"], said["log"])
         message = Message(said["want"], said["reports"], said["ends"], said["returned"], said["notes"])
-        return json.dumps(asdict(dispatcher.exchange(said["engine"], message)))
+        leaves = self._nodes.leaves(self._machines.node_of(said["engine"]))
+        return json.dumps(asdict(dispatcher.exchange(said["engine"], message, leaves=leaves)))
 
     def _run_tune(self, storage: Path) -> None:
         """Runs in a thread of its own: Tune, until every engine has returned or died for good."""

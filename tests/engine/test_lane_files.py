@@ -78,6 +78,17 @@ def test_another_engine_goes_on_from_the_last_state_whose_results_are_known(tmp_
     assert work(replace(trial, known=3), data, 2) == undisturbed[:2]
 
 
+def test_an_engine_whose_machine_is_about_to_go_saves_its_trials_at_any_epoch(tmp_path):
+    data, trial = [toy_prepared()], make_trial(1, tmp_path)
+    undisturbed = work(replace(trial, lane_file=None), data, 5)
+    engine = Engine(data, capacity=2, device="cpu", save=None, lane_files=LaneFiles())
+    for given in ([trial], [], []):
+        engine.step(Orders([], given, over=False))
+    message = engine.step(Orders([], [], over=False, leave=True))
+    assert (message.returned, message.reports, message.want, engine.num_trials) == ([1], [], 0, 0)
+    assert work(replace(trial, known=3), data, 2) == undisturbed[3:], "3 is no epoch at which it would be saved"
+
+
 def test_a_trial_that_is_stopped_at_the_epoch_is_not_saved(tmp_path):
     work(make_trial(1, tmp_path), [toy_prepared()], 3, stop_at=2)
     assert not list(tmp_path.iterdir())

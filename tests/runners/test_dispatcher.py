@@ -163,3 +163,17 @@ def test_a_trial_that_takes_machines_down_fails_in_the_end():
         failed, machines = dispatcher.lost_machine("engine 0"), machines + 1
     assert (failed, machines) == (1, 10)
     assert source.ends == {0: "10 machines died while it was trained alone on them"}
+
+
+def test_an_engine_whose_machine_is_about_to_go_returns_its_trials_and_gets_none():
+    source = Source(3)
+    dispatcher = Dispatcher(source, spare=0, max_failures=1)
+    dispatcher.exchange("engine 0", Message(2))
+    reports = [(number, 1, {}) for number in (0, 1)]
+    orders = dispatcher.exchange("engine 0", Message(0, reports), leaves=True)
+    assert (orders.leave, orders.trials, orders.over) == (True, [], False)
+    assert dispatcher.exchange("engine 0", Message(2, returned=[0, 1]), leaves=True).trials == []
+    there = dispatcher.exchange("engine 1", Message(3)).trials
+    assert sorted((trial.number, trial.known) for trial in there) == [(0, 1), (1, 1), (2, 0)]
+    assert dispatcher.lost_machine("engine 0") == 0
+    assert source.ends == {}

@@ -28,6 +28,7 @@ class Ray:
         self.says: dict[str, dict[str, Any] | None] = {}
         self.answer = True
         self.looks = 0
+        self.draining: dict[str, float] = {}
 
     def join(self, name: str, *, cpus: int = 4, gpus: int = 0, says: Mapping[str, Any] | None = FIT) -> None:
         self.nodes[name] = {"id": name, "address": f"10.0.0.{len(self.nodes)}", "cpus": cpus, "gpus": gpus}
@@ -40,7 +41,13 @@ class Ray:
         found = tuple(map(self.node, self.nodes))
         cluster = Cluster("head:6379", 0, gpus, Path("/shared"), found)
         placement = Placement(count, gpus, 1, cluster=cluster, bounded=bounded)
-        return ClusterNodes(cluster, placement, lambda: dict(self.nodes), lambda facts: Looking(self, list(facts)))
+        return ClusterNodes(
+            cluster,
+            placement,
+            lambda: dict(self.nodes),
+            lambda facts: Looking(self, list(facts)),
+            lambda: self.draining,
+        )
 
 
 class Looking:
@@ -139,6 +146,14 @@ def test_a_node_in_the_place_of_one_that_has_gone_gets_its_processes(ray: Ray) -
     found = nodes.news()
     assert found is not None
     assert found.processes == 3
+
+
+def test_a_node_that_is_about_to_go_is_named_once(ray: Ray) -> None:
+    nodes = ray.follow()
+    ray.draining = {"n1": 0.0}
+    assert nodes.news() == News(["node n1 (10.0.0.0) is about to leave the cluster, in 0 s"])
+    assert nodes.leaving == {"n1"}
+    assert nodes.news() is None
 
 
 def test_a_placement_grows_by_processes_like_its_own() -> None:

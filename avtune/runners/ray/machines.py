@@ -29,6 +29,10 @@ class Machines:
         if node not in self._where:
             self._where |= _ports()
 
+    def node_of(self, process: str) -> str | None:
+        """Ray's identifier of the node that a process runs on; None where it has not said."""
+        return self._node.get(process)
+
     def lost(self, process: str, words: str) -> bool:
         """Whether the machine of a process that has died is gone.
 

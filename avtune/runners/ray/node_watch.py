@@ -8,9 +8,10 @@ import time
 from avtune.core.errors import StorageError
 from avtune.runners._base import Placement
 from avtune.runners.joining import ClusterNodes, News
+from avtune.runners.ray import private
 from avtune.runners.ray.preflight import Look, alive_nodes
 
-_EVERY = 5.0  # seconds; the question takes milliseconds
+_EVERY = 2.0  # seconds; the questions take milliseconds
 
 
 class NodeWatch:
@@ -25,7 +26,9 @@ class NodeWatch:
         self._nodes: ClusterNodes | None = None
         self._asked = time.monotonic()
         if (cluster := placement.cluster) is not None:
-            self._nodes = ClusterNodes(cluster, placement, alive_nodes, lambda facts: Look(facts, cluster.shared))
+            self._nodes = ClusterNodes(
+                cluster, placement, alive_nodes, lambda facts: Look(facts, cluster.shared), private.draining_nodes
+            )
 
     def news(self) -> News | None:
         """What has changed, where it is time to ask; None for nothing. Does not wait."""
@@ -37,6 +40,10 @@ class NodeWatch:
         with contextlib.suppress(ray.exceptions.RayError, StorageError):  # next time
             return self._nodes.news()
         return None
+
+    def leaves(self, node: str | None) -> bool:
+        """Whether a node was about to go when it was asked last."""
+        return self._nodes is not None and node in self._nodes.leaving
 
     def close(self) -> None:
         """Ends a look that goes on."""
