@@ -214,11 +214,12 @@ def _rates(results: dict[str, list[dict[str, float]]]) -> str:
     )
 
 
-def _rate(ends: list[float]) -> float:
+def rate(ends: list[float]) -> float:
+    """Trials per second after the first one, from the times at which they ended."""
     return (len(ends) - 1) / (ends[-1] - ends[0])
 
 
-class _Ends:
+class Ends:
     """Notes when trials end; a `study.listener.Listener`."""
 
     def __init__(self) -> None:
@@ -243,13 +244,13 @@ def _avtune(sampler: str, trials: int) -> float:
         space = _tiny.space(Path(scratch), search__trials=trials, search__sampler=sampler)
         folder = StudyFolder(Path(scratch) / "study")
         folder.create({"format": 1, "space": space.as_dict()}, {})
-        ends = _Ends()
+        ends = Ends()
         study = Study(folder, space, listeners=[ends])
         with lanes_runner.opened(Placement(count=2, gpus=0, threads=1, lanes=RUNNING // 2), 1 << 20) as run:
             run(study, _tiny.folds())
         study.close()
     assert len(ends.times) == trials
-    return _rate(ends.times)
+    return rate(ends.times)
 
 
 def _ray(reuse_actors: bool, trials: int) -> float:
@@ -277,7 +278,7 @@ def _ray(reuse_actors: bool, trials: int) -> float:
         )
         tuner.fit()
     assert len(ends) == trials
-    return _rate(ends)
+    return rate(ends)
 
 
 _RUN: dict[str, Callable[[int], float]] = {
