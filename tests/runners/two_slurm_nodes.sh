@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # A real SLURM of two machines, n1 and n2, each a set of namespaces with an address and processes of its own. Runs a command
-# as on a login node and ends with everything in it when the command ends.
+# as on a login node and ends with everything in it when the command ends. `$on_n1 COMMAND` and `$on_n2 COMMAND` run one on
+# a machine.
 #
 #   unshare --net --pid --mount --uts --fork --kill-child --mount-proc bash two_slurm_nodes.sh FOLDER COMMAND...
 #
@@ -40,6 +41,7 @@ SelectTypeParameters=CR_Core
 SlurmdParameters=config_overrides
 PropagateResourceLimits=NONE
 KillWait=30
+SlurmdTimeout=6
 ReturnToService=2
 JobRequeue=1
 NodeName=n[1-2] CPUs=2 RealMemory=2000
@@ -62,6 +64,7 @@ for number in 1 2; do
   ip link add "$name" type veth peer name eth netns "$inner"
   ip link set "$name" master switch up
   nsenter --target "$inner" --net bash -c "ip addr add 10.78.0.$number/24 dev eth; ip link set eth up"
+  export "on_$name=nsenter --target $inner --net --mount --uts --pid"
   nsenter --target "$inner" --net --mount --uts --pid slurmd -N "$name"
 done
 for _ in $(seq 300); do

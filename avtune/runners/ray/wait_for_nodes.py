@@ -1,4 +1,4 @@
-"""Waits until all machines of a cluster have joined, since a search takes the devices that it finds when it starts:
+"""Waits until all machines of a cluster have joined, so that a search is planned for all of them:
 `python -m avtune.runners.ray.wait_for_nodes ADDRESS COUNT`."""
 
 from __future__ import annotations
