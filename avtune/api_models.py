@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy.typing as npt
 
@@ -15,11 +15,12 @@ from avtune.engine.model import Model
 from avtune.methods import Method
 from avtune.workflows.compare_models import ModelComparison
 from avtune.workflows.compare_models import compare_models as run_compare
-from avtune.workflows.evaluate import Evaluation, checked_embeddings, evaluation, model_of
+from avtune.workflows.evaluate import Evaluation, model_of
+from avtune.workflows.galleries import KINDS
 from avtune.workflows.python_code import register_model
 from avtune.workflows.python_data import Place, dataset_for, path_text
 from avtune.workflows.python_errors import python_errors
-from avtune.workflows.python_evaluate import checked_confusion, checked_ranks, evaluate_model
+from avtune.workflows.python_evaluate import checked_confusion, checked_ranks, evaluate_embeddings, evaluate_model
 from avtune.workflows.retrain import Retrained
 from avtune.workflows.study_view import StudyView
 
@@ -54,6 +55,8 @@ def evaluate(
     audio: npt.ArrayLike | None = None,
     visual: npt.ArrayLike | None = None,
     labels: npt.ArrayLike | None = None,
+    query: Dataset | Place | Sequence[npt.ArrayLike] | None = None,
+    gallery: Dataset | Place | Sequence[npt.ArrayLike] = "all",
     split: Literal["test", "train"] = "test",
     at: Sequence[int] = (1, 5, 10, 50),
     curve: bool = False,
@@ -72,6 +75,10 @@ def evaluate(
         model, data: a model, or what `load_model` takes, and a dataset, or what `load_dataset` takes.
         audio, visual, labels: in place of both, embeddings [N, D] of the same N clips and their labels [N], whole
             numbers or words; or [N, C] of 0 and 1, a column a class, where clips have several.
+        query: in place of `data`, a dataset, or a file of features with labels, perhaps of classes that training never
+            saw (`"clips.npz"`, `"other.h5:train"`); in place of `audio`, `visual` and `labels` a tuple of the three.
+        gallery: what queries are looked for in: `all` (every clip of the other view, the own pair included), `other`
+            (the own pair left out), `disjoint` (queries and gallery are different clips), or clips as `query` has them.
         split: of the dataset.
         at: ranks k for precision, class recall, hit rates, MAP@k and NDCG@k.
         curve: also the precision-recall curve.
@@ -92,15 +99,38 @@ def evaluate(
     with python_errors():
         ranks, views = checked_ranks(at), (audio, visual, labels)
         also: dict[str, Any] = {"curve": curve, "per_class": per_class, "confusion": checked_confusion(confusion)}
-        if model is not None and data is not None and views == (None, None, None):
+        if model is not None and (data is None) != (query is None) and all(one is None for one in views):
             found = model if isinstance(model, Model) else load_model(model, method=method, results=results)
             place = Path(path_text(results, "results"))
-            return evaluate_model(found, dataset_for(data, classes), split, ranks, results=place, **also)
-        if model is not None or data is not None or audio is None or visual is None or labels is None:
-            raise UserError(
-                "give a model and a dataset, evaluate(study, data), or embeddings, evaluate(audio=, visual=, labels=)"
-            )
-        return Evaluation.of(evaluation(checked_embeddings(audio, visual, labels), ranks, **also))
+            asked = _clips(query, classes) if data is None else dataset_for(data, classes)
+            return evaluate_model(found, asked, split, ranks, gallery=_clips(gallery, classes), results=place, **also)
+        arrays = _arrays(views, query, alone=model is None and data is None)
+        return evaluate_embeddings(arrays, cast("Any", gallery), ranks, **also)
+
+
+def _arrays(views: Sequence[Any], query: Any, *, alone: bool) -> Any:
+    """The embeddings that are asked with.
+
+    Raises:
+        UserError: there are none, or something else is given too.
+    """
+    twice = query is not None and any(one is not None for one in views)
+    arrays = views if query is None else query
+    if not alone or twice or any(one is None for one in arrays):
+        raise UserError(
+            "give a model and a dataset, evaluate(study, data), or embeddings, evaluate(audio=, visual=, labels=)"
+        )
+    return arrays
+
+
+def _clips(given: Any, classes: Place | None) -> Dataset | str:
+    """A dataset, or what names one, a gallery, or a file of features."""
+    if isinstance(given, tuple | list):
+        raise UserError("a model is scored on features; give a dataset or a file, and embeddings without a model")
+    if isinstance(given, Dataset):
+        return given
+    text = path_text(given, "data")
+    return text if classes is None or text in KINDS else dataset_for(text, classes)
 
 
 def compare_models(

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from avtune.cli import console
 from avtune.cli.arguments import (
@@ -26,12 +26,11 @@ from avtune.cli.display import step
 from avtune.cli.evaluate_text import at_lines, class_lines, confusion_lines
 from avtune.cli.folders import model_folder
 from avtune.core.errors import UserError
-from avtune.core.view_names import VIEWS, ways
-from avtune.data.labels import counts_by_class
+from avtune.core.view_names import ways
 from avtune.report.text import table, ties_text
 
 if TYPE_CHECKING:
-    from avtune.workflows.evaluate import Embeddings
+    from avtune.workflows.asked import Asked
 
 
 def add(verbs: Verbs) -> None:
@@ -41,6 +40,7 @@ def add(verbs: Verbs) -> None:
         "score a model, or embeddings, by exact MAP",
         "avtune evaluate demo demo",
         "avtune evaluate demo demo --per-class --confusion --at 1,5,10",
+        "avtune evaluate demo demo --gallery other",
         "avtune evaluate --embeddings mine.npz --json",
     )
     add_model(verb, nargs="?")
@@ -48,6 +48,13 @@ def add(verbs: Verbs) -> None:
     completes(verb.add_argument("dataset", metavar="DATASET", nargs="?", help=text), "dataset")
     text = "score these: audio, visual, labels"
     completes(verb.add_argument("--embeddings", type=Path, metavar="FILE.npz", help=text), "file")
+    text = "clips to ask with, in place of DATASET: a dataset, FILE:train, or any file of features with labels"
+    completes(verb.add_argument("--query", metavar="DATA", help=text), "dataset")
+    text = (
+        "what they are looked for in: all (own pair included; default), other (own pair left out), disjoint (queries "
+    )
+    text += "and gallery of different clips), or DATA as --query takes it"
+    completes(verb.add_argument("--gallery", default="all", metavar="NAME|DATA", help=text), "dataset")
     verb.add_argument("--split", choices=("test", "train"), default="test", help="which rows (test)")
     add_reading(verb)
     text = "ranks for precision, class recall, hit rates, MAP@k and NDCG@k (1,5,10,50); see docs/scores.md"
@@ -68,11 +75,12 @@ def run(given: argparse.Namespace, log: list[Path]) -> int:
 
     ranks = _ranks(given.at)
     with step("embedding and scoring", json=given.json):
-        scored = _embeddings(given) if given.embeddings is not None else _model_on_dataset(given)
+        scored = _scored(given)
         also = {"curve": given.curve, "per_class": given.per_class, "confusion": _nearest(given.confusion)}
-        facts = evaluation(scored.embedded, ranks, **also)
+        facts = evaluation(scored.sets, ranks, **also)
     facts |= {"epoch": scored.epoch} if scored.epoch else {}
-    facts |= {"problems": scored.problems} if scored.problems else {}
+    facts |= {"problems": list(scored.problems)} if scored.problems else {}
+    facts |= {"unseen_classes": list(scored.unseen)} if scored.unseen else {}
     facts |= {"look": scored.look} if given.json and scored.look else {}
     if given.json:
         print(json.dumps(facts, indent=2, allow_nan=False))
@@ -93,72 +101,54 @@ def _ranks(text: str) -> list[int]:
     return sorted({int(part) for part in text.split(",")})
 
 
-class _Scored(NamedTuple):
-    """What is scored.
+def _scored(given: argparse.Namespace) -> Asked:
+    from avtune.data import load
+    from avtune.workflows.asked import of_embeddings, of_model
+    from avtune.workflows.evaluate import model_of
+    from avtune.workflows.galleries import kind_of
 
-    Attributes:
-        embedded: embeddings and classes.
-        title: where they come from.
-        epoch: how the model's epoch was chosen, where that is to be said.
-        problems: of the dataset.
-        look: what is to be said of the look at the test split of the model's study.
-        views: what the dataset calls its views.
-    """
-
-    embedded: Embeddings
-    title: str
-    epoch: str = ""
-    problems: Sequence[str] = ()
-    look: str = ""
-    views: tuple[str, str] = VIEWS
-
-
-def _embeddings(given: argparse.Namespace) -> _Scored:
-    from avtune.workflows.evaluate import read_embeddings, views_of_embeddings
-
-    if given.model or given.dataset:
+    kind = kind_of(given.gallery)
+    if given.embeddings is not None and (given.model or given.dataset):
         raise UserError("--embeddings already holds everything; leave the model and the dataset out")
-    read, views = read_embeddings(given.embeddings), views_of_embeddings(given.embeddings)
-    return _Scored(read, str(given.embeddings), views=views)
-
-
-def _model_on_dataset(given: argparse.Namespace) -> _Scored:
-    from avtune.data import examine, load
-    from avtune.workflows.evaluate import embeddings_of, model_of
-    from avtune.workflows.looks import count_look_at
-
-    if not given.model or not given.dataset:
+    if given.query is not None and (given.dataset or given.embeddings is not None):
+        raise UserError("--query names the clips to ask with; leave DATASET and --embeddings out")
+    if not given.model and (given.embeddings is not None or given.query):
+        return of_embeddings(given.embeddings or Path(given.query), kind, None if kind else Path(given.gallery))
+    if not given.model or not (given.dataset or given.query):
         raise UserError("evaluate needs a model and a dataset, or --embeddings FILE.npz\nsee: avtune evaluate --help")
     place = model_folder(given)
-    model = model_of(place, given.method)
-    dataset = load(given.dataset, reading_of(given))
-    problems = list(examine(dataset).problems)
+    model, reading = model_of(place, given.method), reading_of(given)
+    query = given.query or load(given.dataset, reading)
+    how = {"split": given.split, "reading": reading, "results": given.results, "method": given.method}
+    asked = of_model(model, place, query, given.gallery, **how)
     if not given.json:
-        console.say(*problem_lines(problems))
-    look = count_look_at(model, place, dataset, given.split, results=given.results, method=given.method)
-    title = f"{given.model} on {given.dataset} ({given.split} split)"
-    epoch = str(model.about.get("epoch", ""))
-    return _Scored(embeddings_of(model, dataset, given.split), title, epoch, problems, look, dataset.views)
+        console.say(*problem_lines(list(asked.problems)))
+    title = asked.title if given.query else asked.title.replace(query.name, given.dataset, 1)
+    return asked._replace(title=f"{given.model} on {title}")
 
 
-def _lines(facts: Mapping[str, Any], scored: _Scored, ranks: Sequence[int]) -> list[str]:
+def _lines(facts: Mapping[str, Any], scored: Asked, ranks: Sequence[int]) -> list[str]:
+    from avtune.workflows.galleries import words
+
     title = scored.title + (f"; the model's epoch was {scored.epoch}" if scored.epoch else "")
     low, high = facts["bootstrap95"]["map"]
-
     way = ways(scored.views)
     named = {"map": "map", "map_a2v": way["a2v"], "map_v2a": way["v2a"], "map_running": "map_running"}
     named |= {"map_at_r": "map@r", "ndcg": "ndcg"}
     scores = [[shown, f"{facts[name]:.4f}"] for name, shown in named.items()]
     lines = [f"note: {scored.look}"] if scored.look else []
     lines += [f"{title}: {facts['clips']} clips, {facts['classes']} classes", "", *table(["", "score"], scores)]
+    lines += words(facts["gallery"])
+    if scored.unseen:
+        seen = facts["classes"] - len(scored.unseen)
+        lines.append(f"zero-shot: training saw {seen} of the {facts['classes']} classes of the queries")
     lines.append(f"over the queries (bootstrap) the 95 % interval of map is {low:.4f} to {high:.4f}")
     lines += [ties_text(facts["tied_queries"])] if facts["tied_queries"] else []
     lines += ["", *at_lines(facts, ranks, way)]
     if "by_class" in facts:
         lines += ["", *class_lines(facts["by_class"], facts, way)]
     if "confusion" in facts:
-        counts = counts_by_class(scored.embedded.labels, 0)
-        lines += ["", *confusion_lines(facts["confusion"], counts[counts > 0].tolist(), way)]
+        lines += ["", *confusion_lines(facts["confusion"], scored.counts, way)]
     if "curve" in facts:
         rows = [[f"{r:.2f}", f"{a:.4f}", f"{v:.4f}"] for r, a, v in zip(*facts["curve"].values(), strict=True)]
         lines += ["", *table(["recall", *(f"precision {one}" for one in way.values())], rows)]

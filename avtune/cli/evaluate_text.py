@@ -40,20 +40,24 @@ def at_lines(facts: Mapping[str, Any], ranks: Sequence[int], ways: Mapping[str, 
         ways: the names of the directions, as `core.view_names.ways` makes them; so below.
     """
     lines = []
+    paired = "pair_a2v" in facts["median_rank"]
+    shown = {key: said for key, said in _AT.items() if paired or key != "pair_hit_rate"}
     for way, name in ways.items():
-        rows = [[str(row["k"]), *(f"{row[f'{key}_{way}']:.4f}" for key in _AT)] for row in facts["at"]]
-        lines += [name, *table(["k", *_AT.values()], rows), ""]
-    lines += [*_WORDS, ""]
+        rows = [[str(row["k"]), *(f"{row[f'{key}_{way}']:.4f}" for key in shown)] for row in facts["at"]]
+        lines += [name, *table(["k", *shown.values()], rows), ""]
+    lines += [*_WORDS[: len(shown)], ""]
     for way, name in ways.items():
         rows = [[str(row["k"]), *(f"{row[f'{key}_{way}']:.4f}" for key in _CUTOFF)] for row in facts["at"]]
         lines += [name, *table(["k", *_CUTOFF.values()], rows), ""]
     lines += _CUTOFF_WORDS
-    if beyond := [str(k) for k in ranks if k > facts["clips"]]:
-        lines.append(f"note: nothing at {', '.join(beyond)}: there are {facts['clips']} clips")
+    clips = facts["gallery"]["clips"]
+    if beyond := [str(k) for k in ranks if k > clips]:
+        lines.append(f"note: nothing at {', '.join(beyond)}: there are {clips} clips")
     median = facts["median_rank"]
     rows = [
         [words, *(f"{median[f'{name}_{way}']:.1f}" for way in ways)]
         for name, words in (("class", "first clip of the query's class"), ("pair", "the query's own pair"))
+        if name == "class" or paired
     ]
     return [*lines, "", *table(["median rank", *ways.values()], rows)]
 

@@ -21,11 +21,10 @@ import numpy as np
 import numpy.typing as npt
 
 from avtune.core.objective import MAP, Objective
-from avtune.metrics.cosine import Block
 from avtune.metrics.directions import Direction, Directions, paired
 from avtune.metrics.graded import graded_ndcg
 from avtune.metrics.objective import RankScore, rank_score
-from avtune.metrics.ranking import Ints, Labels, Similarity, visit_ranks
+from avtune.metrics.ranking import Ints, Similarity
 from avtune.metrics.ties import Floats, TieMeans, Ties, tie_means
 
 
@@ -86,7 +85,7 @@ def average_precision_and(
     queries, gallery = np.asarray(query_labels), np.asarray(gallery_labels)
     assert similarity.shape == (len(queries), len(gallery))
     assert similarity.size > 0
-    scored = _average_precision(lambda rows: similarity[rows], queries, gallery, threads, other)
+    scored = _average_precision(Direction(lambda rows: similarity[rows], queries, gallery), threads, other)
     return scored.ap, scored.ap_running, scored.other
 
 
@@ -100,13 +99,10 @@ class _Scored(NamedTuple):
     other: Floats | None
 
 
-def _average_precision(
-    similarity: Block, query_labels: Labels, gallery_labels: Labels, threads: int | None, other: RankScore | None = None
-) -> _Scored:
-    ap = np.zeros(len(query_labels))
-    ap_running = np.zeros(len(query_labels))
-    tied = np.zeros(len(query_labels), bool)
-    others = None if other is None else np.zeros(len(query_labels))
+def _average_precision(direction: Direction, threads: int | None, other: RankScore | None = None) -> _Scored:
+    count, items = len(direction.query_labels), direction.items
+    ap, ap_running, tied = np.zeros(count), np.zeros(count), np.zeros(count, bool)
+    others = None if other is None else np.zeros(count)
 
     def visit(queries: Ints, ranks_QR: Ints, ties: Ties) -> None:
         num_relevant = ranks_QR.shape[1]
@@ -116,7 +112,7 @@ def _average_precision(
             others[queries] = other(ranks_QR, ties)
         hits = np.arange(1, num_relevant + 1)
         precision_QR = hits / ranks_QR
-        cutoffs_QR = np.diff(ranks_QR, axis=1, append=len(gallery_labels) + 1)
+        cutoffs_QR = np.diff(ranks_QR, axis=1, append=items + 1)
         means = tie_means(ties) if len(ties) else None
         if means is not None:
             _average_ties(precision_QR, cutoffs_QR, ties, means)
@@ -128,9 +124,9 @@ def _average_precision(
         if means is not None:
             tied[queries[ties.query]] = True
             running_Q += _inside_ties(so_far_QR, ties, means)
-        ap_running[queries] = running_Q / len(gallery_labels)
+        ap_running[queries] = running_Q / items
 
-    visit_ranks(similarity, query_labels, gallery_labels, visit, threads)
+    direction.visit(visit, threads)
     return _Scored(ap, ap_running, tied, others)
 
 
@@ -208,12 +204,11 @@ def scores_of(directions: Directions, threads: int | None = None, objective: Obj
 
 
 def _of_direction(direction: Direction, threads: int | None, objective: Objective) -> _Scored:
-    queries, gallery = direction.query_labels, direction.gallery_labels
     graded = objective.metric == "ndcg" and direction.gains is not None
     other = None if graded else rank_score(objective, direction.items)
-    scored = _average_precision(direction.similarity, queries, gallery, threads, other)
+    scored = _average_precision(direction, threads, other)
     if graded and direction.gains is not None:
-        ndcg, _ = graded_ndcg(direction.similarity, direction.gains, len(queries), direction.items)
+        ndcg, _ = graded_ndcg(direction.ranked, direction.gains, len(direction.query_labels), direction.items)
         return scored._replace(other=ndcg)
     return scored
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from avtune.core.errors import UserError
 from avtune.core.relevance import is_multi_label
 from avtune.metrics.cosine import Block, cosine_blocks
+from avtune.metrics.directions import Direction, Directions, paired
 from avtune.metrics.ranking import BLOCK_ITEMS, GRID, Ints, Labels
 from avtune.metrics.ties import Floats
 
@@ -81,26 +81,31 @@ def confusion(
     >>> confusion(clips, clips[[0, 2, 1]], [0, 0, 1], 2)[0].tolist()
     [[1.0, 1.0], [1.0, 0.0]]
     """
-    a2v, v2a, of = cosine_blocks(audio, visual, labels, exact=True)
-    if not 1 <= k <= len(of):
-        raise UserError(f"k is {k}; allowed: 1 to {len(of)}, the number of clips")
-    return _confusion(a2v, of, classes, k), _confusion(v2a, of, classes, k)
+    return confusion_of(paired(audio, visual, labels, exact=True), classes, k)
 
 
-def _confusion(similarity: Block, labels: Labels, classes: int, k: int) -> Floats:
-    counts = np.zeros((classes, classes))
-    parts = shares(labels) if is_multi_label(labels) else None
-    for rows in _blocks(np.arange(len(labels))):
-        near = np.round(similarity(rows) * GRID)  # scores compare them in these steps
+def confusion_of(directions: Directions, classes: int, k: int) -> tuple[Floats, Floats]:
+    """As `confusion`, of any queries and galleries."""
+    directions.a2v.check_cutoffs([k])
+    return _confusion(directions.a2v, classes, k), _confusion(directions.v2a, classes, k)
+
+
+def _confusion(direction: Direction, classes: int, k: int) -> Floats:
+    counts, labels, among = np.zeros((classes, classes)), direction.query_labels, direction.gallery_labels
+    query_parts, parts = (shares(labels), shares(among)) if is_multi_label(labels) else (None, None)
+    for rows in _blocks(np.arange(len(labels)), len(among)):
+        near = np.round(direction.similarity(rows) * GRID)  # scores compare them in these steps
+        if direction.left_out is not None:
+            near[np.arange(len(rows)), direction.left_out[rows]] = -np.inf
         last = np.partition(near, -k, axis=1)[:, -k, None]
         nearer, tied = near > last, near == last
         part = (k - nearer.sum(axis=1)) / tied.sum(axis=1)  # of each clip that ties for the last places
         weight = nearer + tied * part[:, None]
-        if parts is not None:
-            counts += parts[rows].T @ (weight @ parts)
+        if query_parts is not None and parts is not None:
+            counts += query_parts[rows].T @ (weight @ parts)
             continue
         query, clip = np.nonzero(weight)
-        np.add.at(counts, (labels[rows[query]], labels[clip]), weight[query, clip])
+        np.add.at(counts, (labels[rows[query]], among[clip]), weight[query, clip])
     return counts
 
 
@@ -124,6 +129,6 @@ def _nearest(similarity: Block, queries: Sequence[int], count: int) -> list[Foun
     return [Found(query, tuple(row.tolist())) for query, row in zip(queries, order, strict=True)]
 
 
-def _blocks(rows: Ints) -> list[Ints]:
-    size = max(1, BLOCK_ITEMS // max(1, len(rows)))
+def _blocks(rows: Ints, items: int) -> list[Ints]:
+    size = max(1, BLOCK_ITEMS // items)
     return [rows[start : start + size] for start in range(0, len(rows), size)]

@@ -135,5 +135,5 @@ def cutoff_scores(direction: Direction, ks: Sequence[int], threads: int | None =
 
     direction.visit(visit, threads)
     if direction.gains is not None:
-        ndcg, ndcg_at_k = graded_ndcg(direction.similarity, direction.gains, queries, direction.items, ks)
+        ndcg, ndcg_at_k = graded_ndcg(direction.ranked, direction.gains, queries, direction.items, ks)
     return CutoffScores(ap_at_r, ndcg, ap_at_k, found_at_k, ndcg_at_k)

@@ -14,9 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from avtune.core.errors import UserError
-from avtune.metrics.cosine import Block, cosine_blocks
-from avtune.metrics.ranking import Labels, visit_ranks
+from avtune.metrics.directions import Direction, Directions, paired
 from avtune.metrics.ties import Floats, Ints, Ties
 
 NUM_LEVELS = 101
@@ -71,12 +69,15 @@ def precision_recall(
     >>> found.precision_a2v.tolist(), found.recall_a2v.tolist()
     ([1.0, 0.5], [0.5, 1.0])
     """
-    a2v, v2a, clip_labels = cosine_blocks(audio, visual, labels, exact)
-    wrong = [k for k in ks if not 1 <= k <= len(clip_labels)]
-    if wrong:
-        raise UserError(f"cut-off k is {wrong[0]}; allowed: 1 to {len(clip_labels)}, the number of clips")
-    precision_a2v, recall_a2v, curve_a2v = _means(a2v, clip_labels, ks, threads)
-    precision_v2a, recall_v2a, curve_v2a = _means(v2a, clip_labels, ks, threads)
+    return precision_recall_of(paired(audio, visual, labels, exact=exact), ks, threads)
+
+
+def precision_recall_of(directions: Directions, ks: Sequence[int], threads: int | None = None) -> PrecisionRecall:
+    """As `precision_recall`, of any queries, each of which has a relevant item, and galleries."""
+    a2v, v2a = directions
+    a2v.check_cutoffs(ks)
+    precision_a2v, recall_a2v, curve_a2v = _means(a2v, ks, threads)
+    precision_v2a, recall_v2a, curve_v2a = _means(v2a, ks, threads)
     return PrecisionRecall(
         ks=tuple(ks),
         precision_a2v=precision_a2v,
@@ -89,13 +90,14 @@ def precision_recall(
     )
 
 
-def _means(similarity: Block, labels: Labels, ks: Sequence[int], threads: int | None) -> tuple[Floats, Floats, Floats]:
-    precision = np.empty((len(labels), len(ks)))
+def _means(direction: Direction, ks: Sequence[int], threads: int | None) -> tuple[Floats, Floats, Floats]:
+    count = len(direction.query_labels)
+    precision = np.empty((count, len(ks)))
     recall = np.empty_like(precision)
-    curve = np.empty((len(labels), NUM_LEVELS))
+    curve = np.empty((count, NUM_LEVELS))
 
     def visit(queries: Ints, ranks_QR: Ints, ties: Ties) -> None:
-        num_relevant = ranks_QR.shape[1]  # at least 1: a query's own pair
+        num_relevant = ranks_QR.shape[1]  # at least 1
         for column, k in enumerate(ks):
             found = np.count_nonzero(ranks_QR <= k, axis=1)
             precision[queries, column] = found / k
@@ -107,12 +109,12 @@ def _means(similarity: Block, labels: Labels, ks: Sequence[int], threads: int | 
         curve[queries] = best_from[:, np.maximum(first_hit, 1) - 1]
         if len(ties):
             some, row_T = np.unique(ties.query, return_inverse=True)
-            shares, sizes = _mean_hits(ranks_QR[some], replace(ties, query=row_T), len(labels))
+            shares, sizes = _mean_hits(ranks_QR[some], replace(ties, query=row_T), direction.items)
             at_k = (shares / sizes)[:, np.array(ks, int) - 1]
             precision[queries[some]], recall[queries[some]] = at_k / ks, at_k / num_relevant
             curve[queries[some]] = _mean_curve(shares, sizes, num_relevant)
 
-    visit_ranks(similarity, labels, labels, visit, threads)
+    direction.visit(visit, threads)
     return precision.mean(axis=0), recall.mean(axis=0), curve.mean(axis=0)
 
 

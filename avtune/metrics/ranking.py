@@ -56,6 +56,7 @@ def visit_ranks(
     gallery_labels: Labels,
     visit: Callable[[Ints, Ints, Ties], None],
     threads: int | None = None,
+    left_out: Ints | None = None,
 ) -> None:
     """Calls `visit(queries [q], ranks [q, R], ties)` once for every query, in blocks of queries of one kind: of one
     class, or with several labels a clip of equally many relevant items.
@@ -70,6 +71,7 @@ def visit_ranks(
             the ties of relevant with irrelevant items, whose `query` counts within `queries`. Called from several
             threads, with disjoint queries.
         threads: worker threads; all usable cores when None.
+        left_out: the place of a gallery item that each query does not rank [Q], relevant to it; None for none.
     """
     kinds = QueryKinds.of(query_labels, gallery_labels)
     order = np.argsort(kinds.kind, kind="stable")
@@ -81,11 +83,12 @@ def visit_ranks(
         ranking = _ranking_of_floats if sim_QG.dtype == np.float32 else _ranking_of_doubles
         for first in range(0, len(rows), part):
             queries = rows[first : first + part]
-            kind_Q = kinds.kind[queries]
-            hits_QW, spans_T3 = ranking(sim_QG[first : first + part], kinds.relevant(queries))
+            kind_Q, own_Q = kinds.kind[queries], None if left_out is None else left_out[queries]
+            relevant_QG = without(kinds.relevant(queries), own_Q)
+            hits_QW, spans_T3 = ranking(without(sim_QG[first : first + part], own_Q), relevant_QG)
             for one in range(kind_Q[0], kind_Q[-1] + 1):
                 start, end = np.searchsorted(kind_Q, (one, one + 1))
-                ranks_QR = _ranks_of_hits(hits_QW[start:end], int(kinds.count[one]))
+                ranks_QR = _ranks_of_hits(hits_QW[start:end], int(kinds.count[one]) - (own_Q is not None))
                 visit(queries[start:end], ranks_QR, _ties(spans_T3, start, end, ranks_QR, hits_QW.shape[1]))
 
     threads = threads or usable_cores()
@@ -98,6 +101,15 @@ def visit_ranks(
             with ThreadPoolExecutor(threads) as pool:
                 for _ in pool.map(work, blocks):
                     pass
+
+
+def without(array_QG: npt.NDArray[Any], place_Q: Ints | None) -> npt.NDArray[Any]:
+    """An array without one item of each row, whose place the last item takes: [Q, G - 1], in the memory of the array,
+    which is written to; the array itself where nothing is left out."""
+    if place_Q is None:
+        return array_QG
+    array_QG[np.arange(len(array_QG)), place_Q] = array_QG[:, -1]
+    return array_QG[:, :-1]
 
 
 @functools.cache

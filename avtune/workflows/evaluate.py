@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,27 +19,17 @@ from avtune.data.labels import encode, held_by, is_columns, renumbered
 from avtune.data.layouts.kinds import HEAD_BYTES, kind_of
 from avtune.data.layouts.npz import open_npz
 from avtune.engine.model import Model, load_model
-from avtune.metrics import bootstrap_interval, cutoffs, precision_recall, retrieval_scores
-from avtune.metrics.hits import hits
+from avtune.metrics import bootstrap_interval
+from avtune.metrics.average_precision import scores_of
+from avtune.metrics.cutoffs import cutoffs_of
+from avtune.metrics.directions import Directions
+from avtune.metrics.hits import hits_of
+from avtune.metrics.precision_recall import precision_recall_of
 from avtune.workflows.evaluate_classes import RATES, WAYS, by_class, confused, median_ranks
+from avtune.workflows.galleries import Embeddings as Embeddings
+from avtune.workflows.galleries import Sets, within, words
 
 _KEYS = ("audio", "visual", "labels")
-
-
-class Embeddings(NamedTuple):
-    """Embeddings of labelled clips.
-
-    Attributes:
-        audio: [N, D].
-        visual: [N, D].
-        labels: class of each clip [N], from 0; or bool [N, C], where clips have several.
-        names: of the classes, by their labels.
-    """
-
-    audio: np.ndarray
-    visual: np.ndarray
-    labels: np.ndarray
-    names: Sequence[str]
 
 
 def read_embeddings(path: Path) -> Embeddings:
@@ -164,19 +154,24 @@ class Evaluation:
         ndcg, ndcg_a2v, ndcg_v2a: normalised discounted cumulative gain over all ranks.
         bootstrap95: 95 % interval of `map` over the queries.
         tied_queries: share of the queries with ties, whose scores are means over the orders.
-        clips, classes: how many.
+        clips, classes: of the queries, how many.
+        gallery: what they are looked for in: `kind` (`all`, `disjoint`, `other` or `given`), `queries`, `clips` (of the
+            gallery), `own_pair` (each query's own pair is in the gallery), `queries_left_out` (those without a clip of
+            their class in the gallery, which no score counts), `queries_in_gallery` (whose clip is in it).
         at: for each rank `k`, with `_a2v` and `_v2a`: `precision` (share of the first k that are of the query's class),
             `recall` (class recall: share of the class that is among the first k), `hit_rate` (share of the queries with
-            a clip of their class among the first k), `pair_hit_rate` (with their own pair among the first k), `map`
-            (MAP@k divided by min(R, k)), `map_found` (MAP@k divided by the relevant clips found) and `ndcg` (NDCG@k).
-        median_rank: of the first clip of the query's class (`class_a2v`, `class_v2a`) and of its own pair (`pair_a2v`,
-            `pair_v2a`), from 1.
+            a clip of their class among the first k), `pair_hit_rate` (with their own pair among the first k; where the
+            gallery has it), `map` (MAP@k divided by min(R, k)), `map_found` (MAP@k divided by the relevant clips
+            found) and `ndcg` (NDCG@k).
+        median_rank: of the first clip of the query's class (`class_a2v`, `class_v2a`) and, where the gallery has it, of
+            its own pair (`pair_a2v`, `pair_v2a`), from 1.
         by_class: `macro_map`, `macro_map_a2v` and `macro_map_v2a`, means over the classes, and for each of `classes`
             `name`, `clips`, `map`, `map_a2v` and `map_v2a`; None unless it was asked for.
         confusion: shares of the `classes` among the `k` nearest clips (columns) of the queries of each class (rows),
             `a2v` and `v2a`; None unless it was asked for.
         curve: `levels` of recall and the precision `curve_a2v` and `curve_v2a` there; None unless it was asked for.
         epoch: how the model's epoch was chosen, where that is to be said.
+        unseen_classes: classes of the queries of which the model was trained on no clip.
         problems: of the dataset, which touch the test score.
         look: what is to be said of the look at the test split of the model's study; empty where there is nothing.
         views: what the dataset calls its views; a2v is from the first to the second.
@@ -200,10 +195,12 @@ class Evaluation:
     classes: int
     at: tuple[dict[str, float], ...]
     median_rank: dict[str, float]
+    gallery: dict[str, Any]
     by_class: dict[str, Any] | None = None
     confusion: dict[str, Any] | None = None
     curve: dict[str, list[float]] | None = None
     epoch: str = ""
+    unseen_classes: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     look: str = ""
     views: tuple[str, str] = VIEWS
@@ -217,6 +214,7 @@ class Evaluation:
     def _rows(self) -> list[tuple[str, str]]:
         low, high = self.bootstrap95
         way = ways(self.views)
+        ranks = {"median rank of the first clip of the class": "class", "median rank of the own pair": "pair"}
         return [
             ("MAP", f"{self.map:.4f}"),
             ("over the queries (bootstrap)", f"{low:.4f} to {high:.4f}"),
@@ -228,8 +226,9 @@ class Evaluation:
             *([("macro MAP", f"{self.by_class['macro_map']:.4f}")] if self.by_class is not None else []),
             *((f"precision and recall at {row['k']}, {way['a2v']}", _pair(row, "a2v")) for row in self.at),
             *((f"precision and recall at {row['k']}, {way['v2a']}", _pair(row, "v2a")) for row in self.at),
-            ("median rank of the first clip of the class", _both(self.median_rank, "class")),
-            ("median rank of the own pair", _both(self.median_rank, "pair")),
+            *((said, _both(self.median_rank, key)) for said, key in ranks.items() if f"{key}_a2v" in self.median_rank),
+            *(("gallery" if place == 0 else "", line) for place, line in enumerate(words(self.gallery))),
+            *([("classes without training clips", ", ".join(self.unseen_classes))] if self.unseen_classes else []),
             *([("epoch of the model", self.epoch)] if self.epoch else []),
             *(("problem of the dataset", line) for line in self.problems),
             *([("note", self.look)] if self.look else []),
@@ -255,7 +254,7 @@ def _both(ranks: Mapping[str, float], name: str) -> str:
 
 
 def evaluation(
-    embedded: Embeddings,
+    embedded: Embeddings | Sets,
     ranks: Sequence[int],
     *,
     curve: bool = False,
@@ -265,6 +264,7 @@ def evaluation(
     """Exact retrieval scores of embeddings by cosine.
 
     Args:
+        embedded: clips, each of which is a query and in the gallery; or queries and a gallery.
         ranks: the k of what is said at k; those beyond N are left out.
         curve: also the precision-recall curve.
         per_class: also MAP by class.
@@ -278,8 +278,9 @@ def evaluation(
     Raises:
         UserError: there are fewer clips than `confusion`.
     """
-    audio, visual, labels, names = embedded
-    scores = retrieval_scores(audio, visual, labels, exact=True)
+    sets = embedded if isinstance(embedded, Sets) else within(embedded)
+    labels, names, directions = sets.queries.labels, sets.names, sets.directions()
+    scores = scores_of(directions)
     low, high = bootstrap_interval((scores.ap_a2v + scores.ap_v2a) / 2, seed=0)
     facts: dict[str, Any] = {
         name: float(getattr(scores, name))
@@ -288,9 +289,10 @@ def evaluation(
     facts["bootstrap95"] = {"map": [low, high]}
     facts["tied_queries"] = scores.tied
     facts["clips"], facts["classes"] = len(labels), len(held_by(labels))
-    facts |= _at_ranks(audio, visual, labels, ranks, curve=curve)
+    facts["gallery"] = sets.facts()
+    facts |= _at_ranks(directions, ranks, curve=curve)
     facts |= {"by_class": by_class(scores, labels, names)} if per_class else {}
-    return facts | ({"confusion": confused(audio, visual, labels, names, confusion)} if confusion else {})
+    return facts | ({"confusion": confused(directions, names, confusion)} if confusion else {})
 
 
 AT_CUTOFF = ("map", "map_found", "ndcg")
@@ -301,15 +303,13 @@ def _with_mean(name: str, a2v: float, v2a: float) -> dict[str, float]:
     return {name: (a2v + v2a) / 2, f"{name}_a2v": a2v, f"{name}_v2a": v2a}
 
 
-def _at_ranks(
-    audio: np.ndarray, visual: np.ndarray, labels: np.ndarray, ranks: Sequence[int], *, curve: bool
-) -> dict[str, Any]:
-    inside = [k for k in ranks if k <= len(labels)]
-    found = precision_recall(audio, visual, labels, ks=inside, exact=True)
-    hit = hits(audio, visual, labels, ks=inside)
-    cut = cutoffs(audio, visual, labels, ks=inside, exact=True)
+def _at_ranks(directions: Directions, ranks: Sequence[int], *, curve: bool) -> dict[str, Any]:
+    inside = [k for k in ranks if k <= directions.a2v.items]
+    found = precision_recall_of(directions, inside)
+    hit = hits_of(directions, inside)
+    cut = cutoffs_of(directions, inside)
     columns = {name: getattr(found, name) for name in ("precision_a2v", "precision_v2a", "recall_a2v", "recall_v2a")}
-    columns |= {name: getattr(hit, name) for name in RATES}
+    columns |= {name: rate for name in RATES if (rate := getattr(hit, name)) is not None}
     columns |= {f"{name}_{way}": getattr(cut, f"{name}_at_k_{way}") for name in AT_CUTOFF for way in WAYS}
     facts: dict[str, Any] = {
         **_with_mean("map_at_r", cut.map_at_r_a2v, cut.map_at_r_v2a),

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from avtune.data.labels import counts_by_class, held_by, renumbered
 from avtune.metrics import RetrievalScores
-from avtune.metrics.by_class import class_means, confusion, queries_by_class
+from avtune.metrics.by_class import class_means, confusion_of, queries_by_class
+from avtune.metrics.directions import Directions
 from avtune.metrics.hits import Hits
 
 WAYS = ("a2v", "v2a")
@@ -17,12 +19,14 @@ RATES = tuple(f"{name}_{way}" for name in ("hit_rate", "pair_hit_rate") for way 
 
 
 def median_ranks(found: Hits) -> dict[str, float]:
-    """`class_a2v` and `class_v2a`: of the first clip of the query's class; `pair_a2v` and `pair_v2a`: of its pair."""
-    return {
+    """`class_a2v` and `class_v2a`: of the first clip of the query's class; `pair_a2v` and `pair_v2a`: of its pair,
+    where the gallery has it."""
+    ranks = {
         f"{name}_{way}": getattr(found, f"{attribute}_{way}")
         for name, attribute in (("class", "median_rank"), ("pair", "pair_median_rank"))
         for way in WAYS
     }
+    return {name: rank for name, rank in ranks.items() if rank is not None}
 
 
 def by_class(scores: RetrievalScores, labels: np.ndarray, names: Sequence[str]) -> dict[str, Any]:
@@ -53,25 +57,28 @@ def by_class(scores: RetrievalScores, labels: np.ndarray, names: Sequence[str]) 
     return facts
 
 
-def confused(audio: np.ndarray, visual: np.ndarray, labels: np.ndarray, names: Sequence[str], k: int) -> dict[str, Any]:
+def confused(directions: Directions, names: Sequence[str], k: int) -> dict[str, Any]:
     """Which classes the k nearest clips have, class by class.
 
     Args:
-        audio, visual: embeddings [N, D].
-        labels, names: as for `by_class`.
-        k: how many clips each query finds, 1 to N.
+        names: of the classes, by their labels.
+        k: how many clips each query finds, from 1.
 
     Returns:
-        `k`; `classes`: names of those that have clips; `a2v` and `v2a`: for the queries of each class (row) the shares
-        of the classes (columns) among the clips found; each row sums to 1.
+        `k`; `classes`: names of those that have clips among queries or gallery; `a2v` and `v2a`: for the queries of
+        each class (row) the shares of the classes (columns) among the clips found; each row sums to 1, but for that of
+        a class without queries.
 
     Raises:
-        UserError: k is outside 1..N.
+        UserError: the gallery has fewer clips than k.
     """
-    held = held_by(labels)
-    of = renumbered(labels, held)
-    counts = confusion(audio, visual, of, len(held), k=k)
-    places = k * queries_by_class(of, len(held))[:, None]
+    queries, gallery = directions.a2v.query_labels, directions.a2v.gallery_labels
+    held = np.union1d(held_by(queries), held_by(gallery))
+    of, among = renumbered(queries, held), renumbered(gallery, held)
+    numbered = Directions(*(replace(one, query_labels=of, gallery_labels=among) for one in directions))
+    counts = confusion_of(numbered, len(held), k)
+    asked = queries_by_class(of, len(held))[:, None]
+    places = np.where(asked > 0, k * asked, 1)
     facts: dict[str, Any] = {"k": k, "classes": _names(held, names)}
     return facts | {way: (table / places).tolist() for way, table in zip(WAYS, counts, strict=True)}
 

@@ -6,14 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy.typing as npt
+
 from avtune.core.errors import UserError, shown
 from avtune.data.dataset import Dataset
-from avtune.data.findings import examine
 from avtune.engine.model import Model
-from avtune.workflows.evaluate import Evaluation, embeddings_of, evaluation
-from avtune.workflows.looks import count_look_at
+from avtune.workflows.asked import SPLITS, of_model
+from avtune.workflows.evaluate import Evaluation, checked_embeddings, evaluation
+from avtune.workflows.galleries import Embeddings, checked_kind, given, within
 
-SPLITS = ("test", "train")
+Clips = Sequence[npt.ArrayLike]
+"""`(audio, visual, labels)`."""
 
 
 def checked_ranks(at: Sequence[int]) -> list[int]:
@@ -40,24 +43,58 @@ def checked_confusion(confusion: bool | int) -> int:
 
 
 def evaluate_model(
-    model: Model, dataset: Dataset, split: str, ranks: Sequence[int], *, results: Path, **also: Any
+    model: Model,
+    query: Dataset | str,
+    split: str,
+    ranks: Sequence[int],
+    *,
+    gallery: Dataset | str,
+    results: Path,
+    **also: Any,
 ) -> Evaluation:
-    """Scores a model on a split of a dataset, after the look at a test split has been counted.
+    """Scores a model, after the look at a test split has been counted.
 
     Args:
+        query, gallery: as `asked.of_model` takes them.
         also: what else `evaluation` is to find.
         results: the folder of studies, where the model's is looked for.
 
     Raises:
-        UserError: there is no such split, or the dataset does not fit the model.
+        UserError: there is no such split, or clips do not fit the model.
     """
     if split not in SPLITS:
         raise UserError(f"split is {shown(split)}; allowed: 'test' or 'train'")
     assert model.folder is not None, "it was read from there"
     own = model.method if ":" in model.method else None
-    look = count_look_at(model, model.folder, dataset, split, results=results, method=own)
-    facts = evaluation(embeddings_of(model, dataset, split), ranks, **also)
-    problems = tuple(examine(dataset).problems)
+    asked = of_model(model, model.folder, query, gallery, split=split, results=results, method=own)
     return Evaluation.of(
-        facts, epoch=str(model.about.get("epoch", "")), problems=problems, look=look, views=dataset.views
+        evaluation(asked.sets, ranks, **also),
+        epoch=asked.epoch,
+        unseen_classes=asked.unseen,
+        problems=asked.problems,
+        look=asked.look,
+        views=asked.views,
     )
+
+
+def evaluate_embeddings(queries: Clips, gallery: Clips | str, ranks: Sequence[int], **also: Any) -> Evaluation:
+    """Scores embeddings.
+
+    Args:
+        queries: `(audio, visual, labels)`.
+        gallery: the same, or one of `galleries.KINDS`.
+        also: what else `evaluation` is to find.
+
+    Raises:
+        UserError: they are no embeddings, or do not fit each other.
+    """
+    asked = _embeddings("query", queries)
+    if isinstance(gallery, str):
+        return Evaluation.of(evaluation(within(asked, checked_kind(gallery)), ranks, **also))
+    return Evaluation.of(evaluation(given(asked, _embeddings("gallery", gallery)), ranks, **also))
+
+
+def _embeddings(name: str, clips: Clips) -> Embeddings:
+    if not isinstance(clips, tuple | list) or len(clips) != 3:
+        raise UserError(f"{name} is {shown(clips)}; give (audio, visual, labels)")
+    return checked_embeddings(*clips)

@@ -1,0 +1,157 @@
+"""Queries and galleries: every score against loops over lists from which the right clips were taken by hand."""
+
+import statistics
+
+import numpy as np
+import pytest
+from slow_scores import mean_ap, mean_over_orders, slow_ap_at, slow_ap_at_r, slow_ndcg, ties
+
+import avtune
+from avtune.core.errors import UserError
+from avtune.workflows.evaluate import checked_embeddings, evaluation
+from avtune.workflows.galleries import DISJOINT, OTHER, given, within, words
+
+
+def made(clips, seed=0, names=("car", "dog", "rain"), kind="random"):
+    draw = np.random.default_rng(seed)
+    labels = np.array(names)[draw.integers(len(names), size=clips)]
+    views = np.eye(3)[draw.integers(3, size=(2, clips))] if kind == "tied" else draw.normal(size=(2, clips, 4))
+    return views[0], views[1], labels
+
+
+def slow(queries, gallery, query_labels, gallery_labels, absent=None):
+    """By name, of one direction: means over the queries of loops; `absent` is the place that each query leaves out."""
+
+    def unit(rows):
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+    near = (unit(queries) @ unit(gallery).T).round(9)
+    rows = []
+    for query, label in enumerate(query_labels):
+        places = [place for place in range(len(gallery)) if absent is None or place != absent[query]]
+        relevant = [gallery_labels[place] == label for place in places]
+        if not any(relevant):
+            continue
+        ranking = ties([near[query, place] for place in places], relevant)
+
+        def mean(score, ranking=ranking):
+            return float(mean_over_orders(ranking, score))
+
+        ap, running = mean_ap(ranking)
+        rows.append(
+            {
+                "map": ap,
+                "map_running": running,
+                "map_at_r": mean(slow_ap_at_r),
+                "ndcg": mean(slow_ndcg),
+                "precision": mean(lambda order: sum(order[:2]) / 2),
+                "hit_rate": mean(lambda order: any(order[:2])),
+                "at_map": mean(lambda order: slow_ap_at(order, 2, "min")),
+            }
+        )
+    return len(rows), {name: statistics.mean(row[name] for row in rows) for name in rows[0]}
+
+
+def compared(facts, queries, gallery, absent=None):
+    for way, (asked, among) in (("a2v", (0, 1)), ("v2a", (1, 0))):
+        count, true = slow(queries[asked], gallery[among], queries[2], gallery[2], absent)
+        assert facts["clips"] == facts["gallery"]["queries"] == count
+        for name in ("map", "map_running", "map_at_r", "ndcg"):
+            assert facts[f"{name}_{way}"] == pytest.approx(true[name], abs=1e-9), (name, way)
+        (row,) = facts["at"]
+        for name in ("precision", "hit_rate"):
+            assert row[f"{name}_{way}"] == pytest.approx(true[name], abs=1e-9), (name, way)
+        assert row[f"map_{way}"] == pytest.approx(true["at_map"], abs=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["random", "tied"])
+def test_the_own_pair_is_left_out(kind):
+    clips = made(7, kind=kind, names=("car", "dog", "rain", "siren"))
+    facts = evaluation(within(checked_embeddings(*clips), OTHER), [2])
+    compared(facts, clips, clips, absent=range(7))
+    assert facts["gallery"]["clips"] == 6
+    assert not facts["gallery"]["own_pair"]
+    assert "pair_a2v" not in facts["median_rank"]
+    assert "pair_hit_rate_a2v" not in facts["at"][0]
+    single = sum(list(clips[2]).count(label) == 1 for label in clips[2])
+    assert facts["gallery"]["queries_left_out"] == single
+    assert single == 7 - facts["clips"]
+
+
+@pytest.mark.parametrize("kind", ["random", "tied"])
+def test_queries_and_gallery_of_any_sizes(kind):
+    """Classes are told by their names, and a query of a class that the gallery lacks does not count."""
+    queries, gallery = made(5, 1, ("dog", "rain", "zoo"), kind), made(8, 2, ("car", "dog", "rain"), kind)
+    facts = evaluation(given(checked_embeddings(*queries), checked_embeddings(*gallery)), [2], per_class=True)
+    compared(facts, queries, gallery)
+    assert facts["gallery"]["kind"] == "given"
+    assert facts["gallery"]["queries_left_out"] == list(queries[2]).count("zoo")
+    assert {one["name"] for one in facts["by_class"]["classes"]} == set(queries[2]) - {"zoo"}
+
+
+def test_halves_are_of_different_clips_and_of_every_class():
+    clips = checked_embeddings(*made(41))
+    sets = within(clips, DISJOINT)
+    held = {row.tobytes() for row in sets.gallery.audio}
+    assert not held & {row.tobytes() for row in sets.queries.audio}
+    assert len(sets.queries.labels) + len(sets.gallery.labels) == 41
+    for label in range(3):
+        halves = [int((one.labels == label).sum()) for one in (sets.queries, sets.gallery)]
+        assert abs(halves[0] - halves[1]) <= 1
+    again = within(clips, DISJOINT)
+    assert np.array_equal(again.queries.audio, sets.queries.audio), "the same halves every time"
+    compared(evaluation(sets, [2]), *(tuple(one[:3]) for one in (sets.queries, sets.gallery)))
+
+
+def test_the_own_clip_is_found_in_a_gallery_that_holds_it():
+    audio, visual, labels = made(12)
+    queries = checked_embeddings(audio[:6], visual[:6], labels[:6])
+    everything = checked_embeddings(audio, visual, labels)
+    facts = evaluation(given(queries, everything), [2])
+    assert facts["gallery"]["own_pair"]
+    assert facts["gallery"]["queries_in_gallery"] == 6
+    near = audio @ visual.T / np.linalg.norm(visual, axis=1)
+    ranks = [1 + int((row > row[place]).sum()) for place, row in enumerate(near[:6])]
+    assert facts["median_rank"]["pair_a2v"] == statistics.median(ranks)
+    part = evaluation(given(everything, queries), [2])
+    assert "6 of the queries are clips of the gallery, too" in " ".join(words(part["gallery"]))
+    assert "pair_a2v" not in part["median_rank"]
+
+
+def test_all_is_the_usual_score():
+    clips = made(20)
+    usual = avtune.evaluate(audio=clips[0], visual=clips[1], labels=clips[2])
+    same = avtune.evaluate(query=clips, gallery=clips, confusion=True)
+    assert usual.gallery["kind"] == "all"
+    for name in ("map_a2v", "map_running", "map_at_r", "ndcg_v2a", "bootstrap95", "at", "median_rank"):
+        assert getattr(same, name) == getattr(usual, name), name
+    assert "gallery all: every clip of the other view, the query's own pair included" in repr(usual)
+    other = avtune.evaluate(audio=clips[0], visual=clips[1], labels=clips[2], gallery="other", confusion=3)
+    assert other.map < usual.map or other.gallery["clips"] == 19
+    assert np.sum(other.confusion["a2v"], axis=1) == pytest.approx(1)
+
+
+def test_several_labels_a_clip_share_a_gallery():
+    labels = np.array([[1, 0, 0], [1, 1, 0], [0, 0, 1]], bool)
+    clips = checked_embeddings(*made(3))._replace(labels=labels, names=("a", "b", "c"))
+    assert within(clips, OTHER).queries.labels.tolist() == labels[:2].tolist(), "nothing shares a label with the third"
+    sets = given(clips, clips._replace(labels=labels[:, ::-1].copy(), names=("c", "b", "a")))
+    assert sets.gallery.labels.shape == (3, 3)
+    assert sets.queries.labels[:, list(sets.names).index("a")].tolist() == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            {"gallery": "othr"},
+            "gallery is 'othr'; allowed: all, disjoint, other, or clips that are there; did you mean",
+        ),
+        ({"gallery": made(4)[:2]}, r"give \(audio, visual, labels\)"),
+        ({"gallery": made(4, names=("siren",))}, "no query has a clip of its class in the gallery"),
+        ({"gallery": (np.ones((2, 3)), np.ones((2, 3)), ["car", "dog"])}, "4-d embeddings and the gallery 3-d ones"),
+    ],
+)
+def test_what_cannot_be_looked_for_is_said(arguments, said):
+    with pytest.raises(UserError, match=said):
+        avtune.evaluate(query=made(6), **arguments)
