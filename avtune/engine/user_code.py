@@ -23,7 +23,7 @@ from avtune import methods
 from avtune.core.errors import UserError, choices, did_you_mean
 from avtune.core.hyper import Hyper
 from avtune.core.protocol import VALIDATION
-from avtune.methods import METHODS, ClosedForm, Method
+from avtune.methods import METHODS, ClosedForm, Method, check_config
 from avtune.methods._base import REQUIRED_HYPERS
 from avtune.methods._contract import check
 from avtune.methods.pml import PREFIX as PML
@@ -148,7 +148,7 @@ def check_method(space: Space, dims: tuple[int, int, int], clips: int, *, multi_
         UserError: it does not keep to the contract.
     """
     if ":" in space.method and space.method in METHODS:
-        config = space.defaults()
+        config = check_config(METHODS[space.method], space.defaults())
         rows = min(clips, int(config.get("batch_size", clips)))
         check(space.method, METHODS[space.method], config, dims, rows, multi_label=multi_label)
 

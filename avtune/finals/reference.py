@@ -57,8 +57,10 @@ class Reference:
 
 def untuned(space: Space) -> Space:
     """The space with nothing to search: its default configuration."""
-    defaults = space.defaults()
-    return replace(space, axes=(), fixed={name: defaults[name] for name in hypers_of(space.method)})
+    defaults, hypers = space.complete(space.defaults()), hypers_of(space.method)
+    off = {name for name, hyper in hypers.items() if hyper.extra and defaults.get(name) == hyper.default}
+    fixed = {name: defaults[name] for name in hypers if name in defaults and name not in off}
+    return replace(space, axes=(), fixed=fixed, constraints=())
 
 
 def reference_space(name: str, space: Space) -> Space:

@@ -44,7 +44,8 @@ def details(name: str) -> list[str]:
             short(hyper.default),
             hyper.range_text,
             _searched(axes[hyper.name]) if hyper.name in axes else "",
-            ", ".join(word for word, is_so in (("static", hyper.static), ("off", hyper.extra)) if is_so),
+            "static" if hyper.static else "",
+            "off" if hyper.extra else "",
             hyper.doc,
         ]
         for hyper in kind.hypers
@@ -55,7 +56,7 @@ def details(name: str) -> list[str]:
         f"certainty  {how or certainty(source) or 'not said'}",
         f"labels     {'one a clip, or several' if kind.multi_label else 'one a clip'}",
         "",
-        *table(["hyper-parameter", "default", "legal", "searched" if axes else "", "", ""], rows),
+        *table(["hyper-parameter", "default", "legal", "searched" if axes else "", "", "", ""], rows),
         "",
         "static: changes shapes or the code path; trials that differ in it do not share tensors",
         *(

@@ -2,6 +2,7 @@
 
 import pytest
 
+from avtune.finals.reference import untuned
 from avtune.methods import METHODS, hypers_of
 from avtune.space.files import load, names
 
@@ -24,6 +25,12 @@ def test_it_searches_what_the_other_one_does_and_the_choices_of_training(name):
         name: value for name, value in space.fixed.items() if name not in searched
     }
     assert (wide.default_point() is None) == (space.default_point() is None)
+
+
+def test_untuned_it_is_the_other_one_untuned():
+    """So a reference row and a method's default are named as before."""
+    for name in ("psd", "classifiers"):
+        assert untuned(shipped(f"wide_{name}")).fixed == untuned(shipped(name)).fixed
 
 
 def test_there_is_one_for_every_method_that_is_trained_and_every_data_set():

@@ -21,7 +21,7 @@ const Report = (() => {
   const valueText = (axis, trial) => (axis.values[trial] === null ? "" : axis.choices ? axis.choices[axis.values[trial]] : short(axis.values[trial]));
 
   function configText(trial) {
-    return data.trials.axes.map((axis) => `${axis.name} ${valueText(axis, trial)}`).join("\n");
+    return data.trials.axes.filter((axis) => axis.values[trial] !== null).map((axis) => `${axis.name} ${valueText(axis, trial)}`).join("\n");
   }
 
   function trialText(trial) {

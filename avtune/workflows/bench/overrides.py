@@ -93,7 +93,7 @@ def overridden(space: Space, sets: Sequence[str]) -> Space:
 
 
 def _hypers_of(space: Space) -> set[str]:
-    return {*(axis.name for axis in space.axes), *space.fixed}
+    return {*(axis.name for axis in space.axes), *space.fixed, *space.off}
 
 
 def _hyper(assignment: str) -> str:
