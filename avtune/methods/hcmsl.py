@@ -41,6 +41,7 @@ class HCMSL(Method):
     name: ClassVar[str] = "hcmsl"
     summary: ClassVar[str] = "contrastive loss over labelled pairs across and within the views, and over the clips' own"
     source: ClassVar[str] = "Zhang et al. 2021; the kinds of pairs and shared weights stated, formulas a reading"
+    multi_label: ClassVar[bool] = True
     hypers: ClassVar[tuple[Hyper, ...]] = (
         Hyper("margin", "float", 1.0, 0.0, 2.0, doc="distance of unit embeddings that pairs of other classes keep"),
         Hyper("w_intra", "float", 0.5, 0.0, 1000.0, doc="weight of the pairs within a view"),

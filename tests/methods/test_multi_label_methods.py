@@ -131,17 +131,20 @@ def test_pairs_weigh_by_the_labels_that_they_share():
         np.testing.assert_allclose(cluster.cov_av[lane], paired[:3, 3:], atol=1e-12)
 
 
-def test_labelled_losses_by_loops():
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_labelled_losses_by_loops(smoothing):
     labels, (z_a, _) = labels_of()
     z_v, head = z_a.flip(1), torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     for lane in range(2):
         entropy = distance = 0.0
         for z in (z_a[lane].numpy(), z_v[lane].numpy()):
             for row, own in zip(z @ head[lane].numpy(), labels[lane].numpy(), strict=True):
-                entropy -= np.mean([value - np.log(np.exp(row).sum()) for value in row[own]]) / 9
-                distance += np.sqrt(((row - own) ** 2).sum()) / 9
-        assert label_cross_entropy(head, z_a, z_v, labels)[lane].item() == pytest.approx(entropy)
-        assert label_l2(head, z_a, z_v, labels, 4)[lane].item() == pytest.approx(distance)
+                logs = [value - np.log(np.exp(row).sum()) for value in row]
+                entropy -= ((1 - smoothing) * np.mean(np.array(logs)[own]) + smoothing * np.mean(logs)) / 9
+                distance += np.sqrt(((row - (1 - smoothing) * own - smoothing / 4) ** 2).sum()) / 9
+        parts = torch.full((2,), smoothing, dtype=torch.float64)
+        assert label_cross_entropy(head, z_a, z_v, labels, parts)[lane].item() == pytest.approx(entropy)
+        assert label_l2(head, z_a, z_v, labels, 4, parts)[lane].item() == pytest.approx(distance)
 
 
 def test_centre_loss_by_loops():
@@ -183,7 +186,10 @@ def test_a_method_that_cannot_says_so_in_a_sentence(monkeypatch):
     monkeypatch.setitem(METHODS, "mine:TakesNumbers", TakesNumbers)
     monkeypatch.setitem(METHODS, "numbers", TakesNumbers)
     user_code.check_labels("numbers", multi_label=False)
-    user_code.check_labels("psd", multi_label=True)
+    user_code.check_labels("psd", ["margin", "lr"], multi_label=True)
+    user_code.check_labels("psd", ["mixup"], multi_label=False)
+    with pytest.raises(UserError, match="mixup goes by the class of a clip, and clips of this dataset have several"):
+        user_code.check_labels("psd", ["margin", "mixup"], multi_label=True)
     with pytest.raises(UserError, match=r"numbers learns from one label a clip, .* methods that can: aadml, acmr"):
         user_code.check_labels("numbers", multi_label=True)
     with pytest.raises(UserError, match="say multi_label = True in your code"):
