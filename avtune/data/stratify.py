@@ -82,9 +82,10 @@ def _check(has_UC: Bools, fraction: float | None, folds: int | None, *, grouped:
         raise UserError(f"{folds} folds; allowed: 2 to {least} for this dataset")
     if (folds or 2) > least:
         what = "groups of clips that stay together" if grouped else "training clips"
+        needs = "a split needs 2" if folds is None else f"{folds} folds need {folds}"
         raise UserError(
-            f"label {rarest} (from 0) is in {least} {what}; {'a split' if folds is None else f'{folds} folds'} needs "
-            f"{folds or 2} of every label\nwhat helps: add clips, or remove the label"
+            f"label {rarest} (from 0) is in {least} {what}; {needs} of every label\n"
+            "what helps: add clips, or remove the label"
         )
 
 

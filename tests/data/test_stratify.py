@@ -45,7 +45,7 @@ def test_groups_stay_together():
 
 def test_splits_that_cannot_be_are_refused():
     labels = np.array([[True, False], [True, True], [True, True], [True, False]])
-    with pytest.raises(UserError, match=r"label 1 \(from 0\) is in 2 training clips; 3 folds needs 3 of every label"):
+    with pytest.raises(UserError, match=r"label 1 \(from 0\) is in 2 training clips; 3 folds need 3 of every label"):
         multi_label_parts(labels, None, fraction=None, folds=3, seed=0)
     with pytest.raises(UserError, match=r"label 1 .* is in 1 groups of clips that stay together; a split needs 2"):
         multi_label_parts(labels, np.array([0, 1, 1, 2]), fraction=0.5, folds=None, seed=0)
