@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from avtune.core.relevance import is_multi_label
 from avtune.core.seeds import mix
 from avtune.core.trial import Trial
 from avtune.lanes.noise import row_order
@@ -18,7 +19,7 @@ def epoch_rows(trial: Trial, epoch: int, labels: np.ndarray, batch_size: int) ->
     Args:
         trial: with a complete configuration.
         epoch: from 0.
-        labels: of the training rows, int64.
+        labels: of the training rows, int64 [N] or bool [N, C].
         batch_size: rows of a step.
     """
     steps = len(labels) // batch_size
@@ -50,6 +51,8 @@ def balanced_rows(seed: int, epoch: int, labels: np.ndarray, batch_size: int, pe
 
 
 def _rows_by_class(labels: np.ndarray) -> list[np.ndarray]:
+    if is_multi_label(labels):  # a clip is a clip of each of its labels
+        return [np.flatnonzero(of_class) for of_class in labels.T if of_class.any()]
     order = np.argsort(labels, kind="stable")
     return np.split(order, np.flatnonzero(np.diff(labels[order])) + 1)
 

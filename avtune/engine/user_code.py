@@ -14,7 +14,7 @@ import inspect
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,7 +24,7 @@ from avtune.core.errors import UserError, choices, did_you_mean
 from avtune.core.hyper import Hyper
 from avtune.core.protocol import VALIDATION
 from avtune.methods import METHODS, ClosedForm, Method, check_config
-from avtune.methods._base import BY_CLASS, REQUIRED_HYPERS
+from avtune.methods._base import REQUIRED_HYPERS
 from avtune.methods._contract import check
 from avtune.methods.pml import PREFIX as PML
 from avtune.methods.pml import method_of, source_file
@@ -115,16 +115,15 @@ def code_of(name: str) -> str:
     return facts(name).get("sha256", "")
 
 
-def check_labels(name: str, chosen: Iterable[str] = (), *, multi_label: bool) -> None:
+def check_labels(name: str, *, multi_label: bool) -> None:
     """Asks, before anything starts, whether a method or training function can learn from the labels of a dataset.
 
     Args:
         name: as `Trial.method` has it.
-        chosen: hyper-parameters that are searched, or not off.
         multi_label: the dataset's clips have several labels.
 
     Raises:
-        UserError: they have, and it, or one of `BY_CLASS`, takes one label a clip.
+        UserError: they have, and it takes one label a clip.
     """
     taker = _functions.get(name) or methods.get(name)
     if multi_label and not getattr(taker, "multi_label", False):
@@ -134,10 +133,6 @@ def check_labels(name: str, chosen: Iterable[str] = (), *, multi_label: bool) ->
             else f"methods that can: {choices([one for one, kind in METHODS.items() if kind.multi_label])}"
         )
         raise UserError(f"{name} learns from one label a clip, and clips of this dataset have several; {said}")
-    if multi_label and (wrong := [one for one in BY_CLASS if one in chosen]):
-        raise UserError(
-            f"{wrong[0]} goes by the class of a clip, and clips of this dataset have several labels; leave it out"
-        )
 
 
 def check_method(space: Space, dims: tuple[int, int, int], clips: int, *, multi_label: bool = False) -> None:

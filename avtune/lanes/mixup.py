@@ -12,6 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from avtune.core.relevance import is_multi_label, relevance
 from avtune.lanes.noise import random_bytes
 
 STREAM = 7001
@@ -20,14 +21,19 @@ STREAM = 7001
 
 def class_partners(labels_LB: Tensor, keys_L: Tensor) -> Tensor:
     """int64 [L, B]: for each row a random one of its class; itself if it is the only one. Each row is taken once.
+    Where clips have several labels, the next one in a random order that shares a label.
 
     Args:
-        labels_LB: int64.
+        labels_LB: int64, or bool [L, B, C].
         keys_L: of the step's noise, see `noise.step_keys`.
     """
-    lanes, rows = labels_LB.shape
+    lanes, rows = labels_LB.shape[:2]
     place = torch.arange(rows, device=labels_LB.device).expand(lanes, rows)
     noise = random_bytes(keys_L, 2 * rows, STREAM).view(lanes, rows, 2).long()
+    if is_multi_label(labels_LB):
+        turn_LB = ((noise[..., 0] * 256 + noise[..., 1]) * rows + place).argsort(1).argsort(1)
+        ahead_LBB = (turn_LB[:, None, :] - turn_LB[:, :, None] - 1) % rows  # the row itself comes last
+        return ahead_LBB.masked_fill(~relevance(labels_LB, labels_LB), rows).argmin(-1)
     order = ((labels_LB * 65536 + noise[..., 0] * 256 + noise[..., 1]) * rows + place).argsort(1)
     sorted_labels = labels_LB.gather(1, order)
     starts = torch.ones_like(sorted_labels, dtype=torch.bool)

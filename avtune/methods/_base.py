@@ -80,8 +80,6 @@ TRAINING_HYPERS = (
     ),
 )
 """These, and what decides how it trains, off by default."""
-BY_CLASS = ("mixup", "per_class")
-"""Those of them that need clips of one label each."""
 NO_AVERAGE = tuple(hyper for hyper in TRAINING_HYPERS if hyper.name not in ("average", "average_decay"))
 """`TRAINING_HYPERS` of a method whose buffers hold statistics of outputs, which averaged weights would not have."""
 

@@ -46,11 +46,6 @@ class Space:
         return point if searched and self.violated(point) is None else None
 
     @property
-    def chosen(self) -> list[str]:
-        """The hyper-parameters that are searched, or have a value that is not 0 or false."""
-        return [*(axis.name for axis in self.axes), *(name for name, value in self.fixed.items() if value)]
-
-    @property
     def is_plain(self) -> bool:
         """Whether it has neither conditions nor constraints."""
         return not self.constraints and not any(axis.when for axis in self.axes)

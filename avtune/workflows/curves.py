@@ -126,9 +126,7 @@ def check_lines(lines: Sequence[Line], dataset: Dataset) -> None:
     UserError: a method cannot learn from the labels of the dataset.
     """
     for line in lines:
-        check_labels(
-            line.method, [name for name, value in line.config.items() if value], multi_label=dataset.is_multi_label
-        )
+        check_labels(line.method, multi_label=dataset.is_multi_label)
 
 
 def notes(lines: Sequence[Line], data: Prepared) -> list[str]:

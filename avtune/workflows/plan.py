@@ -170,7 +170,7 @@ def plan(request: PlanRequest) -> Prediction:
         UserError: the curves cannot be read, the placement is not possible, or the method cannot learn from the labels.
     """
     data = request.data
-    check_labels(request.space.method, request.space.chosen, multi_label=data.multi_label)
+    check_labels(request.space.method, multi_label=data.multi_label)
     placement, device, precision = _where(request)
     request = replace(request, space=_with_policy(request.space, placement))
     space = request.space

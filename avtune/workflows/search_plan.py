@@ -184,7 +184,7 @@ def _check_user_code(request: Request, protocol: str, *, function: bool) -> None
     """Asks whether the labels can be learned from; and code of the user's own for what training will ask, but not where
     a study is finished and only shown again."""
     dataset = request.dataset
-    user_code.check_labels(request.space.method, request.space.chosen, multi_label=dataset.is_multi_label)
+    user_code.check_labels(request.space.method, multi_label=dataset.is_multi_label)
     if function:
         user_code.check_function_search(request.space, protocol, request.precision)
     elif not request.folder.metrics.is_file():

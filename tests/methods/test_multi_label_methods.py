@@ -8,11 +8,14 @@ from test_method_conformance import DIMS, SMALL, SOLVED, full_config, solve
 from toy import toy_prepared
 
 from avtune.core.errors import UserError
+from avtune.core.relevance import relevance
 from avtune.core.trial import Trial
 from avtune.data.dataset import Split
 from avtune.data.prepare import Prepared
 from avtune.engine import user_code
 from avtune.engine.lane_trainer import LaneTrainer
+from avtune.engine.row_orders import balanced_rows
+from avtune.lanes.mixup import class_partners
 from avtune.lanes.modules import label_shares
 from avtune.methods import METHODS, Batch, ClosedForm, static_values
 from avtune.methods._contract import Sample, broken
@@ -162,6 +165,24 @@ def test_centre_loss_by_loops():
         assert found[lane].item() == pytest.approx(total)
 
 
+def test_mixup_and_balanced_batches_keep_to_shared_labels():
+    data = several_of(toy_prepared())
+    labels = torch.tensor(data.train.labels[:12])[None].expand(2, -1, -1)
+    partners = class_partners(labels, torch.tensor([3, 4], dtype=torch.int32))
+    shares = relevance(labels, labels)
+    assert shares.gather(-1, partners[..., None]).all()
+    others = partners != torch.arange(12)
+    assert torch.equal(others, shares.sum(-1) > 1)
+    assert not torch.equal(partners[0], partners[1])
+    batches = balanced_rows(1, 0, data.train.labels, 12, 3).reshape(-1, 12)
+    for rows in batches:
+        assert (data.train.labels[rows].sum(0) >= 3).all()
+    trials = some_trials("supcon", 2, SMALL | {"per_class": 3}, {"mixup": True}, epochs=(2, 2))
+    alone, together = run_alone(trials, data), run(trials, data, lanes=2)
+    for number, curve in alone.curves.items():
+        np.testing.assert_allclose(together.curves[number], curve, rtol=1e-10, atol=1e-10)
+
+
 def test_shares_of_a_clip_sum_to_one():
     labels, _ = labels_of()
     torch.testing.assert_close(label_shares(labels, 4, torch.float64).sum(-1), torch.ones(2, 9).double())
@@ -186,10 +207,7 @@ def test_a_method_that_cannot_says_so_in_a_sentence(monkeypatch):
     monkeypatch.setitem(METHODS, "mine:TakesNumbers", TakesNumbers)
     monkeypatch.setitem(METHODS, "numbers", TakesNumbers)
     user_code.check_labels("numbers", multi_label=False)
-    user_code.check_labels("psd", ["margin", "lr"], multi_label=True)
-    user_code.check_labels("psd", ["mixup"], multi_label=False)
-    with pytest.raises(UserError, match="mixup goes by the class of a clip, and clips of this dataset have several"):
-        user_code.check_labels("psd", ["margin", "mixup"], multi_label=True)
+    user_code.check_labels("psd", multi_label=True)
     with pytest.raises(UserError, match=r"numbers learns from one label a clip, .* methods that can: aadml, acmr"):
         user_code.check_labels("numbers", multi_label=True)
     with pytest.raises(UserError, match="say multi_label = True in your code"):

@@ -59,7 +59,7 @@ def request_of(
     protocol = checked(options.protocol or known)
     made = _spaces(methods, spaces, rules, train, protocol)
     for space in made.values():
-        check_labels(space.method, space.chosen, multi_label=dataset.is_multi_label)
+        check_labels(space.method, multi_label=dataset.is_multi_label)
     return BenchRequest(
         dataset=dataset,
         spec=spec,
