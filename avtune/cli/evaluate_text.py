@@ -22,7 +22,8 @@ _CUTOFF_WORDS = (
     "MAP@k: precision at the clips of its class among the first k, summed and divided",
     "  by k, or by how many clips its class has if these are fewer",
     "MAP@k of found: divided by how many of them are found; 0 without any",
-    "NDCG@k: discounted cumulative gain of the first k, by the highest possible one",
+    "NDCG@k: 1 / log2(1 + rank) summed over those among the first k, divided by the",
+    "  highest possible sum",
 )
 _WORDS = (
     "precision: share of the first k clips that are of the query's class",

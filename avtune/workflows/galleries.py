@@ -99,7 +99,7 @@ def words(facts: dict[str, Any]) -> list[str]:
     if left_out := facts["queries_left_out"]:
         verb = "has" if left_out == 1 else "have"
         lines.append(
-            f"note: {left_out} queries more {verb} no clip of their class in the gallery; no score counts them"
+            f"note: {left_out} queries more {verb} no clip of their class in the gallery; they are in no score"
         )
     if facts["kind"] == GIVEN and facts["queries_in_gallery"]:
         lines.append(f"note: {facts['queries_in_gallery']} of the queries are clips of the gallery, too")
