@@ -23,10 +23,7 @@ from avtune.study.window import GP_SEEN, Window
 
 _NAME = "avtune"  # in memory
 _TRIES = 20  # suggestions for the axes that an enqueued configuration leaves out, until one is new
-_AGAIN = (
-    _TRIES,
-    2,
-)  # suggestions until one fulfils the constraints: usual, and those of a Gaussian process, which are slow
+_AGAIN = {"gp": 2}  # suggestions until one fulfils the constraints, by sampler; a Gaussian process is slow. Else _TRIES
 _STATES = {"COMPLETE": TrialState.COMPLETE, "PRUNED": TrialState.PRUNED, "FAIL": TrialState.FAIL}
 
 
@@ -130,7 +127,7 @@ class Sampler:
             if legal and key_of(params) not in self._seen:
                 break
             self._study.tell(trial, state=TrialState.FAIL)
-            if enqueued is None and not legal and attempt < _AGAIN[self._space.search.sampler == "gp"]:
+            if enqueued is None and not legal and attempt < _AGAIN.get(self._space.search.sampler, _TRIES):
                 continue
             again = enqueued is not None and attempt < _TRIES and enqueued.lacks_values(self._space)
             self._study.enqueue_trial(
