@@ -1,11 +1,16 @@
-"""A study in MLflow's own SQLite store: the numbers of `trials.csv`, and nothing twice."""
+"""A study in MLflow's own SQLite store, also behind its server: the numbers of `trials.csv`, and nothing twice."""
 
 import contextlib
 import csv
 import importlib.util
 import itertools
+import os
+import shutil
+import signal
+import socket
 import subprocess
 import sys
+import urllib.request
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +21,7 @@ from avtune.cli.main import main
 from avtune.report.tracking import SeenTrial, StudyReader
 from avtune.study.folder import StudyFolder
 
+FIXTURE = Path(__file__).parents[1] / "fixtures" / "study_v1"
 SEARCH = ("search", "toy.h5", "--space", "space.yaml", "--runner", "inline", "--gpus", "0", "--name", "one")
 pytestmark = [
     pytest.mark.skipif(importlib.util.find_spec("mlflow") is None, reason="not installed: pip install mlflow"),
@@ -187,6 +193,58 @@ def test_a_trial_goes_on_fails_and_is_trained_again(tracked):
     assert history(client, found[0]) == [(1, 0.5), (2, 0.6)]
     assert found[0].data.metrics["best_val_map"] == 0.6
     assert parent.info.status == "KILLED"
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    """The address of a server on this machine, with a store in SQLite."""
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    monkeypatch.setenv("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")  # processes that nothing here needs
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        port = one.getsockname()[1]
+    stores = ["--backend-store-uri", f"sqlite:///{tmp_path}/ml.db", "--artifacts-destination", str(tmp_path / "files")]
+    command = [sys.executable, "-P", "-W", "ignore", "-m", "mlflow", "server", "--port", str(port), "--workers", "1"]
+    address, log = f"http://127.0.0.1:{port}", tmp_path / "server.log"
+    with log.open("wb") as said:
+        process = subprocess.Popen([*command, *stores], cwd=tmp_path, stdout=said, stderr=said, process_group=0)
+    try:
+        while not answers(f"{address}/health"):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                pytest.fail(f"it ended with {process.wait(0.2)}: {log.read_text()}")
+        yield address
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def answers(address):
+    try:
+        with urllib.request.urlopen(address, timeout=10) as answer:
+            return answer.status == 200
+    except OSError:
+        return False
+
+
+def test_a_server_returns_the_numbers_of_trials_csv(server, tmp_path, capsys):
+    from mlflow import MlflowClient
+
+    folder = StudyFolder(tmp_path / "study")
+    shutil.copytree(FIXTURE, folder.root)
+    assert main(["track", str(folder.root), f"mlflow:{server}"]) == 0, capsys.readouterr()
+    seen, client = StudyReader(folder).read(), MlflowClient(server)
+    parent, found = children(client, seen.id)
+    rows = list(csv.DictReader(folder.trials_csv.read_text().splitlines()))
+    assert sorted(found) == [int(row["trial"]) for row in rows]
+    for row in rows:
+        run, trial = found[int(row["trial"])], seen.trials[int(row["trial"])]
+        assert run.data.metrics["best_val_map"] == pytest.approx(float(row["val_map"]), abs=1e-6)
+        assert run.data.tags["avtune.state"] == row["state"]
+        points = [(epoch, said["val_map"]) for epoch, said in trial.points(seen.rungs).items()]
+        assert history(client, run) == points
+    assert parent.data.metrics["test_map"] == seen.results.test.map.mean
+    kept = client.download_artifacts(parent.info.run_id, "final/metrics.json", str(tmp_path))
+    assert Path(kept).read_bytes() == folder.metrics.read_bytes()
 
 
 def test_neither_telemetry_nor_a_package_of_the_current_folder(tmp_path):
