@@ -39,6 +39,7 @@ def made(tmp_path_factory):
         finalists=2,
         seeds=2,
         sampler="random",
+        reference="none",
         data_seed=5,
     )
     world.write()
