@@ -30,7 +30,7 @@ from avtune.data.split import Scaler
 from avtune.engine.trainer import Trained, embed
 from avtune.lanes.modules import Tensors
 from avtune.lanes.noise import init_generator
-from avtune.methods import check_config, get, static_values
+from avtune.methods import check_config, get, named_part, static_values
 
 Array = npt.NDArray[np.float32]
 WEIGHTS, CONFIG = "model.safetensors", "config.yaml"
@@ -211,7 +211,7 @@ def load_model(folder: Path) -> Model:
     if min(dims) < 1:
         raise UserError(f"{path} is damaged: a model has at least one class and one feature of each view")
     try:
-        config = check_config(get(method), facts["config"])
+        config = named_part(get(method), check_config(get(method), facts["config"]), facts["config"])
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     tensors = _tensors(folder / WEIGHTS)

@@ -11,6 +11,7 @@ from avtune.methods._base import (
     Progress,
     check_config,
     defaults,
+    named_part,
     static_values,
 )
 from avtune.methods._closed_form import ClosedForm
@@ -92,5 +93,6 @@ __all__ = [
     "defaults",
     "get",
     "hypers_of",
+    "named_part",
     "static_values",
 ]

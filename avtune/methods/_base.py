@@ -6,7 +6,7 @@ Legend: L lanes, B rows of a batch, A audio features, V visual features, D embed
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -234,6 +234,18 @@ def check_config(method: type[Method], config: Mapping[str, Value]) -> dict[str,
                 f"it takes {', '.join(by_name)}"
             )
     return {name: hyper.check(config.get(name, hyper.default)) for name, hyper in by_name.items()}
+
+
+def named_part(method: type[Method], config: Mapping[str, Value], named: Iterable[str]) -> dict[str, Value]:
+    """A complete configuration without the choices of training (`Hyper.extra`) that are not named: they are off, and
+    a configuration is told apart and written without them.
+
+    Args:
+        config: see `check_config`.
+        named: hyper-parameters.
+    """
+    off = {hyper.name for hyper in method.hypers if hyper.extra} - set(named)
+    return {name: value for name, value in config.items() if name not in off}
 
 
 def static_values(method: type[Method], config: Mapping[str, Value]) -> dict[str, Value]:
