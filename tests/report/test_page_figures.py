@@ -280,7 +280,7 @@ def test_the_classes_are_those_of_the_file(finished, tmp_path):
         assert direction["macro"] == pytest.approx((0.5 + 0.25) / 2)
         assert direction["micro"] == pytest.approx((2 * 0.5 + 4 * 0.25) / 6, abs=1e-4)
         assert direction["confusion"] == [[0.5, 0, 0.5], [0, 0, 0], [0, 0, 1]]
-        assert direction["examples"] == [{"query": [1, 0], "ap": 0.125, "found": [[0, 0], [5, 2]]}]
+        assert direction["examples"] == [{"query": [1, [0]], "ap": 0.125, "found": [[0, [0]], [5, [2]]]}]
     assert "<td>1 &lt;b&gt;dog&lt;/b&gt;</td><td>0.1250</td>" in html
 
 
