@@ -212,7 +212,11 @@ LONG_WITH_RAY = [pytest.mark.ray, pytest.mark.long]
     ("claim", "words"),
     [
         ("map", ["## 200 rows", *(f"| {side.name} |" for side in map_benchmark.SIDES)]),
-        ("triplets", [*(f"## {loss}, B = 32" for loss in triplets.LOSSES), "| avtune |", "| dense |", triplets.PML]),
+        pytest.param(
+            "triplets",
+            [*(f"## {loss}, B = 32" for loss in triplets.LOSSES), "| avtune |", "| dense |", triplets.PML],
+            marks=pytest.mark.long,
+        ),
         pytest.param(
             "lanes",
             ["## cpu, fp32: number of lanes", "| % of ceiling |", " of 2 lanes |", "| 1 process of 1 lane |"],
@@ -233,7 +237,9 @@ LONG_WITH_RAY = [pytest.mark.ray, pytest.mark.long]
         ("optimizer", ["| 1 | ", "| 4 | ", "kernel is faster"]),
         ("precision", ["| psd, best epoch |", "| psd, last epoch |"]),
         ("page", ["| 60 |", "Goals at 1,000 trials"]),
-        ("resume", ["| opening it |", "| report.html |", "| memory of all this, MB |"]),
+        pytest.param(
+            "resume", ["| opening it |", "| report.html |", "| memory of all this, MB |"], marks=pytest.mark.long
+        ),
         pytest.param(
             "driver",
             ["| suggestion |", "| stop decision |", "| opening it |", *(f"| {side} |" for side in SOME_SIDES)],

@@ -5,7 +5,12 @@ import sys
 import pytest
 from fault_story import Toy, tell, undisturbed
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="looks at processes through /proc")]
+pytestmark = [
+    pytest.mark.ray,
+    pytest.mark.slow,
+    pytest.mark.long,
+    pytest.mark.skipif(sys.platform != "linux", reason="looks at processes through /proc"),
+]
 
 FAULTS = {
     "processes": ["driver SIGKILL"],
@@ -23,10 +28,7 @@ def expected(tmp_path_factory):
 
 @pytest.mark.parametrize(
     ("runner", "seed"),
-    [
-        pytest.param("processes", 2, marks=[pytest.mark.ray, pytest.mark.long]),
-        pytest.param("lanes", 3, marks=pytest.mark.ray),
-    ],
+    [("processes", 2), ("lanes", 3)],
 )
 def test_a_killed_study_ends_as_the_undisturbed_one(runner, seed, expected, tmp_path):
     story = tell(seed, tmp_path, 3, expected, runner=runner, faults=FAULTS[runner], what=SMALL)

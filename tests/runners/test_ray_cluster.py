@@ -187,6 +187,7 @@ def loses_a_machine(tmp_path, address, tell, monkeypatch):
 
 @pytest.mark.ray
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_search_whose_whole_cluster_is_ended_with_it_ends_in_order(tmp_path, short, monkeypatch):
     """As `scancel` does: avtune waited for a Ray that was gone until it was killed."""
     with two_nodes(short) as (address, tell), busy_search(tmp_path, address, monkeypatch) as (search, _):
@@ -203,6 +204,7 @@ _APART = [*["unshare", "--user", "--map-root-user", "--net", "--pid", "--fork", 
 
 @pytest.mark.ray
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_script_makes_a_cluster_of_two_machines(tmp_path, short):
     """Two network namespaces are the machines, each with an address of its own, on a network without anything else."""
     if not all(map(shutil.which, ("unshare", "nsenter", "ip"))) or subprocess.run([*_APART, "true"]).returncode:

@@ -119,6 +119,7 @@ def test_a_death_for_lack_of_memory_counts(failing, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_python_without_texts_is_said_at_once(tmp_path):
     write_toy(tmp_path)
     command = [sys.executable, "-m", "avtune", "search", "toy.h5", "--space", "space.yaml", "--gpus", "0"]

@@ -70,6 +70,7 @@ def test_a_trial_whose_process_is_killed_is_trained_again(run):
     assert [epoch for epoch, _ in source.reports[1]] == [1, 1, 2, 3]
 
 
+@pytest.mark.long
 def test_a_trial_whose_process_is_killed_again_and_again_fails_and_the_others_go_on(run):
     source = Killer(trials("pids", 4), times=9)
     run(source)
@@ -96,6 +97,7 @@ def test_odd_metric_values_reach_the_source_and_hurt_nobody(run):
     assert seen[3] is None
 
 
+@pytest.mark.long
 def test_slow_leavers_do_not_hang_reused_workers(run):
     """A worker that needs longer than Tune's default of 2 s to leave a stopped trial is used again all the same."""
     source = Recorder(trials("slow", 3), stop_after={0: 1, 1: 1})

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from toy import write_toy
 
-pytestmark = [pytest.mark.ray, pytest.mark.slow]
+pytestmark = [pytest.mark.ray, pytest.mark.slow, pytest.mark.long]
 
 _APART = ["unshare", "--net", "--pid", "--mount", "--uts", "--fork", "--kill-child", "--mount-proc"]
 _NEEDED = ("sbatch", "slurmctld", "slurmd", "munged", "ip", "unshare", "nsenter")
@@ -104,7 +104,7 @@ _LONG = ["--set", "early_stopping.epochs=60", "--set", "early_stopping.grace=60"
     ("commands", "runs"),
     [
         pytest.param(_WARNED + _ENDED, 2, id="warned"),
-        pytest.param(_WARNED + _LOST + _ENDED, 3, id="warned, and then a machine lost", marks=pytest.mark.long),
+        pytest.param(_WARNED + _LOST + _ENDED, 3, id="warned, and then a machine lost"),
     ],
 )
 def test_a_job_that_is_warned_or_loses_a_machine_ends_and_goes_on(commands: str, runs: int, folder: Path) -> None:
@@ -118,7 +118,6 @@ def test_a_job_that_is_warned_or_loses_a_machine_ends_and_goes_on(commands: str,
     assert (folder / "results" / "far" / "final" / "metrics.json").is_file()
 
 
-@pytest.mark.long
 def test_a_job_that_is_cancelled_leaves_nothing_behind_but_the_other_on_its_machine(folder: Path) -> None:
     said = on_slurm(folder, _CANCELLED, *_LONG)
     assert said.splitlines()[-1].startswith("progress "), "no process of Ray's or avtune's is left"

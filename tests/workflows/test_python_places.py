@@ -115,6 +115,7 @@ except avtune.UserError as error:
 
 @pytest.mark.ray
 @pytest.mark.slow
+@pytest.mark.long
 def test_beside_a_ray_of_the_callers_it_is_refused_or_used(folder):
     (folder / "beside.py").write_text(BESIDE.format(tests=str(ROOT / "tests")))
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "ab" * 32}
@@ -161,6 +162,7 @@ sys.exit(main("search features.h5 --space space.yaml --name command --gpus 0 --c
 
 @pytest.mark.ray
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_ray_that_is_lost_is_an_error_in_python_and_ends_a_command(folder):
     (folder / "lost.py").write_text(LOST)
     ended = run(sys.executable, "lost.py", cwd=folder)
@@ -203,6 +205,7 @@ def test_in_jupyter(folder):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.long
 def test_the_notebook_of_the_examples_runs(tmp_path):
     nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed; it is in the dependency group dev")
     made = nbformat.read(ROOT / "examples" / "notebook.ipynb", as_version=4)
