@@ -61,7 +61,7 @@ def result(folder, name, precision, capsys, *where):
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("precision", ["fp32", pytest.param("bf16", marks=pytest.mark.long)])
 def test_every_runner_finds_the_same(tmp_path, capsys, precision):
     write_hard(tmp_path / "toy.h5")
     (tmp_path / "space.yaml").write_text(SPACE)

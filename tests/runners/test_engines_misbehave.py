@@ -24,6 +24,7 @@ def bad(tmp_path_factory):
             yield lambda source: call(source, data())
 
 
+@pytest.mark.long
 def test_trials_that_take_engines_down_or_hang_fail_and_their_neighbours_do_not(bad):
     listed = trials(5, epochs=4)
     listed[1] = replace(listed[1], seed=planted.DIES)

@@ -45,6 +45,7 @@ def test_every_listener_is_on_the_loopback_address(run):
     assert not outside
 
 
+@pytest.mark.long
 def test_engines_listen_on_the_loopback_address_too(tmp_path):
     """The default runner: every process of the run, from its start to its end."""
     with Live(tmp_path, gate=1, runner="lanes", watched=True) as live:
@@ -135,6 +136,7 @@ def test_a_signal_waits_for_rays_start_and_this_process_stays_as_it_was(run):
     assert started[0].environment["RAY_AUTH_TOKEN"] != run.daemons[0].environment["RAY_AUTH_TOKEN"], "one for each run"
 
 
+@pytest.mark.long
 def test_a_ray_that_was_imported_too_early_is_refused(tmp_path):
     """It read whether to ask for a token when it was imported; an own module is imported before the runner is."""
     (tmp_path / "mine.py").write_text(

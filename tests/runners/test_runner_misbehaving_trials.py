@@ -51,6 +51,7 @@ class Killer(Recorder):
         return super().report(number, epoch, metrics)
 
 
+@pytest.mark.long
 def test_a_trial_that_hangs_fails_with_its_stack_and_the_others_go_on(tmp_path):
     """Before the others: it has a Ray of its own, with a time limit."""
     source = Recorder(trials("hangs", 3))

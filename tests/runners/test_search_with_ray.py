@@ -13,7 +13,11 @@ import sys
 import pytest
 from live_search import FAILS, HELD, Live, processes
 
-pytestmark = [pytest.mark.ray, pytest.mark.skipif(sys.platform != "linux", reason="looks at processes through /proc")]
+pytestmark = [
+    pytest.mark.ray,
+    pytest.mark.long,
+    pytest.mark.skipif(sys.platform != "linux", reason="looks at processes through /proc"),
+]
 
 
 def kill_all(pid, number):

@@ -76,6 +76,7 @@ assert not [name for name in os.environ if name.startswith(("RAY_AUTH", "TUNE_")
 
 @pytest.mark.ray
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_script_without_a_main_guard_searches_twice_and_its_process_is_as_before(folder):
     again = 'study = avtune.search(data, space="ave", trials=3, gpus=0, name="second", quiet=True, ' + SMALL + ")"
     after = 'assert study.state == "finished"\nassert state() == before\nassert threading.active_count() == 1\n'
