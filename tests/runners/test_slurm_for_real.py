@@ -19,9 +19,17 @@ _APART = ["unshare", "--net", "--pid", "--mount", "--uts", "--fork", "--kill-chi
 _NEEDED = ("sbatch", "slurmctld", "slurmd", "munged", "ip", "unshare", "nsenter")
 _AVTUNE = f"{sys.executable} -m avtune"
 
+# The job begins again at once. Two seconds must have passed, and nothing of its last run be left: slurmd takes a job
+# that begins in the second in which its last run ended for that run, and refuses it.
+_AGAIN = """
+while pgrep -f '^slurmstepd: ' > /dev/null; do sleep 0.2; done
+ended=$(date +%s)
+until [ "$(date +%s)" -ge $((ended + 2)) ]; do sleep 0.2; done
+scontrol update jobid=1 starttime=now
+"""
+
 # The job is warned as SLURM warns it before the end of its time, in the middle of its search; it goes on when it is
-# queued again, which SLURM would delay by two minutes. Two seconds at least it must: slurmd takes a job that begins in
-# the second in which its first run ended for that run, and refuses it.
+# queued again, which SLURM would delay by two minutes.
 _WARNED = f"""
 {_AVTUNE} search toy.h5 --space space.yaml --name far --slurm nodes=2,cpus=1,time=30m "$@"
 log=results/slurm/far-1.log
@@ -30,22 +38,18 @@ scancel --signal=TERM --batch 1
 until grep -qs 'queued again' $log; do sleep 0.2; done
 until [ "$(squeue --noheader --format=%T)" = PENDING ]; do sleep 0.2; done
 ls -d $TMPDIR/avtune-1.* 2> /dev/null && echo 'its folders are still there'
-ended=$(date +%s)
-until [ "$(date +%s)" -ge $((ended + 2)) ]; do sleep 0.2; done
-scontrol update jobid=1 starttime=now
-"""
+{_AGAIN}"""
 
 # In its second run the slurmd of a machine is killed, while the search waits. SLURM takes that machine for lost and
 # queues the job again, which goes on when the machine is back.
-_LOST = """
+_LOST = f"""
 until grep -q 'trials known' $log; do sleep 0.2; done
 $on_n1 pkill -STOP -f 'avtune [s]earch'
 $on_n2 pkill -KILL -x slurmd
 until [ "$(squeue --noheader --format=%T)" = PENDING ]; do sleep 0.2; done
 $on_n2 slurmd -N n2
 until [ "$(sinfo --noheader --states=idle --format=%D)" = 2 ]; do sleep 0.2; done
-scontrol update jobid=1 starttime=now
-"""
+{_AGAIN}"""
 _ENDED = """
 until squeue --noheader > left && [ ! -s left ]; do sleep 0.2; done
 """
