@@ -33,6 +33,15 @@ def init_linear(generator: torch.Generator, num_in: int, num_out: int, *, bias: 
     return made
 
 
+def init_linears(generator: torch.Generator, sizes: Mapping[str, tuple[int, int]]) -> Tensors:
+    """`init_linear` of several layers in turn, by name with their inputs and outputs: `NAME.weight` and `NAME.bias`."""
+    return {
+        f"{layer}.{name}": value
+        for layer, (num_in, num_out) in sizes.items()
+        for name, value in init_linear(generator, num_in, num_out).items()
+    }
+
+
 _precision = "fp32"
 
 

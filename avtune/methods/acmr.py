@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from avtune.core.hyper import Hyper, Value
-from avtune.lanes.modules import Dropout, Tensors, cosine, init_linear, linear
+from avtune.lanes.modules import Dropout, Tensors, cosine, init_linears, linear
 from avtune.methods._base import TRAINING_HYPERS, Batch, Method, Progress, with_defaults
 from avtune.methods._losses import LABEL_SMOOTHING, label_cross_entropy, same_class
 
@@ -75,11 +75,7 @@ class ACMR(Method):
         }
         for view, num_in in (("audio", self.audio_dim), ("visual", self.visual_dim)):
             sizes |= {f"{view}.0": (num_in, hidden), f"{view}.1": (hidden, second), f"{view}.2": (second, width)}
-        params: Tensors = {}
-        for layer, (num_in, num_out) in sizes.items():
-            made = init_linear(generator, num_in, num_out)
-            params |= {f"{layer}.{name}": value for name, value in made.items()}
-        return params, {}
+        return init_linears(generator, sizes), {}
 
     def embed(self, params: Tensors, buffers: Tensors, audio: Tensor, visual: Tensor) -> tuple[Tensor, Tensor]:
         return _encode(params, "audio", audio, None), _encode(params, "visual", visual, None)

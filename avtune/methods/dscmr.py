@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from avtune.core.hyper import Hyper
-from avtune.lanes.modules import Dropout, Tensors, init_linear, linear
+from avtune.lanes.modules import Dropout, Tensors, init_linears, linear
 from avtune.methods._base import TRAINING_HYPERS, Batch, Method, Progress, with_defaults
 from avtune.methods._losses import LABEL_SMOOTHING, correlation_likelihood, label_l2, pair_distance, same_class
 
@@ -47,11 +47,7 @@ class DSCMR(Method):
             "shared": (hidden, width),
             "head": (width, self.num_classes),
         }
-        params: Tensors = {}
-        for layer, (num_in, num_out) in sizes.items():
-            made = init_linear(generator, num_in, num_out)
-            params |= {f"{layer}.{name}": value for name, value in made.items()}
-        return params, {}
+        return init_linears(generator, sizes), {}
 
     def embed(self, params: Tensors, buffers: Tensors, audio: Tensor, visual: Tensor) -> tuple[Tensor, Tensor]:
         return _encode(params, "audio", audio, None), _encode(params, "visual", visual, None)

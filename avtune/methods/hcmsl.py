@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from avtune.core.hyper import Hyper
-from avtune.lanes.modules import Dropout, Tensors, cosine, init_linear, linear
+from avtune.lanes.modules import Dropout, Tensors, cosine, init_linears, linear
 from avtune.methods._base import TRAINING_HYPERS, Batch, Method, Progress
 from avtune.methods._losses import same_class
 
@@ -62,11 +62,7 @@ class HCMSL(Method):
             "shared.0": (hidden, hidden),
             "shared.1": (hidden, width),
         }
-        params: Tensors = {}
-        for layer, (num_in, num_out) in sizes.items():
-            made = init_linear(generator, num_in, num_out)
-            params |= {f"{layer}.{name}": value for name, value in made.items()}
-        return params, {}
+        return init_linears(generator, sizes), {}
 
     def embed(self, params: Tensors, buffers: Tensors, audio: Tensor, visual: Tensor) -> tuple[Tensor, Tensor]:
         return _encode(params, "audio", audio, None), _encode(params, "visual", visual, None)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from avtune.core.hyper import Hyper
-from avtune.lanes.modules import Dropout, Tensors, cosine, init_linear, linear
+from avtune.lanes.modules import Dropout, Tensors, cosine, init_linears, linear
 from avtune.lanes.triplets import weighted_triplets
 from avtune.methods._base import NO_AVERAGE, Batch, Method, Progress, with_defaults
 from avtune.methods._losses import same_class
@@ -67,9 +67,8 @@ class TNNCCCA(Method):
         params: Tensors = {}
         for view, size in (("audio", self.audio_dim), ("visual", self.visual_dim)):
             widths = (size, hidden, hidden, hidden, width)
-            for layer, (num_in, num_out) in zip(_LAYERS, pairwise(widths), strict=True):
-                made = init_linear(generator, num_in, num_out)
-                params |= {f"{view}.{layer}.{name}": value for name, value in made.items()}
+            layers = zip(_LAYERS, pairwise(widths), strict=True)
+            params |= init_linears(generator, {f"{view}.{layer}": size for layer, size in layers})
         return params, init_running(self.num_classes, width)
 
     def embed(self, params: Tensors, buffers: Tensors, audio: Tensor, visual: Tensor) -> tuple[Tensor, Tensor]:

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from avtune.core.hyper import Hyper
 from avtune.core.relevance import is_multi_label
-from avtune.lanes.modules import Tensors, init_linear, linear, of_labels, one_hot
+from avtune.lanes.modules import Tensors, init_linears, linear, of_labels, one_hot
 from avtune.methods._base import TRAINING_HYPERS, Batch, Method, Progress
 from avtune.methods._gaussian import gaussian
 from avtune.methods._losses import LABEL_SMOOTHING, correlation_likelihood, label_l2, pair_distance, same_class
@@ -73,10 +73,7 @@ class VAECCA(Method):
             "audio.out": (hidden, self.audio_dim),
             "visual.out": (hidden, self.visual_dim),
         }
-        params: Tensors = {}
-        for layer, (num_in, num_out) in layers.items():
-            made = init_linear(generator, num_in, num_out)
-            params |= {f"{layer}.{name}": value for name, value in made.items()}
+        params = init_linears(generator, layers)
         if self.static["centers"] == "learned":
             params["centers"] = torch.empty(self.num_classes, width).normal_(generator=generator)
         return params, {}
