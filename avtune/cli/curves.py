@@ -53,10 +53,10 @@ def run(given: argparse.Namespace, log: list[Path]) -> int:
         dataset = load(given.dataset, reading_of(given))
     folder = given.results / new_name(given.name, "curves-", dataset.name)
     curves.check(folder, epochs=given.epochs, seeds=given.seeds)
+    curves.check_lines(lines, dataset)
     name, runner = runner_named(given.runner)
     placement = place(placement_request(DeviceOptions.of(given)), name, len(lines) * given.seeds)
     with runner(placement.named("curves", folder), data_bytes(dataset, 1)) as start:
-        curves.check_lines(lines, dataset)
         data = curves.split(dataset)
         console.say(*(f"note: {note}" for note in curves.notes(lines, data)))
         curves.train(lines, data, start, Progress(0), epochs=given.epochs, seeds=given.seeds)
