@@ -11,7 +11,7 @@ import pytest
 from avtune.cli.main import main
 from avtune.core.errors import UserError
 from avtune.runners._base import Cluster, Placement
-from avtune.runners.ray import jobs
+from avtune.runners.ray import another_process, jobs
 from avtune.runners.ray.job_notes import job_of, note
 
 
@@ -44,7 +44,7 @@ def answer(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setenv("RAY_AUTH_TOKEN", "ab" * 32)
     monkeypatch.setattr(jobs, "cluster_address", lambda given: given)
     monkeypatch.setattr(
-        jobs.subprocess, "run", lambda command, **more: subprocess.CompletedProcess(command, 0, said[0], "")
+        another_process.subprocess, "run", lambda command, **more: subprocess.CompletedProcess(command, 0, said[0], "")
     )
     return said
 

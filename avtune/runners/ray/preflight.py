@@ -1,13 +1,9 @@
-"""One look at every node of a cluster before anything starts. Runs as a process of its own: Ray's core ends the process
-in which it is refused, on a machine that is none of the cluster's without a word, and waits for minutes where nobody
-can interrupt it."""
+"""One look at every node of a cluster before anything starts, from a process of its own (`another_process`)."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import secrets
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -17,10 +13,10 @@ from typing import Any
 from avtune.core.errors import UserError
 from avtune.core.files import using
 from avtune.runners.nodes import Node, node_of
+from avtune.runners.ray.another_process import answer, ask, refused
 
 _ATTACH = 60.0  # seconds for the process to attach and to look
 _LOOK = 30.0  # of which for the nodes to answer
-_MARK = "avtune's answer: "
 
 
 def look_from_another_process(address: str, results: Path, environment: Mapping[str, str]) -> list[Node]:
@@ -34,45 +30,11 @@ def look_from_another_process(address: str, results: Path, environment: Mapping[
     Raises:
         UserError: the cluster refuses, or this machine is none of its nodes.
     """
-    command = [sys.executable, "-m", "avtune.runners.ray.preflight"]
-    try:
-        ended = subprocess.run(  # killed when an interrupt comes
-            [*command, address, str(results)],
-            env=dict(environment),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_ATTACH,
-            start_new_session=True,
-        )
-    except subprocess.TimeoutExpired:
-        raise UserError(
-            f"--cluster is {address!r}: something accepts connections there, and no Ray cluster answers in "
-            f"{_ATTACH:g} s\nis this the port of the head's Ray (6379 by default), and is its Ray the same version?"
-        ) from None
-    answer = next((line for line in reversed(ended.stdout.splitlines()) if line.startswith(_MARK)), None)
-    if answer is None:
-        raise UserError(refused(address, ended.stdout + ended.stderr))
-    said = json.loads(answer.removeprefix(_MARK))
+    found = ask("avtune.runners.ray.preflight", address, str(results), environment=environment, seconds=_ATTACH)
+    said = found.said
     if "error" in said:
-        raise UserError(said["error"] if said["storage"] else refused(address, ended.stderr + said["error"]))
+        raise UserError(said["error"] if said["storage"] else refused(address, found.errors + said["error"]))
     return [Node(**each) for each in said["nodes"]]
-
-
-def refused(address: str, words: str) -> str:
-    """Why a cluster has not let this process in, from Ray's words."""
-    lines = [line.strip() for line in words.splitlines() if line.strip()]
-    if any("oken" in line and "uth" in line for line in lines):
-        why = "it refuses this token; set RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH, to the one it was started with"
-    elif not lines or any("node" in line and ("IP address" in line or "local" in line) for line in lines):
-        why = (
-            "this machine is not one of its nodes, and the driver must run on one: start avtune there, or run "
-            f"`ray start --address {address}` here"
-        )
-    else:
-        why = f"{lines[-1][:200]}\nis it of the same Ray and Python version? `ray status` shows what runs"
-    return f"--cluster is {address!r}: no Ray cluster answers there that this process can use; {why}"
 
 
 def look_at_nodes(results: Path) -> list[Node]:
@@ -211,7 +173,7 @@ def _main(address: str, results: str) -> None:
     from avtune.core.errors import StorageError
     from avtune.runners.ray import private
 
-    answer: dict[str, Any]
+    said: dict[str, Any]
     try:
         ray.init(
             address=address,
@@ -220,10 +182,10 @@ def _main(address: str, results: str) -> None:
             configure_logging=True,
             job_config=private.job_config(),
         )
-        answer = {"nodes": [asdict(node) for node in look_at_nodes(Path(results))]}
+        said = {"nodes": [asdict(node) for node in look_at_nodes(Path(results))]}
     except (ConnectionError, RuntimeError, ValueError) as error:
-        answer = {"error": str(error).strip(), "storage": isinstance(error, StorageError)}
-    print(_MARK + json.dumps(answer), flush=True)
+        said = {"error": str(error).strip(), "storage": isinstance(error, StorageError)}
+    answer(said)
 
 
 if __name__ == "__main__":
