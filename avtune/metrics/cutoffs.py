@@ -85,7 +85,7 @@ def cutoffs(
 
     Args:
         audio, visual: embeddings [N, D].
-        labels: class of each clip [N], whole numbers.
+        labels: class of each clip [N], whole numbers; or bool [N, C], several labels a clip.
         ks: cut-offs, each from 1 to N.
         exact: float64 similarities, as in `retrieval_scores`.
         threads: worker threads; all usable cores when None.
