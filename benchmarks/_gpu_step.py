@@ -158,7 +158,8 @@ class Step:
 
         def call() -> Tensor:
             z_a, z_v = self._leaves()
-            return self._method._labelled(head, z_a, z_v, self._batch.labels) + self._method._distance(z_a, z_v)
+            labelled = self._method._labelled(head, z_a, z_v, self._batch.labels, self._hyper)
+            return labelled + self._method._distance(z_a, z_v)
 
         return call
 

@@ -13,13 +13,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from avtune.lanes.modules import matrix_precision
 from benchmarks import _gpu_conformance, _gpu_scaling, gpu
 from benchmarks._agreement import EPOCHS, Apart, Runs, apart, nudged
 from benchmarks._gpu_device import Clock, Device, out_of_memory
 from benchmarks._gpu_report import Report
+from benchmarks._gpu_step import Step
 from benchmarks._processes import Engines
 from benchmarks._products import Matrices, traffic
-from benchmarks._training import Shape, generated
+from benchmarks._training import Setup, Shape, engine, generated
 
 ROOT = Path(__file__).parents[1]
 NOT_THERE = (
@@ -297,3 +299,14 @@ def test_what_comes_before_a_call_gives_its_argument_and_is_not_timed(monkeypatc
     assert Device("cpu").seconds(given.append, least=2.0, rounds=2, first=first) == [1.0, 1.0]
     assert len(given) == 2 + 2 * 2
     assert None not in given
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_every_part_of_a_step_can_be_called(precision) -> None:
+    """They call what is inside of a method, which changes without them."""
+    setup = Setup(None, TINY.hidden, "cpu", precision, 1, TINY.shape)
+    parts = Step(engine(setup, 2, validate=True), setup, 2).parts()
+    assert len({part.name for part in parts}) == len(parts) > 8
+    with matrix_precision(precision):
+        for part in parts:
+            part.call(part.first()) if part.first is not None else part.call()
