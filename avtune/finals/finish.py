@@ -180,6 +180,7 @@ def _results(
         note=folder.note,
         warn=lambda text: folder.note(text, "WARNING"),
         again=again,
+        stage=stage,
     )
     _LOG.debug("%s: %d runs, %d of them to do", stage, len(trials), record.independent)
     if not record.exhausted:

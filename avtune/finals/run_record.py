@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +23,18 @@ from avtune.core.trial import Trial
 Curve = dict[int, float]
 """Validation MAP by epoch, or what the search maximises in its place; empty when a run has no validation rows."""
 
-_LINE = {"run": str, "curve": {str: float}, "seconds": float, "failure?": str}
+_LINE = {
+    "run": str,
+    "curve": {str: float},
+    "seconds": float,
+    "failure?": str,
+    "stage?": str,
+    "begun?": float,
+    "ended?": float,
+    "on?": {"device": str, "engine?": str, "node?": str},
+}
+"""The run's name and what it gave; for people, its stage, when it was under way (seconds since 1970) and where it was
+trained last."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +88,7 @@ class RunRecord:
         note: takes lines for `log.txt`.
         warn: takes the details of a failure; None for `note`.
         again: run those that failed again.
+        stage: what people call these runs, kept with each.
 
     Raises:
         UserError: the file is damaged.
@@ -90,8 +103,12 @@ class RunRecord:
         note: Callable[[str], None],
         warn: Callable[[str], None] | None = None,
         again: bool = False,
+        stage: str = "",
     ) -> None:
         self._path = path
+        self._stage = stage
+        self._begun: dict[int, float] = {}
+        self._where: dict[int, TrainedOn] = {}
         self._trials = [replace(trial, number=number) for number, trial in enumerate(trials)]
         self._keys = [run_key(trial) for trial in self._trials]
         self._curves: list[Curve] = [{} for _ in trials]
@@ -110,10 +127,14 @@ class RunRecord:
         self.independent = len(self._queue)
 
     def ask(self) -> Trial | None:
-        return self._queue.popleft() if self._queue else None
+        if not self._queue:
+            return None
+        trial = self._queue.popleft()
+        self._begun[trial.number] = time.time()
+        return trial
 
     def trained_on(self, number: int, where: TrainedOn) -> None:
-        """It is not kept."""
+        self._where[number] = where
 
     def report(self, number: int, epoch: int, metrics: Mapping[str, float]) -> bool:
         # A run that is started again, because its process died, reports its epochs again: the last time counts, since
@@ -134,13 +155,20 @@ class RunRecord:
         if number in self._results:
             return
         result = Result(self._curves[number], sum(self._seconds[number].values()), failure)
-        line = {"run": self._keys[number], "curve": result.curve, "seconds": result.seconds}
+        line = {"run": self._keys[number], "curve": result.curve, "seconds": result.seconds, **self._when(number)}
         if failure is not None:
             line["failure"] = failure
             self._warn(f"a repeated run failed: {failure}\n{details}")
         append_line(self._path, line, sync=True)
         self._results[number] = result
         self._on_done(len(self._results), len(self._trials))
+
+    def _when(self, number: int) -> dict[str, Any]:
+        """For people: what a run belongs to, when it was under way, and where it was trained."""
+        facts: dict[str, Any] = {"stage": self._stage} if self._stage else {}
+        if number in self._begun:
+            facts |= {"begun": round(self._begun[number], 2), "ended": round(time.time(), 2)}
+        return facts | ({"on": self._where[number].to_json()} if number in self._where else {})
 
     def note(self, text: str) -> None:
         self._note(text)

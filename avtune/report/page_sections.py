@@ -268,15 +268,17 @@ def _timeline(found: Payload) -> Section | None:
     timeline = found["timeline"]
     if timeline is None:
         return None
-    rows = "A device has a row for each trial that it trained at a time."
+    rows = "A device has a row for each trial, or run of the finals, that it trained at a time."
     if not timeline["devices"]:
         rows = "A row is a place that a trial keeps meanwhile; which device it had is not on record."
     text = [f"From a trial's suggestion to its end. {rows}"]
+    if timeline["runs"]:
+        text.append("Outlined: the runs of the finals.")
     if timeline["moved"]:
         text.append("A trial that was trained on several devices has its row on the last.")
     if timeline["told"]:
         text.append("In deterministic mode ends are those that the sampler was told, in the order of the trials.")
-    alt = f"When the trials were under way, since {timeline['begun']}."
+    alt = f"When trials and the runs of the finals were under way, since {timeline['begun']}."
     height = max(160, min(640, 80 + 18 * timeline["rows"]))
     return Section("timeline", "Timeline", tuple(text), (Figure("timeline", height, alt),))
 

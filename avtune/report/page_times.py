@@ -1,26 +1,35 @@
-"""When trials were trained, and what the study has cost."""
+"""When trials and the runs of the finals were trained, and what the study has cost."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypedDict
 
 from avtune.core.files import read_lines
 from avtune.core.schema import fitting
+from avtune.core.trained_on import TrainedOn
 from avtune.study.folder import StudyFolder
 from avtune.study.record import Record
 
+_RUN = {
+    "curve": {str: float},
+    "seconds": float,
+    "failure?": str,
+    "stage?": str,
+    "begun?": float,
+    "ended?": float,
+}
 Times = Mapping[int, tuple[float, float | None]]
-_RUN = {"curve": {str: float}, "seconds": float, "failure?": str}
 
 
 class DeviceRows(TypedDict):
     """The rows of a device.
 
     Attributes:
-        name: `GPU 1, engine 3`; empty for trials of which it is not known.
+        name: `GPU 1, engine 3`; empty for trials and runs of which it is not known.
         rows: how many, one below the other.
     """
 
@@ -29,13 +38,15 @@ class DeviceRows(TypedDict):
 
 
 class Timeline(TypedDict):
-    """When trials were under way.
+    """When trials, and the runs of the finals, were under way.
 
     Attributes:
         begun: the first moment, as text (UTC).
         bars: trial, row, seconds from the first moment to its suggestion, and to its end; the end of one that has none
             is the last moment that is known. Rows are places that a trial keeps while it is under way: a device has as
-            many as trials were under way on it at a time.
+            many as trials and runs were under way on it at a time.
+        runs: the same of the runs of the finals, with their stage in the place of a trial; without those of old
+            studies, whose times are not on record.
         rows: how many.
         devices: in the order of their rows; empty where no trial says where it was trained, as in old studies.
         moved: the devices of a trial that was trained on several, by its number; its row is the last one's.
@@ -44,6 +55,7 @@ class Timeline(TypedDict):
 
     begun: str
     bars: list[tuple[int, int, float, float]]
+    runs: list[tuple[str, int, float, float]]
     rows: int
     devices: list[DeviceRows]
     moved: dict[str, str]
@@ -72,39 +84,66 @@ class Cost(TypedDict):
     span_seconds: float
 
 
-def timeline(times: Times, records: Sequence[Record], *, deterministic: bool) -> Timeline | None:
+@dataclass(frozen=True)
+class _Span:
+    """What was under way from one moment to another: a trial, by its number, or a run of the finals, by its stage."""
+
+    of: int | str
+    begun: float
+    ended: float
+    device: str
+
+
+def timeline(
+    times: Times, records: Sequence[Record], *, deterministic: bool, runs: Sequence[Mapping[str, Any]] = ()
+) -> Timeline | None:
     """None before the first trial.
 
     Args:
         times: `Study.times`.
         records: of all trials, by number.
         deterministic: of the study.
+        runs: the lines of the finals' runs.
     """
     if not times:
         return None
-    first, last = _ends(times)
     places = {record.number: [where.text for _, where in record.places] for record in records}
-    by_device: dict[str, list[int]] = {}
-    for number in sorted(times, key=lambda number: (times[number][0], number)):
-        by_device.setdefault((places.get(number) or [""])[-1], []).append(number)
-    devices: list[DeviceRows] = []
+    finals = [_span_of_run(run) for run in runs if {"begun", "ended"} <= run.keys()]
+    first, last = _ends(times)
+    last = max([last, *(span.ended for span in finals)])
+    spans = finals + [
+        _Span(number, begun, last if end is None else end, (places.get(number) or [""])[-1])
+        for number, (begun, end) in times.items()
+    ]
     bars: list[tuple[int, int, float, float]] = []
+    of_runs: list[tuple[str, int, float, float]] = []
+    devices: list[DeviceRows] = []
     above = 0
-    for name in sorted(by_device, key=_in_order):
-        ends = {number: last if (end := times[number][1]) is None else end for number in by_device[name]}
-        rows = _rows([(times[number][0], ends[number]) for number in by_device[name]])
-        for number, row in zip(by_device[name], rows, strict=True):
-            bars.append((number, above + row, round(times[number][0] - first, 2), round(ends[number] - first, 2)))
+    for name in sorted({span.device for span in spans}, key=_in_order):
+        on_it = sorted((span for span in spans if span.device == name), key=lambda span: (span.begun, str(span.of)))
+        rows = _rows([(span.begun, span.ended) for span in on_it])
+        for span, row in zip(on_it, rows, strict=True):
+            when = (above + row, round(span.begun - first, 2), round(span.ended - first, 2))
+            if isinstance(span.of, int):
+                bars.append((span.of, *when))
+            else:
+                of_runs.append((span.of, *when))
         devices.append({"name": name, "rows": max(rows) + 1})
         above += max(rows) + 1
     return {
         "begun": moment(first),
         "bars": bars,
+        "runs": of_runs,
         "rows": above,
-        "devices": devices if any(by_device) else [],
+        "devices": devices if any(span.device for span in spans) else [],
         "moved": {str(number): ", then ".join(where) for number, where in places.items() if len({*where}) > 1},
         "told": deterministic,
     }
+
+
+def _span_of_run(run: Mapping[str, Any]) -> _Span:
+    where = TrainedOn.from_json(run.get("on"))
+    return _Span(run.get("stage", "finals"), run["begun"], run["ended"], "" if where is None else where.text)
 
 
 def _rows(spans: Sequence[tuple[float, float]]) -> list[int]:
@@ -144,7 +183,7 @@ def span(times: Times) -> tuple[str, str] | None:
 
 def cost(records: Sequence[Record], times: Times, folder: StudyFolder) -> Cost:
     """What it has cost so far."""
-    runs = _finals(folder)
+    runs = finals_runs(folder)
     first, last = _ends(times) if times else (0.0, 0.0)
     return {
         "trials": {
@@ -161,7 +200,7 @@ def cost(records: Sequence[Record], times: Times, folder: StudyFolder) -> Cost:
     }
 
 
-def _finals(folder: StudyFolder) -> list[dict[str, Any]]:
-    """The runs of the finals, every one that was done."""
+def finals_runs(folder: StudyFolder) -> list[dict[str, Any]]:
+    """The lines of the finals' runs, every one that was done."""
     lines, _ = read_lines(folder.repeats, repair=False)
     return [fitting(line, _RUN, folder.repeats) for line in lines]

@@ -1,9 +1,12 @@
+import json
+import time
 from dataclasses import replace
 
 import pytest
 import torch
 
 from avtune.core.seeds import mix
+from avtune.core.trained_on import TrainedOn
 from avtune.core.trial import Trial
 from avtune.finals.run_record import Result, RunRecord
 from avtune.finals.select import (
@@ -94,7 +97,7 @@ def test_a_finalist_with_a_failed_seed_cannot_win():
 
 def repeats(path, trials):
     notes = []
-    return RunRecord(path, trials, on_done=lambda done, total: None, note=notes.append), notes
+    return RunRecord(path, trials, on_done=lambda done, total: None, note=notes.append, stage="finalists"), notes
 
 
 def drive(source, most=99):
@@ -177,6 +180,18 @@ def test_the_seconds_of_a_run_that_its_engines_death_started_again_count_once(tm
     source.tell(number)
     assert source.results[0].seconds == 6.0
     assert source.results[0].curve == {1: 1.1, 2: 2.1}, "the last training is the one whose weights are there"
+
+
+def test_a_line_says_when_and_where_its_run_was_under_way(tmp_path):
+    source, _ = repeats(tmp_path / "r.jsonl", [Trial(0, "triplet", {}, 1, 2)])
+    before = time.time()
+    number = source.ask().number
+    for place in ("engine 0", "engine 1"):  # the first one died
+        source.trained_on(number, TrainedOn("GPU 3", place))
+    source.tell(number)
+    line = json.loads((tmp_path / "r.jsonl").read_text())
+    assert (line["stage"], line["on"]) == ("finalists", {"device": "GPU 3", "engine": "engine 1"})
+    assert before - 0.01 <= line["begun"] <= line["ended"] <= time.time() + 0.01
 
 
 def test_the_seeds_of_the_retraining_chose_nothing():

@@ -197,9 +197,23 @@ def test_the_timeline_has_the_rows_of_a_device_together():
     assert {trial: end for trial, _, _, end in found["bars"]}[3] == 60.0, "the last moment that is known"
 
 
+def test_the_runs_of_the_finals_share_the_rows_of_their_device():
+    gpu = TrainedOn("GPU 2", "engine 0")
+    records = [Record(Trial(0, "toy", {}, 0, 9), places=[(1, gpu)])]
+    runs = [
+        {"stage": "finalists", "begun": 108.0, "ended": 140.0, "on": gpu.to_json()},
+        {"stage": "retraining", "begun": 141.0, "ended": 150.5, "on": gpu.to_json()},
+        {"curve": {}, "seconds": 1.0},  # of an older version
+    ]
+    found = timeline({0: (100.0, 110.0)}, records, deterministic=False, runs=runs)
+    assert found["devices"] == [{"name": "GPU 2, engine 0", "rows": 2}]
+    assert found["bars"] == [(0, 0, 0.0, 10.0)]
+    assert found["runs"] == [("finalists", 1, 8.0, 40.0), ("retraining", 0, 41.0, 50.5)]
+
+
 def test_a_study_of_before_says_no_device(finished):
     timeline = finished[1]["timeline"]
-    assert (timeline["devices"], timeline["moved"]) == ([], {})
+    assert (timeline["devices"], timeline["moved"], timeline["runs"]) == ([], {}, [])
     assert "which device it had is not on record" in " ".join(finished[0].split())
 
 

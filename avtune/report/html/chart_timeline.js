@@ -1,4 +1,4 @@
-// When trials were under way, by device; a device has a row for each trial that it trains at a time.
+// When trials and the runs of the finals were under way, by device; a device has a row for each that it trains at a time.
 (() => {
   const { data, base, axis, colour } = Report;
   const found = data.timeline;
@@ -8,9 +8,11 @@
   const names = found.devices.flatMap((one) => Array.from({ length: one.rows }, (none, row) => (row ? "" : one.name || "not known")));
   const deviceOf = found.devices.flatMap((one) => Array(one.rows).fill(one.name || "not known"));
   const where = (trial, row) => (found.moved[trial] || deviceOf[row] || "");
+  const all = [...found.bars, ...found.runs];
+  const isTrial = (of) => typeof of === "number";
 
   function unit() {
-    const longest = Math.max(...found.bars.map((bar) => bar[3]));
+    const longest = all.reduce((most, bar) => Math.max(most, bar[3]), 0);
     return longest > 7200 ? [3600, "hours"] : longest > 300 ? [60, "minutes"] : [1, "seconds"];
   }
 
@@ -31,19 +33,21 @@
       dataZoom: [{ type: "inside", filterMode: "weakFilter", zoomOnMouseWheel: "ctrl" }],
       series: [{
         type: "custom", encode: { x: [2, 3], y: 1 }, progressive: 2000,
-        data: found.bars.map(([trial, row, from, to]) => [trial, row, from / scale, to / scale]),
+        data: all.map(([, row, from, to], at) => [at, row, from / scale, to / scale]),
         renderItem: (params, api) => {
-          const trial = api.value(0), from = api.coord([api.value(2), api.value(1)]), to = api.coord([api.value(3), api.value(1)]);
+          const of = all[api.value(0)][0], from = api.coord([api.value(2), api.value(1)]), to = api.coord([api.value(3), api.value(1)]);
           const height = api.size([0, 1])[1] * 0.8;
           const shape = { x: from[0], y: from[1] - height / 2, width: Math.max(1, to[0] - from[0]), height };
-          const fill = trial === data.winner ? colour("--winner") : Report.stateColour(trial);
-          return { type: "rect", shape, style: { fill, stroke: colour("--page"), lineWidth: found.bars.length > 1000 ? 0 : 1 } };
+          if (!isTrial(of)) return { type: "rect", shape, style: { fill: colour("--panel"), stroke: colour("--best"), lineWidth: 1 } };
+          const fill = of === data.winner ? colour("--winner") : Report.stateColour(of);
+          return { type: "rect", shape, style: { fill, stroke: colour("--page"), lineWidth: all.length > 1000 ? 0 : 1 } };
         },
       }],
     });
     option.tooltip.formatter = (at) => {
-      const [trial, row, from, to] = at.value;
-      return [`${from.toFixed(1)} to ${to.toFixed(1)} ${name}`, where(trial, row), Report.trialText(trial)].filter(Boolean).join("\n");
+      const [place, row, from, to] = at.value, of = all[place][0];
+      const what = isTrial(of) ? [where(of, row), Report.trialText(of)] : [deviceOf[row], of];
+      return [`${from.toFixed(1)} to ${to.toFixed(1)} ${name}`, ...what].filter(Boolean).join("\n");
     };
     return option;
   }
@@ -51,9 +55,9 @@
   Report.add("timeline", {
     option,
     numbers: () => [
-      ["trial", "device", "begun, s", "ended, s"],
-      ...found.bars.map(([trial, row, from, to]) => [trial, where(trial, row), from.toFixed(1), to.toFixed(1)]),
+      ["trial, or stage of the finals", "device", "begun, s", "ended, s"],
+      ...all.map(([of, row, from, to]) => [of, isTrial(of) ? where(of, row) : deviceOf[row] || "", from.toFixed(1), to.toFixed(1)]),
     ],
-    ready: (chart) => chart.on("click", (at) => Report.mark(at.value[0])),
+    ready: (chart) => chart.on("click", (at) => isTrial(all[at.value[0]][0]) && Report.mark(all[at.value[0]][0])),
   });
 })();
