@@ -69,7 +69,7 @@ $(DOCS)/.installed: pyproject.toml constraints.txt
 # `make bench-map` runs one claim, `make bench` all, but for the one that needs a GPU; BENCH_ARGS goes to each, e.g.
 # make bench-map BENCH_ARGS=--quick
 BENCH_ARGS ?=
-CLAIMS := $(filter-out _% gpu finals_race record_curves,$(basename $(notdir $(wildcard benchmarks/*.py))))
+CLAIMS := $(filter-out _% gpu finals_race record_curves peers,$(basename $(notdir $(wildcard benchmarks/*.py))))
 
 $(VENV)/.bench-installed: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet $(PIP_ARGS) --constraint constraints.txt --group bench
@@ -79,6 +79,11 @@ bench: $(CLAIMS:%=bench-%)
 
 bench-%: benchmarks/%.py $(VENV)/.bench-installed
 	$(BIN)/python -m benchmarks.$* $(BENCH_ARGS)
+
+# Hours: other tools, whole commands. In the environment of the benchmarks, with these tools beside.
+bench-peers: $(VENV)/.bench-installed
+	$(BIN)/python -m pip install --quiet $(PIP_ARGS) --constraint constraints.txt --group peers
+	$(BIN)/python -m benchmarks.peers $(BENCH_ARGS)
 
 # Searches killed at random moments, 100 times: half an hour. FAULTS_ARGS="--seed 7" tells one story again.
 FAULTS_ARGS ?=

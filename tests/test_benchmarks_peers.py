@@ -1,0 +1,100 @@
+"""What `benchmarks.peers` makes of its measurements, and the finals that its sides share."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from benchmarks import peers
+from benchmarks._peer_task import Run, Task, finals
+
+ROOT = Path(__file__).parents[1]
+
+
+def runs_of(*values: tuple[float, float]) -> list[dict[str, float]]:
+    return [{"wall": wall, "test": test, "best": 0.5, "epochs": 9} for wall, test in values]
+
+
+def test_the_claims_stand_beside_what_was_found() -> None:
+    given = argparse.Namespace(data="some/demo.h5", trials=64, seeds=5)
+    results = {"avtune fp32": runs_of((10, 0.5), (20, 0.7)), "optuna": runs_of((40, 0.5), (40, 0.5))}
+    assert peers.claims(given, results).splitlines()[2:] == [
+        "- at least 3.0 times faster than optuna: 3.00 times",
+        "- test MAP not lower than that of optuna: +0.1000",
+    ]
+    for other in ({"data": "mine"}, {"trials": 24}, {"seeds": 4}):
+        changed = argparse.Namespace(**{**vars(given), **other})
+        assert peers.claims(changed, results).startswith("Claims: not tested")
+
+
+def test_a_row_has_the_interval_over_searches_and_the_ratio_to_each_peer() -> None:
+    said = peers.table({"avtune fp32": runs_of((10, 0.5), (20, 0.7)), "ray": runs_of((40, 0.5), (40, 0.5))})
+    ours = next(line for line in said.splitlines() if line.startswith("| avtune fp32"))
+    # By hand: t of one degree of freedom is 12.706, the deviation of two values 0.2 apart is 0.1414.
+    assert [cell.strip() for cell in ours.split("|")[2:-1]] == [
+        "15.0 (10.0 to 20.0)",
+        "9",
+        "0.5000",
+        "0.6000 ± 1.2706",
+        "3.00x",
+    ]
+
+
+def test_time_to_quality_takes_the_fewest_configurations_that_are_as_good_as_the_peers() -> None:
+    results = {
+        "avtune fp32, 8 trials": runs_of((2, 0.4)),
+        "avtune fp32, 16 trials": runs_of((5, 0.6)),
+        "avtune fp32": runs_of((9, 0.7)),
+        "optuna": runs_of((30, 0.5)),
+        "ray": runs_of((70, 0.7)),
+    }
+    assert "avtune fp32, 16 trials: 0.6000 after 5.0 s, 10.0 times as fast" in peers.quality(results, [16, 8])
+    worse = results | {"avtune fp32, 16 trials": runs_of((5, 0.5)), "avtune fp32": runs_of((9, 0.5))}
+    assert "did not reach it" in peers.quality(worse, [16, 8])
+
+
+def test_the_finals_of_all_sides_take_the_best_mean_at_its_best_epoch() -> None:
+    asked: list[list[Run]] = []
+    value = {"a": [0.1, 0.5, 0.3], "b": [0.4, 0.6, 0.2], "c": [0.0, 0.0, 0.1]}
+
+    def do(runs: list[Run]) -> list[list[float]]:
+        asked.append(runs)
+        return [
+            [0.75] if run.whole else [one + 0.01 * place for one in value[run.config["x"]]]
+            for place, run in enumerate(runs)
+        ]
+
+    task = cast(Task, SimpleNamespace(finalists=2, seeds=2, epochs=3, seed=0))
+    found = finals(task, [{"x": "a"}, {"x": "b"}, {"x": "c"}], do)
+    repeats, tests = asked
+    assert [(run.config["x"], run.epochs) for run in repeats] == [("a", 3), ("a", 3), ("b", 3), ("b", 3)]
+    assert [(run.config["x"], run.epochs, run.whole) for run in tests] == [("b", 2, True)] * 2
+    assert len({run.seed for run in repeats}) == 2, "the same seeds for every finalist"
+    assert not {run.seed for run in repeats} & {run.seed for run in tests}
+    assert found == {"test": 0.75, "final_epochs": 16.0}
+
+
+@pytest.mark.long
+@pytest.mark.ray
+def test_all_sides_run(tmp_path: Any) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.peers", "--quick", "--out", str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    (report,) = tmp_path.glob("*-peers-demo.md")
+    text = report.read_text()
+    for side in [*peers.OURS, *(side for side in peers.PEERS if side not in peers.NEEDS)]:
+        assert f"\n| {side} |" in text
+    for side, package in peers.NEEDS.items():
+        assert (f"\n| {side} |" in text) == (importlib.util.find_spec(package) is not None)
