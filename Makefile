@@ -66,10 +66,10 @@ $(DOCS)/.installed: pyproject.toml constraints.txt
 	$(DOCS)/bin/python -m pip install --quiet $(PIP_ARGS) --constraint constraints.txt --group docs
 	@touch $@
 
-# `make bench-map` runs one claim, `make bench` all, but for the one that needs a GPU; BENCH_ARGS goes to each, e.g.
+# `make bench-map` runs one claim, `make bench` all, but for what needs a GPU, finished studies or hours; BENCH_ARGS goes to each, e.g.
 # make bench-map BENCH_ARGS=--quick
 BENCH_ARGS ?=
-CLAIMS := $(filter-out _% gpu finals_race record_curves peers,$(basename $(notdir $(wildcard benchmarks/*.py))))
+CLAIMS := $(filter-out _% gpu finals_race peers psd_examined record_curves,$(basename $(notdir $(wildcard benchmarks/*.py))))
 
 $(VENV)/.bench-installed: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet $(PIP_ARGS) --constraint constraints.txt --group bench

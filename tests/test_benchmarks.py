@@ -234,6 +234,11 @@ LONG_WITH_RAY = [pytest.mark.ray, pytest.mark.long]
             ],
             marks=pytest.mark.long,
         ),
+        pytest.param(
+            "psd_examined",
+            ["8 of the 8 searches", "### demo, noise-40", "| `triplet` | 2 |", "| all of it, against `triplet` |"],
+            marks=pytest.mark.long,
+        ),
         ("optimizer", ["| 1 | ", "| 4 | ", "kernel is faster"]),
         ("precision", ["| psd, best epoch |", "| psd, last epoch |"]),
         ("page", ["| 60 |", "Goals at 1,000 trials"]),
@@ -260,6 +265,8 @@ def test_quick_run_writes_a_dated_report(claim, words, tmp_path) -> None:
     command = ["-m", f"benchmarks.{claim}", "--quick", "--out", str(tmp_path)]
     if claim in ("lanes", "gpu"):
         command += ["--device", "cpu"]
+    if claim == "psd_examined":
+        command += ["--work", str(tmp_path / "work")]
     if claim == "gpu":
         command += ["--seconds", "1000"]  # more than it needs: nothing is left out on a busy machine
     if claim == "driver":

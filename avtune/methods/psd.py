@@ -250,13 +250,17 @@ class PSD(Method):
             a2v_L, v2a_L = (self._labelled_triplets(d_LBB, same_LBB, hyper["margin"]) for d_LBB in directions)
             return (a2v_L + v2a_L) / 2
         r_L = self.schedules(hyper, progress)["r"]
-        parts = _Parts.of(r_L, batch.labels.shape[1])
+        parts = self._parts(r_L, batch)
         soft = self._soft_labels(params, buffers, batch, hyper, directions, z_a, z_v, parts.free_LB)
         total_L = torch.zeros_like(r_L)
         for d_LBB, soft_LBB in zip(directions, soft, strict=True):
             for term_L in self._distilled_triplets(d_LBB, soft_LBB, same_LBB, parts, r_L, hyper["margin"]):
                 total_L = total_L + term_L
         return total_L / 2
+
+    def _parts(self, r_L: Tensor, batch: Batch) -> _Parts:
+        """Which rows of the batch are annotated."""
+        return _Parts.of(r_L, batch.labels.shape[1])
 
     def _distilled_triplets(
         self, d_LBB: Tensor, soft_LBB: Tensor, same_LBB: Tensor, parts: _Parts, r_L: Tensor, margin_L: Tensor

@@ -1,0 +1,172 @@
+"""The tables, sentences and picture of `psd_examined`, from what its searches found."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import median
+
+from matplotlib import rc_context
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+from avtune.metrics.significance import mean_interval
+from benchmarks import _report
+from benchmarks._psd_cells import ALL_LABELS, CLASSIFIERS, CONDITIONS, MEANING, PSD, TRIPLET, Cell, variants
+from benchmarks._searches import Found
+
+Results = Mapping[Cell, Found]
+BOUGHT = (
+    ("r and soft alignments together", (TRIPLET, ALL_LABELS)),
+    ("the shrink rate", ("psd-no-shrink",)),
+    ("soft in place of hard alignments", ("psd-hard",)),
+    ("the margin", ("psd-margin-0.2",)),
+)
+"""What is examined, and the variants without it: of two, `psd` with r = 1 is `triplet` where every clip has a label."""
+_COLOURS = ("#cc3311", "#777777", "#aa7700", "#aa3377", "#228833", "#ee99aa", "#4477aa", "#000000")
+
+
+def tests(results: Results, dataset: str, condition: str, variant: str) -> dict[int, float]:
+    """Test MAP by search seed."""
+    return {
+        cell.seed: found.map
+        for cell, found in results.items()
+        if (cell.dataset, cell.condition, cell.variant) == (dataset, condition, variant)
+    }
+
+
+def gap(results: Results, dataset: str, condition: str, variant: str) -> list[float]:
+    """Test MAP of `psd` minus that of a variant, for each search seed that both have."""
+    ours, theirs = (tests(results, dataset, condition, one) for one in (PSD, variant))
+    return [ours[seed] - theirs[seed] for seed in sorted(ours.keys() & theirs.keys())]
+
+
+def table(results: Results, dataset: str, condition: str) -> str:
+    """The table of one condition; empty where nothing was searched."""
+    rows = []
+    for variant in variants(condition):
+        maps = tests(results, dataset, condition, variant)
+        if not maps:
+            continue
+        apart = [] if variant == PSD else gap(results, dataset, condition, variant)
+        found = [one for cell, one in results.items() if _is(cell, dataset, condition, variant)]
+        rows.append(
+            [
+                f"`{variant}`",
+                str(len(maps)),
+                spread(list(maps.values())),
+                "–" if not apart else spread(apart, sign=True),
+                "–" if variant == PSD else verdict(apart),
+                f"{mean_interval([one.validation for one in found])[0]:.4f}",
+                _winners(found, variant),
+            ]
+        )
+    head = ["", "searches", "test MAP", "`psd` minus this", "differs", "validation MAP", "winners: r_init, r_shrink"]
+    return _report.table(head, rows) if rows else ""
+
+
+def _is(cell: Cell, dataset: str, condition: str, variant: str) -> bool:
+    return (cell.dataset, cell.condition, cell.variant) == (dataset, condition, variant)
+
+
+def _winners(found: Sequence[Found], variant: str) -> str:
+    if not all("r_init" in one.config for one in found) or variant == ALL_LABELS:
+        return "–"
+    return ", ".join(f"{median(float(one.config[name]) for one in found):.2f}" for name in ("r_init", "r_shrink"))
+
+
+def spread(values: Sequence[float], *, sign: bool = False) -> str:
+    """A mean with its interval, which one value does not have."""
+    middle, half = mean_interval(values)
+    text = f"{middle:+.4f}" if sign else f"{middle:.4f}"
+    return text if half is None else f"{text} ± {half:.4f}"
+
+
+def verdict(differences: Sequence[float]) -> str:
+    """Whether the interval of paired differences leaves 0 out."""
+    if len(differences) < 2:
+        return "not known"
+    middle, half = mean_interval(differences)
+    assert half is not None
+    return "no" if abs(middle) <= half else "`psd` higher" if middle > 0 else "`psd` lower"
+
+
+def bought(results: Results, dataset: str) -> str:
+    """For each thing that is examined, what it buys under each condition: `psd` minus `psd` without it."""
+    held = [one for one in CONDITIONS if tests(results, dataset, one, PSD)]
+    rows = []
+    for what, without in BOUGHT:
+        cells = []
+        for condition in held:
+            variant = next(one for one in reversed(without) if one in variants(condition))
+            apart = gap(results, dataset, condition, variant)
+            cells.append(_bold(apart) if apart else "–")
+        rows.append([what, *cells])
+    for name in (TRIPLET, CLASSIFIERS):
+        apart_by = [gap(results, dataset, condition, name) for condition in held]
+        rows.append([f"all of it, against `{name}`", *(_bold(apart) if apart else "–" for apart in apart_by)])
+    return _report.table(["", *held], rows) if held else ""
+
+
+def _bold(differences: Sequence[float]) -> str:
+    text = spread(differences, sign=True)
+    return f"**{text}**" if verdict(differences).startswith("`psd`") else text
+
+
+def sentences(results: Results, dataset: str) -> Iterator[str]:
+    """What differs from off, in words, a line each; says where too few searches are there to tell."""
+    for what, without in BOUGHT:
+        higher, lower, told = [], [], 0
+        for condition in CONDITIONS:
+            variant = next(one for one in reversed(without) if one in variants(condition))
+            said = verdict(gap(results, dataset, condition, variant))
+            told += said != "not known"
+            higher += [condition] if said == "`psd` higher" else []
+            lower += [condition] if said == "`psd` lower" else []
+        if not told:
+            yield f"- {what}: no condition has two searches or more of both sides; nothing can be said"
+            continue
+        found = [f"better with it under {', '.join(higher)}"] if higher else []
+        found += [f"worse with it under {', '.join(lower)}"] if lower else []
+        yield f"- {what}: {'; '.join(found) or 'no difference from off was found'} ({told} of 6 conditions tell)"
+
+
+def picture(results: Results, datasets: Sequence[str]) -> str:
+    """Test MAP against wrong labels, and against the share of labels that is there, as SVG: means with their intervals
+    over searches. `noise-0` is the share of 100 %."""
+    figure = Figure(figsize=(10, 3.6 * len(datasets)), layout="constrained")
+    FigureCanvasSVG(figure)
+    grid = figure.subplots(len(datasets), 2, squeeze=False, sharey="row")
+    for row, dataset in zip(grid, datasets, strict=True):
+        for axes, kind, label in zip(
+            row, ("noise", "labelled"), ("% of labels wrong", "% of clips with a label"), strict=True
+        ):
+            _lines(axes, results, dataset, kind)
+            axes.set_title(dataset, fontsize="medium")
+            axes.set_xlabel(label)
+            axes.set_ylabel("test MAP")
+            axes.tick_params(labelleft=True)
+            axes.spines[["top", "right"]].set_visible(False)
+        row[1].invert_xaxis()
+        row[1].legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
+    out = io.StringIO()
+    with rc_context({"svg.hashsalt": "avtune"}):
+        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
+    return out.getvalue()
+
+
+def _lines(axes: object, results: Results, dataset: str, kind: str) -> None:
+    points = [one for one in CONDITIONS if one.startswith(kind)]
+    for place, variant in enumerate(MEANING):
+        drawn = []
+        for condition in points if kind == "noise" else ["noise-0", *points]:
+            maps = tests(results, dataset, condition, variant)
+            if maps:
+                at = 100 if (kind, condition) == ("labelled", "noise-0") else int(condition.partition("-")[2])
+                middle, half = mean_interval(list(maps.values()))
+                drawn.append((at + (place - 3.5) * 0.25, middle, half or 0.0))
+        if drawn:
+            where, middles, halves = zip(*drawn, strict=True)
+            axes.errorbar(  # type: ignore[attr-defined]
+                where, middles, yerr=halves, color=_COLOURS[place], label=variant, linewidth=1.2, capsize=2, marker="."
+            )
