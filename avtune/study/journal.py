@@ -30,6 +30,8 @@ NUMBER = "trial"
 """The attribute of an Optuna trial that holds our number."""
 ENQUEUED = "enqueued"
 """The attribute that holds Optuna's number of the waiting trial whose configuration a trial of ours has."""
+LEFT_OUT = "left_out"
+"""The attribute of a waiting trial that was tried and left out: why. Its state is FAIL then."""
 # What Optuna raises on a journal that it did not write.
 _DAMAGE = (
     LookupError,
@@ -53,6 +55,7 @@ class Journal:
     Attributes:
         params: the values of the axes of each trial, without those whose condition does not hold.
         ended: the states of those that have ended.
+        left_out: why configurations that a script has enqueued were left out, by Optuna's numbers; see `leave_out`.
         repaired: whether a line was cut off.
     """
 
@@ -61,6 +64,7 @@ class Journal:
         self._distributions = space.distributions()
         self.params: dict[int, dict[str, Value]] = {}
         self.ended: dict[int, TrialState] = {}
+        self.left_out: dict[int, str] = {}
         self._ids: dict[int, int] = {}  # of Optuna, of those that had not ended when it was read
         self._taken: set[int] = set()  # Optuna's numbers of waiting trials
         self._waiting: dict[int, dict[str, Any]] = {}
@@ -105,9 +109,24 @@ class Journal:
         return {number: params for number, params in self._waiting.items() if number not in self._taken}
 
     def _wait(self, trial: FrozenTrial) -> None:
-        fixed = trial.system_attrs.get("fixed_params")
+        fixed, why = trial.system_attrs.get("fixed_params"), trial.user_attrs.get(LEFT_OUT)
+        if trial.state == TrialState.FAIL and isinstance(why, str):
+            self.left_out[trial.number] = why
         if trial.state == TrialState.WAITING and isinstance(fixed, dict):
             self._waiting[trial.number] = fixed
+
+    def leave_out(self, enqueued: int, why: str) -> None:
+        """Marks a configuration that a script has enqueued as failed, so that it is not tried again.
+
+        Args:
+            enqueued: Optuna's number of the waiting trial.
+            why: in words.
+        """
+        trial_id = self._storage.get_trial_id_from_study_id_trial_number(self._study_id, enqueued)
+        self._storage.set_trial_user_attr(trial_id, LEFT_OUT, why)
+        self._storage.set_trial_state_values(trial_id, TrialState.FAIL)
+        del self._waiting[enqueued]
+        self.left_out[enqueued] = why
 
     def add(self, number: int, params: Mapping[str, Value], enqueued: int | None = None) -> None:
         """Adds a trial; afterwards it survives a power loss.

@@ -23,6 +23,9 @@ from avtune.study.window import GP_SEEN, Window
 
 _NAME = "avtune"  # in memory
 _TRIES = 20  # suggestions for the axes that an enqueued configuration leaves out, until one is new
+_NOT_COMPLETED = (
+    f"in {_TRIES + 1} suggestions for the values that it leaves out none was new and fulfilled the constraints"
+)
 _AGAIN = {"gp": 2}  # suggestions until one fulfils the constraints, by sampler; a Gaussian process is slow. Else _TRIES
 _STATES = {"COMPLETE": TrialState.COMPLETE, "PRUNED": TrialState.PRUNED, "FAIL": TrialState.FAIL}
 
@@ -110,9 +113,22 @@ class Sampler:
         the random ones: they are often better, and as the first they would stop random ones that have not shown yet
         what they lead to. A search of random ones alone begins with them.
         """
-        if self.used_up:
-            return None
-        enqueued = self._next_enqueued()
+        while not self.used_up:
+            enqueued = self._next_enqueued()
+            found = self._new(number, enqueued)
+            if found is not None:
+                trial, params = found
+                self._journal.add(number, params, None if enqueued is None else enqueued.number)
+                self._window_ids[number] = trial.number  # of the one study in memory, ids are numbers
+                self._seen.add(key_of(params))
+                return self._space.configuration(params)
+            assert enqueued is not None
+            self._journal.leave_out(enqueued.number, _NOT_COMPLETED)
+        return None
+
+    def _new(self, number: int, enqueued: Enqueued | None) -> tuple[optuna.Trial, dict[str, Value]] | None:
+        """A configuration that is new and fulfils the constraints, with Optuna's trial of it: the one that a script
+        has enqueued, completed by the sampler, where there is one. None where that cannot be completed."""
         known = None if enqueued is None else dict(enqueued.params)
         if known is None and number >= first_turn(self._space):
             known = next(self._known(), None)
@@ -125,20 +141,15 @@ class Sampler:
             params: dict[str, Value] = self._space.active_part(trial.params)
             legal = self._space.violated(params) is None
             if legal and key_of(params) not in self._seen:
-                break
+                return trial, params
             self._study.tell(trial, state=TrialState.FAIL)
-            if enqueued is None and not legal and attempt < _AGAIN.get(self._space.search.sampler, _TRIES):
-                continue
-            again = enqueued is not None and attempt < _TRIES and enqueued.lacks_values(self._space)
-            self._study.enqueue_trial(
-                dict(enqueued.params)
-                if enqueued is not None and again
-                else self._unseen(mix(self._space.search.seed, "unseen", number, attempt))
-            )
-        self._journal.add(number, params, None if enqueued is None else enqueued.number)
-        self._window_ids[number] = trial.number  # of the one study in memory, ids are numbers
-        self._seen.add(key_of(params))
-        return self._space.configuration(params)
+            if enqueued is not None:
+                if attempt >= _TRIES or not enqueued.lacks_values(self._space):
+                    return None
+                self._study.enqueue_trial(dict(enqueued.params))
+            elif legal or attempt >= _AGAIN.get(self._space.search.sampler, _TRIES):
+                self._study.enqueue_trial(self._unseen(mix(self._space.search.seed, "unseen", number, attempt)))
+        raise AssertionError
 
     def _asked(self) -> optuna.Trial:
         """A trial of Optuna's with a value of every axis whose condition holds."""
@@ -195,14 +206,16 @@ class Sampler:
 
     def enqueued(self) -> list[Enqueued]:
         """The configurations that a script of the user's has put into the journal with `optuna.Study.enqueue_trial`,
-        and that no trial has yet.
+        and that no trial has yet, those that were left out included.
 
         Raises:
             UserError: the journal is damaged.
         """
         with readable(self._path):
             found = self._journal.enqueued()
-        return [Enqueued.of(number, params, self._space, self._seen) for number, params in sorted(found.items())]
+        waiting = {number: Enqueued.of(number, params, self._space, self._seen) for number, params in found.items()}
+        left_out = {number: Enqueued(number, {}, why) for number, why in self._journal.left_out.items()}
+        return [one for _, one in sorted((waiting | left_out).items())]
 
     def _next_enqueued(self) -> Enqueued | None:
         """The first that may be tried. It may leave out axes, which the sampler then chooses."""

@@ -330,16 +330,20 @@ class Study:
         if not self._results.may_suggest(number):
             _LOG.debug("ask: trial %d waits for results that its suggestion must see", number)
             return None
-        for text in self.left_out:
-            if text not in self._said:
-                self._said.add(text)
-                self.folder.note(text, "WARNING")
+        self._note_left_out()
         config = self._sampler.ask(number)
+        self._note_left_out()  # one that could not be completed
         if config is None:
             return None
         _LOG.debug("ask: trial %d is suggested as %s", number, config)
         self._running += 1
         return self._add(number, config)
+
+    def _note_left_out(self) -> None:
+        for text in self.left_out:
+            if text not in self._said:
+                self._said.add(text)
+                self.folder.note(text, "WARNING")
 
     def _add(self, number: int, config: Mapping[str, Value]) -> Record:
         record = Record(self._trials.make(number, config))

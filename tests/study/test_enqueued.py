@@ -5,8 +5,10 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from test_known_first import folder  # noqa: F401
-from test_study import drive, make_space
+from test_study import HYPERS, drive, make_space
 
+from avtune.space.parse import parse
+from avtune.study.horizon import Horizon
 from avtune.study.study import Study
 
 BOTH = "x: {type: float, low: 0.0, high: 1.0}, kind: {type: choice, values: [a, b]}"
@@ -85,3 +87,45 @@ def test_what_it_leaves_out_is_chosen_so_that_it_is_new(folder, enqueue):  # noq
     found = [study.ask().config for _ in range(3)]
     assert [config["kind"] for config in found] == ["b"] * 3
     assert len({config["fixed"] for config in found}) == 3
+
+
+@pytest.mark.parametrize("why", ["seen", "illegal"])
+def test_one_that_cannot_be_completed_is_refused_in_words_and_tried_no_more(folder, enqueue, why):  # noqa: F811
+    space = make_space("kind: {type: choice, values: [a, b]}, fixed: {type: int, low: 1, high: 2}", startup_trials=0)
+    if why == "illegal":  # whatever the sampler chooses for x
+        axes = "x: {type: float, low: 0.0, high: 1.0}, fixed: {type: int, low: 1, high: 9}"
+        text = f"method: toy\nspace: {{{axes}}}\nsearch: {{trials: 9, startup_trials: 0}}\nconstraints: [fixed < x + 3]"
+        space = parse(text, file="toy.yaml", hypers_of=lambda name: HYPERS, method_names=["toy"])
+    study = Study(folder, space, horizon=Horizon(space, 100))
+    if why == "seen":
+        for fixed in (1, 2):
+            enqueue({"kind": "b", "fixed": fixed})
+            study.ask()
+    enqueue({"kind": "b"} if why == "seen" else {"fixed": 9})
+    later = study.ask().config
+    assert later["fixed" if why == "illegal" else "kind"] != (9 if why == "illegal" else "b")
+    (text,) = study.left_out
+    assert text.endswith(
+        "is left out: in 21 suggestions for the values that it leaves out none was new and fulfilled the constraints"
+    )
+    assert folder.log.read_text().count(text) == 1
+    assert study.enqueued == 0
+    again = Study(folder, space, horizon=Horizon(space, 100))
+    assert (again.left_out, again.enqueued, len(again.records)) == ([text], 0, len(study.records))
+    storage = JournalStorage(JournalFileBackend(str(folder.journal)))
+    states = [trial.state.name for trial in optuna.load_study(study_name="one", storage=storage).trials]
+    assert states.count("FAIL") == 1
+
+
+def test_another_one_that_waits_takes_the_place_of_one_that_is_refused(folder, enqueue):  # noqa: F811
+    space = make_space("kind: {type: choice, values: [a, b]}, fixed: {type: int, low: 1, high: 3}", startup_trials=0)
+    study = Study(folder, space)
+    study.ask()
+    for params in ({"kind": "b", "fixed": 1}, {"kind": "b", "fixed": 2}, {"kind": "b", "fixed": 3}):
+        enqueue(params)
+        study.ask()
+    enqueue({"kind": "b"})
+    enqueue({"kind": "a", "fixed": 1})
+    config = study.ask().config
+    assert (config["kind"], config["fixed"]) == ("a", 1)
+    assert len(study.left_out) == 1
