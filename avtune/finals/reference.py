@@ -101,7 +101,12 @@ def reference_horizon(horizon: Horizon) -> Horizon | None:
 
 
 def repeat_reference(
-    horizon: Horizon, dataset: Dataset, precision: str, do: Callable[[Sequence[Trial]], list[Result]]
+    horizon: Horizon,
+    dataset: Dataset,
+    precision: str,
+    do: Callable[[Sequence[Trial]], list[Result]],
+    *,
+    older: bool = False,
 ) -> Repeated:
     """The reference over the seeds of the finals, on the validation rows.
 
@@ -110,11 +115,13 @@ def repeat_reference(
         dataset: of the study.
         precision: of the study's search.
         do: gives the results of runs.
+        older: by the names that these runs had before a given validation split, and equal rows that stay on one side,
+            had a part in them.
     """
     space = horizon.space
     validation = space.validation
-    other = None if space.search.objective == "map" else space.search.objective
-    basis = search_basis(dataset.digest, validation.fraction, validation.folds, space.search.seed, "", other)
+    decides = space.decides[len(validation.more) :] if older else space.decides
+    basis = search_basis(dataset.digest, validation.fraction, validation.folds, space.search.seed, "", *decides)
     chosen = [Candidate(None, space.defaults())]
     trials = repeat_trials(chosen, horizon, precision, basis)
     results = do(trials)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from avtune.core.errors import UserError
 from avtune.core.trial import Trial
 from avtune.data.dataset import Dataset
 from avtune.finals.reference import reference_horizon, repeat_reference
 from avtune.finals.retraining import retraining
 from avtune.finals.run_record import Result, on_record
+from avtune.finals.select import Repeated
 from avtune.study.folder import StudyFolder
 from avtune.study.results import Results
 from avtune.study.study import Study
@@ -40,8 +42,16 @@ def check_reference(
     def known(trials: Sequence[Trial]) -> list[Result]:
         return on_record(folder.repeats, trials)
 
+    def repeated() -> Repeated:
+        try:
+            return repeat_reference(horizon, dataset, study.precision, known)
+        except UserError:
+            if not any(horizon.space.validation.more):
+                raise
+            return repeat_reference(horizon, dataset, study.precision, known, older=True)
+
     def compare() -> str:
-        row = repeat_reference(horizon, dataset, study.precision, known)
+        row = repeated()
         if row.failure is not None:
             return f"it has a row; its runs failed: {row.failure}"
         trial = retraining(horizon, dataset, protocol).trial(row.candidate.config, 0, row.epoch, len(row.curve))

@@ -195,3 +195,53 @@ def _runs(done):
 
     reference.repeat_reference(reference.reference_horizon(study.horizon), dataset, study.precision, do)
     return seen
+
+
+def _names(dataset, *overrides, older=False, do=None):
+    from avtune.finals.run_record import Result
+    from avtune.methods import hypers_of
+    from avtune.space.files import load
+    from avtune.study.horizon import Horizon
+
+    given = ["final.seeds=1", "early_stopping.epochs=1", *overrides]
+    space = load("psd", hypers_of=hypers_of, method_names=METHODS, overrides=given)
+    horizon, seen = Horizon(space, 100), []
+
+    def note(trials):
+        seen.extend(trials)
+        return [Result({1: 0.5}, 1.0) for _ in trials]
+
+    reference.repeat_reference(reference.reference_horizon(horizon), dataset, "fp32", note, older=older)
+    return horizon, seen
+
+
+def test_the_rows_of_its_validation_have_a_part_in_the_names_of_its_runs():
+    from types import SimpleNamespace
+
+    from avtune.core.run_key import search_basis
+
+    data = SimpleNamespace(digest="d")
+    ways = [(), ("validation.equal_rows=together",), ("validation.split=given",), ("search.objective=ndcg",)]
+    bases = [_names(data, *way)[1][0].basis for way in ways]
+    assert len(set(bases)) == len(ways)
+    assert bases[0] == search_basis("d", 0.2, None, 0), "studies without either keep their names"
+    assert bases[3] == search_basis("d", 0.2, None, 0, "", "ndcg")
+    assert _names(data, *ways[1], older=True)[1][0].basis == bases[0]
+
+
+def test_verify_takes_runs_by_the_names_that_they_had_before(done, tmp_path, monkeypatch):
+    from types import SimpleNamespace
+
+    from avtune.core.files import append_line
+    from avtune.data import load
+    from avtune.workflows.verify_reference import check_reference
+
+    small(monkeypatch)
+    dataset, folder = load(str(done / "toy.h5")), StudyFolder(tmp_path)
+    horizon, runs = _names(dataset, "validation.equal_rows=together", older=True)
+    for run in runs:
+        append_line(folder.repeats, {"run": run_key(run), "curve": {1: 0.5}, "seconds": 1.0})
+    results = SimpleNamespace(reference=SimpleNamespace(epochs=1), reference_method="classifiers")
+    study = SimpleNamespace(horizon=horizon, precision="fp32")
+    (found,) = check_reference(folder, study, dataset, results, "validation")
+    assert found.problem == ""
