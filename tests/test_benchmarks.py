@@ -239,6 +239,11 @@ LONG_WITH_RAY = [pytest.mark.ray, pytest.mark.long]
             ["8 of the 8 searches", "### demo, noise-40", "| `triplet` | 2 |", "| all of it, against `triplet` |"],
             marks=pytest.mark.long,
         ),
+        pytest.param(
+            "wide",
+            ["4 of 4 searches are there.", "| usual | 2 |", "| wide | 2 |", "| average_decay |"],
+            marks=pytest.mark.long,
+        ),
         ("optimizer", ["| 1 | ", "| 4 | ", "kernel is faster"]),
         ("precision", ["| psd, best epoch |", "| psd, last epoch |"]),
         ("page", ["| 60 |", "Goals at 1,000 trials"]),
@@ -265,7 +270,7 @@ def test_quick_run_writes_a_dated_report(claim, words, tmp_path) -> None:
     command = ["-m", f"benchmarks.{claim}", "--quick", "--out", str(tmp_path)]
     if claim in ("lanes", "gpu"):
         command += ["--device", "cpu"]
-    if claim == "psd_examined":
+    if claim in ("psd_examined", "wide"):
         command += ["--work", str(tmp_path / "work")]
     if claim == "gpu":
         command += ["--seconds", "1000"]  # more than it needs: nothing is left out on a busy machine
