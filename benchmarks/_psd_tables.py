@@ -116,19 +116,27 @@ def _bold(differences: Sequence[float]) -> str:
 def sentences(results: Results, dataset: str) -> Iterator[str]:
     """What differs from off, in words, a line each; says where too few searches are there to tell."""
     for what, without in BOUGHT:
-        higher, lower, told = [], [], 0
+        higher, lower, halves = [], [], []
         for condition in CONDITIONS:
             variant = next(one for one in reversed(without) if one in variants(condition))
-            said = verdict(gap(results, dataset, condition, variant))
-            told += said != "not known"
-            higher += [condition] if said == "`psd` higher" else []
-            lower += [condition] if said == "`psd` lower" else []
-        if not told:
+            apart = gap(results, dataset, condition, variant)
+            half = mean_interval(apart)[1] if apart else None
+            if half is None:
+                continue
+            halves.append(half)
+            higher += [condition] if verdict(apart) == "`psd` higher" else []
+            lower += [condition] if verdict(apart) == "`psd` lower" else []
+        if not halves:
             yield f"- {what}: no condition has two searches or more of both sides; nothing can be said"
             continue
         found = [f"better with it under {', '.join(higher)}"] if higher else []
         found += [f"worse with it under {', '.join(lower)}"] if lower else []
-        yield f"- {what}: {'; '.join(found) or 'no difference from off was found'} ({told} of 6 conditions tell)"
+        if not found:
+            found = ["no difference from off was found"]
+        yield (
+            f"- {what}: {'; '.join(found)} ({len(halves)} of {len(CONDITIONS)} conditions have an interval; they are "
+            f"± {min(halves):.4f} to ± {max(halves):.4f}, and what is smaller could not have been seen)"
+        )
 
 
 def picture(results: Results, datasets: Sequence[str]) -> str:
@@ -147,6 +155,8 @@ def picture(results: Results, datasets: Sequence[str]) -> str:
             axes.set_ylabel("test MAP")
             axes.tick_params(labelleft=True)
             axes.spines[["top", "right"]].set_visible(False)
+        low, high = row[0].get_ylim()
+        row[0].set_ylim(max(0.0, low), min(1.0, high))  # an interval over two searches may leave the range of MAP
         row[1].invert_xaxis()
         row[1].legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
     out = io.StringIO()

@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 
-from avtune.core.files import write_text
 from avtune.data import Dataset
 from avtune.workflows import curves
 from avtune.workflows.listening import Silent
@@ -141,7 +140,7 @@ def _write(given: argparse.Namespace, results: Mapping[Cell, Found]) -> Path:
     names += sorted({cell.dataset for cell in results} - set(names))
     pictures = []
     if names:
-        write_text(given.out / f"{day}-{CLAIM}.svg", tables.picture(results, names))
+        (given.out / f"{day}-{CLAIM}.svg").write_text(tables.picture(results, names))
         pictures.append(f"![Test MAP by wrong and by missing labels]({day}-{CLAIM}.svg)")
     sections = [_summary(given, results, names), _HOW.format(**_numbers(given)), _variants(), *pictures]
     for name in names:
@@ -228,7 +227,7 @@ def _figure_3(given: argparse.Namespace, names: Sequence[str], day: str) -> str:
         drawn = given.work / name / CURVES / "curves.svg"
         if drawn.is_file():
             picture = f"{day}-{CLAIM}-curves-{name}.svg"
-            write_text(given.out / picture, drawn.read_text())
+            (given.out / picture).write_text(drawn.read_text())
             lines += ["", f"![Loss and MAP against epochs, {_title(name)}]({picture})"]
         else:
             lines += ["", f"{_title(name)}: not drawn yet."]

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import avtune
-from avtune.core.files import write_text
 from avtune.data import Dataset
 from avtune.methods import METHODS, hypers_of
 from avtune.space.files import load as load_space
@@ -124,7 +123,7 @@ def _write(given: argparse.Namespace, found: Mapping[str, Mapping[str, Mapping[i
     if there:
         picture = f"{datetime.now(UTC):%Y-%m-%d}-wide.svg"
         given.out.mkdir(parents=True, exist_ok=True)
-        write_text(given.out / picture, tables.picture({_title(name): sides for name, sides in there.items()}))
+        (given.out / picture).write_text(tables.picture({_title(name): sides for name, sides in there.items()}))
         sections.append(f"![What searching bought, and learning curves of the best trials]({picture})")
     for name, sides in there.items():
         sections.append(f"## {_title(name)}\n\n{tables.table(sides)}")

@@ -212,7 +212,10 @@ def test_a_table_pairs_searches_by_their_seeds() -> None:
 def test_the_sentences_say_what_differs() -> None:
     found = results(psd=[0.50, 0.60], triplet=[0.40, 0.50001], psd_hard=[0.60, 0.70001], psd_no_shrink=[0.5, 0.9])
     said = dict(line[2:].split(": ", 1) for line in tables.sentences(found, "demo"))
-    assert said["r and soft alignments together"] == "better with it under noise-20 (1 of 6 conditions tell)"
+    assert said["r and soft alignments together"] == (
+        "better with it under noise-20 (1 of 6 conditions have an interval; they are ± 0.0001 to ± 0.0001, and what is "
+        "smaller could not have been seen)"
+    )
     assert said["soft in place of hard alignments"].startswith("worse with it under noise-20")
     assert said["the shrink rate"].startswith("no difference from off was found (1")
     assert said["the margin"].endswith("nothing can be said")
