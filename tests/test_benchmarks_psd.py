@@ -221,3 +221,10 @@ def test_the_sentences_say_what_differs() -> None:
     assert said["the margin"].endswith("nothing can be said")
     (row,) = [line for line in tables.bought(found, "demo").splitlines() if line.startswith("| r and soft")]
     assert row == "| r and soft alignments together | **+0.1000 ± 0.0001** |"
+
+
+def test_a_picture_stays_within_the_range_of_map() -> None:
+    found = results(psd=[0.1, 0.9], triplet=[0.40, 0.50])
+    svg = tables.picture(found, ["demo"])
+    assert svg.count("<svg") == 1
+    assert svg == tables.picture(found, ["demo"]), "the same results give the same text"
