@@ -6,7 +6,7 @@ import errno
 import math
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from avtune.core.errors import UserError
 from avtune.core.system import available_memory
+from avtune.data.on_disk import is_on_disk, room
 
 Array = npt.NDArray[Any]
 BLOCK_ROWS = 4096
@@ -33,6 +34,8 @@ class Declared:
         dtype: the declared dtype; `object` stands for text of any length.
         read: reads it all; raises UserError when the file is damaged.
         rows: reads the rows from a first one up to another; None where only all of it can be read.
+        blocks: reads all rows in order, some at a time; None where only all of it can be read.
+        mapped: gives the array as a map of the file; None where that does not hold it as plain values.
     """
 
     where: str
@@ -40,6 +43,8 @@ class Declared:
     dtype: np.dtype[Any]
     read: Callable[[], Array]
     rows: Callable[[int, int], Array] | None = None
+    blocks: Callable[[], Iterator[Array]] | None = None
+    mapped: Callable[[], Array | None] = lambda: None
 
     @property
     def key(self) -> str:
@@ -111,21 +116,21 @@ def check_feature_shape(shape: tuple[int, ...], dtype: np.dtype[Any], where: str
 
 
 def to_features(array: Array, where: str) -> npt.NDArray[np.float32]:
-    """Features as float32 [N, D] in C order; the same object when it already is that.
+    """Features as float32 [N, D] in C order; the same object when it already is that. On disk where the array is.
 
     Raises:
         UserError: not real numbers in two axes, empty, or not finite and of at most `LARGEST` as float32.
     """
     check_feature_shape(array.shape, array.dtype, where)
     ready = array.dtype == np.float32 and array.dtype.isnative and array.flags.c_contiguous
-    features = array if ready else np.empty(array.shape, np.float32)
+    features = array if ready else room(array.shape, on_disk=is_on_disk(array))
     for start in range(0, len(array), BLOCK_ROWS):
         rows = slice(start, start + BLOCK_ROWS)
         if not ready:
             with np.errstate(over="ignore", invalid="ignore"):
                 features[rows] = array[rows]
         if not np.abs(features[rows]).max() <= LARGEST:  # nor if it is NaN
-            raise UserError(_not_finite(array, features, start, where))
+            raise UserError(_not_finite(array, where))
     return features
 
 
@@ -138,17 +143,22 @@ def turned_hint(shape: tuple[int, ...], num_labels: int, key: str) -> str:
     )
 
 
-def _not_finite(array: Array, features: npt.NDArray[np.float32], start: int, where: str) -> str:
-    """What is wrong in `array` from row `start` on, of which `features` is filled up to the first bad block."""
-    if features is not array:
+def _not_finite(array: Array, where: str) -> str:
+    """What is wrong in features that are not finite, or too large as float32."""
+    kinds = {"NaN or infinite": 0, f"too large for float32 arithmetic (at most {LARGEST:g})": 0}
+    first: dict[str, tuple[int, int]] = {}
+    for start in range(0, len(array), BLOCK_ROWS):
+        given = array[start : start + BLOCK_ROWS]
         with np.errstate(over="ignore", invalid="ignore"):
-            features[start:] = array[start:]
-    bad_as_given = ~np.isfinite(array) if array.dtype.kind == "f" else np.zeros(array.shape, bool)
-    bad, what = bad_as_given, "NaN or infinite"
-    if not bad.any():
-        bad, what = ~(np.abs(features) <= LARGEST), f"too large for float32 arithmetic (at most {LARGEST:g})"
-    row, column = np.unravel_index(int(bad.argmax()), bad.shape)
-    count = int(bad.sum())
+            infinite = ~np.isfinite(given) if given.dtype.kind == "f" else np.zeros(given.shape, bool)
+            bad = infinite, ~(np.abs(given.astype(np.float32)) <= LARGEST)
+        for what, which in zip(kinds, bad, strict=True):
+            kinds[what] += int(which.sum())
+            if what not in first and which.any():
+                place = divmod(int(which.argmax()), which.shape[1])
+                first[what] = start + place[0], place[1]
+    what, count = next((what, count) for what, count in kinds.items() if count)
+    row, column = first[what]
     verb = "is" if count == 1 else "are"
     return f"{where}: {plural(count, 'value')} {verb} {what}, the first in row {row}, column {column} (counted from 0)"
 

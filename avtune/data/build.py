@@ -16,7 +16,6 @@ from avtune.data.arrays import (
     Declared,
     check_feature_shape,
     check_label_shape,
-    check_memory,
     plural,
     to_features,
     turned_hint,
@@ -24,8 +23,10 @@ from avtune.data.arrays import (
 from avtune.data.dataset import SIX_KEYS, VIEWS, Dataset, from_arrays
 from avtune.data.groups import together
 from avtune.data.labels import encode, label_rows, read_whole
+from avtune.data.on_disk import taken
 from avtune.data.options import ReadOptions
 from avtune.data.pooling import pooled
+from avtune.data.reading import readers
 from avtune.data.split import validation_folds
 from avtune.data.split_words import SPLIT_WORDS, parted
 
@@ -64,15 +65,16 @@ def build(found: Found, options: ReadOptions) -> Dataset:
 
     arrays = {role: _fitting(role, one, options) for role, one in found.arrays.items()}
     names = found.names
-    check_memory([*arrays.values(), *([names] if isinstance(names, Declared) else [])])
+    features = [role for role in arrays if role.startswith(("audio", "visual"))]
+    reads = readers(arrays, features, [names] if isinstance(names, Declared) else [])
     listed = read_names(names) if isinstance(names, Declared) else names
     keys = {role: one.where.removeprefix(found.source).lstrip(":/\\ ") for role, one in arrays.items()}
     if set(SIX_KEYS) <= arrays.keys():
         if options.test_fraction is not None:
             raise UserError(f"{found.source} has a test split; leave --test-fraction out")
-        read = {role: one.read() for role, one in arrays.items()}
+        read = {role: one() for role, one in reads.items()}
     else:
-        read = _divided({role: one.read() for role, one in arrays.items()}, keys, found, options)
+        read = _divided({role: one() for role, one in reads.items()}, keys, found, options)
         keys = {f"{role}_{split}": key for role, key in keys.items() for split in SPLIT_WORDS}
     used = {one.key for one in arrays.values()} | {key for one in arrays.values() for key in one.where.split(": ")}
     unread = tuple(key for key in found.keys if parted(key)[0] == "val" and key not in used)
@@ -128,7 +130,7 @@ def _divided(
     features = {role: to_features(read[role], f"{found.source}: {keys[role]}") for role in ("audio", "visual")}
     every = {**read, **features, "lab": labels} | ({"group": read["group"].reshape(-1)} if "group" in read else {})
     return {
-        f"{role}_{split}": array[rows]
+        f"{role}_{split}": taken(array, rows)
         for split in SPLIT_WORDS
         if len(rows := np.flatnonzero(marks == split))
         for role, array in every.items()
@@ -191,4 +193,10 @@ def held(where: str, array: Array) -> Declared:
 
 def transposed(declared: Declared) -> Declared:
     """The array with its two axes changed round."""
-    return replace(declared, shape=declared.shape[::-1], read=lambda: declared.read().T, rows=None)
+
+    def mapped() -> Array | None:
+        found = declared.mapped()
+        return None if found is None else found.T
+
+    shape = declared.shape[::-1]
+    return replace(declared, shape=shape, read=lambda: declared.read().T, rows=None, blocks=None, mapped=mapped)

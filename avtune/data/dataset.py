@@ -20,6 +20,7 @@ from avtune.data.groups import GROUP_KEYS as GROUP_KEYS
 from avtune.data.groups import read_groups
 from avtune.data.labels import Labels as Labels
 from avtune.data.labels import counts_by_class, encode, held_by, renumbered
+from avtune.data.on_disk import copied, joined, taken
 
 Features = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
@@ -50,8 +51,8 @@ class Split:
         return len(self.labels)
 
     def take(self, rows: npt.NDArray[np.int64]) -> Split:
-        """The clips at `rows` (int64 [M], each 0..N-1), in that order, copied."""
-        return Split(self.audio[rows], self.visual[rows], self.labels[rows])
+        """The clips at `rows` (int64 [M], each 0..N-1), in that order, copied; on disk where these are."""
+        return Split(taken(self.audio, rows), taken(self.visual, rows), self.labels[rows])
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -198,7 +199,7 @@ def _copied(given: npt.ArrayLike, where: str) -> npt.NDArray[Any]:
     UserError: no array can be made of it.
     """
     try:
-        return np.array(given, copy=True, order="C")
+        return copied(given) if isinstance(given, np.memmap) else np.array(given, copy=True, order="C")
     except (TypeError, ValueError, RuntimeError) as error:  # rows of different lengths; a tensor that is on a GPU
         raise UserError(f"{where} cannot be made an array: {str(error).splitlines()[0]}") from None
 
@@ -270,7 +271,7 @@ def _training(
         return train, None
     held = Split(features["audio_val"], features["visual_val"], labels["lab_val"])
     _check_given(train, held, where)
-    both = Split(*(np.concatenate(pair) for pair in zip(_parts(train), _parts(held), strict=True)))
+    both = Split(*(joined(*pair) for pair in zip(_parts(train), _parts(held), strict=True)))
     return both, np.arange(len(train), len(both))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from avtune.data.arrays import plural
 from avtune.data.dataset import Dataset
-from avtune.data.groups import row_digests
+from avtune.data.groups import BLOCK_ROWS, row_digests
 from avtune.data.labels import counts_by_class
 from avtune.data.registry import problems as registry_problems
 
@@ -119,7 +119,10 @@ def _constant(dataset: Dataset, slot: str, view: str) -> tuple[list[str], list[s
     whole, some = [], []
     for name, split in (("training", dataset.train), ("test", dataset.test)):
         x = getattr(split, slot)
-        constant, dims = int((x == x[0]).all(axis=0).sum()), x.shape[1]
+        same = np.ones(x.shape[1], bool)
+        for start in range(0, len(x), BLOCK_ROWS):
+            same &= (x[start : start + BLOCK_ROWS] == x[0]).all(axis=0)
+        constant, dims = int(same.sum()), x.shape[1]
         if constant == dims and len(x) > 1:
             whole.append(f"the {view} view is constant in the {name} split (all {plural(dims, 'column')})")
         elif constant and name == "training":
@@ -132,7 +135,8 @@ def _zero(dataset: Dataset, slot: str, view: str) -> tuple[list[str], list[str]]
     few: list[str] = []
     many: list[str] = []
     for name, split in (("training", dataset.train), ("test", dataset.test)):
-        zero = int((~getattr(split, slot).any(axis=1)).sum())
+        x = getattr(split, slot)
+        zero = sum(int((~x[at : at + BLOCK_ROWS].any(axis=1)).sum()) for at in range(0, len(x), BLOCK_ROWS))
         if zero:
             verb = "has" if zero == 1 else "have"
             told = f"{zero} of {plural(len(split), f'{name} clip')} {verb} {view} features that are all zero"

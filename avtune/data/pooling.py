@@ -4,13 +4,14 @@ deviation."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from avtune.core.errors import UserError
 from avtune.data.arrays import Array, Declared
+from avtune.data.on_disk import filled
 
 BLOCK_BYTES = 1 << 26
 _HOW: dict[str, Callable[[Array], Array]] = {
@@ -31,12 +32,20 @@ def pooled(declared: Declared, pool: Sequence[str]) -> Declared:
     if len(shape) < 3:
         raise UserError(f"{declared.where} has shape {shape}, which has no axis to pool over; leave --pool out")
     made = (shape[0], shape[-1] * len(pool))
-    return replace(declared, shape=made, dtype=np.dtype(np.float32), read=lambda: _read(declared, pool), rows=None)
+    return replace(
+        declared,
+        shape=made,
+        dtype=np.dtype(np.float32),
+        read=lambda: filled(made, _blocks(declared, pool), on_disk=False),
+        rows=None,
+        blocks=None if declared.rows is None else lambda: _blocks(declared, pool),
+        mapped=lambda: None,
+    )
 
 
-def _read(declared: Declared, pool: Sequence[str]) -> Array:
+def _blocks(declared: Declared, pool: Sequence[str]) -> Iterator[Array]:
+    """The rows of the result in order, some at a time."""
     count, dims = declared.shape[0], declared.shape[-1]
-    made = np.empty((count, dims * len(pool)), np.float32)
     each = max(math.prod(declared.shape[1:]) * max(declared.dtype.itemsize, 8), 1)
     step = max(BLOCK_BYTES // each, 1)
     whole = declared.read() if declared.rows is None else None
@@ -44,7 +53,8 @@ def _read(declared: Declared, pool: Sequence[str]) -> Array:
         end = min(start + step, count)
         block = declared.rows(start, end) if declared.rows is not None and whole is None else whole[start:end]  # type: ignore[index]
         block = block.reshape(len(block), -1, dims)
+        made = np.empty((len(block), dims * len(pool)), np.float32)
         with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is said where features are checked
             for place, name in enumerate(pool):
-                made[start:end, place * dims : (place + 1) * dims] = _HOW[name](block)
-    return made
+                made[:, place * dims : (place + 1) * dims] = _HOW[name](block)
+        yield made

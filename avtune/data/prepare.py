@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from avtune.core.errors import UserError
 from avtune.core.objective import MAP, Objective
-from avtune.data.dataset import Dataset, Split
+from avtune.data.dataset import Dataset, Rows, Split
 from avtune.data.groups import together
+from avtune.data.on_disk import Place, mapped, place_of
 from avtune.data.split import Fold, Scaler, validation_folds
 
 
@@ -43,6 +46,28 @@ class Prepared:
         return int(self.train.visual.shape[1])
 
 
+def handed(data: Sequence[Prepared], *, same_machine: bool) -> list[Prepared]:
+    """What other processes are sent, which call `received`. To those of this machine features on disk go by their
+    place in place of their values."""
+    return [_each(one, lambda x: (place_of(x) or x) if same_machine else x) for one in data]
+
+
+def received(data: Sequence[Prepared]) -> list[Prepared]:
+    """What `handed` was given: features on disk are the same pages of memory in all processes of a machine."""
+    return [_each(one, lambda x: mapped(x) if isinstance(x, Place) else x) for one in data]
+
+
+def _each(one: Prepared, change: Callable[[Any], Any]) -> Prepared:
+    """The same with other features."""
+
+    def changed(split: Split | None) -> Any:
+        return None if split is None else Split(change(split.audio), change(split.visual), split.labels)
+
+    pair = one.unlabelled
+    unlabelled = None if pair is None else (change(pair[0]), change(pair[1]))
+    return replace(one, train=changed(one.train), validation=changed(one.validation), unlabelled=unlabelled)
+
+
 @dataclass(frozen=True)
 class Scalers:
     """The scaler of each view."""
@@ -51,16 +76,16 @@ class Scalers:
     visual: Scaler
 
     @staticmethod
-    def fit(split: Split) -> Scalers:
-        """Scalers fitted on a split's rows."""
-        return Scalers(Scaler.fit(split.audio), Scaler.fit(split.visual))
+    def fit(split: Split, rows: Rows | None = None) -> Scalers:
+        """Scalers fitted on a split's rows: on these, or all."""
+        return Scalers(Scaler.fit(split.audio, rows), Scaler.fit(split.visual, rows))
 
-    def apply(self, split: Split) -> Split:
-        """The split with scaled features, as new arrays."""
+    def apply(self, split: Split, rows: Rows | None = None) -> Split:
+        """The split with scaled features, as new arrays; these rows of it, or all. Nothing else is copied."""
         return Split(
-            np.ascontiguousarray(self.audio.transform(split.audio)),
-            np.ascontiguousarray(self.visual.transform(split.visual)),
-            split.labels,
+            self.audio.transform(split.audio, rows),
+            self.visual.transform(split.visual, rows),
+            split.labels if rows is None else split.labels[rows],
         )
 
 
@@ -86,10 +111,10 @@ def for_search(
     made = []
     how = {"settings": settings, "given": given, "equal_rows": equal_rows}
     for fold in folds_of(dataset, fraction=fraction, folds=folds, seed=seed, **how):
-        fit = dataset.train.take(fold.fit)
-        scalers = Scalers.fit(fit)
-        validation = scalers.apply(dataset.train.take(fold.validation))
-        made.append(Prepared(scalers.apply(fit), validation, dataset.num_classes, objective=objective))
+        train = dataset.train
+        scalers = Scalers.fit(train, fold.fit)
+        fit, validation = (scalers.apply(train, rows) for rows in (fold.fit, fold.validation))
+        made.append(Prepared(fit, validation, dataset.num_classes, objective=objective))
     return tuple(made)
 
 
@@ -139,7 +164,7 @@ def search_scalers(
     """The scalers of what `for_search` makes of the same arguments; of the first fold, where there are several."""
     how = {"given": given, "equal_rows": equal_rows}
     first = folds_of(dataset, fraction=fraction, folds=folds, seed=seed, **how)[0]
-    return Scalers.fit(dataset.train.take(first.fit))
+    return Scalers.fit(dataset.train, first.fit)
 
 
 def for_retraining(dataset: Dataset) -> tuple[Prepared, Scalers]:

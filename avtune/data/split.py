@@ -13,6 +13,7 @@ from avtune.core.errors import UserError
 from avtune.core.relevance import is_multi_label
 from avtune.data.groups import divided
 from avtune.data.labels import Labels
+from avtune.data.on_disk import is_on_disk, room
 from avtune.data.stratify import multi_label_parts
 
 BLOCK_ROWS = 4096
@@ -144,28 +145,33 @@ class Scaler:
     std: npt.NDArray[np.float32]
 
     @classmethod
-    def fit(cls, x: npt.NDArray[np.float32]) -> Scaler:
-        """The scaler of float32 [N, D], N at least 1."""
-        count = len(x)
-        mean = sum(block.sum(axis=0) for block in _blocks(x)) / count
-        variance = sum(np.square(block - mean).sum(axis=0) for block in _blocks(x)) / count
+    def fit(cls, x: npt.NDArray[np.float32], rows: npt.NDArray[np.int64] | None = None) -> Scaler:
+        """The scaler of float32 [N, D], N at least 1; of `rows` of it, where they are given."""
+        count = len(x if rows is None else rows)
+        mean = sum(block.sum(axis=0) for block in _blocks(x, rows)) / count
+        variance = sum(np.square(block - mean).sum(axis=0) for block in _blocks(x, rows)) / count
         std = np.minimum(np.sqrt(variance), np.finfo(np.float32).max).astype(np.float32)
         # A constant column has std 0 exactly: float64 holds the sum of up to 2^29 equal float32 values.
         return cls(mean.astype(np.float32), np.where(std == 0, np.float32(1), std))
 
-    def transform(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Float32 [N, D], C-contiguous, new.
+    def transform(
+        self, x: npt.NDArray[np.float32], rows: npt.NDArray[np.int64] | None = None
+    ) -> npt.NDArray[np.float32]:
+        """Float32 [N, D], C-contiguous, new; on disk where `x` is. Of `rows`, in that order, where they are given.
 
         Raises:
             UserError: a value is so far from those of the rows fitted on that it is not finite when scaled.
         """
-        scaled = np.empty(x.shape, np.float32)
+        scaled = room((len(x if rows is None else rows), x.shape[1]), on_disk=is_on_disk(x))
         mean, std = self.mean.astype(np.float64), self.std.astype(np.float64)
-        for i, block in enumerate(_blocks(x)):
+        finite = np.ones(x.shape[1], bool)
+        for i, block in enumerate(_blocks(x, rows)):
+            made = scaled[i * BLOCK_ROWS : i * BLOCK_ROWS + len(block)]
             with np.errstate(over="ignore"):
-                scaled[i * BLOCK_ROWS : i * BLOCK_ROWS + len(block)] = (block - mean) / std
-        if not np.isfinite(scaled).all():
-            column = int(np.argmin(np.isfinite(scaled).all(axis=0)))
+                made[:] = (block - mean) / std
+            finite &= np.isfinite(made).all(axis=0)
+        if not finite.all():
+            column = int(np.argmin(finite))
             raise UserError(
                 f"feature {column} (from 0) has a value too far from those that were trained on: it cannot be scaled; "
                 "look at the data with: avtune data info DATASET"
@@ -173,7 +179,8 @@ class Scaler:
         return scaled
 
 
-def _blocks(x: npt.NDArray[np.float32]) -> Iterator[npt.NDArray[np.float64]]:
-    """Row blocks of x in float64, so that no float64 copy of the whole is made."""
-    for start in range(0, len(x), BLOCK_ROWS):
-        yield x[start : start + BLOCK_ROWS].astype(np.float64)
+def _blocks(x: npt.NDArray[np.float32], rows: npt.NDArray[np.int64] | None) -> Iterator[npt.NDArray[np.float64]]:
+    """Blocks of the rows of x in float64, so that no copy of the whole is made."""
+    for start in range(0, len(x if rows is None else rows), BLOCK_ROWS):
+        block = slice(start, start + BLOCK_ROWS)
+        yield x[block if rows is None else rows[block]].astype(np.float64)

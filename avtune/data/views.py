@@ -12,13 +12,14 @@ import numpy as np
 
 from avtune.core.errors import UserError, choices, did_you_mean
 from avtune.core.view_names import VIEWS
-from avtune.data.arrays import Container, Declared, check_feature_shape, check_memory, to_features, to_labels
+from avtune.data.arrays import Container, Declared, check_feature_shape, to_features, to_labels
 from avtune.data.dataset import SIX_KEYS, Features, Labels, names_of
 from avtune.data.formats import LAYOUTS
 from avtune.data.labels import encode, held_by, is_columns
 from avtune.data.layouts.four_keys import FOUR_KEYS
 from avtune.data.layouts.npy import ARRAY
 from avtune.data.opening import open_arrays, read_names
+from avtune.data.reading import readers
 
 SPLITS = ("test", "train")
 _LABELS = ("labels", "Label_ID")
@@ -94,10 +95,11 @@ def read_views(
         for what in (one for one in views if one in declared):
             _check(declared[what], what, dims)
         names = container.declare("class_names") if "labels" in keys and "class_names" in container.keys else None
-        check_memory([*declared.values(), *([names] if names else [])])
+        there = [what for what in views if what in declared]
+        reads = readers(declared, there, [names] if names else [])
         labels = _labels(declared["labels"]) if "labels" in keys else None
         listed = read_names(names) if names else container.listed()
-        read = {what: to_features(declared[what].read(), declared[what].where) for what in views if what in declared}
+        read = {what: to_features(reads[what](), declared[what].where) for what in there}
         used = {*(key.strip("/").split("/")[0] for key in keys.values()), "class_names"}
         unused = tuple(key for key in container.keys if key not in used)
     rows = {what: len(one) for what, one in read.items()} | ({} if labels is None else {"labels": len(labels)})

@@ -1,5 +1,6 @@
 """The features of a fold as tensors on a device: one copy for all lane groups of a process. On a CPU the arrays
-themselves are read, without a copy; where Ray's object store holds them, all engines of a machine read the same memory.
+themselves are read, without a copy; where Ray's object store or a file holds them, all engines of a machine read the
+same memory.
 
 So nobody may write to them: a method is given copies (`Rows.copy`).
 """
@@ -7,6 +8,7 @@ So nobody may write to them: a method is given copies (`Rows.copy`).
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,6 +41,11 @@ class Rows:
         return cls(
             _tensor(split.audio, device, dtype), _tensor(split.visual, device, dtype), _tensor(split.labels, device)
         )
+
+    def split(self, size: int) -> Iterator[Rows]:
+        """So many of the clips at a time, without a copy."""
+        for parts in zip(*(torch.split(one, size) for one in (self.audio, self.visual, self.labels)), strict=True):
+            yield Rows(*parts)
 
     def copy(self) -> Rows:
         """Copies of all three tensors."""
@@ -83,7 +90,7 @@ def _tensor(array: np.ndarray, device: torch.device, dtype: torch.dtype | None =
     if device.type != "cpu":
         return torch.tensor(array, device=device, dtype=dtype)
     with warnings.catch_warnings():
-        # Arrays from Ray's object store are read-only, and torch warns that the tensor could write to them. Nothing
-        # does, see the top of this file.
+        # Arrays from Ray's object store, and maps of files, are read-only, and torch warns that the tensor could write
+        # to them. Nothing does, see the top of this file.
         warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
         return torch.from_numpy(np.ascontiguousarray(array)).to(dtype)

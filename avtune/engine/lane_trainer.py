@@ -28,7 +28,7 @@ from avtune.engine.lane_store import LaneStore
 from avtune.engine.learning_rate import learning_rates
 from avtune.engine.optimizer import AdamW
 from avtune.engine.steps import Steps
-from avtune.engine.validation import Scores, validate
+from avtune.engine.validation import EMBED_ROWS, Scores, validate
 from avtune.lanes.noise import init_generator
 from avtune.methods import Method, get
 from avtune.methods._base import has_rate_schedule
@@ -119,7 +119,9 @@ class LaneTrainer:
     def copied_bytes(self) -> tuple[int, int]:
         """Bytes of the features that an epoch copies at a time: (for each lane, however many lanes there are)."""
         train, validation = self._features.train, self._features.validation
-        held_out = validation.nbytes if validation else 0
+        held_out = 0
+        if validation is not None:
+            held_out = validation.nbytes * min(EMBED_ROWS, len(validation.labels)) // len(validation.labels)
         if isinstance(self.method, ClosedForm):
             return 0, max(train.nbytes, held_out)
         return train.nbytes * self._batch_size // len(train.labels), held_out

@@ -33,6 +33,8 @@ from avtune.lanes.noise import init_generator
 from avtune.methods import check_config, get, named_part, static_values
 
 Array = npt.NDArray[np.float32]
+_ROWS = 8192
+"""Clips that are scaled and embedded at a time."""
 WEIGHTS, CONFIG = "model.safetensors", "config.yaml"
 EMBEDDINGS = "test_embeddings.npz"
 """What a user's training function leaves instead of a model."""
@@ -125,13 +127,18 @@ class Model:
                 f"{first} has {counts[first]} rows and {second} has {counts[second]}; row i of both is the same clip\n"
                 "embed views that are no pairs one after the other"
             )
-        scalers = dict(zip(self.views, (self.scalers.audio, self.scalers.visual), strict=True))
-        scaled = {view: scalers[view].transform(rows) for view, rows in given.items()}
-        count = next(iter(counts.values()))
-        for view, dim in dims.items():  # a method embeds both views
-            scaled.setdefault(view, np.zeros((count, dim), np.float32))
-        both = dict(zip(dims, embed(self.trained, scaled[first], scaled[second]), strict=True))
+        parts = [self._embed(given, slice(at, at + _ROWS)) for at in range(0, next(iter(counts.values())), _ROWS)]
+        both = dict(zip(dims, map(np.concatenate, zip(*parts, strict=True)), strict=True))
         return (both[first], both[second]) if len(given) == 2 else both[next(iter(given))]
+
+    def _embed(self, given: Mapping[str, Array], rows: slice) -> tuple[Array, Array]:
+        """Embeddings of both views of some of the clips, of zeros where a view is not given: a method embeds both."""
+        scaled: list[Array] = []
+        for (view, dim), scaler in zip(self.dims.items(), (self.scalers.audio, self.scalers.visual), strict=True):
+            some = {one: x[rows] for one, x in given.items()}
+            count = len(next(iter(some.values())))
+            scaled.append(scaler.transform(some[view]) if view in some else np.zeros((count, dim), np.float32))
+        return embed(self.trained, scaled[0], scaled[1])
 
     def __repr__(self) -> str:
         method = self.trained.method

@@ -27,7 +27,7 @@ from avtune.metrics.objective import rank_score
 from avtune.metrics.ranking import BLOCK_ITEMS
 
 # Rows x lanes embedded at a time: bounds the memory of hidden layers.
-_EMBED_ROWS = 1 << 15
+EMBED_ROWS = 1 << 15
 
 Scores = list[dict[str, float] | None]
 """By lane: `val_map`, `val_map_a2v` and `val_map_v2a` (0 to 1), and `val_objective` where that is another one than MAP;
@@ -49,9 +49,7 @@ def validate(store: LaneStore, rows: Rows | None, parts: Sequence[slice], object
     """
     if rows is None:
         return None
-    given = rows.copy()
-    embedded = [_embed(store, part, given) for part in parts]
-    rows.check_copy(given, "embed")
+    embedded = [_embed(store, part, rows) for part in parts]
     finite_L = torch.cat([torch.isfinite(a).all(2).all(1) & torch.isfinite(v).all(2).all(1) for a, v in embedded])
     scores: list[tuple[float, ...]] = []
     graded = objective.metric == "ndcg" and rows.labels.ndim > 1
@@ -76,13 +74,15 @@ def _named(score: tuple[float, ...], objective: Objective) -> dict[str, float]:
 
 
 def _embed(store: LaneStore, part: slice, rows: Rows) -> tuple[Tensor, Tensor]:
-    """Embeddings of rows by these lanes: two tensors [L, N, D]."""
+    """Embeddings of rows by these lanes: two tensors [L, N, D]. The method is given copies, some rows at a time."""
     lanes, count = store.view(part), part.stop - part.start
-    size = max(1, _EMBED_ROWS // count)
+    size, made = max(1, EMBED_ROWS // count), []
     with unchanged("embed", named("params", lanes.validated) | named("buffers", lanes.buffers)):
-        views = zip(torch.split(rows.audio, size), torch.split(rows.visual, size), strict=True)
-        expanded = ((audio.expand(count, -1, -1), visual.expand(count, -1, -1)) for audio, visual in views)
-        made = [store.method.embed(lanes.validated, lanes.buffers, *pair) for pair in expanded]
+        for some in rows.split(size):
+            given = some.copy()
+            views = (given.audio.expand(count, -1, -1), given.visual.expand(count, -1, -1))
+            made.append(store.method.embed(lanes.validated, lanes.buffers, *views))
+            some.check_copy(given, "embed")
     z_a, z_v = (torch.cat(views, 1) for views in zip(*made, strict=True))
     return z_a, z_v
 

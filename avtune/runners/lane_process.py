@@ -43,6 +43,7 @@ def _serve(config: dict[str, Any], mailbox: Any, settings: dict[str, Any], kept:
     import torch
     from ray import tune
 
+    from avtune.data.prepare import received
     from avtune.engine.engine import Engine
     from avtune.runners.lane_files import LaneFiles
     from avtune.runners.ray.where import trained_on
@@ -58,7 +59,7 @@ def _serve(config: dict[str, Any], mailbox: Any, settings: dict[str, Any], kept:
         session, (data,), lanes = found
         exchange = _exchange(where, session, mailbox, watch, kept)
         engine = Engine(
-            ray.get(data),
+            received(ray.get(data)),
             capacity=lanes,
             device=device,
             save=save_weights,

@@ -19,7 +19,7 @@ from pathlib import Path
 from avtune.core import log
 from avtune.core.errors import StorageError, UserError
 from avtune.core.trained_on import TrainedOn
-from avtune.data.prepare import Prepared
+from avtune.data.prepare import Prepared, handed
 from avtune.engine import user_code
 from avtune.engine.messages import Message, Orders
 from avtune.runners._base import Placement, Run, Source
@@ -45,7 +45,7 @@ _OVER = json.dumps(asdict(Orders([], [], over=True)))
 @contextlib.contextmanager
 def opened(placement: Placement, data_bytes: int) -> Iterator[Run]:
     """See `_base.Runner`. Each process of the placement is an engine. Starts a private Ray, or attaches to the
-    placement's cluster; the data of a call goes into its object store once."""
+    placement's cluster; the data of a call goes into its object store once, but for what is on this machine's disk."""
     with ray_for(placement, data_bytes) as scratch:
         engines = _Engines(placement, scratch)
         try:
@@ -98,7 +98,8 @@ class _Engines:
         dispatcher = Dispatcher(source, spare=spare_trials(self._placement), max_failures=most)
         self._session += 1
         lanes = self._placement.lanes_for(source.independent)
-        ray.get(self._mailbox.open.remote(self._session, [ray.put(list(data))], lanes))
+        sent = handed(data, same_machine=self._placement.cluster is None)
+        ray.get(self._mailbox.open.remote(self._session, [ray.put(sent)], lanes))
         idle = False
         while not source.exhausted:
             taken = ray.get(self._mailbox.take.remote(_LONGEST_TAKE if idle else 0.0))

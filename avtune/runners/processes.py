@@ -21,7 +21,7 @@ from avtune.core import log
 from avtune.core.errors import StorageError, UserError
 from avtune.core.trained_on import TrainedOn
 from avtune.core.trial import Trial
-from avtune.data.prepare import Prepared
+from avtune.data.prepare import Prepared, handed, received
 from avtune.engine import user_code
 from avtune.runners._base import Placement, Run, Source
 from avtune.runners.dispatcher import MOST_MACHINES
@@ -39,7 +39,7 @@ _MOST = 1 << 20  # trials: without a number Tune starts them one after the other
 @contextmanager
 def opened(placement: Placement, data_bytes: int) -> Iterator[Run]:
     """See `_base.Runner`. Starts a private Ray, or attaches to the placement's cluster; the data of a call goes
-    into its object store once."""
+    into its object store once, but for what is on this machine's disk."""
     calls = itertools.count()
     with ray_for(placement, data_bytes) as scratch:
         room = _Room(placement)
@@ -56,7 +56,7 @@ def _run(source: Source, data: Sequence[Prepared], placement: Placement, room: _
     trainable = tune.with_resources(
         tune.with_parameters(
             _trial,
-            data=list(data),
+            data=handed(data, same_machine=placement.cluster is None),
             threads=placement.threads,
             timeout=placement.timeout,
             scratch=str(storage),
@@ -136,7 +136,7 @@ def _trial(
     watch.begin()
     try:
         with kept.keeping() if verbose else nullcontext():
-            failure = work(trial, data, report, device=device)
+            failure = work(trial, received(data), report, device=device)
     except StorageError as error:  # the driver ends the run
         watch.end()
         tell(broken=str(error))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from avtune.core.errors import UserError, choices, did_you_mean
 from avtune.data.dataset import Dataset
+from avtune.data.on_disk import is_on_disk
 from avtune.engine.memory import is_wide
 from avtune.engine.precision import fast_precision
 from avtune.runners import inline
@@ -52,9 +53,11 @@ def precision_named(name: str | None, before: str | None, placement: Placement) 
 
 
 def data_bytes(dataset: Dataset, folds: int) -> int:
-    """What the training rows take in memory, once for every fold and once for retraining."""
+    """What the training rows take in memory, once for every fold and once for retraining; nothing of what is on
+    disk."""
     train = dataset.train
-    return (folds + 1) * (train.audio.nbytes + train.visual.nbytes + train.labels.nbytes)
+    views = sum(one.nbytes for one in (train.audio, train.visual) if not is_on_disk(one))
+    return (folds + 1) * (views + train.labels.nbytes)
 
 
 def has_wide_lanes(space: Space, dataset: Dataset) -> bool:

@@ -13,6 +13,7 @@ from avtune.core.files import using
 from avtune.core.objective import objective
 from avtune.data.findings import examine
 from avtune.data.prepare import Prepared, for_search
+from avtune.data.reading import on_disk_notes
 from avtune.finals.checkpoints import Checkpoints
 from avtune.finals.finish import FinalsRun, finish
 from avtune.finals.looks import show_count
@@ -308,7 +309,7 @@ class _Opened:
         plan, study = self.plan, self.study
         notes = [*plan.space.notes(deterministic=study.deterministic), *code_notes(plan.before, plan.space)]
         notes += [] if plan.request.time is None else [plan.request.time.plan]
-        notes += [*plan.request.notes, *start_notes(study)]
+        notes += [*on_disk_notes(plan.request.dataset), *plan.request.notes, *start_notes(study)]
         self.listener.planned(
             Planned(
                 dataset=plan.request.dataset,

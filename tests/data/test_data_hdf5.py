@@ -183,9 +183,7 @@ def test_huge_declared_shape_is_refused_before_reading(arrays: Arrays, write_h5:
     with h5py.File(path, "a") as file:
         file.create_dataset("visual_test", (10**9, 10**6), np.float32, chunks=(100, 100), compression="gzip")
     assert path.stat().st_size < 50_000
-    message = refused(path)
-    assert "visual_test declares shape (1000000000, 1000000) of float32, 3,725,290.3 GiB" in message
-    assert "is available here" in message
+    assert "visual_test declares 4000000000000000 bytes and the file holds 0 for it; it is damaged" in refused(path)
 
 
 @pytest.mark.parametrize("kind", ["hard", "soft", "external", "group"])

@@ -21,6 +21,7 @@ from avtune.core.view_names import VIEWS
 from avtune.data.arrays import Array, Container, Declared, failure, printable
 from avtune.data.dataset import Dataset
 from avtune.data.layouts.hdf5_text import MAX_TEXT, NotDamaged, read_texts
+from avtune.data.on_disk import BLOCK_ROWS, map_plain
 
 # What h5py raises on damaged files, unknown filters and types it does not know.
 H5_ERRORS = (OSError, KeyError, RuntimeError, ValueError, TypeError, OverflowError, MemoryError, NotImplementedError)
@@ -127,6 +128,8 @@ def _declared(array: Any, path: Path, where: str, matlab: bool) -> Declared:
                 array.dtype,
                 lambda: _read(array, path, where),
                 lambda start, end: _rows(array, path, where, start, end),
+                lambda: _blocks(array, path, where),
+                lambda: _mapped(array, path, where),
             )
         if text.length is None:
             name = array.name.strip("/")
@@ -142,7 +145,12 @@ def _matrix(array: Any, path: Path, where: str) -> Declared:
         if math.prod(shape) > MAX_TEXT * MOST_CELLS:
             raise UserError(f"{where} is a text of {math.prod(shape)} letters; it is no name")
         return Declared(where, shape[:1], np.dtype(object), lambda: _letters(_read(array, path, where).T))
-    return Declared(where, shape, array.dtype, lambda: _read(array, path, where).T)
+
+    def mapped() -> Array | None:
+        found = _mapped(array, path, where)
+        return None if found is None else found.T
+
+    return Declared(where, shape, array.dtype, lambda: _read(array, path, where).T, mapped=mapped)
 
 
 def _letters(codes: Array) -> Array:
@@ -271,6 +279,27 @@ def _rows(array: Any, path: Path, where: str, start: int, end: int) -> Array:
     with _reading(where):
         _check_stored(array, path, where)
         return np.asarray(array[start:end])
+
+
+def _blocks(array: Any, path: Path, where: str) -> Iterator[Array]:
+    """All rows in order, so many at a time that a chunk is unpacked once."""
+    chunk = array.chunks[0] if array.chunks else 1
+    step = chunk * max(1, BLOCK_ROWS // chunk)
+    for start in range(0, len(array), step):
+        yield _rows(array, path, where, start, min(start + step, len(array)))
+
+
+def _mapped(array: Any, path: Path, where: str) -> Array | None:
+    """The array as a map of the file; None where it is not stored as one block of plain numbers."""
+    with _reading(where):
+        _check_stored(array, path, where)
+        offset = array.id.get_offset()
+        if offset is None or array.chunks is not None or array.dtype.metadata or not array.ndim:
+            return None
+        found = map_plain(path, offset, array.shape, array.dtype)
+        if found is None or not all(found[at].tobytes() == array[at].tobytes() for at in (0, len(found) - 1)):
+            return None  # a driver of HDF5 that keeps its values elsewhere
+        return found
 
 
 def _read_text(array: Any, path: Path, where: str) -> Array:

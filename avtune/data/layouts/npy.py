@@ -12,6 +12,7 @@ import numpy as np
 from avtune.core.errors import UserError
 from avtune.data.arrays import Array, Container, Declared, failure
 from avtune.data.layouts.npz import HEADER_BYTES, NPZ_ERRORS, read_header
+from avtune.data.on_disk import map_plain
 
 MAGIC = b"\x93NUMPY"
 ARRAY = "(array)"
@@ -33,8 +34,14 @@ def open_npy(path: Path) -> Iterator[Container]:
 def _declare(path: Path) -> Declared:
     with _reading(path), path.open("rb") as file:
         head = io.BytesIO(file.read(HEADER_BYTES))
-        shape, dtype = read_header(head, str(path))
-    declared = Declared(str(path), shape, dtype, lambda: _read(path))
+        shape, dtype, fortran = read_header(head, str(path))
+    declared = Declared(
+        str(path),
+        shape,
+        dtype,
+        lambda: _read(path),
+        mapped=lambda: map_plain(path, head.tell(), shape, dtype, fortran=fortran),
+    )
     stored = path.stat().st_size - head.tell()
     if stored != declared.size_bytes:
         raise UserError(f"{path} declares {declared.size_bytes} bytes and the file holds {stored}; it is damaged")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import math
+import struct
 import tokenize
 import zipfile
 import zlib
@@ -16,6 +18,7 @@ import numpy as np
 from avtune.core.errors import UserError
 from avtune.data.arrays import Array, Container, Declared, failure, printable
 from avtune.data.layouts.kinds import kind_of_zip
+from avtune.data.on_disk import BLOCK_ROWS, map_plain
 
 # What zipfile, zlib and NumPy raise on damaged, encrypted or unknown members.
 NPZ_ERRORS = (
@@ -68,16 +71,54 @@ def _declare(file: zipfile.ZipFile, size: int, member: str, where: str) -> Decla
             raise UserError(f"{where} declares {about.file_size} bytes and the file cannot hold so many; it is damaged")
         with file.open(member) as stream:
             head = io.BytesIO(stream.read(HEADER_BYTES))
-        shape, dtype = read_header(head, where)
-        declared = Declared(where, shape, dtype, lambda: _read(file, member, where))
-        stored = about.file_size - head.tell()
+        shape, dtype, fortran = read_header(head, where)
+        start = head.tell()
+
+        def mapped() -> Array | None:
+            if about.compress_type != zipfile.ZIP_STORED or not file.filename:
+                return None
+            with _reading(where):
+                return map_plain(file.filename, _data_start(file, about) + start, shape, dtype, fortran=fortran)
+
+        declared = Declared(
+            where,
+            shape,
+            dtype,
+            lambda: _read(file, member, where),
+            blocks=None if fortran else lambda: _blocks(file, member, start, shape, dtype, where),
+            mapped=mapped,
+        )
+        stored = about.file_size - start
         if stored != declared.size_bytes:
             raise UserError(f"{where} declares {declared.size_bytes} bytes and the file holds {stored}; it is damaged")
         return declared
 
 
-def read_header(head: io.BytesIO, where: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Shape and dtype of an array in .npy format, from its first bytes; `head` then stands where its values begin.
+def _data_start(file: zipfile.ZipFile, about: zipfile.ZipInfo) -> int:
+    """Where the bytes of a member begin: after its local header, which is 30 bytes, a name and an extra field."""
+    assert file.fp is not None
+    before = file.fp.tell()
+    file.fp.seek(about.header_offset + 26)
+    name, extra = struct.unpack("<HH", file.fp.read(4))
+    file.fp.seek(before)
+    return int(about.header_offset + 30 + name + extra)
+
+
+def _blocks(
+    file: zipfile.ZipFile, member: str, start: int, shape: tuple[int, ...], dtype: np.dtype[Any], where: str
+) -> Iterator[Array]:
+    """The rows of an array in C order, unpacked some at a time."""
+    row_bytes = math.prod(shape[1:]) * dtype.itemsize
+    with _reading(where), file.open(member) as stream:
+        stream.read(start)
+        for first in range(0, shape[0], BLOCK_ROWS):
+            rows = min(BLOCK_ROWS, shape[0] - first)
+            yield np.frombuffer(stream.read(rows * row_bytes), dtype).reshape(rows, *shape[1:])
+
+
+def read_header(head: io.BytesIO, where: str) -> tuple[tuple[int, ...], np.dtype[Any], bool]:
+    """Shape and dtype of an array in .npy format, and whether it is in Fortran order, from its first bytes; `head` then
+    stands where its values begin.
 
     Raises:
         UserError: it is of a format of later NumPy, or of an array of Python objects.
@@ -85,14 +126,14 @@ def read_header(head: io.BytesIO, where: str) -> tuple[tuple[int, ...], np.dtype
     """
     version = np.lib.format.read_magic(head)
     if version == (1, 0):
-        shape, _, dtype = np.lib.format.read_array_header_1_0(head)
+        shape, fortran, dtype = np.lib.format.read_array_header_1_0(head)
     elif version == (2, 0):
-        shape, _, dtype = np.lib.format.read_array_header_2_0(head)
+        shape, fortran, dtype = np.lib.format.read_array_header_2_0(head)
     else:
         raise UserError(f"{where} is in .npy format {version[0]}.{version[1]}; save it again with numpy.savez")
     if dtype.hasobject:
         raise UserError(f"{where} holds Python objects, which are never read; save it as numbers or text")
-    return shape, dtype
+    return shape, dtype, fortran
 
 
 def _read(file: zipfile.ZipFile, member: str, where: str) -> Array:
