@@ -264,6 +264,11 @@ LONG_WITH_RAY = [pytest.mark.ray, pytest.mark.long]
         pytest.param(
             "memory", ["## tiny size", "| now | 2 |", "| now | 20 |", "| engine: own, MB |"], marks=LONG_WITH_RAY
         ),
+        pytest.param(
+            "larger_than_memory",
+            ["## Searching 3,000 clips", "| inline | driver |", "| lanes | engine |", "| 2,000 | 4,000 |"],
+            marks=LONG_WITH_RAY,
+        ),
     ],
 )
 def test_quick_run_writes_a_dated_report(claim, words, tmp_path) -> None:
