@@ -43,6 +43,7 @@ def load_dataset(
     map: str | Mapping[str, str] | None = None,
     pool: str | Sequence[str] | None = None,
     test_fraction: float | None = None,
+    several_labels: bool = False,
 ) -> Dataset:
     """A dataset by its registered name or from a file.
 
@@ -53,6 +54,7 @@ def load_dataset(
         map: names of arrays or columns by what they are, `{"audio_train": "vggish", ...}`.
         pool: how features over time become one vector a clip: `mean`, `max`, `std`, or several of these.
         test_fraction: share of the clips that become the test split, where a file has none.
+        several_labels: of tfrecord shards: also clips of several of the classes, else only those of exactly one.
 
     Raises:
         UserError: there is no such dataset, it cannot be read, or nothing can be trained on it.
@@ -67,6 +69,7 @@ def load_dataset(
             map=map,
             pool=pool,
             test_fraction=test_fraction,
+            several_labels=several_labels,
         )
         return load(path_text(source, "data"), how)
 

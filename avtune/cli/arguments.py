@@ -128,6 +128,7 @@ def add_reading(to: Options, *, map: bool = True) -> None:
     group = to.add_argument_group("how a file is read") if isinstance(to, Parser) else to
     action = group.add_argument("--classes", metavar="FILE", help="only classes of this file (name,label_id)")
     completes(action, "file")
+    group.add_argument("--several-labels", action="store_true", help="of shards: also clips of several classes")
     group.add_argument("--views", metavar="A,B", help="names of the two views, or which views of the file")
     if map:
         group.add_argument("--map", action="append", metavar="WHAT=KEY", help="names of arrays: audio_train=KEY,...")
@@ -148,8 +149,9 @@ def reading_of(given: argparse.Namespace) -> ReadOptions:
     """
     from avtune.data.options import options_of
 
-    names = ("classes", "views", "pool", "test_fraction", *(["map"] if not hasattr(given, "data") else []))
-    return options_of(**{name: getattr(given, name, None) for name in names})
+    how = ("classes", "several_labels", "views", "pool", "test_fraction")
+    names = how if hasattr(given, "data") else (*how, "map")
+    return options_of(**{name: getattr(given, name) for name in names if hasattr(given, name)})
 
 
 def add_study(to: Options, text: str = "name or folder of a study", *, nargs: str | None = None) -> None:

@@ -71,6 +71,7 @@ def _check(given: argparse.Namespace) -> None:
             ("--map", given.map),
             ("--view", given.view),
             ("--classes", given.classes),
+            ("--several-labels", given.several_labels or None),
             ("--views", given.views),
             ("--pool", given.pool),
             ("--test-fraction", given.test_fraction),

@@ -23,6 +23,7 @@ class ReadOptions:
         views: names of the two views, in the order of the file; of some layouts, which views of it.
         pool: how features [clips, time, ...] become [clips, dims]: of `POOLS`, one after the other.
         test_fraction: share of the clips that become the test split, where a file has none.
+        several_labels: clips may have several of the classes as their labels; else only those of exactly one are read.
         map: names of arrays or columns of the file by what they are, e.g. `audio_train`.
         name: the dataset's name; None for the stem of the file.
     """
@@ -33,13 +34,14 @@ class ReadOptions:
     test_fraction: float | None = None
     map: Mapping[str, str] = field(default_factory=dict)
     name: str | None = None
+    several_labels: bool = False
 
     def given(self) -> dict[str, Any]:
         """Those that are given, but for the name, in the form that `options_of` takes."""
         texts = {"views": ",".join(self.views), "pool": ",".join(self.pool)}
         texts["map"] = ",".join(f"{what}={key}" for what, key in self.map.items())
         made = {one.name: texts.get(one.name, getattr(self, one.name)) for one in fields(self) if one.name != "name"}
-        return {what: value for what, value in made.items() if value not in (None, "")}
+        return {what: value for what, value in made.items() if value not in (None, "", False)}
 
     def pair(self, otherwise: tuple[str, str]) -> tuple[str, str]:
         """The names of the views, or those that the layout gives."""
@@ -57,6 +59,7 @@ def options_of(
     pool: str | Sequence[str] | None = None,
     test_fraction: float | None = None,
     map: str | Iterable[str] | Mapping[str, str] | None = None,
+    several_labels: bool = False,
 ) -> ReadOptions:
     """Checked options from what a command line or a call gives; lists may be texts with commas.
 
@@ -66,7 +69,9 @@ def options_of(
     if test_fraction is not None and not (math.isfinite(test_fraction) and 0 < test_fraction < 1):
         raise UserError(f"--test-fraction is {test_fraction:g}; allowed: above 0 and below 1, e.g. 0.2")
     place = None if classes is None else os.path.abspath(os.path.expanduser(classes))
-    return ReadOptions(place, _views(_listed(views)), _pool(_listed(pool)), test_fraction, _map(map))
+    return ReadOptions(
+        place, _views(_listed(views)), _pool(_listed(pool)), test_fraction, _map(map), several_labels=several_labels
+    )
 
 
 def recorded_options(facts: Mapping[str, Any], where: str) -> ReadOptions:
@@ -79,7 +84,7 @@ def recorded_options(facts: Mapping[str, Any], where: str) -> ReadOptions:
         UserError: it is damaged.
     """
     options = facts.get("options", {})
-    kinds = {"classes": str, "views": str, "pool": str, "map": str, "test_fraction": float}
+    kinds = {"classes": str, "views": str, "pool": str, "map": str, "test_fraction": float, "several_labels": bool}
     if not isinstance(options, dict) or not all(isinstance(options[name], kinds.get(name, ())) for name in options):
         raise UserError(f"{where} is damaged: dataset.options is {shown(options)}; name the data and its options again")
     return options_of(**options)

@@ -14,7 +14,7 @@ from tensorboard.compat.tensorflow_stub import pywrap_tensorflow
 from avtune.core.errors import UserError
 from avtune.data import Dataset, load, read_youtube8m
 from avtune.data.layouts.tfrecord import masked_crc32c, parse_example
-from avtune.data.options import options_of
+from avtune.data.options import options_of, recorded_options
 
 CLASSES = "name,label_id\nDog,7\n'Violin, fiddle',3\nCat,12\n".replace("'", '"')
 
@@ -110,6 +110,26 @@ def test_clips_of_exactly_one_class_are_kept(tmp_path: Path) -> None:
         c["mean_audio"].astype("f4").tobytes(): (names[c["labels"][0]], c["mean_rgb"].astype("f4").tobytes())
         for c in CLIPS[:30]
     }
+
+
+def test_with_several_labels_a_clip_has_all_of_the_classes_that_it_carries(tmp_path: Path) -> None:
+    dataset = load(str(write(tmp_path, CLIPS[:13], CLIPS[13:])), options_of(several_labels=True))
+    assert dataset.class_names == ("Violin, fiddle", "Dog", "Cat")
+    assert len(dataset.train) + len(dataset.test) == 35
+    assert len(dataset.test) in (6, 7, 8)
+    assert dataset.is_multi_label
+    names = {7: "Dog", 3: "Violin, fiddle", 12: "Cat"}
+    found = {
+        audio.tobytes(): {dataset.class_names[place] for place in np.flatnonzero(labels)}
+        for split in (dataset.train, dataset.test)
+        for audio, labels in zip(split.audio, split.labels, strict=True)
+    }
+    assert found == {
+        c["mean_audio"].astype("f4").tobytes(): {names[label] for label in c["labels"] if label in names}
+        for c in CLIPS[:35]
+    }
+    assert dataset.options == {"several_labels": True}
+    assert recorded_options({"options": dataset.options}, "study.yaml") == options_of(several_labels=True)
 
 
 def test_order_of_shards_and_repeated_clips_do_not_matter(tmp_path: Path) -> None:

@@ -202,3 +202,28 @@ def test_what_a_search_sees() -> None:
     (seen,) = for_search(dataset, fraction=0.25, folds=None, seed=0)
     assert seen.train.labels.shape[1] == seen.num_classes == 4
     assert len(seen.train) + len(seen.validation) == 60
+
+
+def csv_folder(folder: Path, cells: list[str], marks: list[str]) -> Path:
+    folder.mkdir()
+    draw = np.random.default_rng(0)
+    for name, width in (("image", 5), ("text", 3)):
+        np.save(folder / f"{name}.npy", draw.normal(size=(len(cells), width)))
+    lines = [f"{place},{cell},{mark}" for place, (cell, mark) in enumerate(zip(cells, marks, strict=True))]
+    (folder / "clips.csv").write_text("\n".join(["id,labels,split", *lines]))
+    return folder
+
+
+def test_a_cell_of_a_csv_holds_the_labels_of_a_clip_with_semicolons_between(tmp_path: Path) -> None:
+    cells = ["dog; cat", "cat;", "owl;dog;dog", "owl", "cat;owl", "dog"] * 2
+    marks = ["train"] * 8 + ["test"] * 4
+    read = formats.read(csv_folder(tmp_path / "words", cells, marks))
+    assert read.class_names == ("cat", "dog", "owl")
+    wanted = [[name in {part.strip() for part in cell.split(";")} for name in read.class_names] for cell in cells]
+    np.testing.assert_array_equal(np.concatenate([read.train.labels, read.test.labels]), wanted)
+    numbers = formats.read(csv_folder(tmp_path / "numbers", [f"{9 * n};{n % 2}" for n in (1, 2, 3) * 4], marks))
+    assert numbers.class_names == ("0", "1", "9", "18", "27")
+    with pytest.raises(UserError, match=r"clips.csv: labels: 1 of 4 clips has no label, the first in row 1"):
+        formats.read(csv_folder(tmp_path / "none", [*cells[:9], " ; ", *cells[10:]], marks))
+    single = formats.read(csv_folder(tmp_path / "single", ["dog;", "cat", "owl;"] * 4, marks))
+    assert single.train.labels.tolist() == [1, 0, 2] * 2 + [1, 0]

@@ -355,7 +355,7 @@ ABSENT = {  # options of the command line that Python does without, and why
         "verbose": "nothing is trained",
     },
 }
-READING = {"views", "map", "pool", "test_fraction"}
+READING = {"views", "map", "pool", "test_fraction", "several_labels"}
 """How a file is read: of `load_dataset`, whose dataset the others take."""
 ADDED = {"quiet": "a command line has > /dev/null", **dict.fromkeys(("audio", "visual", "labels"), "for embeddings")}
 

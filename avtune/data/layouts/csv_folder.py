@@ -1,9 +1,11 @@
 """A folder with a CSV of ids and labels, a line a clip, beside the .npy arrays of the views, whose row i is line i. The
-header names the columns: `id`, `label`, and perhaps `split` and `group` (or `video`)."""
+header names the columns: `id`, `label`, and perhaps `split` and `group` (or `video`). A clip of several labels has them
+in one cell with `;` between."""
 
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +27,8 @@ COLUMNS = {
     "group": ("group", "video", "video_id", "youtube_id"),
 }
 """What a column may be called, by role."""
+SEPARATOR = ";"
+"""Between the labels of a clip."""
 _MOST_BYTES = 1 << 25
 _MOST_LETTERS = 200
 
@@ -44,6 +48,7 @@ def read(path: Path, options: ReadOptions) -> Dataset:
     with open_arrays(path, ()) as container:
         first, second = view_stems(container, path, options, ())
         declared = {"audio": container.declare(first), "visual": container.declare(second)}
+        columns["lab"] = columns["lab"][0], label_lists(columns["lab"][1])
         declared |= {role: held(f"{table}: {name}", array) for role, (name, array) in columns.items()}
         return build(Found(str(path), declared, (first, second)), options)
 
@@ -76,7 +81,7 @@ def read_columns(path: Path) -> dict[str, tuple[str, Array]]:
             raise UserError(
                 f"{path}, line {number} (empty ones left out) has {len(line)} columns and the header {len(header)}"
             )
-        if any(len(word) > _MOST_LETTERS for word in line):
+        if any(len(part) > _MOST_LETTERS for word in line for part in word.split(SEPARATOR)):
             raise UserError(
                 f"{path}, line {number} (empty ones left out) has a text of more than {_MOST_LETTERS} letters"
             )
@@ -85,3 +90,16 @@ def read_columns(path: Path) -> dict[str, tuple[str, Array]]:
         for role, place in places.items()
         if place is not None
     }
+
+
+def label_lists(cells: Array) -> Array:
+    """Labels of cells as they are; where one holds several, the list of each cell [N], as tuples: of numbers where all
+    are whole numbers, else of words."""
+    if not any(SEPARATOR in cell for cell in cells):
+        return cells
+    parts = [[part.strip() for part in cell.split(SEPARATOR) if part.strip()] for cell in cells]
+    numbers = all(re.fullmatch(r"[+-]?[0-9]{1,15}", part) for some in parts for part in some)
+    made = np.empty(len(parts), object)
+    for row, some in enumerate(parts):
+        made[row] = tuple(map(int, some)) if numbers else tuple(some)
+    return made

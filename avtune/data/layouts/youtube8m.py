@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,8 @@ from avtune.data.split import validation_folds
 
 TITLE = "YouTube-8M shards"
 KEYS = ("*.tfrecord", "classes.csv")
-TAKES = frozenset({"classes"})
-Clip = tuple[bytes, int, bytes, bytes]
+TAKES = frozenset({"classes", "several_labels"})
+Clip = tuple[bytes, tuple[int, ...], bytes, bytes]
 CLASS_FILE = "classes.csv"
 FEATURES = {"id": bytes, "labels": np.int64, "mean_rgb": np.float32, "mean_audio": np.float32}
 
@@ -38,7 +39,9 @@ def recognise(path: Path) -> bool:
 
 def read(path: Path, options: ReadOptions) -> Dataset:
     """The dataset of a folder of shards."""
-    return read_youtube8m(path, options.classes, name=options.name, options=options.given())
+    return read_youtube8m(
+        path, options.classes, name=options.name, options=options.given(), several=options.several_labels
+    )
 
 
 def read_youtube8m(
@@ -49,8 +52,10 @@ def read_youtube8m(
     seed: int = 0,
     name: str | None = None,
     options: Mapping[str, Any] | None = None,
+    several: bool = False,
 ) -> Dataset:
-    """The clips that carry exactly one of the classes, split by class into train and test.
+    """The clips that carry exactly one of the classes, or with `several` at least one, split by class into train and
+    test.
 
     Clips are ordered by id, and one of each id is kept, so that neither the order nor the names of the shards matter.
 
@@ -61,6 +66,7 @@ def read_youtube8m(
         seed: of the split.
         name: the dataset's name; that of the folder when None.
         options: how it was asked for, to be recorded.
+        several: clips may have several of the classes as their labels.
 
     Raises:
         UserError: no shard, no or a wrong class file, a damaged shard (file and record are named), a clip without a
@@ -71,10 +77,11 @@ def read_youtube8m(
     class_file = _class_file(folder, classes)
     names = read_class_file(class_file)
     dims: dict[str, int] = {}
-    clips: list[Clip] = sorted(clip for shard in shards for clip in _clips_of(shard, set(names), dims))
+    most = len(names) if several else 1
+    clips: list[Clip] = sorted(clip for shard in shards for clip in _clips_of(shard, set(names), dims, most))
     clips = [clip for i, clip in enumerate(clips) if i == 0 or clip[0] != clips[i - 1][0]]
-    labels = np.array([clip[1] for clip in clips], np.int64)
-    _check_classes(labels, names, folder, class_file)
+    _check_classes(clips, names, folder, class_file, "" if several else " alone")
+    labels = _labels(clips, sorted(names))
     fold = validation_folds(labels, fraction=fraction, seed=seed)[0]
     views: dict[str, Array] = {
         "audio": np.stack([np.frombuffer(clip[2], np.float32) for clip in clips]),
@@ -112,13 +119,20 @@ def _class_file(folder: Path, given: str | Path | None) -> Path:
     return folder / CLASS_FILE
 
 
-def _check_classes(labels: np.ndarray, names: dict[int, str], folder: Path, class_file: Path) -> None:
+def _labels(clips: Sequence[Clip], known: Sequence[int]) -> Array:
+    """The label of each clip, int64 [N]; where clips have several, a column of `known` for each, bool [N, C]."""
+    if all(len(clip[1]) == 1 for clip in clips):
+        return np.array([clip[1][0] for clip in clips], np.int64)
+    return np.array([[label in clip[1] for label in known] for clip in clips], bool)
+
+
+def _check_classes(clips: Sequence[Clip], names: dict[int, str], folder: Path, class_file: Path, alone: str) -> None:
+    counts = Counter(label for clip in clips for label in clip[1])
     for label, class_name in names.items():
-        count = int((labels == label).sum())
-        if count < 3:
+        if counts[label] < 3:
             raise UserError(
-                f"{folder} has {plural(count, 'clip')} of class '{class_name}' (label {label}) alone; at least 3 are "
-                f"needed\nadd shards, or take the class out of {class_file}"
+                f"{folder} has {plural(counts[label], 'clip')} of class '{class_name}' (label {label}){alone}; at "
+                f"least 3 are needed\nadd shards, or take the class out of {class_file}"
             )
 
 
@@ -153,15 +167,15 @@ def read_class_file(path: Path) -> dict[int, str]:
     return names
 
 
-def _clips_of(shard: Path, wanted: set[int], dims: dict[str, int]) -> list[Clip]:
-    """Id, label, audio and visual features (float32, as bytes, which sort) of the shard's clips of exactly one class.
-    `dims` holds the lengths of the views seen so far."""
+def _clips_of(shard: Path, wanted: set[int], dims: dict[str, int], most: int) -> list[Clip]:
+    """Id, labels, audio and visual features (float32, as bytes, which sort) of the shard's clips of one class, or of up
+    to `most`. `dims` holds the lengths of the views seen so far."""
     clips: list[Clip] = []
     for number, record in enumerate(read_records(shard)):
         where = f"{shard}: record {number}"
         features = parse_example(record, where)
         labels = wanted.intersection(_feature(features, "labels", where).tolist())
-        if len(labels) != 1:
+        if not 1 <= len(labels) <= most:
             continue
         views = {name: _feature(features, name, where) for name in ("mean_audio", "mean_rgb")}
         for name, view in views.items():
@@ -172,7 +186,7 @@ def _clips_of(shard: Path, wanted: set[int], dims: dict[str, int]) -> list[Clip]
             if not np.isfinite(view).all():
                 raise UserError(f"{where}: {name} holds values that are NaN or infinite")
         clip_id = _feature(features, "id", where)[0]
-        clips.append((clip_id, labels.pop(), views["mean_audio"].tobytes(), views["mean_rgb"].tobytes()))
+        clips.append((clip_id, tuple(sorted(labels)), views["mean_audio"].tobytes(), views["mean_rgb"].tobytes()))
     return clips
 
 
