@@ -11,8 +11,9 @@ from avtune.data.dataset import Dataset
 from avtune.data.labels import counts_by_class, label_numbers
 from avtune.metrics import RetrievalScores, precision_recall
 from avtune.metrics.by_class import Found, class_means, confusion, nearest
+from avtune.metrics.cutoffs import Cutoffs, cutoffs
 from avtune.metrics.ties import Floats
-from avtune.study.by_class import ByClass, Example, Way
+from avtune.study.by_class import MEASURES, ByClass, Example, Way
 
 MOST_CLASSES = 100
 """With more classes there is no confusion matrix: nobody could read it."""
@@ -29,6 +30,7 @@ def by_class(dataset: Dataset, scores: Sequence[RetrievalScores], audio: np.ndar
     """
     labels, count = dataset.test.labels, dataset.num_classes
     curves = precision_recall(audio, visual, labels, ks=(1,), exact=True)
+    at = cutoffs(audio, visual, labels, ks=[k for k in (10, 50) if k <= len(labels)], exact=True)
     picked = _picked(scores[0].ap_a2v), _picked(scores[0].ap_v2a)
     found = nearest(audio, visual, picked, _FOUND)
     several = is_multi_label(labels)
@@ -40,12 +42,21 @@ def by_class(dataset: Dataset, scores: Sequence[RetrievalScores], audio: np.ndar
             _examples(getattr(scores[0], f"ap_{name}"), found[place]),
             _rows(tables[place]),
             round(float(np.mean([getattr(one, f"ap_{name}") for one in scores])), 6) if several else None,
+            _measures(at, name),
         )
         for place, name in enumerate(("a2v", "v2a"))
     ]
     clips = counts_by_class(labels, count)
     numbers = tuple(tuple(one) if several else one for one in label_numbers(labels))
     return ByClass(tuple(dataset.class_names), tuple(clips.tolist()), numbers, *ways)
+
+
+def _measures(at: Cutoffs, way: str) -> dict[str, float]:
+    """Those of `study.by_class.MEASURES` of one direction."""
+    found = {"map_at_r": getattr(at, f"map_at_r_{way}"), "ndcg": getattr(at, f"ndcg_{way}")}
+    for place, k in enumerate(at.ks):
+        found |= {f"{name}_at_{k}": getattr(at, f"{name}_at_k_{way}")[place] for name in ("map", "map_found", "ndcg")}
+    return {name: round(float(found[name]), 6) for name in MEASURES if name in found}
 
 
 def _map(ap: Sequence[Floats], labels: np.ndarray, count: int) -> tuple[float | None, ...]:

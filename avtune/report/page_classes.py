@@ -43,9 +43,10 @@ class Direction(TypedDict):
 
 
 class Classes(TypedDict):
-    """The classes by name, the test clips of each, both directions, and what these are called."""
+    """The classes by name, the test clips of each, both directions, what these are called, and `ByClass.measures`."""
 
     ways: dict[str, str]
+    measures: dict[str, dict[str, float]] | None
     names: list[str]
     clips: list[int]
     a2v: Direction
@@ -62,11 +63,18 @@ def classes(found: ByClass | None, views: tuple[str, str]) -> Classes | None:
         return None
     return {
         "ways": ways(views, " to "),
+        "measures": _rounded(found.measures),
         "names": list(found.classes),
         "clips": list(found.clips),
         "a2v": _direction(found, found.a2v),
         "v2a": _direction(found, found.v2a),
     }
+
+
+def _rounded(measures: dict[str, dict[str, float]] | None) -> dict[str, dict[str, float]] | None:
+    if measures is None:
+        return None
+    return {way: {name: round(value, 4) for name, value in of.items()} for way, of in measures.items()}
 
 
 def _direction(found: ByClass, way: Way) -> Direction:

@@ -9,6 +9,7 @@ from avtune.report.page_payload import Payload
 from avtune.report.page_rungs import Rung
 from avtune.report.page_times import Cost
 from avtune.report.text import duration
+from avtune.study.by_class import MACRO, MEASURES
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ def sections(found: Payload) -> list[Section]:
     made += [
         _rungs(found),
         _shrinkage(found),
+        _measures(found["classes"]),
         _classes(found["classes"]),
         _examples(found["classes"]),
         _timeline(found),
@@ -212,6 +214,25 @@ def _shrinkage(found: Payload) -> Section | None:
     )
     alt = "Finalists: value in the search, mean over fresh seeds, test MAP with its interval."
     return Section("shrinkage", "From the search to the test", text, (Figure("shrinkage", 380, alt),))
+
+
+def _measures(found: Classes | None) -> Section | None:
+    """Scores beside MAP, each with its definition."""
+    measures = None if found is None else found["measures"]
+    if found is None or measures is None:
+        return None
+    known = {MACRO: ("macro MAP", "mean of MAP over the classes, each class alike"), **MEASURES}
+    rows = tuple(
+        (known[name][0], *(f"{measures[way][name]:.4f}" for way in ("mean", *found["ways"])), known[name][1])
+        for name in measures["mean"]
+    )
+    text = (
+        "Test scores that other papers give. Macro MAP is the mean over the seeds of the retrained winner; the others "
+        "are of the saved model, the first seed's. R: how many clips are relevant to a query. Where clips have several "
+        "labels, NDCG counts a clip as often as it shares one with the query.",
+    )
+    header = ("", "both", *found["ways"].values(), "definition")
+    return Section("measures", "Other measures", text, table=Table(header, rows), always=True)
 
 
 def _classes(found: Classes | None) -> Section | None:

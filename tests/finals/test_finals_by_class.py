@@ -11,6 +11,7 @@ from avtune.core.errors import UserError
 from avtune.finals import by_class as finals
 from avtune.finals.by_class import by_class
 from avtune.metrics import retrieval_scores
+from avtune.metrics.cutoffs import cutoffs
 from avtune.study.by_class import read_by_class, write_by_class
 from avtune.study.folder import StudyFolder
 
@@ -53,6 +54,26 @@ def test_it_holds_means_over_seeds_and_the_saved_model(made):
         assert way.examples[-1].ap == pytest.approx(first.max(), abs=1e-6)
 
 
+def test_it_holds_other_measures_of_the_saved_model(made):
+    data, _, (audio, visual), found = made
+    at = cutoffs(audio, visual, data.test.labels, ks=[10], exact=True)
+    for name, way in (("a2v", found.a2v), ("v2a", found.v2a)):
+        assert way.measures == pytest.approx(
+            {
+                "map_at_r": getattr(at, f"map_at_r_{name}"),
+                "map_at_10": getattr(at, f"map_at_k_{name}")[0],
+                "ndcg": getattr(at, f"ndcg_{name}"),
+                "ndcg_at_10": getattr(at, f"ndcg_at_k_{name}")[0],
+            },
+            abs=1e-6,
+        ), "24 clips have no rank 50"
+        assert found.measures[name] == {"macro_map": pytest.approx(np.mean(way.map[:3])), **way.measures}
+    both = found.measures
+    assert both["mean"]["ndcg"] == pytest.approx((both["a2v"]["ndcg"] + both["v2a"]["ndcg"]) / 2)
+    older = dataclasses.replace(found, a2v=dataclasses.replace(found.a2v, measures=None))
+    assert older.measures is None
+
+
 def test_what_is_written_is_read_again(made, folder):
     assert read_by_class(folder) is None
     write_by_class(folder, made[3])
@@ -78,6 +99,8 @@ def test_many_classes_have_no_confusion_matrix(made, monkeypatch, folder):
         lambda facts: facts["v2a"]["confusion"][1].pop(),
         lambda facts: facts["a2v"]["examples"][0]["clips"].append(24),
         lambda facts: facts["a2v"]["examples"][0].update(query=-1),
+        lambda facts: facts["a2v"]["measures"].update(other=0.5),
+        lambda facts: facts["v2a"]["measures"].pop("ndcg"),
     ],
 )
 def test_a_damaged_file_is_refused(made, folder, damage):

@@ -1,7 +1,9 @@
-"""The page of a bench: its figures are those of `leaderboard.csv`, read by code that shares none with it."""
+"""The page of a bench, its CSV and JSON: figures are those of `leaderboard.csv`, read by code of its own."""
 
 import csv
+import dataclasses
 import io
+import json
 import re
 
 import pytest
@@ -10,6 +12,7 @@ from made_studies import payload_of
 
 from avtune.workflows.bench.leaderboard_csv import comma_separated
 from avtune.workflows.bench.leaderboard_page import leaderboard_page
+from avtune.workflows.bench.result_json import result_json
 
 
 @pytest.fixture(scope="module")
@@ -101,3 +104,18 @@ def test_names_cannot_become_markup():
 def test_one_row_has_nothing_to_be_compared_with():
     page = leaderboard_page(made_board({"psd": 0.0}))
     assert re.findall(r'<div class="chart" id="(.*?)"', page) == ["map-0"]
+
+
+def test_other_measures_are_columns_of_the_csv_and_part_of_the_json():
+    board = made_board()
+    board = dataclasses.replace(board, about={**board.about, "seed": 0})
+    assert {row["ndcg"] for row in csv.DictReader(io.StringIO(comma_separated(board)))} == {""}
+    assert "other_measures" not in result_json(board)
+    measures = {
+        way: {"macro_map": value, "map_at_r": value / 2} for way, value in (("mean", 0.5), ("a2v", 0.4), ("v2a", 0.6))
+    }
+    known = dataclasses.replace(board, rows=[dataclasses.replace(row, measures=measures) for row in board.rows])
+    for row in csv.DictReader(io.StringIO(comma_separated(known))):
+        assert (row["macro_map"], row["map_at_r"], row["ndcg"]) == ("0.5", "0.25", "")
+    (first, *_) = json.loads(result_json(known))["results"]
+    assert [one["other_measures"] for one in first["scores"]["test"]] == list(measures.values())

@@ -276,12 +276,14 @@ def test_the_classes_are_those_of_the_file(finished, tmp_path):
     html, payload, root = finished
     assert payload["classes"] is None, "an older avtune wrote none"
     assert 'id="map-by-class"' not in html
+    assert "Other measures" not in html
     shutil.copytree(root, tmp_path / "later")
     way = {
         "map": [0.5, None, 0.25],
         "curve": [1.0, 0.5, 0.25],
         "confusion": [[1, 0, 1], [0, 0, 0], [0, 0, 4]],
         "examples": [{"query": 1, "ap": 0.125, "clips": [0, 5]}],
+        "measures": {"map_at_r": 0.25, "ndcg": 0.75},
     }
     facts = {"classes": ["<b>dog</b>", "cat", "car"], "clips": [2, 0, 4], "labels": [0, 0, 2, 2, 2, 2]}
     (tmp_path / "later" / "final" / "by_class.json").write_text(json.dumps(facts | {"a2v": way, "v2a": way}))
@@ -296,6 +298,9 @@ def test_the_classes_are_those_of_the_file(finished, tmp_path):
         assert direction["confusion"] == [[0.5, 0, 0.5], [0, 0, 0], [0, 0, 1]]
         assert direction["examples"] == [{"query": [1, [0]], "ap": 0.125, "found": [[0, [0]], [5, [2]]]}]
     assert "<td>1 &lt;b&gt;dog&lt;/b&gt;</td><td>0.1250</td>" in html
+    measures = html.partition("Other measures")[2]
+    for name, value in (("macro MAP", "0.3750"), ("MAP@R", "0.2500"), ("NDCG", "0.7500")):
+        assert f"<td>{name}</td><td>{value}</td><td>{value}</td><td>{value}</td>" in measures
 
 
 def test_scores_that_are_not_the_winners_are_not_compared(finished, tmp_path):

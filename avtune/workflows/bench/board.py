@@ -43,6 +43,7 @@ class Row:
         seconds: device seconds of the search's epochs.
         ap: average precision of every test clip [N], of the retrained winner.
         default_ap: of the default configuration; None when that is the winner, or failed.
+        measures: `ByClass.measures` of its study, where there are any.
     """
 
     method: str
@@ -52,6 +53,7 @@ class Row:
     seconds: float
     ap: Floats
     default_ap: Floats | None
+    measures: Mapping[str, Mapping[str, float]] | None = None
 
     @property
     def map(self) -> float:

@@ -7,6 +7,7 @@ import io
 from collections.abc import Mapping
 from typing import Any
 
+from avtune.study.by_class import MACRO, MEASURES
 from avtune.study.results import Results
 from avtune.study.scores import HEADLINE, Score
 from avtune.workflows.bench.board import Board
@@ -16,6 +17,7 @@ _COLUMNS = (
     *(f"{name}{end}" for name in (*HEADLINE, "default_map", "untrained_map") for end in ("", "_low", "_high")),
     *("map_queries_low", "map_queries_high", "gain", "gain_p", "validation_map", "search_seconds"),
     *("trials", "epochs", "seeds", "retrained_epochs", "dataset", "dataset_digest", "problems"),
+    *(MACRO, *MEASURES),  # means of both directions
 )
 
 
@@ -30,6 +32,7 @@ def comma_separated(board: Board) -> str:
             | _score_columns(row.results)
             | {"gain": row.gain, "gain_p": gain_p, "search_seconds": row.seconds}
             | _run_columns(board.about, row.results)
+            | dict((row.measures or {}).get("mean", {}))
         )
     return out.getvalue()
 

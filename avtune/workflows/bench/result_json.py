@@ -8,6 +8,7 @@ is their mean. What MTEB has no place for is beside it: seeds, intervals, defaul
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from avtune import __version__
@@ -60,7 +61,7 @@ def _row(board: Board, row: Row, place: dict[str, Any]) -> dict[str, Any]:
         "mteb_version": None,
         "evaluation_time": None,
         "kg_co2_emissions": None,
-        "scores": {"test": _subsets(results.test)},
+        "scores": {"test": _subsets(results.test, row.measures)},
         **place,
         "configuration": dict(row.config),
         "epochs": results.epochs,
@@ -71,7 +72,7 @@ def _row(board: Board, row: Row, place: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _subsets(scores: Scores) -> list[dict[str, Any]]:
+def _subsets(scores: Scores, measures: Mapping[str, Mapping[str, float]] | None = None) -> list[dict[str, Any]]:
     return [
         {
             "hf_subset": name,
@@ -82,6 +83,7 @@ def _subsets(scores: Scores) -> list[dict[str, Any]]:
                 for key in HEADLINE
                 if key in (f"map{end}", f"map_running{end}")
             },
+            **({} if measures is None else {"other_measures": dict(measures[end.removeprefix("_") or "mean"])}),
         }
         for name, end in _SUBSETS.items()
     ]

@@ -14,6 +14,7 @@ from avtune.core.files import update_text
 from avtune.core.schema import fitting
 from avtune.report.query_ap import clip_ap
 from avtune.study.best import read_best
+from avtune.study.by_class import read_by_class
 from avtune.study.folder import StudyFolder
 from avtune.study.results import read_results
 from avtune.study.status import read_status
@@ -109,7 +110,9 @@ def read_row(folder: StudyFolder, method: str) -> Row:
     means = [float(of.mean()) for _, of in pairs if of is not None]
     if ap is None or not np.allclose(means, scored):
         raise UserError(f"{folder.query_ap} does not belong to {folder.metrics}; restore both from one copy")
-    return Row(method, results, best.config, environment, seconds, ap, default_ap)
+    found = read_by_class(folder)
+    measures = None if found is None else found.measures
+    return Row(method, results, best.config, environment, seconds, ap, default_ap, measures)
 
 
 def _clip_ap(folder: StudyFolder) -> tuple[Floats | None, Floats | None]:
