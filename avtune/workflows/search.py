@@ -35,6 +35,7 @@ from avtune.workflows.listening import Concluded, Planned, SearchListener, Silen
 from avtune.workflows.open_study import basis_of, horizon_of
 from avtune.workflows.search_plan import Plan, Request, resolve
 from avtune.workflows.tracking import Trackers
+from avtune.workflows.validation_rows import many_rows_notes
 from avtune.workflows.winner_board import write_finals
 from avtune.workflows.write_report import ReportListener, write_report
 
@@ -309,7 +310,9 @@ class _Opened:
         plan, study = self.plan, self.study
         notes = [*plan.space.notes(deterministic=study.deterministic), *code_notes(plan.before, plan.space)]
         notes += [] if plan.request.time is None else [plan.request.time.plan]
-        notes += [*on_disk_notes(plan.request.dataset), *plan.request.notes, *start_notes(study)]
+        data = plan.request.dataset
+        notes += [*on_disk_notes(data), *many_rows_notes(plan.space.validation, data)]
+        notes += [*plan.request.notes, *start_notes(study)]
         self.listener.planned(
             Planned(
                 dataset=plan.request.dataset,

@@ -11,6 +11,24 @@ from avtune.data.findings import examine
 from avtune.space.settings import GIVEN, TOGETHER, Validation
 from avtune.space.space import Space
 
+MANY_ROWS = 50_000
+"""Validation rows whose comparison with each other takes a core half a minute."""
+_ENOUGH = 10_000
+
+
+def many_rows_notes(validation: Validation, dataset: Dataset) -> list[str]:
+    """What helps where scoring the validation rows, of which all pairs are compared, takes long."""
+    clips = len(dataset.train)
+    rows = round(clips * (validation.fraction or 1 / (validation.folds or 1)))
+    if validation.split is not None and dataset.validation is not None:
+        rows = len(dataset.validation)
+    if rows <= MANY_ROWS:
+        return []
+    return [
+        f"{rows:,} validation rows are compared with each other in every epoch of every trial; "
+        f"--set validation.fraction={_ENOUGH / clips:.1g} compares about {_ENOUGH:,}"
+    ]
+
 
 def fitted(space: Space, dataset: Dataset, overrides: Sequence[str] = ()) -> Space:
     """The space of a new study of a data set: its own validation split is used where it has one, unless the space or

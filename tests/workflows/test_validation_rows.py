@@ -17,7 +17,8 @@ from avtune.data.prepare import folds_of, for_search, search_scalers
 from avtune.methods import METHODS, hypers_of
 from avtune.space.parse import parse
 from avtune.space.settings import Validation
-from avtune.workflows.validation_rows import as_recorded, fitted
+from avtune.workflows import validation_rows
+from avtune.workflows.validation_rows import as_recorded, fitted, many_rows_notes
 
 MADE = toy_dataset()
 HELD = dataclasses.replace(MADE, validation=np.arange(48, 60))
@@ -107,3 +108,16 @@ def test_a_search_of_a_file_with_a_validation_split(tmp_path, capsys):
     assert settings["space"]["validation"] == {"split": "given"}
     assert settings["rows"] == 48
     assert main([str(word) for word in words]) == 0, "the same command continues"
+
+
+def test_many_validation_rows_are_said_with_what_helps(monkeypatch):
+    assert many_rows_notes(Validation(), MADE) == []
+    monkeypatch.setattr(validation_rows, "MANY_ROWS", 11)
+    monkeypatch.setattr(validation_rows, "_ENOUGH", 6)
+    assert len(MADE.train) == 60
+    (note,) = many_rows_notes(Validation(), MADE)
+    assert note.startswith("12 validation rows are compared with each other")
+    assert note.endswith("--set validation.fraction=0.1 compares about 6")
+    assert many_rows_notes(Validation(fraction=0.18), MADE) == []
+    assert many_rows_notes(Validation(fraction=None, folds=5), MADE)[0].startswith("12 ")
+    assert many_rows_notes(Validation(fraction=None, split="given"), HELD)[0].startswith("12 ")
