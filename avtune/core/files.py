@@ -10,7 +10,7 @@ import re
 import shutil
 import tempfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -107,11 +107,18 @@ def write_bytes(path: Path, data: bytes, *, private: bool = True) -> None:
     Raises:
         StorageError: it cannot be written; the file is as it was.
     """
+    write_parts(path, [data], private=private)
+
+
+def write_parts(path: Path, parts: Iterable[bytes], *, private: bool = True) -> None:
+    """As `write_bytes`, for what comes one part after the other. What the parts raise when they are asked for passes
+    through; the file is as it was then, too."""
     with using(path):
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(data)
+                for part in parts:
+                    file.write(part)
                 file.flush()
                 if not private:
                     os.fchmod(file.fileno(), 0o666 & ~_umask())

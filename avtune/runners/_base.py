@@ -56,7 +56,7 @@ class Cluster:
     Attributes:
         address: `host:port`, or `auto`.
         cpus, gpus: logical resources of all its machines.
-        shared: a folder that every machine sees under the same path.
+        shared: the folder of results; machines that do not see it under this path send their files, see `study_files`.
         nodes: its machines, as they were found.
         verb, folder: the command that runs there and where its results are, for those who ask the cluster what it runs.
     """

@@ -57,7 +57,7 @@ class ClusterNodes:
         look: Callable[[Mapping[str, Mapping[str, Any]]], Look],
         draining: Callable[[], Mapping[str, float]] = dict,
     ) -> None:
-        self._cluster, self._placement = cluster, placement
+        self._placement = placement
         self._alive, self._look, self._draining = alive, look, draining
         self.leaving: frozenset[str] = frozenset()
         self._used = {node.id: node for node in cluster.nodes}
@@ -102,7 +102,7 @@ class ClusterNodes:
             self._silent[name] = self._silent.get(name, 0) + 1
             return []
         gpus = self._placement.gpus > 0
-        found = problems([node], versions(), str(self._cluster.shared), gpus=gpus) if node.trains else []
+        found = problems([node], versions(), gpus=gpus) if node.trains else []
         if found:
             self._refused.add(name)
             return [f"node {node.name} has joined the cluster, and is not used:", *found]
@@ -113,7 +113,7 @@ class ClusterNodes:
             idle = f"it stays idle: {'--gpus' if gpus else '--cpus'} says how many are used"
         else:
             idle = ""
-        return [f"node {node.line} has joined the cluster{'; ' * bool(idle)}{idle}"]
+        return [f"node {node.line} has joined the cluster{'; ' * bool(idle)}{idle}{node.unseen}"]
 
     def _room(self, node: Node) -> int:
         """For how many processes of the run a node has devices."""

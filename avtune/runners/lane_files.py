@@ -9,17 +9,24 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialise
 
-from avtune.core.files import using, write_bytes
 from avtune.core.run_key import training_key
 from avtune.core.schema import misfit
 from avtune.core.trial import Trial
 from avtune.lanes.modules import Tensors
+from avtune.runners.study_files import SeenFiles, StudyFiles
 
 _FORMAT = "avtune lane 3"
 
 
 class LaneFiles:
-    """Implements `engine.lane_states.LaneFiles`."""
+    """Implements `engine.lane_states.LaneFiles`.
+
+    Args:
+        files: reaches them.
+    """
+
+    def __init__(self, files: StudyFiles | None = None) -> None:
+        self._files = files or SeenFiles()
 
     def save(self, trial: Trial, values: Sequence[float], folds: Sequence[Tensors]) -> None:
         """One file a trial, replaced as a whole."""
@@ -31,17 +38,14 @@ class LaneFiles:
             "values": json.dumps(list(values)),
             "folds": str(len(folds)),
         }
-        path = Path(trial.lane_file)
-        with using(path.parent):
-            path.parent.mkdir(exist_ok=True)
-        write_bytes(path, serialise(tensors, about))
+        self._files.write(Path(trial.lane_file), serialise(tensors, about))
 
     def load(self, trial: Trial) -> tuple[Sequence[float], Sequence[Tensors]] | None:
         """A file that cannot be read is no state: the trial then starts again, with the same
         result."""
         assert trial.lane_file is not None
         try:
-            with safe_open(trial.lane_file, framework="pt") as file:
+            with self._files.reading(Path(trial.lane_file)) as path, safe_open(path, framework="pt") as file:
                 about = file.metadata() or {}
                 if about.get("format") != _FORMAT or about.get("run") != training_key(trial):
                     return None

@@ -6,6 +6,7 @@ import contextlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from avtune.core.trained_on import TrainedOn
 from avtune.core.trial import Trial
 from avtune.engine import user_code
 from avtune.engine.messages import Message, Orders
+from avtune.runners.study_files import StudyFiles
 from avtune.runners.watchdog import Watch
 
 
@@ -30,8 +32,8 @@ def run_engine(config: dict[str, Any], mailbox: Any, settings: dict[str, Any]) -
         config: `engine`, its name.
         mailbox: handle of the `Mailbox` actor.
         settings: `threads`, `timeout`, `exact` (see `Placement`), `cluster` (there is one), `scratch` (the run's
-            folder), `user_code` (what the driver has registered) and `verbose` (what the loggers say goes to the driver
-            with the messages).
+            folder), `files` (see `ray.send_files`), `user_code` (what the driver has registered) and `verbose` (what
+            the loggers say goes to the driver with the messages).
     """
     kept = log.Kept()
     with kept.keeping() if settings["verbose"] else contextlib.nullcontext():
@@ -46,6 +48,7 @@ def _serve(config: dict[str, Any], mailbox: Any, settings: dict[str, Any], kept:
     from avtune.data.prepare import received
     from avtune.engine.engine import Engine
     from avtune.runners.lane_files import LaneFiles
+    from avtune.runners.ray.send_files import study_files
     from avtune.runners.ray.where import trained_on
     from avtune.runners.work import save_weights
 
@@ -54,16 +57,17 @@ def _serve(config: dict[str, Any], mailbox: Any, settings: dict[str, Any], kept:
     device = "cuda:0" if torch.cuda.is_available() and ray.get_gpu_ids() else "cpu"
     where = trained_on(config["engine"], device, cluster=settings["cluster"])
     watch = Watch(settings["timeout"], stack_file(Path(settings["scratch"]), config["engine"]))
+    files = study_files(settings["files"])
     session = 0
     while (found := ray.get(mailbox.session.remote(session))) is not None:
         session, (data,), lanes = found
-        exchange = _exchange(where, session, mailbox, watch, kept)
+        exchange = _exchange(where, session, mailbox, watch, kept, files)
         engine = Engine(
             received(ray.get(data)),
             capacity=lanes,
             device=device,
-            save=save_weights,
-            lane_files=LaneFiles(),
+            save=partial(save_weights, files=files),
+            lane_files=LaneFiles(files),
             name=config["engine"],
             exact=settings["exact"],
         )
@@ -73,10 +77,13 @@ def _serve(config: dict[str, Any], mailbox: Any, settings: dict[str, Any], kept:
             exchange(Message(0), str(error))
         watch.end()
         del engine, data, found  # frees the memory while this process waits for a session
+    files.close()
     tune.report({"engine": config["engine"]})
 
 
-def _exchange(where: TrainedOn, session: int, mailbox: Any, watch: Watch, kept: log.Kept) -> Callable[..., Orders]:
+def _exchange(
+    where: TrainedOn, session: int, mailbox: Any, watch: Watch, kept: log.Kept, files: StudyFiles
+) -> Callable[..., Orders]:
     """What takes an engine's message to the mailbox and brings its orders. The watch rests while it waits."""
     import ray
 
@@ -85,6 +92,8 @@ def _exchange(where: TrainedOn, session: int, mailbox: Any, watch: Watch, kept: 
     def exchange(message: Message, broken: str = "") -> Orders:
         nonlocal hello
         watch.end()
+        if not broken:
+            files.sync()
         said = {"engine": where.engine, "session": session, "hello": hello, "broken": broken, "log": kept.taken()}
         if hello:
             said |= {"node": ray.get_runtime_context().get_node_id(), "on": asdict(where)}
@@ -92,7 +101,7 @@ def _exchange(where: TrainedOn, session: int, mailbox: Any, watch: Watch, kept: 
         answer = json.loads(ray.get(mailbox.exchange.remote(text)))
         hello = False
         watch.begin()
-        trials = [Trial(**trial) for trial in answer["trials"]]
+        trials = [files.received(Trial(**trial)) for trial in answer["trials"]]
         return Orders(answer["stop"], trials, answer["over"], answer["leave"])
 
     return exchange

@@ -32,6 +32,7 @@ from avtune.runners.ray.engine_trials import EngineList, here, run_engines
 from avtune.runners.ray.machines import Machines
 from avtune.runners.ray.node_watch import NodeWatch
 from avtune.runners.ray.private import TUNE_THREAD
+from avtune.runners.ray.send_files import offered
 from avtune.runners.ray.session import LOST
 from avtune.runners.watchdog import last_stack
 
@@ -72,6 +73,7 @@ class _Engines:
         self._list = EngineList(placement.count)
         self._nodes = NodeWatch(placement)
         self._mailbox = ray.remote(num_cpus=0, max_concurrency=10_000, **here())(Mailbox).remote(_OVER)
+        self._files = offered(placement, storage)
         self._tune = threading.Thread(target=self._run_tune, args=(storage,), name=TUNE_THREAD, daemon=True)
         self._tune.start()
 
@@ -189,7 +191,8 @@ class _Engines:
             "timeout": self._placement.timeout,
             "exact": self._placement.exact,
             "cluster": self._placement.cluster is not None,
-            "scratch": str(storage),
+            "scratch": str(storage.resolve()),
+            "files": self._files,
             "user_code": user_code.registered(),
             "verbose": log.is_shown(),
         }

@@ -25,7 +25,7 @@ class Node:
         versions: of avtune, Python and packages; None for what is not installed.
         executable: of its Python.
         sees, writes: whether it sees, and can write, the results folder of the driver.
-        storage: why it does not, where the system says so.
+        storage: why it does not, where the system says so. What trains there sends its files to the driver's machine.
         scratch: free bytes in its folder for temporary files.
         memory: free bytes; None where it is not known.
         torch_gpus: GPUs that torch sees there.
@@ -66,6 +66,14 @@ class Node:
             parts.append(f"{size(self.memory)} of memory free")
         return f"{self.name}: {', '.join(parts)}"
 
+    @property
+    def unseen(self) -> str:
+        """What follows the line where the node does not share the results folder; empty where it does."""
+        if self.writes:
+            return ""
+        why = f" ({self.storage})" if self.storage and self.sees else ""
+        return f"; results folder not {'written' if self.sees else 'seen'}{why}: files travel through Ray"
+
 
 def node_of(facts: Mapping[str, Any], said: Mapping[str, Any] | None, ahead: float) -> Node:
     """A node from what Ray and the node itself say.
@@ -84,18 +92,17 @@ def node_of(facts: Mapping[str, Any], said: Mapping[str, Any] | None, ahead: flo
     )  # fmt: skip
 
 
-def problems(nodes: Sequence[Node], here: Mapping[str, str], results: str, *, gpus: bool) -> list[str]:
+def problems(nodes: Sequence[Node], here: Mapping[str, str], *, gpus: bool) -> list[str]:
     """Why a search cannot train on these nodes, a line for each reason and what to do; empty where it can.
 
     Args:
         here: the versions of the driver, by name.
-        results: the folder of studies.
         gpus: whether the search takes GPUs.
     """
     found: list[str] = []
     for node in nodes:
         if node.trains:
-            found += _problems(node, here, results, gpus=gpus)
+            found += _problems(node, here, gpus=gpus)
     if not any(node.trains for node in nodes):
         found.append("no node has a CPU or a GPU for trials; `ray start --num-cpus` says how many a node has")
     return found
@@ -107,7 +114,7 @@ def described(nodes: Sequence[Node], *, cpus: int, gpus: int) -> list[str]:
     Args:
         cpus, gpus: how many of them the search keeps busy; `gpus` is 0 where it trains on CPU cores.
     """
-    lines = [f"node       {node.line}" for node in nodes if node.trains]
+    lines = [f"node       {node.line}{node.unseen}" for node in nodes if node.trains]
     lines += [
         f"note       the clock of {node.name} is {abs(node.ahead):.0f} s {'ahead' if node.ahead > 0 else 'behind'}"
         for node in nodes
@@ -123,7 +130,7 @@ def _cpus(nodes: Sequence[Node]) -> int:
     return sum(node.cpus for node in nodes)
 
 
-def _problems(node: Node, here: Mapping[str, str], results: str, *, gpus: bool) -> list[str]:
+def _problems(node: Node, here: Mapping[str, str], *, gpus: bool) -> list[str]:
     if node.host is None:
         return [f"{node.address} does not answer; end its Ray, or see to it that tasks run there"]
     if node.versions["avtune"] is None:
@@ -133,13 +140,6 @@ def _problems(node: Node, here: Mapping[str, str], results: str, *, gpus: bool) 
         for name in _SAME
         if _public(node.versions[name]) != _public(here[name])
     ]
-    if not node.writes:
-        why = f" ({node.storage})" if node.storage else ""
-        verb = "write to" if node.sees else "see"
-        found.append(
-            f"{node.name} does not {verb} {results}{why}: --results must be a folder that every node has under this "
-            "path"
-        )
     if gpus and node.torch_gpus < node.gpus:
         found.append(
             f"{node.name} says to Ray that it has {node.gpus} GPU{'s' * (node.gpus != 1)}, and torch sees "

@@ -29,6 +29,7 @@ from avtune.runners.out_of_memory import LACK, LOWER, Deaths
 from avtune.runners.ray.choose import ray_for
 from avtune.runners.ray.machines import Machines
 from avtune.runners.ray.node_watch import NodeWatch
+from avtune.runners.ray.send_files import offered
 from avtune.runners.ray.trial_adapters import scheduler, searcher
 from avtune.runners.watchdog import Watch, last_stack
 
@@ -42,14 +43,22 @@ def opened(placement: Placement, data_bytes: int) -> Iterator[Run]:
     into its object store once, but for what is on this machine's disk."""
     calls = itertools.count()
     with ray_for(placement, data_bytes) as scratch:
-        room = _Room(placement)
+        room, files = _Room(placement), offered(placement, scratch)
         try:
-            yield lambda source, data: _run(source, data, placement, room, scratch, f"run{next(calls)}")
+            yield lambda source, data: _run(source, data, placement, room, scratch, files, f"run{next(calls)}")
         finally:
             room.close()
 
 
-def _run(source: Source, data: Sequence[Prepared], placement: Placement, room: _Room, storage: Path, name: str) -> None:
+def _run(
+    source: Source,
+    data: Sequence[Prepared],
+    placement: Placement,
+    room: _Room,
+    storage: Path,
+    files: dict[str, Any] | None,
+    name: str,
+) -> None:
     from ray import tune
 
     answers = _Answers(source, placement, room, storage)
@@ -59,10 +68,10 @@ def _run(source: Source, data: Sequence[Prepared], placement: Placement, room: _
             data=handed(data, same_machine=placement.cluster is None),
             threads=placement.threads,
             timeout=placement.timeout,
-            scratch=str(storage),
+            scratch=str(storage.resolve()),
+            offer=files,
             named=user_code.registered(),
             verbose=log.is_shown(),
-            cluster=placement.cluster is not None,
         ),
         placement.resources,
     )
@@ -95,25 +104,26 @@ def _trial(
     threads: int,
     timeout: float | None,
     scratch: str,
+    offer: dict[str, Any] | None,
     named: Sequence[tuple[str, str, str]],
     verbose: bool,
-    cluster: bool,
 ) -> None:
     """Runs in the worker: trains and reports. What goes wrong is reported too, so that Tune has nothing to print."""
     import ray
     import torch
     from ray import tune
 
+    from avtune.runners.ray.send_files import study_files
     from avtune.runners.ray.where import trained_on
     from avtune.runners.work import work
 
-    kept = log.Kept()
+    kept, trial = log.Kept(), Trial(**config["trial"])
 
     def tell(**said: Any) -> None:
         lines = kept.taken()
         tune.report(said | ({"log": json.dumps([f"process {os.getpid()}", lines])} if lines else {}))
 
-    if cluster:
+    if offer is not None:
         tell(node=ray.get_runtime_context().get_node_id())
     try:
         user_code.restore(named)
@@ -121,7 +131,6 @@ def _trial(
         tell(failure=" ".join(str(error).split()), details="")
         return
     torch.set_num_threads(threads)
-    trial = Trial(**config["trial"])
     watch = Watch(timeout, _stack_file(Path(scratch), trial.number))
 
     def report(epoch: int, metrics: dict[str, float]) -> bool:
@@ -132,17 +141,19 @@ def _trial(
         return True  # Tune stops a trial by an exception that `tune.report` raises
 
     device = "cuda:0" if torch.cuda.is_available() and ray.get_gpu_ids() else "cpu"
-    where = json.dumps(asdict(trained_on(f"process {os.getpid()}", device, cluster=cluster)))
+    where = json.dumps(asdict(trained_on(f"process {os.getpid()}", device, cluster=offer is not None)))
+    files = study_files(offer)
     watch.begin()
     try:
         with kept.keeping() if verbose else nullcontext():
-            failure = work(trial, received(data), report, device=device)
+            failure = work(trial, received(data), report, device=device, files=files)
     except StorageError as error:  # the driver ends the run
         watch.end()
         tell(broken=str(error))
         return
     finally:
         watch.end()
+        files.close()
     if failure is not None:
         tell(failure=failure.line, details=failure.details)
     elif verbose:

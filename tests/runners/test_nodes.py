@@ -15,7 +15,7 @@ GOOD = Node(
 
 
 def found(node: Node, *, gpus: bool = True) -> list[str]:
-    return problems([GOOD, node], HERE, "/shared/results", gpus=gpus)
+    return problems([GOOD, node], HERE, gpus=gpus)
 
 
 def test_nothing_is_wrong_with_a_node_like_this_machine() -> None:
@@ -29,8 +29,6 @@ def test_nothing_is_wrong_with_a_node_like_this_machine() -> None:
         ({"versions": {**HERE, "avtune": None}}, "has no avtune: install 2.0 for /usr/bin/python"),
         ({"versions": {**HERE, "avtune": "1.9"}}, "has avtune 1.9, and this machine 2.0"),
         ({"versions": {**HERE, "torch": None}}, "has torch not at all"),
-        ({"sees": False, "writes": False}, "does not see /shared/results"),
-        ({"writes": False, "storage": "Read-only file system"}, "does not write to /shared/results (Read-only file"),
         ({"torch_gpus": 0}, "says to Ray that it has 2 GPUs, and torch sees 0"),
         ({"scratch": 1 << 20}, "left for temporary files"),
     ],
@@ -40,6 +38,22 @@ def test_a_node_that_is_not_fit_is_named_with_what_to_do(change: dict[str, objec
     assert len(lines) == 1
     assert said in lines[0]
     assert "10.0.0.6" in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"sees": False, "writes": False}, "results folder not seen: files travel through Ray"),
+        (
+            {"writes": False, "storage": "Read-only file system"},
+            "results folder not written (Read-only file system): files travel through Ray",
+        ),
+    ],
+)
+def test_a_node_without_the_results_folder_is_fit_and_the_plan_says_how(change: dict[str, object], said: str) -> None:
+    node = replace(GOOD, address="10.0.0.6", **change)  # type: ignore[arg-type]
+    assert found(node) == []
+    assert described([node], cpus=8, gpus=2) == [f"node       {node.line}; {said}"]
 
 
 def test_a_node_on_which_nothing_is_placed_may_be_anything() -> None:

@@ -11,7 +11,7 @@ from avtune.runners.ray.local import local_ray
 
 
 def ray_for(placement: Placement, data_bytes: int) -> AbstractContextManager[Path]:
-    """Ray for the length of the block, and a scratch folder that all its machines see.
+    """Ray for the length of the block, and a scratch folder, which machines see that see the folder of results.
 
     Args:
         data_bytes: what the objects in its store take.

@@ -46,7 +46,7 @@ def find_cluster(given: str, shared: Path, *, gpus: bool) -> Cluster:
     process that is connected to one already (a caller's in Python) asks that one.
 
     Args:
-        shared: a folder that every machine of the cluster sees under the same path.
+        shared: the folder of results on this machine.
         gpus: whether GPUs are to be used where there are any.
 
     Raises:
@@ -61,7 +61,7 @@ def find_cluster(given: str, shared: Path, *, gpus: bool) -> Cluster:
         address = cluster_address(given)
         nodes = look_from_another_process(address, shared, os.environ | SETTINGS)
     cpus, there = sum(node.cpus for node in nodes), sum(node.gpus for node in nodes)
-    if found := problems(nodes, versions(), str(shared), gpus=gpus and there > 0):
+    if found := problems(nodes, versions(), gpus=gpus and there > 0):
         raise UserError("\n".join([f"--cluster is {given!r}, and a search cannot train on it as it is:", *found]))
     return Cluster(address, cpus, there, shared, tuple(nodes))
 
