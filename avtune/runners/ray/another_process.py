@@ -28,7 +28,9 @@ class Answer:
     errors: str
 
 
-def ask(module: str, address: str, *words: str, environment: Mapping[str, str], seconds: float) -> Answer:
+def ask(
+    module: str, address: str, *words: str, environment: Mapping[str, str], seconds: float, joins: bool = True
+) -> Answer:
     """Runs a module with an address, and takes its answer.
 
     Args:
@@ -37,6 +39,7 @@ def ask(module: str, address: str, *words: str, environment: Mapping[str, str], 
         words: its others.
         environment: of the process.
         seconds: for the whole of it.
+        joins: it becomes a process of the cluster, and so must be on one of its nodes.
 
     Raises:
         UserError: it has not answered in that time, or at all: the cluster refuses.
@@ -59,7 +62,7 @@ def ask(module: str, address: str, *words: str, environment: Mapping[str, str], 
         ) from None
     line = next((line for line in reversed(ended.stdout.splitlines()) if line.startswith(_MARK)), None)
     if line is None:
-        raise UserError(refused(address, ended.stdout + ended.stderr))
+        raise UserError(refused(address, ended.stdout + ended.stderr, joins=joins))
     return Answer(json.loads(line.removeprefix(_MARK)), ended.stderr)
 
 
@@ -68,12 +71,14 @@ def answer(said: Any) -> None:
     print(_MARK + json.dumps(said), flush=True)
 
 
-def refused(address: str, words: str) -> str:
-    """Why a cluster has not let this process in, from Ray's words."""
+def refused(address: str, words: str, *, joins: bool = True) -> str:
+    """Why a cluster has not let this process in, from Ray's words; `joins` as in `ask`."""
     lines = [line.strip() for line in words.splitlines() if line.strip()]
     if any("oken" in line and "uth" in line for line in lines):
         why = "it refuses this token; set RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH, to the one it was started with"
-    elif not lines or any("node" in line and ("IP address" in line or "local" in line) for line in lines):
+    elif not joins and not lines:
+        why = "its head has not answered; is this the port of the head's Ray, and is its Ray the same version?"
+    elif joins and (not lines or any("node" in line and ("IP address" in line or "local" in line) for line in lines)):
         why = (
             "this machine is not one of its nodes, and the driver must run on one: start avtune there, or run "
             f"`ray start --address {address}` here"

@@ -30,7 +30,7 @@ def jobs_on(given: str) -> list[Job]:
     """
     check_token_is_set()
     address = cluster_address(given)
-    found = ask("avtune.runners.ray.jobs", address, environment=os.environ | SETTINGS, seconds=_PATIENCE)
+    found = ask("avtune.runners.ray.jobs", address, environment=os.environ | SETTINGS, seconds=_PATIENCE, joins=False)
     return sorted((Job(**each) for each in found.said), key=lambda job: job.begun)
 
 
