@@ -11,6 +11,7 @@ from avtune.core.environment import versions
 from avtune.runners._base import Cluster, Placement
 from avtune.runners.nodes import Node, problems
 
+_DRAIN = 30.0  # seconds in which a node is held to go that is drained without a time
 _LOOKS = 3  # at a node that does not answer: it may be starting
 
 
@@ -43,7 +44,7 @@ class ClusterNodes:
         placement: of the run.
         alive: what the cluster says of each node that it has now, by identifier: `address`, `cpus` and `gpus`.
         look: begins a look at some of these.
-        draining: the nodes that are about to go, by identifier, and when, in seconds since 1970.
+        draining: the nodes that are about to go, by identifier, and when, in seconds since 1970; 0 where nobody says.
 
     Attributes:
         leaving: identifiers of the nodes that are about to go.
@@ -70,7 +71,7 @@ class ClusterNodes:
         """What has changed since the last call; None for nothing."""
         alive, draining = self._alive(), self._draining()
         lines = [
-            f"node {self._used[name].name} is about to leave the cluster, in {max(0.0, when - time.time()):.0f} s"
+            f"node {self._used[name].name} is about to leave the cluster, {_when(when)}"
             for name, when in draining.items()
             if name in self._used and name not in self.leaving
         ]
@@ -89,6 +90,11 @@ class ClusterNodes:
         if more:
             lines.append(f"{more} further process{'es start' if more > 1 else ' starts'}")
         return News(lines, more) if lines else None
+
+    def gets_trials(self, name: str) -> bool:
+        """Whether a node may train: Tune starts an engine anew wherever there is room, also on a node that has joined
+        and is not fit, or has not been looked at yet."""
+        return name in self._used and name not in self.leaving
 
     def close(self) -> None:
         """Ends a look that goes on."""
@@ -120,3 +126,9 @@ class ClusterNodes:
         if self._placement.gpus:
             return node.gpus * self._placement.count // self._placement.gpus
         return node.cpus
+
+
+def _when(when: float) -> str:
+    if not when:
+        return f"without saying when: held to be in {_DRAIN:g} s"
+    return f"in {max(0.0, when - time.time()):.0f} s"

@@ -150,10 +150,29 @@ def test_a_node_in_the_place_of_one_that_has_gone_gets_its_processes(ray: Ray) -
 
 def test_a_node_that_is_about_to_go_is_named_once(ray: Ray) -> None:
     nodes = ray.follow()
-    ray.draining = {"n1": 0.0}
+    ray.draining = {"n1": 1.0}
+    assert nodes.gets_trials("n1")
     assert nodes.news() == News(["node n1 (10.0.0.0) is about to leave the cluster, in 0 s"])
-    assert nodes.leaving == {"n1"}
+    assert not nodes.gets_trials("n1")
     assert nodes.news() is None
+
+
+def test_a_node_that_is_drained_without_a_time_is_held_to_go_soon(ray: Ray) -> None:
+    nodes = ray.follow()
+    ray.draining = {"n1": 0.0}
+    said = "node n1 (10.0.0.0) is about to leave the cluster, without saying when: held to be in 30 s"
+    assert nodes.news() == News([said])
+    assert not nodes.gets_trials("n1")
+
+
+def test_an_engine_that_starts_anew_on_a_node_that_is_not_used_gets_no_trials(ray: Ray) -> None:
+    nodes = ray.follow()
+    ray.join("n2", says={**FIT, "versions": {**versions(), "avtune": "1.9"}})
+    ray.join("n3")
+    assert [nodes.gets_trials(name) for name in ("n1", "n2", "n3")] == [True, False, False], "not looked at yet"
+    nodes.news()
+    nodes.news()
+    assert [nodes.gets_trials(name) for name in ("n1", "n2", "n3")] == [True, False, True]
 
 
 def test_a_placement_grows_by_processes_like_its_own() -> None:

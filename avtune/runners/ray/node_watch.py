@@ -42,8 +42,8 @@ class NodeWatch:
         return None
 
     def leaves(self, node: str | None) -> bool:
-        """Whether a node was about to go when it was asked last."""
-        return self._nodes is not None and node in self._nodes.leaving
+        """Whether what trains on a node is to leave it: it was about to go when it was asked last, or is not fit."""
+        return self._nodes is not None and node is not None and not self._nodes.gets_trials(node)
 
     def close(self) -> None:
         """Ends a look that goes on."""

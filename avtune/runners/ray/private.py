@@ -188,11 +188,11 @@ def running_jobs(address: str) -> list[tuple[Mapping[str, str], int, float]]:
 
 def draining_nodes() -> dict[str, float]:
     """The nodes of this process' cluster that are about to go, by identifier, and until when they are there, in seconds
-    since 1970. One that goes whenever it is idle is not among them. Empty where Ray does not say."""
+    since 1970; 0 where nobody has said. Empty where Ray does not say."""
     state = _find("ray._private.state", "state")
     if not hasattr(state, "get_draining_nodes"):
         return {}
-    return {node: deadline / 1e3 for node, deadline in state.get_draining_nodes().items() if deadline}
+    return {node: deadline / 1e3 for node, deadline in state.get_draining_nodes().items()}
 
 
 # --- what saves time or output: left out where Ray lacks it
