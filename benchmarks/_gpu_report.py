@@ -48,7 +48,7 @@ class Section:
         self.blocks.append(made)
         return made
 
-    def note(self, text: str) -> None:
+    def note(self, text: str, *, shown: bool = False) -> None:
         self.blocks.append(text)
 
     def leave_out(self, what: str, why: str = "the time was up") -> None:

@@ -82,7 +82,7 @@ class _Source:
         assert failure is None, failure
         self._running -= 1
 
-    def note(self, text: str) -> None:
+    def note(self, text: str, *, shown: bool = False) -> None:
         return None
 
     @property

@@ -200,7 +200,7 @@ class _Runs:
             self._said = done / self._all
             print(f"{done} of {self._all} runs, {len(values)} epochs the last", flush=True)
 
-    def note(self, text: str) -> None:
+    def note(self, text: str, *, shown: bool = False) -> None:
         print(text, flush=True)
 
     @property

@@ -65,6 +65,9 @@ class SearchConsole(Progress):
     def ended_early(self, why: str) -> None:
         self._say(why)
 
+    def noted(self, text: str) -> None:
+        self._say(f"note: {text}")
+
     def tracking(self, text: str) -> None:
         console.say(f"note: {text}")
 

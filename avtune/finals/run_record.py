@@ -170,7 +170,7 @@ class RunRecord:
             facts |= {"begun": round(self._begun[number], 2), "ended": round(time.time(), 2)}
         return facts | ({"on": self._where[number].to_json()} if number in self._where else {})
 
-    def note(self, text: str) -> None:
+    def note(self, text: str, *, shown: bool = False) -> None:
         self._note(text)
 
     @property

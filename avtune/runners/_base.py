@@ -40,8 +40,8 @@ class Source(Protocol):
     def tell(self, number: int, failure: str | None = None, details: str = "") -> None:
         """The trial has ended. Telling again changes nothing."""
 
-    def note(self, text: str) -> None:
-        """A line about how the runner works, for the log."""
+    def note(self, text: str, *, shown: bool = False) -> None:
+        """A line about how the runner works, for the log; `shown`: and for the terminal."""
 
     @property
     def exhausted(self) -> bool:

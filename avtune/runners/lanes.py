@@ -139,7 +139,7 @@ class _Engines:
         news = self._nodes.news()
         if news is not None:
             for line in news.lines:
-                source.note(line)
+                source.note(line, shown=True)
             self._list.add(news.processes)
             self._placement = self._placement.with_more(news.processes)
             dispatcher.spare = spare_trials(self._placement)

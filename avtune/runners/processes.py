@@ -187,7 +187,7 @@ class _Room:
         if news is not None:
             self.count += news.processes
             for line in news.lines:
-                source.note(line)
+                source.note(line, shown=True)
 
     def close(self) -> None:
         self._nodes.close()

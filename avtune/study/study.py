@@ -57,6 +57,7 @@ class Study:
             it raises leaves them as they were.
         suggestions: where its configurations come from; None for `Sampler` with its journal. Simulations give others.
         rungs: which trials are stopped; None for the policy that a study has.
+        noted: takes lines for who watches, see `note`.
 
     Raises:
         UserError: one of its files is damaged.
@@ -83,8 +84,10 @@ class Study:
         before_writing: Callable[[Study], None] = lambda study: None,
         suggestions: Suggestions | None = None,
         rungs: RungPolicy | None = None,
+        noted: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.folder = folder
+        self._noted = noted
         self.space = space
         self.deterministic = deterministic
         self.precision = precision
@@ -207,9 +210,11 @@ class Study:
             if self._stopped is not None:
                 self._end_running()
 
-    def note(self, text: str) -> None:
-        """A line for `log.txt`."""
+    def note(self, text: str, *, shown: bool = False) -> None:
+        """A line for `log.txt`; `shown`: and for who watches."""
         self.folder.note(text)
+        if shown:
+            self._noted(text)
 
     @property
     def exhausted(self) -> bool:

@@ -190,7 +190,7 @@ class _Source:
         self.failures[number] = failure
         self._stages.stage("curves", len(self._over), len(self.metrics))
 
-    def note(self, text: str) -> None:
+    def note(self, text: str, *, shown: bool = False) -> None:
         """There is no log, and nothing of it changes the curves."""
 
     @property

@@ -93,6 +93,9 @@ class SearchListener(Listener, Stages, Protocol):
     def ended_early(self, why: str) -> None:
         """There are fewer trials than were asked for, and now the finals."""
 
+    def noted(self, text: str) -> None:
+        """A machine of the cluster has come or gone."""
+
     def concluded(self, end: Concluded) -> None: ...
 
     def tracking(self, text: str) -> None:
@@ -133,6 +136,9 @@ class Silent:
         return None
 
     def ended_early(self, why: str) -> None:
+        return None
+
+    def noted(self, text: str) -> None:
         return None
 
     def concluded(self, end: Concluded) -> None:

@@ -249,6 +249,7 @@ class _Opened:
             precision=str(settings["precision"]),
             checkpoints=keep > 0,
             listeners=[listener, shown, self.checkpoints, report],
+            noted=listener.noted,
             horizon=horizon_of(space, settings["rows"]),
             basis=basis_of(space, plan.request.dataset),
             start=settings.get("start", ()),

@@ -219,7 +219,7 @@ class _List:
     def tell(self, number: int, failure: str | None = None, details: str = "") -> None:
         self._failures[number] = failure
 
-    def note(self, text: str) -> None:
+    def note(self, text: str, *, shown: bool = False) -> None:
         """There is no log."""
 
     @property

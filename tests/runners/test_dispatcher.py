@@ -29,7 +29,7 @@ class Source:
     def tell(self, number, failure=None, details=""):
         self.ends.setdefault(number, failure)
 
-    def note(self, text):
+    def note(self, text, *, shown=False):
         self.notes.append(text)
 
     @property

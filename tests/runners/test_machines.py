@@ -70,7 +70,7 @@ class Source:
     def tell(self, number: int, failure: str | None = None, details: str = "") -> None:
         self.ends.append(failure)
 
-    def note(self, text: str) -> None:
+    def note(self, text: str, *, shown: bool = False) -> None:
         raise AssertionError(text)
 
 

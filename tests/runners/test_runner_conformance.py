@@ -89,7 +89,7 @@ class Recorder:
     def tell(self, number, failure=None, details=""):
         self.ends.setdefault(number, (failure, details))
 
-    def note(self, text):
+    def note(self, text, *, shown=False):
         raise AssertionError(text)
 
     @property

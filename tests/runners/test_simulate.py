@@ -44,7 +44,7 @@ class Runs:
     def tell(self, number, failure=None, details=""):
         self.failures[number] = failure
 
-    def note(self, text):
+    def note(self, text, *, shown=False):
         raise AssertionError(text)
 
     @property

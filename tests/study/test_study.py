@@ -513,3 +513,15 @@ def test_a_folder_that_is_no_study_is_refused(tmp_path):
     with pytest.raises(UserError, match="is no study"):
         StudyFolder(tmp_path / "one").create({}, {})
     assert (tmp_path / "one" / "letter.txt").read_text() == "dear"
+
+
+def test_a_line_on_the_machines_is_in_the_log_and_for_who_watches(make_folder):
+    watched = []
+    study = Study(make_folder(), make_space(), noted=watched.append)
+    study.note("4 trials at a time")
+    study.note("node n2 has joined the cluster", shown=True)
+    study.close()
+    assert watched == ["node n2 has joined the cluster"]
+    log = study.folder.log.read_text()
+    assert "4 trials at a time" in log
+    assert "node n2 has joined the cluster" in log
