@@ -6,7 +6,7 @@ PIP_ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test test-long test-fast test-browser check format docs bench faults stories fuzz audit clean
+.PHONY: setup demo test test-long test-fast test-browser check format docs bench faults stories node-stories fuzz audit clean
 
 setup: $(VENV)/.installed
 
@@ -94,6 +94,11 @@ faults: setup
 STORIES_ARGS ?=
 stories: setup
 	$(BIN)/python -m tests.stories --jobs 2 $(STORIES_ARGS)
+
+# 30 searches on machines made of namespaces, each with Ray: two to ten minutes a story.
+NODE_STORIES_ARGS ?=
+node-stories: setup
+	$(BIN)/python -m tests.node_stories $(NODE_STORIES_ARGS)
 
 # 5,000 damaged inputs: minutes. FUZZ_ARGS="--inputs 1 --seed 7" tries one again.
 FUZZ_ARGS ?=

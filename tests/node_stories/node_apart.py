@@ -1,0 +1,52 @@
+"""A story in namespaces of its own, told by a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from node_machines import apart
+from node_story import Told, tell
+
+ROOT = Path(__file__).parents[2]
+_TOKEN = "ab" * 32
+_RAY = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": _TOKEN, "RAY_USAGE_STATS_ENABLED": "0"}
+
+
+def told_apart(told: Told, planned: list[str], parent: Path, expected: dict[str, Any]) -> Told:
+    """Tells a story in namespaces of its own; its folder, below `parent`, stays when there is a problem."""
+    folder = parent / f"story-{told.seed}"
+    folder.mkdir()
+    told_file = parent / f"{told.seed}.json"
+    facts = json.dumps({"told": asdict(told), "planned": planned, "expected": expected, "out": str(told_file)})
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # of `ray`
+    modules = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    print(f"seed {told.seed}: {told.machines} machines, {'shared' if told.shared else 'no shared'} folder", flush=True)
+    words = [sys.executable, "-m", "tests.node_stories", "--inside", facts, str(folder)]
+    done = subprocess.run(
+        apart(words), env=kept | _RAY | {"PATH": path, "PYTHONPATH": modules, "HOME": str(parent)}, cwd=ROOT
+    )
+    if told_file.is_file():
+        told = Told(**json.loads(told_file.read_text()))
+    else:
+        told.problems.append(f"the story broke off: {done.returncode}")
+    print(f"  {told.seconds:.0f} s" + "".join(f"\n  PROBLEM {text}" for text in told.problems), flush=True)
+    if not told.problems:
+        shutil.rmtree(folder)
+    return told
+
+
+def inside(facts: dict[str, Any], folder: Path) -> int:
+    """In that process."""
+    told = tell(
+        Told(**facts["told"]), facts["planned"], folder, facts["expected"], lambda text: print(text, flush=True)
+    )
+    Path(facts["out"]).write_text(json.dumps(asdict(told)))
+    return 0

@@ -1,0 +1,35 @@
+"""A story of `make node-stories`; see `python -m tests.node_stories --help`."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).parents[1] / "faults"))
+
+from fault_story import undisturbed
+from node_apart import told_apart
+from node_machines import missing
+from node_story import DRIVER, ENGINE, WHAT, Told, drawn
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="machines are namespaces")
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+@pytest.mark.long
+def test_a_search_without_a_shared_folder_goes_on_and_ends_as_on_one_machine(tmp_path):
+    """An engine on the machine that does not see the folder is killed, then the driver; lane files travel both ways."""
+    if why := missing():
+        pytest.skip(why)
+    story = told_apart(Told(0, 2, False), [ENGINE, DRIVER], tmp_path, undisturbed(tmp_path, WHAT), print)
+    assert story.problems == []
+    assert story.events == [ENGINE, DRIVER]
+    assert story.commands == 2
+
+
+def test_a_seed_tells_the_same_story_again():
+    stories = [drawn(seed) for seed in range(40)]
+    assert stories == [drawn(seed) for seed in range(40)]
+    assert {told.shared for told, _ in stories} == {True, False}
+    assert {told.machines for told, _ in stories} == {2, 4, 8}
