@@ -3,7 +3,7 @@
 #
 #   runners/ray_cluster.sh head IP             on the first machine; IP is its address in the private network
 #   runners/ray_cluster.sh join IP             on each of the others
-#   runners/ray_cluster.sh search IP DATASET [options of `avtune search`, with --results on a shared folder]
+#   runners/ray_cluster.sh search IP DATASET [options of `avtune search`]
 #   runners/ray_cluster.sh stop                on each machine, afterwards
 #
 # What it does, and why:

@@ -18,7 +18,7 @@ from avtune.study.recorded_curves import RecordedCurves, RecordedRun, read_recor
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT))
 
-from benchmarks import _simulated, defaults, record_curves, rungs, simulate  # noqa: E402
+from benchmarks import _simulated, defaults, engines, record_curves, rungs, simulate  # noqa: E402
 from benchmarks import plan as plan_benchmark  # noqa: E402
 from benchmarks._rung_policies import Hyperband, LearningCurve, Median, Pasha, RoundsDown  # noqa: E402
 from benchmarks.horizon import Outcome  # noqa: E402
@@ -172,3 +172,9 @@ def test_recording_goes_on_where_it_was_interrupted(monkeypatch, tmp_path, capsy
     assert len(more.runs) == 3
     assert "2 of 2 runs" in capsys.readouterr().out
     assert [path.name for path in tmp_path.iterdir()] == ["demo.jsonl.xz"]
+
+
+def test_lanes_are_as_busy_as_the_driver_lets_them():
+    """With a second for each message of two engines, one of them trains a tenth of every two seconds."""
+    assert engines.load(2, 2, 0.1, 1.0, "random").busy == pytest.approx(0.05, rel=0.1)
+    assert engines.load(2, 2, 30.0, 0.0, "random").busy > 0.95
