@@ -17,6 +17,7 @@ from node_story import Told, tell
 ROOT = Path(__file__).parents[2]
 _TOKEN = "ab" * 32
 _RAY = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": _TOKEN, "RAY_USAGE_STATS_ENABLED": "0"}
+_RAY |= {"RAY_worker_niceness": "0"}  # by default Ray's workers get a thirtieth of a core that anybody else uses
 
 
 def told_apart(told: Told, planned: list[str], parent: Path, expected: dict[str, Any]) -> Told:
