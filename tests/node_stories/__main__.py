@@ -55,6 +55,7 @@ def _sections(stories: list[Told]) -> list[str]:
         ["stories", str(len(stories))],
         *([f"of them on {count} machines", str(by_count[count])] for count in sorted(by_count)),
         ["of them without a shared results folder", str(sum(not story.shared for story in stories))],
+        ["of them with the runner `processes`", str(sum(story.runner == "processes" for story in stories))],
         ["searches that they took", str(sum(story.commands for story in stories))],
         ["epochs of their trials", str(sum(story.epochs for story in stories))],
         ["seconds a story, mean", f"{sum(story.seconds for story in stories) / len(stories):.0f}"],
@@ -63,7 +64,7 @@ def _sections(stories: list[Told]) -> list[str]:
     ]
     return [
         f"Seeds {stories[0].seed} to {stories[-1].seed}. A story is one deterministic search ({WHAT.trials} trials of "
-        f"{WHAT.epochs} epochs at most, in lanes) on a Ray whose machines are network namespaces of one computer, "
+        f"{WHAT.epochs} epochs at most) on a Ray whose machines are network namespaces of one computer, "
         "with a CPU and a small disk each. What happens to them is drawn from the seed; the same command is given "
         "until the study has ended. Then no line of its files has changed or gone, no trial or epoch counts twice, "
         "nothing is left over, every trial's values, the winner and its test score are those of one undisturbed "

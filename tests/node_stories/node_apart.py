@@ -29,7 +29,10 @@ def told_apart(told: Told, planned: list[str], parent: Path, expected: dict[str,
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # of `ray`
     modules = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    print(f"seed {told.seed}: {told.machines} machines, {'shared' if told.shared else 'no shared'} folder", flush=True)
+    print(
+        f"seed {told.seed}: {told.machines} machines, {'shared' if told.shared else 'no shared'} folder, {told.runner}",
+        flush=True,
+    )
     words = [sys.executable, "-m", "tests.node_stories", "--inside", facts, str(folder)]
     done = subprocess.run(
         apart(words), env=kept | _RAY | {"PATH": path, "PYTHONPATH": modules, "HOME": str(parent)}, cwd=ROOT

@@ -26,6 +26,7 @@ SLOW, ADD, KILL, DRAIN, FULL = "slow node", "node added", "node killed", "node d
 ENGINE, DRIVER, HEAD = "engine killed", "driver killed", "head killed and restarted"
 EVENTS = {SLOW: 2, ADD: 2, KILL: 3, DRAIN: 1, FULL: 2, ENGINE: 2, DRIVER: 3, HEAD: 3}
 """How often each is drawn."""
+_PROCESSES = 6  # one story in so many has the other runner
 _PATIENCE = 900.0
 """Seconds in which a search ends, or comes to its next lines, on a busy machine."""
 _ENDED = {DRIVER: {-9}, HEAD: {1}}
@@ -40,6 +41,7 @@ class Told:
         seed: decides everything but what a moment meets.
         machines: at the beginning.
         shared: whether all see the results folder.
+        runner: of the searches.
         events: those that happened, in order.
         commands: searches that it took.
         epochs: of all trials.
@@ -53,6 +55,7 @@ class Told:
     commands: int = 0
     epochs: int = 0
     seconds: float = 0.0
+    runner: str = "lanes"
     problems: list[str] = field(default_factory=list)
 
 
@@ -60,6 +63,7 @@ def drawn(seed: int) -> tuple[Told, list[str]]:
     """A story, and what is to happen in it."""
     draw = random.Random(seed)
     told = Told(seed, draw.choices((2, 4, 8), (6, 3, 1))[0], draw.random() < 0.5)
+    told.runner = "processes" if seed % _PROCESSES == 0 else "lanes"
     return told, draw.choices(list(EVENTS), list(EVENTS.values()), k=draw.randint(1, 3))
 
 
@@ -102,14 +106,23 @@ class _Telling:
         code: int | None = None
         while code != 0 and not self.told.problems:
             before = whole_lines(self.study / "curves.jsonl")
-            words = [*WHAT.words("lanes"), "--runner", "lanes", "--deterministic", "--max-failures", "1000"]
+            words = [
+                *WHAT.words(self.told.runner),
+                "--runner",
+                self.told.runner,
+                "--deterministic",
+                "--max-failures",
+                "1000",
+            ]
             with Search(self.folder, [*words, "--cluster", self.machines.address]) as search:
                 self.told.commands += 1
                 code = self._one(search)
             if not self.told.problems:
                 self.told.problems += _checked(self.study, before)
         if not self.told.problems:
-            self.told.problems += _final(self.study, Kills(self.told.seed, "lanes", True), expected, WHAT.trials)
+            self.told.problems += _final(
+                self.study, Kills(self.told.seed, self.told.runner, True), expected, WHAT.trials
+            )
         if not self.told.problems:
             self._verify()
         self.told.epochs = sum("epoch" in line for line in whole_lines(self.study / "curves.jsonl"))
