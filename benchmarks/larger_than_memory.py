@@ -108,8 +108,8 @@ def _scoring(clips: int, queries: int) -> str:
         f"Exact MAP by both definitions, float64 cosines of 64-d embeddings, {CLASSES} classes, in both directions, on "
         f"{usable_cores()} threads. Difference: the largest one of the average precision of {CHECKED} queries of each "
         "direction from that of all their similarities sorted."
-        + f" {queries:,} random queries of each direction were scored: the others take as long each, and less than 50 bytes."
-        * (queries < clips)
+        + f" {queries:,} random queries of each direction were scored: the others take as long each, "
+        "and less than 50 bytes." * (queries < clips)
     )
     return f"## Scoring {clips:,} test clips\n\n{about}\n\n{_report.table(head, [row])}"
 
