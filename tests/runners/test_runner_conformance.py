@@ -171,9 +171,9 @@ def test_weights_are_saved_where_the_trial_says(run, tmp_path):
 
 
 def test_weights_that_cannot_be_saved_end_the_run_and_not_the_trial(run, tmp_path):
-    listed = [Trial(0, "triplet", trials(1)[0].config, 0, 2, save_to=str(tmp_path / "gone" / "weights"))]
+    listed = [Trial(0, "triplet", trials(1)[0].config, 0, 2, save_to=str(tmp_path / "gone" / "away" / "weights"))]
     source = Recorder(listed)
-    with pytest.raises(StorageError, match=r"weights cannot be written: No such file or directory"):
+    with pytest.raises(StorageError, match=r"away cannot be written: No such file or directory"):
         run(source)
     assert not source.ends
     run(Recorder(trials(2)))
