@@ -147,9 +147,9 @@ class Machines:
         """The processes of engines on a machine."""
         return marked(f"{_MARK}={name}", b"ImplicitFunc")
 
-    def end(self, pid: int) -> None:
-        """Kills a process."""
-        _signal([pid], signal.SIGKILL)
+    def signal(self, pids: list[int], number: int) -> None:
+        """Sends a signal to processes of machines."""
+        _signal(pids, number)
 
     def _add(self) -> str:
         self._made += 1

@@ -174,10 +174,23 @@ class _Telling:
             machines.fill(name)
         elif event == SLOW:
             self._slow(name, search)
-        elif engines := machines.engines(name):
-            machines.end(engines[0])
         else:
-            return False
+            return self._kill_engine(name, search)
+        return True
+
+    def _kill_engine(self, name: str, search: Search) -> bool:
+        """An engine is killed once it has trained; those of the head stand still meanwhile, and leave it trials."""
+        machines = self.machines
+        held = machines.engines("head")
+        machines.signal(held, signal.SIGSTOP)
+        try:
+            if not _until(lambda: bool(machines.engines(name)), search):
+                return False
+            known = search.progress()
+            _until(lambda: search.progress() > known + 2, search)
+            machines.signal(machines.engines(name)[:1], signal.SIGKILL)
+        finally:
+            machines.signal(held, signal.SIGCONT)
         return True
 
     def _slow(self, name: str, search: Search) -> None:
@@ -194,3 +207,13 @@ class _Telling:
         ended = subprocess.run(words, cwd=self.folder, capture_output=True, text=True)
         if ended.returncode or ended.stderr:
             self.told.problems.append(f"verify: {ended.returncode}, {ended.stdout[-1000:]} {ended.stderr[-1000:]}")
+
+
+def _until(condition: Callable[[], bool], search: Search) -> bool:
+    """Waits for something; False where the search ends first, or after two minutes."""
+    deadline = time.monotonic() + 120.0
+    while not condition():
+        if search.process.poll() is not None or time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True

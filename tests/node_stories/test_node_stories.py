@@ -22,7 +22,7 @@ def test_a_search_without_a_shared_folder_goes_on_and_ends_as_on_one_machine(tmp
     """An engine on the machine that does not see the folder is killed, then the driver; lane files travel both ways."""
     if why := missing():
         pytest.skip(why)
-    story = told_apart(Told(0, 2, False), [ENGINE, DRIVER], tmp_path, undisturbed(tmp_path, WHAT), print)
+    story = told_apart(Told(0, 2, False), [ENGINE, DRIVER], tmp_path, undisturbed(tmp_path, WHAT))
     assert story.problems == []
     assert story.events == [ENGINE, DRIVER]
     assert story.commands == 2
