@@ -158,7 +158,8 @@ def picture(results: Results, datasets: Sequence[str]) -> str:
         low, high = row[0].get_ylim()
         row[0].set_ylim(max(0.0, low), min(1.0, high))  # an interval over two searches may leave the range of MAP
         row[1].invert_xaxis()
-        row[1].legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
+        drawn = {name: line for axes in row for line, name in zip(*axes.get_legend_handles_labels(), strict=True)}
+        row[1].legend(drawn.values(), drawn, frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
     out = io.StringIO()
     with rc_context({"svg.hashsalt": "avtune"}):
         figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
