@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 import tempfile
 from collections import Counter
@@ -44,7 +45,10 @@ def main() -> int:
     print(*made, sep="\n\n")
     if given.seed is None:
         print(_report.write("node_stories", "Node stories", made, ["ray", "optuna", "torch"], given.out))
-    return 1 if any(story.problems for story in stories) else 0
+    wrong = any(story.problems for story in stories)
+    if not wrong:
+        shutil.rmtree(parent)
+    return 1 if wrong else 0
 
 
 def _sections(stories: list[Told]) -> list[str]:
