@@ -12,29 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from avtune.core.errors import UserError
-from avtune.core.files import append_line, read_lines
+from avtune.core.files import append_line
 from avtune.core.objective import value_key, value_of
 from avtune.core.run_files import origin, read_origin
 from avtune.core.run_key import run_key
-from avtune.core.schema import fitting
 from avtune.core.trained_on import TrainedOn
 from avtune.core.trial import Trial
+from avtune.study.run_lines import read_runs
 
 Curve = dict[int, float]
 """Validation MAP by epoch, or what the search maximises in its place; empty when a run has no validation rows."""
-
-_LINE = {
-    "run": str,
-    "curve": {str: float},
-    "seconds": float,
-    "failure?": str,
-    "stage?": str,
-    "begun?": float,
-    "ended?": float,
-    "on?": {"device": str, "engine?": str, "node?": str},
-}
-"""The run's name and what it gave; for people, its stage, when it was under way (seconds since 1970) and where it was
-trained last."""
 
 
 @dataclass(frozen=True)
@@ -207,5 +194,4 @@ def runs_that_ended_well(path: Path) -> set[str]:
 
 def _known(path: Path, *, repair: bool = True) -> dict[str, dict[str, Any]]:
     """The last line of each run."""
-    lines, _ = read_lines(path, repair=repair)
-    return {fitting(line, _LINE, path)["run"]: line for line in lines}
+    return {line["run"]: line for line in read_runs(path, repair=repair)}

@@ -11,11 +11,12 @@ from avtune.report.page_finals import Fate, Verdict, fates, verdict
 from avtune.report.page_importance import Importance, importance
 from avtune.report.page_rungs import Rung, rungs
 from avtune.report.page_search import Bought, bought
-from avtune.report.page_times import Cost, Timeline, Times, cost, finals_runs, timeline
+from avtune.report.page_times import Cost, Timeline, Times, cost, timeline
 from avtune.report.page_trials import Curves, Trials, curves, trials
 from avtune.study.best import Best
 from avtune.study.by_class import read_by_class
 from avtune.study.results import Results
+from avtune.study.run_lines import read_runs
 from avtune.study.study import Study
 
 
@@ -64,7 +65,9 @@ def payload(study: Study, results: Results | None, best: Best | None, times: Tim
         "importance": importance(study.records, study.space),
         "fates": fates(study, best, results),
         "classes": None if results is None else classes(read_by_class(study.folder), results.dataset.views),
-        "timeline": timeline(times, study.records, deterministic=study.deterministic, runs=finals_runs(study.folder)),
+        "timeline": timeline(
+            times, study.records, deterministic=study.deterministic, runs=read_runs(study.folder.repeats, repair=False)
+        ),
         "cost": cost(study.records, times, study.folder),
     }
 

@@ -8,20 +8,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypedDict
 
-from avtune.core.files import read_lines
-from avtune.core.schema import fitting
 from avtune.core.trained_on import TrainedOn
 from avtune.study.folder import StudyFolder
 from avtune.study.record import Record
+from avtune.study.run_lines import read_runs
 
-_RUN = {
-    "curve": {str: float},
-    "seconds": float,
-    "failure?": str,
-    "stage?": str,
-    "begun?": float,
-    "ended?": float,
-}
 Times = Mapping[int, tuple[float, float | None]]
 
 
@@ -183,7 +174,7 @@ def span(times: Times) -> tuple[str, str] | None:
 
 def cost(records: Sequence[Record], times: Times, folder: StudyFolder) -> Cost:
     """What it has cost so far."""
-    runs = finals_runs(folder)
+    runs = read_runs(folder.repeats, repair=False)
     first, last = _ends(times) if times else (0.0, 0.0)
     return {
         "trials": {
@@ -198,9 +189,3 @@ def cost(records: Sequence[Record], times: Times, folder: StudyFolder) -> Cost:
         "finals_failed": sum("failure" in run for run in runs),
         "span_seconds": round(last - first, 3),
     }
-
-
-def finals_runs(folder: StudyFolder) -> list[dict[str, Any]]:
-    """The lines of the finals' runs, every one that was done."""
-    lines, _ = read_lines(folder.repeats, repair=False)
-    return [fitting(line, _RUN, folder.repeats) for line in lines]
