@@ -35,6 +35,7 @@ def test_the_numbers_below_a_chart_are_those_of_the_table(open_page, board):
     tab = open_page(board)
     for chart in CHARTS:
         tab.locator(f'details[data-of="{chart}"] summary').press("Enter")
+        tab.locator(f'details[data-of="{chart}"] td').first.wait_for()  # filled once the browser says that it is open
     named = tab.locator('details[data-of="map-0"] td:nth-child(1)').all_inner_texts()
     means = tab.locator('details[data-of="map-0"] td:nth-child(2)').all_inner_texts()
     table = tab.locator("section[aria-labelledby=h-table] tr")
