@@ -90,7 +90,7 @@ FAULTS_ARGS ?=
 faults: setup
 	$(BIN)/python -m tests.faults $(FAULTS_ARGS)
 
-# 200 stories of studies, about 4,000 commands: 25 minutes. STORIES_ARGS="--seed 7" tells one again, every command printed.
+# 200 stories of studies, about 4,000 commands: half an hour. STORIES_ARGS="--seed 7" tells one again, every command printed.
 STORIES_ARGS ?=
 stories: setup
 	$(BIN)/python -m tests.stories --jobs 2 $(STORIES_ARGS)

@@ -59,8 +59,9 @@ def main() -> None:
     if given.side:
         print(json.dumps(_peer(given.side)(Task(**json.loads(given.task)))))
         return
-    missing = [side for side, package in NEEDS.items() if importlib.util.find_spec(package) is None]
-    sides = [side for side in given.sides.split(",") if side not in missing]
+    asked = given.sides.split(",")
+    missing = {side: why for side in asked if (why := _why_not(side, _task(given, 0, given.trials)))}
+    sides = [side for side in asked if side not in missing]
     budgets = [int(one) for one in given.budgets.split(",") if one]
     results: dict[str, list[Found]] = {side: [] for side in sides}
     results |= {_budget(trials): [] for trials in budgets}
@@ -69,7 +70,7 @@ def main() -> None:
             results[side].append(_told(given, side, _task(given, seed, given.trials)))
         for trials in budgets:
             results[_budget(trials)].append(_told(given, _budget(trials), _task(given, seed, trials)))
-    left_out = f"Left out, not installed: {', '.join(missing)}." if missing else "No peer is left out."
+    left_out = "\n".join(f"- Left out: {side}, {why}" for side, why in missing.items()) or "No side is left out."
     sections = [claims(given, results), left_out, table(results), quality(results, budgets)]
     name = f"peers-{Path(given.data).stem}"
     print(_report.write(name, "The whole command against its peers", sections, _PACKAGES, given.out))
@@ -92,6 +93,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--side", choices=PEERS, help=argparse.SUPPRESS)
     parser.add_argument("--task", help=argparse.SUPPRESS)
     given = parser.parse_args()
+    unknown = set(given.sides.split(",")) - {*OURS, *PEERS}
+    if unknown:
+        parser.error(f"no side is called {', '.join(sorted(unknown))}; sides: {', '.join([*OURS, *PEERS])}")
     given.space = given.space or ("demo" if given.data == "demo" else "ave")
     given.epochs = given.epochs or (18 if given.data == "demo" else 27)
     given.final_seeds = 5
@@ -102,6 +106,16 @@ def _options() -> argparse.Namespace:
 
 def _task(given: argparse.Namespace, seed: int, trials: int) -> Task:
     return Task(given.data, given.space, trials, given.epochs, seed, finalists=3, seeds=given.final_seeds)
+
+
+def _why_not(side: str, task: Task) -> str:
+    """Why a side cannot take part; empty where it can."""
+    package = NEEDS.get(side)
+    if package is not None and importlib.util.find_spec(package) is None:
+        return "which is not installed"
+    if side == "modelbatch" and task.the_space.method != "psd":
+        return f"which is written for psd, while {task.space} is a space of {task.the_space.method}"
+    return ""
 
 
 def _budget(trials: int) -> str:
@@ -127,7 +141,7 @@ def _ours(side: str, task: Task) -> Found:
     settings = [f"search.seed={task.seed}", f"final.finalists={task.finalists}", f"final.seeds={task.seeds}"]
     words = [word for one in settings for word in ("--set", one)]
     words += ["--trials", str(task.trials), "--epochs", str(task.epochs), "--space", task.space]
-    words += ["--no-reference", *(OURS.get(side) or OURS["avtune fp32"])]
+    words += ["--no-reference", *OURS.get(side, OURS["avtune fp32"])]
     with tempfile.TemporaryDirectory() as results:
         command = [sys.executable, "-m", "avtune", "search", task.data, *words, "--results", results, "--name", "one"]
         _, wall = _timed(side, command)
@@ -146,16 +160,13 @@ def _ours(side: str, task: Task) -> Found:
 
 def _timed(side: str, command: list[str]) -> tuple[str, float]:
     """What a command prints, and the seconds that it took."""
-    start = time.perf_counter()
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"SYNETUNE_FOLDER": _scratch()})
-    wall = round(time.perf_counter() - start, 2)
+    with tempfile.TemporaryDirectory() as scratch:
+        start = time.perf_counter()
+        done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"SYNETUNE_FOLDER": scratch})
+        wall = round(time.perf_counter() - start, 2)
     if done.returncode:
         raise SystemExit(f"{side} failed:\n{done.stderr[-3000:]}")
     return done.stdout, wall
-
-
-def _scratch() -> str:
-    return str(Path(tempfile.gettempdir()) / "syne-tune")
 
 
 def _peer(side: str) -> Callable[[Task], Found]:

@@ -98,3 +98,21 @@ def test_all_sides_run(tmp_path: Any) -> None:
         assert f"\n| {side} |" in text
     for side, package in peers.NEEDS.items():
         assert (f"\n| {side} |" in text) == (importlib.util.find_spec(package) is not None)
+
+
+def test_a_side_that_cannot_take_part_says_why() -> None:
+    for space, wrong in (("triplet", "which is written for psd, while triplet is a space of triplet"), ("psd", "")):
+        task = Task("demo", space, 4, 3, 0, finalists=1, seeds=1)
+        if importlib.util.find_spec("modelbatch") is None:
+            wrong = "which is not installed"
+        assert peers._why_not("modelbatch", task) == wrong
+        assert peers._why_not("optuna", task) == ""
+
+
+def test_a_side_that_there_is_not_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["peers", "--sides", "avtune,optune"])
+    with pytest.raises(SystemExit):
+        peers.main()
+    assert "no side is called optune; sides: avtune, " in capsys.readouterr().err
