@@ -204,8 +204,8 @@ def test_a_training_function_s_embeddings(workplace, capsys):
 
 def test_a_bench_and_its_leaderboard(workplace, capsys):
     write_toy(workplace)
-    words = ["--methods", "triplet,cca", "--trials", "2", "--epochs", "2", "--seeds", "2"]
-    call(capsys, "bench", "toy.h5", *words, "--runner", "inline", "--gpus", "0", "--name", "board")
+    words_of_bench = ["--methods", "triplet,cca", "--trials", "2", "--epochs", "2", "--seeds", "2"]
+    call(capsys, "bench", "toy.h5", *words_of_bench, "--runner", "inline", "--gpus", "0", "--name", "board")
     assert verify(capsys, "board")["ok"]
     board = Path("results/board/leaderboard.md")
     now = board.read_text()
@@ -215,5 +215,14 @@ def test_a_bench_and_its_leaderboard(workplace, capsys):
     board.write_text(before)
     assert verify(capsys, "board")["ok"], "that an earlier version wrote"
     board.write_text(now)
+    table = Path("results/board/leaderboard.csv")
+    rows = [line.split(",") for line in table.read_text().splitlines()]
+    earlier = rows[0].index("problems") + 1  # the last column that earlier versions have
+    table.write_text("".join(",".join(row[:earlier]) + "\n" for row in rows))
+    assert verify(capsys, "board")["ok"], "that an earlier version wrote"
+    rows[1][rows[0].index("map")] = "0.5"
+    table.write_text("".join(",".join(row[:earlier]) + "\n" for row in rows))
+    assert set(wrong(verify(capsys, "board", code=1))) == {"leaderboard.csv"}
+    call(capsys, "bench", "toy.h5", *words_of_bench, "--runner", "inline", "--gpus", "0", "--name", "board")
     board.write_text(board.read_text().replace("| 1 ", "| 2 ", 1) + "\n")
     assert set(wrong(verify(capsys, "board", code=1))) == {"leaderboard.md"}

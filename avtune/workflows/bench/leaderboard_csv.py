@@ -17,14 +17,18 @@ _COLUMNS = (
     *(f"{name}{end}" for name in (*HEADLINE, "default_map", "untrained_map") for end in ("", "_low", "_high")),
     *("map_queries_low", "map_queries_high", "gain", "gain_p", "validation_map", "search_seconds"),
     *("trials", "epochs", "seeds", "retrained_epochs", "dataset", "dataset_digest", "problems"),
-    *(MACRO, *MEASURES),  # means of both directions
 )
+_OTHERS = (MACRO, *MEASURES)  # means of both directions
 
 
-def comma_separated(board: Board) -> str:
-    """`leaderboard.csv`: a line a method, with all digits."""
+def comma_separated(board: Board, *, measures: bool = True) -> str:
+    """`leaderboard.csv`: a line a method, with all digits.
+
+    Args:
+        measures: with the columns of the other measures, which leaderboards of earlier versions lack.
+    """
     out = io.StringIO()
-    writer = csv.DictWriter(out, _COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(out, _COLUMNS + _OTHERS * measures, lineterminator="\n")
     writer.writeheader()
     for place, (row, group, gain_p) in enumerate(zip(board.rows, board.letters, board.gain_p, strict=True), 1):
         writer.writerow(
@@ -32,7 +36,7 @@ def comma_separated(board: Board) -> str:
             | _score_columns(row.results)
             | {"gain": row.gain, "gain_p": gain_p, "search_seconds": row.seconds}
             | _run_columns(board.about, row.results)
-            | dict((row.measures or {}).get("mean", {}))
+            | (dict((row.measures or {}).get("mean", {})) if measures else {})
         )
     return out.getvalue()
 

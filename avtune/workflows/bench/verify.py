@@ -41,16 +41,22 @@ def verify_bench(folder: BenchFolder, dataset: Dataset, *, retrain: bool = False
 def _leaderboard(folder: BenchFolder, methods: list[str]) -> list[Check]:
     """Compares the files of the leaderboard with their content made again from the studies."""
     made: dict[Path, str] = {}
+    earlier = ""  # `leaderboard.csv` with the columns of earlier versions
 
     def table(path: Path) -> str:
+        nonlocal earlier
         if not made:
             rows = [read_row(folder.study(method), method) for method in methods]
             found = board(folder.settings(), rows, {}, [], {})
             made[folder.leaderboard_md], made[folder.leaderboard_csv] = markdown(found), comma_separated(found)
+            earlier = comma_separated(found, measures=False)
         told = path.read_text(encoding="utf-8") if path.is_file() else ""
         for old, new in _RENAMED:
             told = told.replace(old, new if path == folder.leaderboard_csv else escaped(new))
-        return "" if told == made[path] else "it is another than the one made again"
+        expected = made[path]
+        if path == folder.leaderboard_csv and told.partition("\n")[0] == earlier.partition("\n")[0]:
+            expected = earlier
+        return "" if told == expected else "it is another than the one made again"
 
     files = (folder.leaderboard_md, folder.leaderboard_csv)
     return [check(path.name, "made again from the studies", lambda path=path: table(path)) for path in files]  # type: ignore[misc]
