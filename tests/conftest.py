@@ -17,6 +17,10 @@ from avtune.core.system import usable_cores
 # What tests and benchmarks share is in benchmarks/, which is not installed.
 sys.path.append(str(Path(__file__).parents[1]))
 
+# Triton's own functions are compiled or interpreted as they are first imported, by whichever test comes first.
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"
+
 # Small tensors: more threads only wait for each other, for seconds on a busy machine.
 torch.set_num_threads(1)
 
@@ -34,6 +38,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         length[item.path] += 3 * bool(item.get_closest_marker("ray")) + bool(item.get_closest_marker("slow"))
     items.sort(key=lambda item: -length[item.path])
+
+
+@pytest.fixture
+def triton_interpreter() -> None:
+    """The test is skipped where Triton is missing, or was imported for a GPU."""
+    pytest.importorskip("triton", reason="triton is not installed (it comes with torch's CUDA builds)")
+    if torch.cuda.is_available():
+        pytest.skip("Triton compiles for the GPU in this process; benchmarks/gpu.py checks its kernels there")
 
 
 @pytest.fixture(scope="session")

@@ -9,9 +9,7 @@ from benchmarks._agreement import adamw_apart
 
 
 @pytest.fixture
-def interpreted(monkeypatch):
-    monkeypatch.setenv("TRITON_INTERPRET", "1")
-    pytest.importorskip("triton", reason="triton is not installed (it comes with torch's CUDA builds)")
+def interpreted(monkeypatch, triton_interpreter):
     from avtune.engine.adamw_triton import update
 
     monkeypatch.setattr(optimizer, "_KERNEL", None)

@@ -14,9 +14,7 @@ from avtune.lanes.noise import step_keys
 
 
 @pytest.fixture(autouse=True)
-def interpreted(monkeypatch):
-    monkeypatch.setenv("TRITON_INTERPRET", "1")
-    pytest.importorskip("triton", reason="triton is not installed (it comes with torch's CUDA builds)")
+def quiet(triton_interpreter):
     with warnings.catch_warnings(), np.errstate(over="ignore"):  # the hash of the random bytes wraps around
         warnings.filterwarnings("ignore", "overflow encountered")
         yield
