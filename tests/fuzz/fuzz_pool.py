@@ -132,6 +132,7 @@ def _work(theirs, root):
         except EOFError:
             return
         folder = root / str(seed)
+        os.chdir(root)  # the last input's folder, where this process was, may be gone
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         theirs.send(vars(judge.judge(seed, base, folder)))
