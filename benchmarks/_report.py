@@ -128,18 +128,18 @@ def write(claim: str, title: str, sections: Sequence[str], packages: Sequence[st
     return path
 
 
-def facts(now: datetime, packages: Sequence[str], commit: str | None = None) -> list[list[str]]:
+def facts(now: datetime, packages: Sequence[str], known: str | None = None) -> list[list[str]]:
     """What was measured with: (name, value).
 
     Args:
         packages: as `write` takes them.
-        commit: of the code, where git cannot tell.
+        known: the commit of the code, where git cannot tell.
     """
     return [
         ["command", f"`python {shlex.join(sys.orig_argv[1:])}`"],
         ["date", f"{now:%Y-%m-%d %H:%M} UTC"],
         *_machine(),
-        ["versions", _versions(packages, commit)],
+        ["versions", _versions(packages, known)],
     ]
 
 
@@ -147,6 +147,17 @@ def page(title: str, facts: Sequence[Sequence[str]], sections: Sequence[str]) ->
     """The report's Markdown."""
     measured_with = table(["", "measured with"], facts).replace("---:", "---")
     return "\n\n".join([f"# {title}", measured_with, *sections]) + "\n"
+
+
+def machine(packages: Sequence[str]) -> str:
+    """What seconds depend on, but for avtune: processor, cores, versions of Python and of packages."""
+    versions = _versions(packages).split(", ")
+    return ", ".join([_cpu(), f"{cores()} cores", *(one for one in versions if not one.startswith("avtune "))])
+
+
+def commit() -> str:
+    """The commit that is checked out, and whether something in it was changed."""
+    return _commit()
 
 
 def _machine() -> list[list[str]]:

@@ -16,6 +16,9 @@ search. The clock runs from the start of the process to its end, imports include
 
 Time to quality: avtune is also run with fewer configurations (`--budgets`). What counts is the fewest with which its
 mean test MAP is not below the median of the peers', and how long these take.
+
+All seeds of all sides take many hours. With `--kept FILE` every run is kept as it ends, and the same command goes on
+with those that are missing; a run of another machine, or with other versions, does not count.
 """
 
 from __future__ import annotations
@@ -30,10 +33,12 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from statistics import mean, median
 
 from benchmarks import _report
+from benchmarks._peer_kept import Kept, measured_when
 from benchmarks._peer_task import Task
 
 OURS = {
@@ -65,13 +70,15 @@ def main() -> None:
     budgets = [int(one) for one in given.budgets.split(",") if one]
     results: dict[str, list[Found]] = {side: [] for side in sides}
     results |= {_budget(trials): [] for trials in budgets}
+    kept = Kept(given.kept, _report.machine(_PACKAGES))
     for seed in range(given.seeds):
         for side in sides:
-            results[side].append(_told(given, side, _task(given, seed, given.trials)))
+            results[side].append(_told(kept, side, _task(given, seed, given.trials)))
         for trials in budgets:
-            results[_budget(trials)].append(_told(given, _budget(trials), _task(given, seed, trials)))
-    left_out = "\n".join(f"- Left out: {side}, {why}" for side, why in missing.items()) or "No side is left out."
-    sections = [claims(given, results), left_out, table(results), quality(results, budgets)]
+            results[_budget(trials)].append(_told(kept, _budget(trials), _task(given, seed, trials)))
+    left_out = "\n".join(f"- Left out: {side}, {why}" for side, why in missing.items()) or "- No side is left out."
+    about = f"- {measured_when(kept.used)}\n{left_out}"
+    sections = [claims(given, results), about, table(results), quality(results, budgets)]
     name = f"peers-{Path(given.data).stem}"
     print(_report.write(name, "The whole command against its peers", sections, _PACKAGES, given.out))
 
@@ -89,6 +96,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, help="most epochs of a trial, on every side (18 for the demo, else 27)")
     parser.add_argument("--seeds", type=int, default=5, help="searches of each side")
     parser.add_argument("--sides", default=",".join([*OURS, *PEERS]), help="which, separated by commas")
+    parser.add_argument("--kept", type=Path, help="a file that keeps every run, to go on with")
     parser.add_argument("--budgets", default="8,16,32", help="configurations of further searches of avtune's in fp32")
     parser.add_argument("--side", choices=PEERS, help=argparse.SUPPRESS)
     parser.add_argument("--task", help=argparse.SUPPRESS)
@@ -122,10 +130,15 @@ def _budget(trials: int) -> str:
     return f"avtune fp32, {trials} trials"
 
 
-def _told(given: argparse.Namespace, side: str, task: Task) -> Found:
-    """Runs a side, and says so."""
-    found = _ours(side, task) if side not in PEERS else _theirs(side, task)
-    print(f"seed {task.seed}, {side}: {found}", flush=True)
+def _told(kept: Kept, side: str, task: Task) -> Found:
+    """What a side finds, from a run that was kept or a new one."""
+    found = kept.find(side, task)
+    if found is None:
+        told = {"date": f"{datetime.now(UTC):%Y-%m-%d %H:%M}", "commit": _report.commit()}
+        told["load"] = f"{os.getloadavg()[0]:.1f}"
+        found = _ours(side, task) if side not in PEERS else _theirs(side, task)
+        kept.add(side, task, found, told)
+        print(f"seed {task.seed}, {side}: {found}", flush=True)
     return found
 
 

@@ -6,6 +6,7 @@ import argparse
 import importlib.util
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -13,6 +14,7 @@ from typing import Any, cast
 import pytest
 
 from benchmarks import peers
+from benchmarks._peer_kept import Kept, measured_when
 from benchmarks._peer_task import Run, Task, finals
 
 ROOT = Path(__file__).parents[1]
@@ -116,3 +118,54 @@ def test_a_side_that_there_is_not_is_refused(
     with pytest.raises(SystemExit):
         peers.main()
     assert "no side is called optune; sides: avtune, " in capsys.readouterr().err
+
+
+def test_a_run_that_was_kept_counts_for_the_same_side_task_and_machine(tmp_path: Path) -> None:
+    path, task, told = (
+        tmp_path / "runs.jsonl",
+        Task("a/demo.h5", "psd", 4, 3, 0, finalists=1, seeds=1),
+        {
+            "date": "2026-11-27 10:00",
+            "commit": "commit abc",
+            "load": "0.5",
+        },
+    )
+    Kept(path, "two cores").add("optuna", task, {"wall": 2.5, "test": 0.5}, told)
+    with path.open("a") as file:
+        file.write('{"side": "ra')  # the process was killed here
+    kept = Kept(path, "two cores")
+    assert kept.find("optuna", replace(task, data="b/demo.h5")) == {"wall": 2.5, "test": 0.5}
+    for side, other in (("ray", task), ("optuna", replace(task, seed=1)), ("optuna", replace(task, trials=5))):
+        assert kept.find(side, other) is None
+    assert Kept(path, "eight cores").find("optuna", task) is None
+    kept.add("ray", task, {"wall": 9.0, "test": 0.5}, told | {"load": "1.5"})
+    assert Kept(path, "two cores").find("ray", task) == {"wall": 9.0, "test": 0.5}
+    assert measured_when(kept.used) == (
+        "The 2 runs are of 2026-11-27 (commit abc); the load of the machine in the minute before them was 0.5 to 1.5, "
+        "median 1.5."
+    )
+
+
+def test_a_measurement_in_parts_runs_each_side_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ran: list[str] = []
+
+    def side(name: str, task: Task) -> dict[str, float]:
+        if len(ran) == 2:
+            raise KeyboardInterrupt
+        ran.append(f"{name} {task.seed}")
+        return {"wall": 1.0, "test": 0.5, "best": 0.5, "epochs": 9.0}
+
+    monkeypatch.setattr(peers, "_ours", side)
+    monkeypatch.setattr(peers, "_theirs", side)
+    words = ["--sides", "avtune,optuna", "--seeds", "2", "--budgets", "", "--kept", str(tmp_path / "runs.jsonl")]
+    monkeypatch.setattr(sys, "argv", ["peers", *words, "--out", str(tmp_path)])
+    with pytest.raises(KeyboardInterrupt):
+        peers.main()
+    first, ran[:] = list(ran), []
+    peers.main()
+    assert first == ["avtune 0", "optuna 0"]
+    assert ran == ["avtune 1", "optuna 1"]
+    (report,) = tmp_path.glob("*-peers-demo.md")
+    assert "The 4 runs are of" in report.read_text()
