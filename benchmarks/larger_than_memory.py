@@ -1,13 +1,15 @@
 """Claim: a million clips of 128 + 1,024 features are searched, and 200,000 test clips scored exactly, on a machine with
 8 GB of memory.
 
+    python -m benchmarks.larger_than_memory --runner lanes --group
     python -m benchmarks.larger_than_memory --clips 1000000 --scored 200000
 
 A search of a generated file runs from the command to the report (narrow encoders, two trials of one epoch, one seed of
-the finals), once in one process and once with an engine under Ray; its code is told that the machine has 8 GB, whatever
-it has. Resident memory is read from `/proc` while it runs: a process's own, and what it shares with others or with
-files, which the system takes back when memory is wanted. The average precision of some of the scored queries is
-computed again by sorting all similarities. In a control group of 8 GB the pages of the files count, too.
+the finals), once in one process and once with an engine under Ray. With `--group` (root, control groups of version 1 or
+2) each part runs in a control group of 8 GB, where the pages of files that it reads and writes count, too; without, its
+code is told that the machine has 8 GB, whatever it has. Resident memory is read from `/proc` while it runs: a process's
+own, and what it shares with others or with files, which the system takes back when memory is wanted. The average
+precision of some of the scored queries is computed again by sorting all similarities.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +34,7 @@ from avtune.core.system import memory, usable_cores
 from avtune.core.system import size as as_text
 from avtune.metrics.directions import Direction
 from benchmarks import _report
+from benchmarks._memory_group import MemoryGroup
 
 MACHINE = 8 << 30
 DIMS = {"audio": 128, "visual": 1024}
@@ -57,6 +61,7 @@ def main() -> None:
     parser.add_argument("--scored", type=int, default=200_000, help="test clips that are scored (200000)")
     parser.add_argument("--queries", type=int, help="queries of each direction among them (all)")
     parser.add_argument("--runner", action="append", choices=["inline", "lanes"], help="of the search (both)")
+    parser.add_argument("--group", action="store_true", help="in a control group of 8 GB (needs root)")
     parser.add_argument("--child", nargs="+", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.child:
@@ -67,38 +72,39 @@ def main() -> None:
     sections = []
     with tempfile.TemporaryDirectory() as scratch:
         if given.clips:
-            sections.append(_searches(given.clips, given.runner or ["inline", "lanes"], Path(scratch)))
+            runners = given.runner or ["inline", "lanes"]
+            sections.append(_searches(given.clips, runners, Path(scratch), given.group))
         if given.scored:
-            sections.append(_scoring(given.scored, given.queries or given.scored))
+            sections.append(_scoring(given.scored, given.queries or given.scored, given.group))
     print("\n\n".join(sections))
     packages = ["torch", "numpy", "h5py", "ray"]
     print(_report.write("larger_than_memory", "Data sets larger than memory", sections, packages, given.out))
 
 
-def _searches(clips: int, runners: list[str], scratch: Path) -> str:
+def _searches(clips: int, runners: list[str], scratch: Path, in_group: bool) -> str:
     test = min(TEST, clips // 5)
     file = scratch / "generated.h5"
     seconds = _timed(lambda: _generate(file, clips - test, test))
+    _leave_memory(file)
     space = scratch / "space.yaml"
     space.write_text(_SPACE)
     rows = []
     for runner in runners:
-        watch = _Watch(["search", str(file), str(space), str(scratch / runner), runner])
+        watch = _Watch(["search", str(file), str(space), str(scratch / runner), runner], in_group)
         for who, (own, shared) in watch.peaks.items():
-            rows.append([runner, who, _mb(own), _mb(shared), ""])
-        rows[-1][-1] = f"{watch.seconds:.0f}"
+            rows.append([runner, who, _mb(own), _mb(shared), "", ""])
+        rows[-1][-2:] = [f"{watch.seconds:.0f}", watch.group]
     size = file.stat().st_size
     about = (
         f"{clips - test:,} training clips, of which 1 % are validated on, and {test:,} test clips; the file has "
-        f"{size / 1e9:.2f} GB and was written in {seconds:.0f} s. The search was told of {as_text(MACHINE)}; its "
-        f"processes had {_allowed()}."
+        f"{size / 1e9:.2f} GB and was written in {seconds:.0f} s. {_limit(in_group)}"
     )
-    head = ["runner", "process", "own, MB at most", "shared, MB at most", "seconds in all"]
+    head = ["runner", "process", "own, MB at most", "shared, MB at most", "seconds in all", "control group"]
     return f"## Searching {clips:,} clips\n\n{about}\n\n{_report.table(head, rows)}"
 
 
-def _scoring(clips: int, queries: int) -> str:
-    watch = _Watch(["score", str(clips), str(queries)])
+def _scoring(clips: int, queries: int, in_group: bool) -> str:
+    watch = _Watch(["score", str(clips), str(queries)], in_group)
     found = json.loads(watch.printed.splitlines()[-1])
     ((own, shared),) = watch.peaks.values()
     head = ["clips", "queries", "before, MB", "own, MB at most", "shared, MB at most", "seconds", "MAP", "difference"]
@@ -107,16 +113,18 @@ def _scoring(clips: int, queries: int) -> str:
     about = (
         f"Exact MAP by both definitions, float64 cosines of 64-d embeddings, {CLASSES} classes, in both directions, on "
         f"{usable_cores()} threads. Difference: the largest one of the average precision of {CHECKED} queries of each "
-        "direction from that of all their similarities sorted."
+        f"direction from that of all their similarities sorted. {_limit(in_group)} {watch.group}"
         + f" {queries:,} random queries of each direction were scored: the others take as long each, "
         "and less than 50 bytes." * (queries < clips)
     )
     return f"## Scoring {clips:,} test clips\n\n{about}\n\n{_report.table(head, [row])}"
 
 
-def _allowed() -> str:
+def _limit(in_group: bool) -> str:
+    if in_group:
+        return f"Each part ran in a control group of {as_text(MACHINE)} of memory, and was told nothing."
     left = memory()
-    return f"{as_text(left.amount)}, {left.why}"
+    return f"The search was told of {as_text(MACHINE)}; its processes had {as_text(left.amount)}, {left.why}."
 
 
 def _mb(number: int) -> str:
@@ -146,6 +154,13 @@ def _generate(path: Path, train: int, test: int) -> None:
                     )
 
 
+def _leave_memory(path: Path) -> None:
+    """Has the system give up the pages of a file: a control group counts only those that it reads itself."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
 class _Watch:
     """Runs a part in a process of its own and looks at the memory of all processes below.
 
@@ -153,13 +168,21 @@ class _Watch:
         peaks: (own, shared) bytes at most by what the process is.
         seconds: until it ended.
         printed: what it printed.
+        group: what its control group counted; empty without one.
     """
 
-    def __init__(self, part: list[str]) -> None:
+    def __init__(self, part: list[str], in_group: bool) -> None:
         self.peaks: dict[str, tuple[int, int]] = {}
         command = [sys.executable, "-m", "benchmarks.larger_than_memory", "--child", *part]
+        with MemoryGroup(MACHINE) if in_group else nullcontext() as group:
+            if group is not None:
+                command = [*group.command, *command]
+            self._run(command, {"AVTUNE_TOLD": "" if in_group else str(MACHINE)})
+            self.group = "" if group is None else group.text
+
+    def _run(self, command: list[str], more: dict[str, str]) -> None:
         start = time.perf_counter()
-        child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **more})
         ended = threading.Event()
         looks = threading.Thread(target=self._look, args=(child.pid, ended))
         looks.start()
@@ -213,7 +236,8 @@ def _search(file: str, space: str, results: str, runner: str) -> None:
     from avtune.cli.main import main as command
     from avtune.data import on_disk
 
-    on_disk.available_memory = lambda: min(MACHINE, memory().amount)
+    if told := os.environ["AVTUNE_TOLD"]:
+        on_disk.available_memory = lambda: min(int(told), memory().amount)
     if Path(file).stat().st_size < 1 << 26:  # a quick run
         on_disk.SMALL, on_disk.SHARE = 0, MACHINE
     given = ["search", file, "--space", space, "--results", results, "--runner", runner, "--name", "large"]
