@@ -50,7 +50,7 @@ def unknown(path: Path, layouts: Sequence[Layout]) -> str:
             hint = did_you_mean(missing[0], others)
             first = f"{path} has no key {', '.join(map(repr, missing))}{hint}; the layout {nearest.TITLE} has it"
         else:
-            near = f"; the nearest layout is {nearest.TITLE}: {' '.join(nearest.KEYS)}" if there else ""
+            near = f"; the nearest layout is {nearest.TITLE}: {' '.join(nearest.KEYS)}" if len(there) > 1 else ""
             first = f"{path} has {said}{more}, which is no layout that is known{near}"
         proposed = proposal(container, keys)
     return f"{first}\nsay what they are, e.g.: --map {proposed}; docs/data.md lists the layouts"
@@ -76,19 +76,27 @@ def proposal(container: Container, keys: Sequence[str]) -> str:
     full = [name for name, found in views.items() if {"train", "test"} <= found.keys()]
     if len(full) >= 2 and {"train", "test"} <= labels.keys():
         (first, second), names = _in_order(full[0], full[1])
-        return ",".join(
-            [
-                f"{name}_{split}={views[view][split]}"
-                for view, name in zip((first, second), names, strict=True)
-                for split in ("train", "test")
-            ]
-            + [f"lab_{split}={labels[split]}" for split in ("train", "test")]
-        )
+        every = [
+            (f"{name}_{split}", views[view][split], labels[split])
+            for view, name in zip((first, second), names, strict=True)
+            for split in ("train", "test")
+        ]
+        every += [(f"lab_{split}", labels[split], labels[split]) for split in ("train", "test")]
+        return ",".join(f"{what}={_upright(key, shapes[key], shapes[of])}" for what, key, of in every)
     plain = [name for name, found in views.items() if "" in found]
     if len(plain) >= 2 and "" in labels:
         (first, second), names = _in_order(plain[0], plain[1])
-        return f"{names[0]}={views[first]['']},{names[1]}={views[second]['']},labels={labels['']} --test-fraction 0.2"
+        of = labels[""]
+        every = [(names[0], views[first][""], of), (names[1], views[second][""], of), ("labels", of, of)]
+        given = ",".join(f"{what}={_upright(key, shapes[key], shapes[of])}" for what, key, of in every)
+        return f"{given} --test-fraction 0.2"
     return USE
+
+
+def _upright(key: str, shape: tuple[int, ...], labels: tuple[int, ...]) -> str:
+    """What to call an array whose rows, or columns, are the clips of labels of a shape."""
+    clips = max(labels)
+    return f"{key}.T" if len(shape) == 2 and shape[0] != clips == shape[1] and 1 not in shape else key
 
 
 def _is_label(words: tuple[str, ...], shape: tuple[int, ...]) -> bool:

@@ -100,7 +100,7 @@ def test_views_whose_labels_differ_are_no_pairs(tmp_path: Path) -> None:
     other = made["y_test"][:, None] + 1
     other[2] = 9
     scipy.io.savemat(folder / "test_txt_lab.mat", {"test_txt_lab": other})
-    assert "differ in 1 row: image and text of these rows are of different classes" in refused(folder)
+    assert "differ in 1 row: the views of these rows are of different classes" in refused(folder)
 
 
 def test_cell_arrays_of_views(tmp_path: Path) -> None:
@@ -121,6 +121,86 @@ def test_cell_arrays_of_views(tmp_path: Path) -> None:
         assert dataset.options == {"views": "1,2", "test_fraction": 0.34}
         digests.add(dataset.digest)
     assert len(digests) == 1
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_sparse_matrices_are_read_full(tmp_path: Path, packed: bool) -> None:
+    draw = np.random.default_rng(0)
+    made = {
+        "some": draw.integers(0, 2, size=(30, 7)) * draw.normal(size=(30, 7)),
+        "none": np.zeros((4, 3)),
+        "last": np.eye(5)[:, ::-1] * 3,
+    }
+    path = tmp_path / "a.mat"
+    sparse = {key: scipy.sparse.csc_matrix(value) for key, value in made.items()}
+    scipy.io.savemat(path, {**sparse, "X": cell(list(sparse.values()))}, do_compression=packed)
+    with open_arrays(path, ()) as container:
+        assert container.cells is not None
+        inside = container.cells("X")
+        for place, (key, value) in enumerate(made.items()):
+            for declared in (container.declare(key), inside[place]):
+                assert declared.shape == value.shape
+                np.testing.assert_array_equal(declared.read(), value)
+
+
+@pytest.mark.parametrize("part", [(1, (9, 0)), (1, (1, -5)), (2, (1, 0, 2)), (2, (0, 5, 5)), (2, (0, 1))])
+def test_places_of_sparse_values_are_not_believed(tmp_path: Path, part: tuple[int, tuple[int, ...]]) -> None:
+    numbers = {1: (1, 0), 2: (0, 1, 2)} | {part[0]: part[1]}  # rows, and where each column begins
+    values = b"".join(element(5, struct.pack(f"<{len(one)}i", *one)) for one in numbers.values())
+    path = mat5(tmp_path / "a.mat", matrix("X", 5, (3, 2), values + element(9, bytes(16))))
+    with open_arrays(path, ()) as container, pytest.raises(UserError, match="the places of its values are damaged"):
+        container.declare("X").read()
+
+
+def test_labels_in_a_cell_array_are_those_of_each_view(tmp_path: Path) -> None:
+    made = clips(train=18, test=0)
+    x, y = [made["a_train"].T, made["b_train"].T], made["y_train"][:, None] + 1
+    scipy.io.savemat(tmp_path / "a.mat", {"data": cell(x), "truelabel": cell([y, y])})
+    save_mat73(tmp_path / "b.mat", {"data": x, "truelabel": [y, y]})
+    digests = {read(tmp_path / f"{name}.mat", options_of(test_fraction=0.34)).digest for name in "ab"}
+    assert len(digests) == 1
+    other = y.copy()
+    other[3] += 1
+    scipy.io.savemat(tmp_path / "a.mat", {"data": cell(x), "truelabel": cell([y, other])})
+    assert "differ in 1 row: the views of these rows" in refused(tmp_path / "a.mat", test_fraction=0.34)
+
+
+def test_a_struct_is_opened_by_map(tmp_path: Path) -> None:
+    made = clips(train=18, test=0)
+    path = tmp_path / "a.mat"
+    inside = {
+        "X1": made["a_train"].T,
+        "X2": made["b_train"].T,
+        "Y": scipy.sparse.csc_matrix(np.eye(3)[made["y_train"]]),
+    }
+    scipy.io.savemat(path, {"data": inside, "about": "words"}, do_compression=True)
+    message = refused(path)
+    given = message.partition("--map ")[2].partition(" --test-fraction")[0]
+    assert given == "data_x1=data/X1.T,data_x2=data/X2.T,labels=data/Y"
+    dataset = read(path, options_of(map=given, test_fraction=0.34))
+    rows = np.concatenate([dataset.train.visual, dataset.test.visual])
+    np.testing.assert_allclose(np.sort(rows, axis=0), np.sort(made["b_train"], axis=0), rtol=1e-6)
+    wrong = refused(path, map=given.replace("X2", "X3"), test_fraction=0.34)
+    assert "has no 'data/X3'; did you mean 'data/X" in wrong
+
+
+def test_files_of_the_first_matlab_that_wrote_hdf5(tmp_path: Path) -> None:
+    made = clips()
+    path = tmp_path / "a.mat"
+    save_mat73(path, {**dscmr(made, "train"), **dscmr(made, "test")})
+    digest = read(path).digest
+    path.write_bytes(path.read_bytes().replace(b"MATLAB 7.3", b"MATLAB 7.0", 1))
+    assert read(path).digest == digest
+
+
+def test_matrices_of_cross_modal_hashing(tmp_path: Path) -> None:
+    made = clips()
+    keys = {"I": "a", "T": "b", "L": "y"}
+    arrays = {f"{key}_{split[:2]}": made[f"{of}_{split}"] for key, of in keys.items() for split in ("train", "test")}
+    scipy.io.savemat(tmp_path / "a.mat", arrays)
+    dataset = read(tmp_path / "a.mat")
+    assert_holds(dataset, made, ("0", "1", "2"))
+    assert dataset.views == ("image", "text")
 
 
 def test_deep_image_features(tmp_path: Path) -> None:
@@ -194,8 +274,12 @@ def test_what_is_declared_is_not_believed(tmp_path: Path, packed: bool) -> None:
         (matrix("X", 6, (10**6, 10**6), element(9, bytes(80)), packed), "declares the shape (1000000, 1000000)"),
         (matrix("X", 6, (3, 3), struct.pack("<II", 9, 2**31), packed), "bytes of the type 9"),
         (matrix("X", 1, (50_000, 50_000), b"", packed), "is a cell array of 2500000000 arrays"),
-        (matrix("X", 1, (1, 1), deep, packed), "is a cell array; a full matrix is expected"),
-        (matrix("X", 2, (1, 1), b"", packed), "is a struct; a full matrix is expected"),
+        (matrix("X", 1, (1, 1), deep, packed), "is a cell array; a matrix is expected"),
+        (matrix("X", 2, (1, 1), b"", packed), "is a struct; a matrix is expected"),
+        (
+            matrix("X", 5, (10**6, 10**6), element(5, bytes(8)), packed),
+            "is a sparse matrix of shape (1000000, 1000000)",
+        ),
         (matrix("X", 6, (-1, 3), element(9, bytes(24)), packed), "declares the shape (-1, 3)"),
         (matrix("X" * 5000, 6, (1, 1), element(9, bytes(8)), packed), "a part of its header has 5000 bytes"),
     ):
@@ -209,10 +293,11 @@ def test_what_is_declared_is_not_believed(tmp_path: Path, packed: bool) -> None:
 
 def test_kinds_that_are_not_read(tmp_path: Path) -> None:
     path = tmp_path / "a.mat"
-    scipy.io.savemat(path, {"s": scipy.sparse.csc_matrix(np.eye(3)), "c": np.ones((2, 2)) * 1j, "d": {"a": 1}})
+    saved = {"s": scipy.sparse.csc_matrix(np.eye(3) * 1j), "c": np.ones((2, 2)) * 1j, "d": {"a": 1}}
+    scipy.io.savemat(path, saved)
     with open_arrays(path, ()) as container:
         for key, said in (
-            ("s", r"write it full in MATLAB: s = full\(s\)"),
+            ("s", "complex numbers"),
             ("c", "complex numbers"),
             ("d", "a struct"),
         ):

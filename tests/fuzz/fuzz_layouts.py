@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.feather
 import pyarrow.parquet as pq
 import scipy.io
+import scipy.sparse
 from fuzz_mutate import damaged, damaged_lines
 from lab_files import ave_folder, cell, clips, dscmr, dscmr_folder, imgs_deep, save_mat73, wikipedia_folder
 
@@ -90,11 +91,26 @@ def _dscmr(folder, made, draw):
 def _cells(folder, made, draw):
     views = [_spoiled(made[one], draw) for one in ("a_train", "b_train", "a_train")]
     labels = _spoiled(made["y_train"][:, None] + 1, draw)
+    of_each = draw.random() < 0.3  # labels once for each view
     if draw.random() < 0.5:
-        scipy.io.savemat(folder / "a.mat", {"X": cell(views), "Y": labels}, do_compression=draw.random() < 0.5)
+        if draw.random() < 0.4:
+            views = [scipy.sparse.csc_matrix(one) if one.ndim == 2 else one for one in views]
+        arrays = {"data": cell(views), "truelabel": cell([labels] * 3)} if of_each else {"X": cell(views), "Y": labels}
+        scipy.io.savemat(folder / "a.mat", arrays, do_compression=draw.random() < 0.5)
     else:
-        save_mat73(folder / "a.mat", {"X": views, "Y": labels})
+        arrays = {"data": views, "truelabel": [labels] * 3} if of_each else {"X": views, "Y": labels}
+        save_mat73(folder / "a.mat", arrays)
     return folder / "a.mat", ["--views", "0,1", "--test-fraction", "0.3"]
+
+
+def _struct(folder, made, draw):
+    inside = {"X1": _spoiled(made["a_train"], draw).T, "X2": scipy.sparse.csc_matrix(made["b_train"]).T}
+    inside["Y"] = _spoiled(made["y_train"][:, None] + 1, draw)
+    scipy.io.savemat(folder / "a.mat", {"data": inside}, do_compression=draw.random() < 0.5)
+    if draw.random() < 0.3:
+        return folder / "a.mat", []
+    keys = "image=data/X1.T,text=data/X2.T,labels=data/Y"
+    return folder / "a.mat", ["--map", keys, "--test-fraction", "0.3"]
 
 
 def _deep(folder, made, draw):
@@ -169,6 +185,7 @@ LAYOUTS = {
     "MATLAB 7.3": _mat73,
     "image-text folder": _dscmr,
     "cell array": _cells,
+    "struct": _struct,
     "deep features": _deep,
     "Wikipedia": _wikipedia,
     "AVE": _ave,

@@ -1,8 +1,10 @@
-"""Multi-view sets in MATLAB: features of several views in a cell array `X`, [N, D] each or [D, N], and labels `Y`
-(Caltech101-7, Scene-15, Handwritten, ...). Two views are chosen with `--views 0,1`, counted from 0."""
+"""Multi-view sets in MATLAB: features of several views in a cell array `X` or `data`, [N, D] each or [D, N], and labels
+`Y`, or `truelabel`, a cell array that repeats them for each view (Caltech101-7, Scene-15, Handwritten, ...). Two views
+are chosen with `--views 0,1`, counted from 0."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from avtune.core.errors import UserError
@@ -10,14 +12,16 @@ from avtune.data.arrays import Container, Declared
 from avtune.data.build import Found, build, transposed
 from avtune.data.dataset import Dataset
 from avtune.data.labels import label_rows
+from avtune.data.layouts.paired import check_same
 from avtune.data.opening import keys_of, open_arrays
 from avtune.data.options import ReadOptions
 
 TITLE = "cell array of views"
 KEYS = ("X", "Y")
 TAKES = frozenset({"views", "pool", "test_fraction"})
-_LABELS = ("Y", "y", "gt", "gnd", "truth", "label", "labels")
+_LABELS = ("Y", "y", "gt", "gnd", "truth", "truelabel", "label", "labels")
 _VIEWS = ("X", "fea", "data")
+_SHOWN = 10
 
 
 def recognise(path: Path) -> bool:
@@ -35,8 +39,8 @@ def read(path: Path, options: ReadOptions) -> Dataset:
     """The dataset of two of the views."""
     with open_arrays(path, KEYS) as container:
         cells = _cells(container)
-        labels = container.declare(next(key for key in _LABELS if key in container.keys))
-        first, second = _chosen(path, len(cells), options)
+        labels = _labels(container)
+        first, second = _chosen(path, cells, options)
         rows = label_rows(labels.shape)
         declared = {"audio": _upright(cells[first], rows), "visual": _upright(cells[second], rows), "lab": labels}
         for what in ("split", "group"):
@@ -56,17 +60,40 @@ def _cells(container: Container) -> list[Declared]:
         raise
 
 
-def _chosen(path: Path, count: int, options: ReadOptions) -> tuple[int, int]:
+def _labels(container: Container) -> Declared:
+    """The labels, or those of the first view where a cell array has them once for each.
+
+    Raises:
+        UserError: those of another view differ.
+    """
+    key = next(key for key in _LABELS if key in container.keys)
+    try:
+        return container.declare(key)
+    except UserError as error:
+        if container.cells is None or "is a cell array of matrices" not in str(error):
+            raise
+    first, *others = container.cells(key)
+    for other in others:
+        check_same(first, other)
+    return first
+
+
+def _chosen(path: Path, cells: Sequence[Declared], options: ReadOptions) -> tuple[int, int]:
     """The two views, by place.
 
     Raises:
         UserError: there are more than two and none are chosen, or one is not there.
     """
+    count = len(cells)
     if count < 2:
         raise UserError(f"{path} has {count} view; two are needed")
     if not options.views:
         if count > 2:
-            raise UserError(f"{path} has {count} views; choose two of them, counted from 0: --views 0,1")
+            shapes = ", ".join(f"{place}: {'x'.join(map(str, one.shape))}" for place, one in enumerate(cells[:_SHOWN]))
+            more = ", ..." if count > _SHOWN else ""
+            raise UserError(
+                f"{path} has {count} views; choose two of them, counted from 0: --views 0,1\nthey are {shapes}{more}"
+            )
         return 0, 1
     for view in options.views:
         if not (view.isascii() and view.isdigit() and int(view) < count):

@@ -27,7 +27,7 @@ from avtune.data.on_disk import BLOCK_ROWS, map_plain
 H5_ERRORS = (OSError, KeyError, RuntimeError, ValueError, TypeError, OverflowError, MemoryError, NotImplementedError)
 MOST_PACKED = 1100  # bytes that one stored byte can become: deflate, the strongest filter in use, gives 1032
 SMALL = 1 << 26  # bytes that are read whatever the file declares
-MATLAB = b"MATLAB 7.3 MAT-file"
+MATLAB = b"MATLAB 7."  # .3; the first MATLABs that wrote HDF5 said 7.0
 MOST_CELLS = 10_000
 _MOST_INNER, _DEEPEST = 200, 4
 

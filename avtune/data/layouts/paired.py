@@ -17,7 +17,7 @@ from avtune.data.options import ReadOptions
 Names = Mapping[str, tuple[str, ...]]
 """By role (`audio` for the first view, `visual`, `lab`; `same`: labels that repeat these; `group`, `names`): what its
 array may be called, `{}` for the split."""
-SPLITS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
+SPLITS = {"train": ("train", "tr"), "val": ("val", "valid", "validation"), "test": ("test", "te")}
 _NEEDED = ("audio", "visual", "lab")
 
 
@@ -43,7 +43,7 @@ def read_paired(path: Path, options: ReadOptions, names: Names, views: tuple[str
         declared = {role: container.declare(key) for role, key in roles.items() if key and not role.startswith("same")}
         for split in SPLITS:
             if (key := roles.get(f"same_{split}")) and f"lab_{split}" in declared:
-                _check_same(declared[f"lab_{split}"], container.declare(key))
+                check_same(declared[f"lab_{split}"], container.declare(key))
         others = [key for key in keys if key not in {roles.get(f"same_{split}") for split in SPLITS}]
         listed = _key(names, "names", "", keys)
         given = container.declare(listed) if listed else class_names_of(container) or container.listed()
@@ -67,9 +67,11 @@ def _check_validation(path: Path, roles: Mapping[str, str | None]) -> None:
         )
 
 
-def _check_same(first: Declared, second: Declared) -> None:
-    """Raises:
-    UserError: labels of both views differ.
+def check_same(first: Declared, second: Declared) -> None:
+    """Checks that labels which are there once for each view are the same, from any start.
+
+    Raises:
+        UserError: they differ.
     """
     check_memory([first, second])
     one, other = np.squeeze(first.read()), np.squeeze(second.read())
@@ -82,6 +84,6 @@ def _check_same(first: Declared, second: Declared) -> None:
     if not np.array_equal(one, other):
         many = int((one != other).reshape(len(one), -1).any(axis=1).sum())
         raise UserError(
-            f"{first.where} and {second.where} differ in {plural(many, 'row')}: image and text of these rows are of "
+            f"{first.where} and {second.where} differ in {plural(many, 'row')}: the views of these rows are of "
             "different classes, so that they are no pairs"
         )
