@@ -36,6 +36,8 @@ class Declared:
         rows: reads the rows from a first one up to another; None where only all of it can be read.
         blocks: reads all rows in order, some at a time; None where only all of it can be read.
         mapped: gives the array as a map of the file; None where that does not hold it as plain values.
+        columns: reads all columns [N, D] in order, some at a time, as rows [columns, N]; None where only all of it can
+            be read, or rows can.
     """
 
     where: str
@@ -45,6 +47,7 @@ class Declared:
     rows: Callable[[int, int], Array] | None = None
     blocks: Callable[[], Iterator[Array]] | None = None
     mapped: Callable[[], Array | None] = lambda: None
+    columns: Callable[[], Iterator[Array]] | None = None
 
     @property
     def key(self) -> str:

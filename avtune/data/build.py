@@ -198,5 +198,12 @@ def transposed(declared: Declared) -> Declared:
         found = declared.mapped()
         return None if found is None else found.T
 
-    shape = declared.shape[::-1]
-    return replace(declared, shape=shape, read=lambda: declared.read().T, rows=None, blocks=None, mapped=mapped)
+    return replace(
+        declared,
+        shape=declared.shape[::-1],
+        read=lambda: declared.read().T,
+        rows=None,
+        blocks=declared.columns,
+        columns=declared.blocks if len(declared.shape) == 2 else None,
+        mapped=mapped,
+    )

@@ -30,6 +30,7 @@ as read, scaled for the trials and for the retraining, and both once more where 
 SMALL = 1 << 26
 """Bytes that are always read into memory."""
 BLOCK_ROWS = 4096
+BLOCK_BYTES = 1 << 26
 _MOST_FREE = 0.9
 """Part of what a disk has free that an array may take: others need space, too."""
 
@@ -37,6 +38,11 @@ _MOST_FREE = 0.9
 def is_large(nbytes: int) -> bool:
     """Whether features of so many bytes, all arrays of a file together, stay on disk."""
     return nbytes > SMALL and SHARE * nbytes > available_memory()
+
+
+def block_rows(row_bytes: int) -> int:
+    """How many rows to read at a time."""
+    return max(1, min(BLOCK_ROWS, BLOCK_BYTES // max(row_bytes, 1)))
 
 
 class Place(NamedTuple):

@@ -39,6 +39,7 @@ def pooled(declared: Declared, pool: Sequence[str]) -> Declared:
         read=lambda: filled(made, _blocks(declared, pool), on_disk=False),
         rows=None,
         blocks=None if declared.rows is None else lambda: _blocks(declared, pool),
+        columns=None,
         mapped=lambda: None,
     )
 

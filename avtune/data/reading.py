@@ -38,8 +38,11 @@ def _on_disk(declared: Declared) -> Callable[[], Array] | None:
     found = declared.mapped()
     if found is not None:
         return lambda: found
-    blocks = declared.blocks
-    return None if blocks is None else lambda: filled(declared.shape, blocks())
+    if blocks := declared.blocks:
+        return lambda: filled(declared.shape, blocks())
+    if columns := declared.columns:
+        return lambda: filled(declared.shape[::-1], columns()).T
+    return None
 
 
 def on_disk_notes(dataset: Dataset) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+import scipy.io
 
 from avtune.core.errors import StorageError
 from avtune.data import Dataset, read
@@ -48,6 +49,18 @@ def mat73(path: Path, arrays: Arrays) -> None:
     path.write_bytes(content)
 
 
+def mat5(path: Path, arrays: Arrays, **how: Any) -> None:
+    scipy.io.savemat(path, {key: np.atleast_2d(value.T).T for key, value in arrays.items()}, **how)
+
+
+def mat73_packed(path: Path, arrays: Arrays) -> None:
+    turned = {key: np.atleast_2d(value).T.copy() for key, value in arrays.items()}
+    with h5py.File(path, "w", userblock_size=512) as file:
+        for key, value in turned.items():
+            file.create_dataset(key, data=value, chunks=(min(3, len(value)), value.shape[1]), compression="gzip")
+    path.write_bytes(b"MATLAB 7.3 MAT-file".ljust(128) + path.read_bytes()[128:])
+
+
 def folder(path: Path, arrays: Arrays) -> None:
     path.mkdir()
     for key, value in arrays.items():
@@ -60,8 +73,14 @@ WRITERS: dict[str, Any] = {
     "double.h5": lambda path, arrays: save_h5(path, {k: v.astype(">f8") for k, v in arrays.items()}),
     "chunked.h5": lambda path, arrays: save_h5(path, arrays, chunks=(5, 2), compression="gzip"),
     "matlab.mat": mat73,
+    "packed.mat": mat73_packed,
+    "plain5.mat": mat5,
+    "packed5.mat": lambda path, arrays: mat5(path, arrays, do_compression=True),
     "stored.npz": lambda path, arrays: np.savez(path, **arrays),
     "packed.npz": lambda path, arrays: np.savez_compressed(path, **arrays),
+    "fortran.npz": lambda path, arrays: np.savez_compressed(
+        path, **{k: np.asfortranarray(v) for k, v in arrays.items()}
+    ),
     "folder": folder,
 }
 
@@ -89,6 +108,22 @@ def test_the_users_own_file_is_mapped_where_it_holds_plain_values(arrays: Arrays
         assert place is not None
         assert place.path == str(tmp_path / name)
     assert not [one for one in os.listdir(tmp_path) if one not in WRITERS]  # scratch files have no name
+
+
+@pytest.mark.parametrize("name", ["packed.mat", "packed5.mat", "packed.npz", "fortran.npz", "chunked.h5"])
+def test_what_cannot_be_mapped_is_read_some_at_a_time(
+    name: str, arrays: Arrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, large: None
+) -> None:
+    WRITERS[name](tmp_path / name, arrays)
+    monkeypatch.setattr(disk, "BLOCK_BYTES", 100)  # one row, or column, in most of the arrays
+    shapes, real = [], disk.filled
+
+    def watched(shape: Any, blocks: Any, **how: Any) -> Any:
+        return real(shape, (shapes.append(block.shape) or block for block in blocks), **how)
+
+    monkeypatch.setattr("avtune.data.reading.filled", watched)
+    read(tmp_path / name)
+    assert max(4 * np.prod(block) for block in shapes) <= 200 < arrays["audio_train"].nbytes  # a chunk has up to 200
 
 
 def test_validation_clips_drawn_test_clips_and_pooling_stay_on_disk(

@@ -21,7 +21,7 @@ from avtune.core.view_names import VIEWS
 from avtune.data.arrays import Array, Container, Declared, failure, printable
 from avtune.data.dataset import Dataset
 from avtune.data.layouts.hdf5_text import MAX_TEXT, NotDamaged, read_texts
-from avtune.data.on_disk import BLOCK_ROWS, map_plain
+from avtune.data.on_disk import block_rows, map_plain
 
 # What h5py raises on damaged files, unknown filters and types it does not know.
 H5_ERRORS = (OSError, KeyError, RuntimeError, ValueError, TypeError, OverflowError, MemoryError, NotImplementedError)
@@ -150,7 +150,8 @@ def _matrix(array: Any, path: Path, where: str) -> Declared:
         found = _mapped(array, path, where)
         return None if found is None else found.T
 
-    return Declared(where, shape, array.dtype, lambda: _read(array, path, where).T, mapped=mapped)
+    columns = (lambda: _blocks(array, path, where)) if len(shape) == 2 else None
+    return Declared(where, shape, array.dtype, lambda: _read(array, path, where).T, columns=columns, mapped=mapped)
 
 
 def _letters(codes: Array) -> Array:
@@ -284,7 +285,7 @@ def _rows(array: Any, path: Path, where: str, start: int, end: int) -> Array:
 def _blocks(array: Any, path: Path, where: str) -> Iterator[Array]:
     """All rows in order, so many at a time that a chunk is unpacked once."""
     chunk = array.chunks[0] if array.chunks else 1
-    step = chunk * max(1, BLOCK_ROWS // chunk)
+    step = chunk * max(1, block_rows(array.dtype.itemsize * math.prod(array.shape[1:])) // chunk)
     for start in range(0, len(array), step):
         yield _rows(array, path, where, start, min(start + step, len(array)))
 

@@ -11,9 +11,8 @@ from __future__ import annotations
 import math
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,6 +22,7 @@ from avtune.core.errors import UserError
 from avtune.data.arrays import Array, Container, Declared, failure, printable
 from avtune.data.layouts.mat5_bytes import TYPES, Bytes, Matrix
 from avtune.data.layouts.mat5_sparse import MOST_PACKED, check_sparse, complex_numbers, full_values
+from avtune.data.on_disk import block_rows, map_plain
 
 MAGIC = b"MATLAB 5.0 MAT-file"
 MOST_CELLS = 100_000
@@ -100,15 +100,15 @@ class _File:
 
     def declare(self, key: str) -> Declared:
         """What an array declares; a cell array of texts counts as an array of texts."""
-        where = f"{self.path}: {key}"
-        if key not in self.places and key.partition("/")[0] in self.places:
-            for name, source, matrix, most in self._fields(key.partition("/")[0]):
+        outer = key.partition("/")[0]
+        if key not in self.places and outer in self.places:
+            for name, *found in self._fields(outer):
                 if name == key:
-                    return _declared(source, matrix, most, where, partial(self._read_field, key))
+                    return self._declared(*found, outer, key)
         with self._at(key) as (source, matrix, most):
             if matrix.kind != _CELL:
-                return _declared(source, matrix, most, where, lambda: self._read(key))
-        inner = self.cells(key)
+                return self._declared(source, matrix, most, key, None)
+        inner, where = self.cells(key), f"{self.path}: {key}"
         if not inner or not all(one.dtype.kind == "O" for one in inner):
             kind = "of matrices" if inner else "without cells"
             raise UserError(f"{where} is a cell array {kind}; one matrix is expected")
@@ -117,10 +117,47 @@ class _File:
     def cells(self, key: str) -> list[Declared]:
         """What the matrices of a cell array declare."""
         with _reading(f"{self.path}: {key}"):
-            return [
-                _declared(source, matrix, most, where, partial(self._read_cell, key, number))
-                for number, source, matrix, most, where in self._walk(key)
-            ]
+            return [self._declared(*found, key, name) for name, *found in self._cells(key)]
+
+    def _declared(self, source: Bytes, matrix: Matrix, most: int, key: str, part: str | None) -> Declared:
+        """What a matrix declares, whose header has been read; see `_part`."""
+        where = f"{self.path}: {part or key}"
+
+        def read() -> Array:
+            with self._part(key, part) as found:
+                return _values(*found, where)
+
+        def columns() -> Iterator[Array]:
+            with self._part(key, part) as found:
+                yield from _columns(*found, where)
+
+        if matrix.kind == _SPARSE:
+            check_sparse(source, matrix, where)
+            return Declared(where, matrix.shape, np.dtype(float), read)
+        dtype, _, inside = _storage(source, matrix, most, where)
+        if matrix.kind == _TEXT:
+            return Declared(where, matrix.shape[:1], np.dtype(object), read)
+        place = None if inside is not None else source.place()
+
+        def mapped() -> Array | None:
+            return None if place is None else map_plain(self.path, place, matrix.shape, dtype, fortran=True)
+
+        flat = len(matrix.shape) == 2
+        return Declared(where, matrix.shape, dtype, read, columns=columns if flat else None, mapped=mapped)
+
+    @contextmanager
+    def _part(self, key: str, part: str | None) -> Iterator[tuple[Bytes, Matrix, int]]:
+        """The array of a name, or the part of it that is called `part`, behind its header. What follows is read too, so
+        that the checksum is seen."""
+        with _reading(f"{self.path}: {part or key}"):
+            if part is None:
+                with self._at(key) as (source, matrix, most):
+                    yield source, matrix, most
+            else:
+                for name, source, matrix, most in self._fields(key) if "/" in part else self._cells(key):
+                    if name == part:
+                        yield source, matrix, most
+            source.end()
 
     def _fields(self, key: str) -> Iterator[tuple[str, Bytes, Matrix, int]]:
         """The matrices of a struct: name, bytes behind the header, header, most bytes."""
@@ -130,62 +167,29 @@ class _File:
             length = int.from_bytes(source.part(4)[1][:4], "little" if self.swap == "<" else "big")
             if not 0 < length <= _LONGEST_FIELD:
                 raise ValueError(f"the names of its fields have {length} letters")
-            names = source.part(_LONGEST_FIELD * 4096)[1]
-            for start in range(0, len(names), length):
-                name = names[start : start + length].split(b"\0")[0].decode("utf-8", "backslashreplace")
-                kind, size, _ = source.tag()
-                end = source.position + size
-                if kind != _MATRIX or not size:
-                    raise ValueError(f"its field {printable(name)} is empty or damaged")
-                yield f"{key}/{printable(name)}", source, source.matrix(), most
-                source.skip(end - source.position)
+            letters = source.part(_LONGEST_FIELD * 4096)[1]
+            names = [letters[at : at + length].split(b"\0")[0] for at in range(0, len(letters), length)]
+            yield from self._each(source, most, [f"{key}/{printable(one.decode('utf-8', 'replace'))}" for one in names])
 
-    def _walk(self, key: str) -> Iterator[tuple[int, Bytes, Matrix, int, str]]:
-        """The matrices of a cell array in their order: place, bytes behind the header, header, most bytes, name."""
+    def _cells(self, key: str) -> Iterator[tuple[str, Bytes, Matrix, int]]:
+        """The matrices of a cell array in their order: name, bytes behind the header, header, most bytes."""
         with self._at(key) as (source, matrix, most):
             count = math.prod(matrix.shape)
             if matrix.kind != _CELL:
                 raise UserError(f"{self.path}: {key} is one array; a cell array is expected")
             if count > min(MOST_CELLS, most // 8):
                 raise UserError(f"{self.path}: {key} is a cell array of {count} arrays; at most {MOST_CELLS} are read")
-            for number in range(count):
-                kind, size, _ = source.tag()
-                end = source.position + size
-                if kind != _MATRIX or not size:
-                    raise ValueError(f"its cell {number + 1} is empty or damaged")
-                yield number, source, source.matrix(), most, f"{self.path}: {key}{{{number + 1}}}"
-                source.skip(end - source.position)
+            yield from self._each(source, most, [f"{key}{{{number}}}" for number in range(1, count + 1)])
 
-    def _read(self, key: str) -> Array:
-        with self._at(key) as (source, matrix, most):
-            array = _values(source, matrix, most, f"{self.path}: {key}")
-            source.end()
-            return array
-
-    def _read_field(self, key: str) -> Array:
-        with _reading(f"{self.path}: {key}"):
-            for name, source, matrix, most in self._fields(key.partition("/")[0]):
-                if name == key:
-                    array = _values(source, matrix, most, f"{self.path}: {key}")
-            return array
-
-    def _read_cell(self, key: str, wanted: int) -> Array:
-        with _reading(f"{self.path}: {key}{{{wanted + 1}}}"):
-            for number, source, matrix, most, where in self._walk(key):
-                if number == wanted:
-                    array = _values(source, matrix, most, where)
-            return array
-
-
-def _declared(source: Bytes, matrix: Matrix, most: int, where: str, read: Callable[[], Array]) -> Declared:
-    """What a matrix declares, whose header has been read."""
-    if matrix.kind == _SPARSE:
-        check_sparse(source, matrix, where)
-        return Declared(where, matrix.shape, np.dtype(float), read)
-    dtype = _storage(source, matrix, most, where)[0]
-    if matrix.kind == _TEXT:
-        return Declared(where, matrix.shape[:1], np.dtype(object), read)
-    return Declared(where, matrix.shape, dtype, read)
+    def _each(self, source: Bytes, most: int, names: Sequence[str]) -> Iterator[tuple[str, Bytes, Matrix, int]]:
+        """The matrices that follow one another in a cell array or struct."""
+        for name in names:
+            kind, size, _ = source.tag()
+            end = source.position + size
+            if kind != _MATRIX or not size:
+                raise ValueError(f"{name} is empty or damaged")
+            yield name, source, source.matrix(), most
+            source.skip(end - source.position)
 
 
 def _storage(source: Bytes, matrix: Matrix, most: int, where: str) -> tuple[np.dtype[Any], int, bytes | None]:
@@ -222,6 +226,19 @@ def _values(source: Bytes, matrix: Matrix, most: int, where: str) -> Array:
     letters = np.array(list(data.decode(code)), object)
     rows = letters.reshape(matrix.shape[0], -1, order="F") if matrix.shape[0] else letters.reshape(0, 0)
     return np.array(["".join(row).rstrip(" ") for row in rows], object)
+
+
+def _columns(source: Bytes, matrix: Matrix, most: int, where: str) -> Iterator[Array]:
+    """The columns of a matrix [N, D] whose header has been read, some at a time, as rows [columns, N]."""
+    dtype, size, inside = _storage(source, matrix, most, where)
+    height, width = matrix.shape
+    step = block_rows(height * dtype.itemsize)
+    for start in range(0, width, step):
+        many = min(step, width - start)
+        data = source.read(many * height * dtype.itemsize) if inside is None else inside
+        yield np.frombuffer(data, dtype).reshape(many, height)
+    if inside is None:
+        source.skip(-size % 8)
 
 
 @contextmanager

@@ -75,6 +75,10 @@ class Bytes:
                 return part
         return b""
 
+    def place(self) -> int | None:
+        """Where in the file the next byte is; None where it is packed."""
+        return None if self._unpack is not None else self._file.tell()
+
     def skip(self, count: int) -> None:
         """Leaves out the next `count` bytes."""
         while count:

@@ -18,7 +18,7 @@ import numpy as np
 from avtune.core.errors import UserError
 from avtune.data.arrays import Array, Container, Declared, failure, printable
 from avtune.data.layouts.kinds import kind_of_zip
-from avtune.data.on_disk import BLOCK_ROWS, map_plain
+from avtune.data.on_disk import block_rows, map_plain
 
 # What zipfile, zlib and NumPy raise on damaged, encrypted or unknown members.
 NPZ_ERRORS = (
@@ -72,7 +72,7 @@ def _declare(file: zipfile.ZipFile, size: int, member: str, where: str) -> Decla
         with file.open(member) as stream:
             head = io.BytesIO(stream.read(HEADER_BYTES))
         shape, dtype, fortran = read_header(head, where)
-        start = head.tell()
+        start, turned = head.tell(), fortran and len(shape) == 2
 
         def mapped() -> Array | None:
             if about.compress_type != zipfile.ZIP_STORED or not file.filename:
@@ -86,6 +86,7 @@ def _declare(file: zipfile.ZipFile, size: int, member: str, where: str) -> Decla
             dtype,
             lambda: _read(file, member, where),
             blocks=None if fortran else lambda: _blocks(file, member, start, shape, dtype, where),
+            columns=(lambda: _blocks(file, member, start, shape[::-1], dtype, where)) if turned else None,
             mapped=mapped,
         )
         stored = about.file_size - start
@@ -107,12 +108,13 @@ def _data_start(file: zipfile.ZipFile, about: zipfile.ZipInfo) -> int:
 def _blocks(
     file: zipfile.ZipFile, member: str, start: int, shape: tuple[int, ...], dtype: np.dtype[Any], where: str
 ) -> Iterator[Array]:
-    """The rows of an array in C order, unpacked some at a time."""
+    """The rows of an array in C order, or the columns of one in Fortran order, unpacked some at a time."""
     row_bytes = math.prod(shape[1:]) * dtype.itemsize
+    step = block_rows(row_bytes)
     with _reading(where), file.open(member) as stream:
         stream.read(start)
-        for first in range(0, shape[0], BLOCK_ROWS):
-            rows = min(BLOCK_ROWS, shape[0] - first)
+        for first in range(0, shape[0], step):
+            rows = min(step, shape[0] - first)
             yield np.frombuffer(stream.read(rows * row_bytes), dtype).reshape(rows, *shape[1:])
 
 
