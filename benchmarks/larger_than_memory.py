@@ -113,7 +113,9 @@ def _scoring(clips: int, queries: int, in_group: bool) -> str:
     about = (
         f"Exact MAP by both definitions, float64 cosines of 64-d embeddings, {CLASSES} classes, in both directions, on "
         f"{usable_cores()} threads. Difference: the largest one of the average precision of {CHECKED} queries of each "
-        f"direction from that of all their similarities sorted. {_limit(in_group)} {watch.group}"
+        f"direction from that of all their similarities sorted. {_limit(in_group)}"
+        + f" That counted {watch.group}."
+        * in_group
         + f" {queries:,} random queries of each direction were scored: the others take as long each, "
         "and less than 50 bytes." * (queries < clips)
     )

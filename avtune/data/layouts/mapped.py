@@ -102,9 +102,9 @@ def named(container: Container, key: str) -> Declared:
             if int(cell[2]) > len(inner):
                 raise UserError(f"{container.source}: {cell[1]} has {len(inner)} cells, and --map names {key}")
             return inner[int(cell[2]) - 1]
-        inner = container.inner() if "/" in key.strip("/") else ()
-        if not inner or not (container.is_hdf5 or key in inner):
-            keys = [*container.keys, *inner]
+        in_groups = container.inner() if "/" in key.strip("/") else ()
+        if not in_groups or not (container.is_hdf5 or key in in_groups):
+            keys = [*container.keys, *in_groups]
             raise UserError(
                 f"{container.source} has no {key!r}{did_you_mean(key, keys)}; it holds "
                 f"{', '.join(keys[:8])}{' ...' if len(keys) > 8 else ''}"

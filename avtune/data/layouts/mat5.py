@@ -33,6 +33,9 @@ _CELL, _STRUCT, _TEXT, _SPARSE = 1, 2, 4, 5
 _LONGEST_FIELD = 64  # of a struct: 63 letters and a zero
 _ERRORS = (OSError, ValueError, struct.error, zlib.error, OverflowError, MemoryError)
 
+_Found = tuple[Bytes, Matrix, int]
+"""The bytes behind the header of a matrix, the header, and how many bytes it can have at most."""
+
 
 @contextmanager
 def open_mat5(path: Path) -> Iterator[Container]:
@@ -77,8 +80,8 @@ class _File:
             self.places[name] = (at, size, packed)
 
     @contextmanager
-    def _at(self, key: str) -> Iterator[tuple[Bytes, Matrix, int]]:
-        """The array of a name, behind its header, and how many bytes it can have at most."""
+    def _at(self, key: str) -> Iterator[_Found]:
+        """The array of a name."""
         if key not in self.places:
             raise UserError(f"{self.path}: {key}: there is no such array")
         at, size, packed = self.places[key]
@@ -95,19 +98,19 @@ class _File:
         for key in self.places:
             with self._at(key) as (_, matrix, _most):
                 is_struct = matrix.kind == _STRUCT and math.prod(matrix.shape) == 1
-            found += [name for name, *_ in self._fields(key)] if is_struct else []
+            found += [name for name, _ in self._fields(key)] if is_struct else []
         return tuple(found)
 
     def declare(self, key: str) -> Declared:
         """What an array declares; a cell array of texts counts as an array of texts."""
         outer = key.partition("/")[0]
         if key not in self.places and outer in self.places:
-            for name, *found in self._fields(outer):
+            for name, found in self._fields(outer):
                 if name == key:
-                    return self._declared(*found, outer, key)
-        with self._at(key) as (source, matrix, most):
-            if matrix.kind != _CELL:
-                return self._declared(source, matrix, most, key, None)
+                    return self._declared(found, outer, key)
+        with self._at(key) as found:
+            if found[1].kind != _CELL:
+                return self._declared(found, key, None)
         inner, where = self.cells(key), f"{self.path}: {key}"
         if not inner or not all(one.dtype.kind == "O" for one in inner):
             kind = "of matrices" if inner else "without cells"
@@ -117,19 +120,20 @@ class _File:
     def cells(self, key: str) -> list[Declared]:
         """What the matrices of a cell array declare."""
         with _reading(f"{self.path}: {key}"):
-            return [self._declared(*found, key, name) for name, *found in self._cells(key)]
+            return [self._declared(found, key, name) for name, found in self._cells(key)]
 
-    def _declared(self, source: Bytes, matrix: Matrix, most: int, key: str, part: str | None) -> Declared:
+    def _declared(self, found: _Found, key: str, part: str | None) -> Declared:
         """What a matrix declares, whose header has been read; see `_part`."""
         where = f"{self.path}: {part or key}"
+        source, matrix, most = found
 
         def read() -> Array:
-            with self._part(key, part) as found:
-                return _values(*found, where)
+            with self._part(key, part) as again:
+                return _values(*again, where)
 
         def columns() -> Iterator[Array]:
-            with self._part(key, part) as found:
-                yield from _columns(*found, where)
+            with self._part(key, part) as again:
+                yield from _columns(*again, where)
 
         if matrix.kind == _SPARSE:
             check_sparse(source, matrix, where)
@@ -146,21 +150,21 @@ class _File:
         return Declared(where, matrix.shape, dtype, read, columns=columns if flat else None, mapped=mapped)
 
     @contextmanager
-    def _part(self, key: str, part: str | None) -> Iterator[tuple[Bytes, Matrix, int]]:
+    def _part(self, key: str, part: str | None) -> Iterator[_Found]:
         """The array of a name, or the part of it that is called `part`, behind its header. What follows is read too, so
         that the checksum is seen."""
         with _reading(f"{self.path}: {part or key}"):
             if part is None:
-                with self._at(key) as (source, matrix, most):
-                    yield source, matrix, most
+                with self._at(key) as found:
+                    yield found
             else:
-                for name, source, matrix, most in self._fields(key) if "/" in part else self._cells(key):
+                for name, found in self._fields(key) if "/" in part else self._cells(key):
                     if name == part:
-                        yield source, matrix, most
-            source.end()
+                        yield found
+            found[0].end()
 
-    def _fields(self, key: str) -> Iterator[tuple[str, Bytes, Matrix, int]]:
-        """The matrices of a struct: name, bytes behind the header, header, most bytes."""
+    def _fields(self, key: str) -> Iterator[tuple[str, _Found]]:
+        """The matrices of a struct, by name."""
         with self._at(key) as (source, matrix, most):
             if matrix.kind != _STRUCT or math.prod(matrix.shape) != 1:
                 raise UserError(f"{self.path}: {key} is no single struct")
@@ -171,8 +175,8 @@ class _File:
             names = [letters[at : at + length].split(b"\0")[0] for at in range(0, len(letters), length)]
             yield from self._each(source, most, [f"{key}/{printable(one.decode('utf-8', 'replace'))}" for one in names])
 
-    def _cells(self, key: str) -> Iterator[tuple[str, Bytes, Matrix, int]]:
-        """The matrices of a cell array in their order: name, bytes behind the header, header, most bytes."""
+    def _cells(self, key: str) -> Iterator[tuple[str, _Found]]:
+        """The matrices of a cell array in their order, by name."""
         with self._at(key) as (source, matrix, most):
             count = math.prod(matrix.shape)
             if matrix.kind != _CELL:
@@ -181,14 +185,14 @@ class _File:
                 raise UserError(f"{self.path}: {key} is a cell array of {count} arrays; at most {MOST_CELLS} are read")
             yield from self._each(source, most, [f"{key}{{{number}}}" for number in range(1, count + 1)])
 
-    def _each(self, source: Bytes, most: int, names: Sequence[str]) -> Iterator[tuple[str, Bytes, Matrix, int]]:
+    def _each(self, source: Bytes, most: int, names: Sequence[str]) -> Iterator[tuple[str, _Found]]:
         """The matrices that follow one another in a cell array or struct."""
         for name in names:
             kind, size, _ = source.tag()
             end = source.position + size
             if kind != _MATRIX or not size:
                 raise ValueError(f"{name} is empty or damaged")
-            yield name, source, source.matrix(), most
+            yield name, (source, source.matrix(), most)
             source.skip(end - source.position)
 
 
