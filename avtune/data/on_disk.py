@@ -9,13 +9,14 @@ ends, however it ends. Other processes of this machine open it through /proc.
 from __future__ import annotations
 
 import errno
+import io
 import os
 import shutil
 import tempfile
 import weakref
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -117,15 +118,24 @@ def room(shape: Sequence[int], *, on_disk: bool) -> npt.NDArray[np.float32]:
         else:
             file.truncate(nbytes)
     except OSError as error:
-        raise StorageError(
-            f"{folder} cannot take {size(nbytes)} of features, which are too large for the memory: "
-            f"{error.strerror or error}\nset TMPDIR to a folder on another disk"
-        ) from None
-    made = _Mapped(file, mode="r+", shape=tuple(shape), dtype=np.float32)
+        raise _no_space(nbytes, error) from None
+    return _scratch(file, tuple(shape))
+
+
+def _scratch(file: Any, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+    """The float32 array that a scratch file holds."""
+    made = _Mapped(file, mode="r+", shape=shape, dtype=np.float32)
     path = f"/proc/{os.getpid()}/fd/{file.fileno()}"
-    made.place = Place(path, 0, tuple(shape), np.dtype(np.float32).str) if os.path.exists(path) else None
+    made.place = Place(path, 0, shape, np.dtype(np.float32).str) if os.path.exists(path) else None
     weakref.finalize(made, file.close)  # other processes open it by its number, until then
     return np.asarray(made)
+
+
+def _no_space(nbytes: int, error: OSError) -> StorageError:
+    return StorageError(
+        f"{_folder()} cannot take {size(nbytes)} of features, which are too large for the memory: "
+        f"{error.strerror or error}\nset TMPDIR to a folder on another disk"
+    )
 
 
 def filled(shape: Sequence[int], blocks: Iterable[Array], *, on_disk: bool = True) -> npt.NDArray[np.float32]:
@@ -137,6 +147,62 @@ def filled(shape: Sequence[int], blocks: Iterable[Array], *, on_disk: bool = Tru
         start += len(block)
     assert start == len(made)
     return made
+
+
+class Rows:
+    """Rows of float32 features that come one by one, and nobody knows how many: in memory, and in a scratch file as
+    soon as they are large.
+
+    Attributes:
+        dims: values of a row; 0 before the first.
+    """
+
+    _EVERY = 1024
+    """Rows between two looks at the memory."""
+
+    def __init__(self) -> None:
+        self.dims, self._count = 0, 0
+        self._file: IO[bytes] = io.BytesIO()
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, row: npt.NDArray[np.float32]) -> None:
+        """One more row [D], of as many values as those before.
+
+        Raises:
+            StorageError: there is no space on the disk.
+        """
+        self.dims = self.dims or len(row)
+        assert len(row) == self.dims
+        if self._count % self._EVERY == 0 and self.in_memory and is_large(4 * self.dims * self._count):
+            self._move()
+        try:
+            self._file.write(row.tobytes())
+        except OSError as error:
+            raise _no_space(4 * self.dims * self._count, error) from None
+        self._count += 1
+
+    @property
+    def in_memory(self) -> bool:
+        return isinstance(self._file, io.BytesIO)
+
+    def array(self) -> npt.NDArray[np.float32]:
+        """All of them [N, D], once they are all there."""
+        shape = (self._count, self.dims)
+        if isinstance(self._file, io.BytesIO):
+            return np.frombuffer(self._file.getbuffer(), np.float32).reshape(shape)
+        self._file.flush()
+        return _scratch(self._file, shape)
+
+    def _move(self) -> None:
+        assert isinstance(self._file, io.BytesIO)
+        held = self._file
+        try:
+            self._file = tempfile.TemporaryFile(dir=_folder())  # noqa: SIM115 - it is open as long as the array is there
+            self._file.write(held.getbuffer())
+        except OSError as error:
+            raise _no_space(held.tell(), error) from None
 
 
 def taken(array: Array, rows: npt.NDArray[np.int64]) -> Array:

@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from avtune.core.errors import UserError, did_you_mean
 from avtune.data.arrays import Array, plural
 from avtune.data.dataset import Dataset, from_arrays
 from avtune.data.layouts.tfrecord import parse_example, read_records
+from avtune.data.on_disk import Rows, taken
 from avtune.data.opening import files_of
 from avtune.data.options import ReadOptions
 from avtune.data.split import validation_folds
@@ -27,8 +29,10 @@ from avtune.data.split import validation_folds
 TITLE = "YouTube-8M shards"
 KEYS = ("*.tfrecord", "classes.csv")
 TAKES = frozenset({"classes", "several_labels"})
-Clip = tuple[bytes, tuple[int, ...], bytes, bytes]
+Clip = tuple[bytes, tuple[int, ...]]
+"""The id and the labels of a clip."""
 CLASS_FILE = "classes.csv"
+_CALLED = {"audio": "mean_audio", "visual": "mean_rgb"}
 FEATURES = {"id": bytes, "labels": np.int64, "mean_rgb": np.float32, "mean_audio": np.float32}
 
 
@@ -76,26 +80,40 @@ def read_youtube8m(
     shards = _shards_of(folder)
     class_file = _class_file(folder, classes)
     names = read_class_file(class_file)
-    dims: dict[str, int] = {}
     most = len(names) if several else 1
-    clips: list[Clip] = sorted(clip for shard in shards for clip in _clips_of(shard, set(names), dims, most))
-    clips = [clip for i, clip in enumerate(clips) if i == 0 or clip[0] != clips[i - 1][0]]
+    views = {"audio": Rows(), "visual": Rows()}
+    clips = [clip for shard in shards for clip in _clips_of(shard, set(names), views, most)]
     _check_classes(clips, names, folder, class_file, "" if several else " alone")
-    labels = _labels(clips, sorted(names))
+    features = {view: rows.array() for view, rows in views.items()}
+    chosen = _in_order(clips, features["audio"], features["visual"])
+    labels = _labels([clips[row] for row in chosen], sorted(names))
     fold = validation_folds(labels, fraction=fraction, seed=seed)[0]
-    views: dict[str, Array] = {
-        "audio": np.stack([np.frombuffer(clip[2], np.float32) for clip in clips]),
-        "visual": np.stack([np.frombuffer(clip[3], np.float32) for clip in clips]),
-        "lab": labels,
-    }
     rows = {"train": fold.fit, "test": fold.validation}
+    arrays = {
+        f"{view}_{split}": taken(array, chosen[part])
+        for view, array in features.items()
+        for split, part in rows.items()
+    }
     return from_arrays(
-        {f"{view}_{split}": array[part] for view, array in views.items() for split, part in rows.items()},
+        arrays | {f"lab_{split}": labels[part] for split, part in rows.items()},
         name=name or folder.resolve().name,
         source=str(folder),
         class_names=[names[label] for label in sorted(names)],
         options=options,
     )
+
+
+def _in_order(clips: Sequence[Clip], audio: Array, visual: Array) -> npt.NDArray[np.int64]:
+    """The places of the clips by id, one of each: of several, the one whose labels and features sort first."""
+    by_id: dict[bytes, list[int]] = {}
+    for place, (clip_id, _) in enumerate(clips):
+        by_id.setdefault(clip_id, []).append(place)
+
+    def contents(place: int) -> tuple[tuple[int, ...], bytes, bytes]:
+        return clips[place][1], audio[place].tobytes(), visual[place].tobytes()
+
+    same = (by_id[clip_id] for clip_id in sorted(by_id))
+    return np.array([one[0] if len(one) == 1 else min(one, key=contents) for one in same], np.int64)
 
 
 def _shards_of(folder: Path) -> list[Path]:
@@ -167,9 +185,8 @@ def read_class_file(path: Path) -> dict[int, str]:
     return names
 
 
-def _clips_of(shard: Path, wanted: set[int], dims: dict[str, int], most: int) -> list[Clip]:
-    """Id, labels, audio and visual features (float32, as bytes, which sort) of the shard's clips of one class, or of up
-    to `most`. `dims` holds the lengths of the views seen so far."""
+def _clips_of(shard: Path, wanted: set[int], views: Mapping[str, Rows], most: int) -> list[Clip]:
+    """The shard's clips of one class, or of up to `most`; their features are added to `views`."""
     clips: list[Clip] = []
     for number, record in enumerate(read_records(shard)):
         where = f"{shard}: record {number}"
@@ -177,17 +194,32 @@ def _clips_of(shard: Path, wanted: set[int], dims: dict[str, int], most: int) ->
         labels = wanted.intersection(_feature(features, "labels", where).tolist())
         if not 1 <= len(labels) <= most:
             continue
-        views = {name: _feature(features, name, where) for name in ("mean_audio", "mean_rgb")}
-        for name, view in views.items():
-            if not len(view):
-                raise UserError(f"{where}: {name} is empty")
-            if len(view) != dims.setdefault(name, len(view)):
-                raise UserError(f"{where}: {name} has {len(view)} values and {dims[name]} in the records before")
-            if not np.isfinite(view).all():
-                raise UserError(f"{where}: {name} holds values that are NaN or infinite")
+        found = {view: _values(features, called, where) for view, called in _CALLED.items()}
         clip_id = _feature(features, "id", where)[0]
-        clips.append((clip_id, tuple(sorted(labels)), views["mean_audio"].tobytes(), views["mean_rgb"].tobytes()))
+        for name, rows in views.items():
+            if len(rows) and len(found[name]) != rows.dims:
+                called = _CALLED[name]
+                raise UserError(
+                    f"{where}: {called} has {len(found[name])} values and {rows.dims} in the records before"
+                )
+        for name, rows in views.items():
+            rows.add(found[name])
+        clips.append((clip_id, tuple(sorted(labels))))
     return clips
+
+
+def _values(features: dict[str, Any], name: str, where: str) -> Any:
+    """The values of a view, float32 [D].
+
+    Raises:
+        UserError: there are none, or some are not finite.
+    """
+    values = _feature(features, name, where)
+    if not len(values):
+        raise UserError(f"{where}: {name} is empty")
+    if not np.isfinite(values).all():
+        raise UserError(f"{where}: {name} holds values that are NaN or infinite")
+    return values
 
 
 def _feature(features: dict[str, Any], name: str, where: str) -> Any:
