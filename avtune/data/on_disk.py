@@ -30,6 +30,8 @@ SHARE = 8
 as read, scaled for the trials and for the retraining, and both once more where engines read them."""
 SMALL = 1 << 26
 """Bytes that are always read into memory."""
+MOST_PACKED = 1100
+"""Bytes that one byte of a file can become: deflate, the strongest filter in use, gives 1032."""
 BLOCK_ROWS = 4096
 BLOCK_BYTES = 1 << 26
 _MOST_FREE = 0.9

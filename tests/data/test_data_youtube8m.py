@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tensorboard.compat.tensorflow_stub import pywrap_tensorflow
 
 from avtune.core.errors import UserError
-from avtune.data import Dataset, load, read_youtube8m
+from avtune.data import Dataset, load, on_disk, read_youtube8m
 from avtune.data.layouts.tfrecord import masked_crc32c, parse_example
 from avtune.data.options import options_of, recorded_options
 
@@ -96,6 +96,24 @@ def rows(dataset: Dataset) -> dict[bytes, tuple[str, bytes]]:
         for split in (dataset.train, dataset.test)
         for audio, visual, label in zip(split.audio, split.visual, split.labels, strict=True)
     }
+
+
+def test_shards_on_disk_are_those_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    twice = [clip(n, [7], id=b"0003") for n in (900, 901)]  # one of them and of clip 3 is kept, whatever their order
+    folder = write(tmp_path, CLIPS[:13], [twice[0], *CLIPS[13:], twice[1]])
+    in_memory = load(str(folder))
+    monkeypatch.setattr(on_disk, "SMALL", 0)
+    monkeypatch.setattr(on_disk, "available_memory", lambda: 1)
+    monkeypatch.setattr(on_disk.Rows, "_EVERY", 8)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    found = load(str(folder))
+    assert found.digest == in_memory.digest
+    for split in (found.train, found.test):
+        assert on_disk.is_on_disk(split.audio)
+        assert on_disk.is_on_disk(split.visual)
+    other = tmp_path / "other"
+    other.mkdir()
+    assert load(str(write(other, [twice[1], *CLIPS[::-1]], [twice[0]]))).digest == in_memory.digest
 
 
 def test_clips_of_exactly_one_class_are_kept(tmp_path: Path) -> None:

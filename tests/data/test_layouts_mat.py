@@ -143,6 +143,14 @@ def test_sparse_matrices_are_read_full(tmp_path: Path, packed: bool) -> None:
                 np.testing.assert_array_equal(declared.read(), value)
 
 
+def test_flags_of_a_sparse_matrix_are_bytes_that_matlab_calls_doubles(tmp_path: Path) -> None:
+    places = element(5, struct.pack("<3i", 1, 0, 2)) + element(5, struct.pack("<3i", 0, 1, 3))
+    body = element(6, struct.pack("<II", 5 | 0x200, 3)) + element(5, struct.pack("<2i", 3, 2)) + element(1, b"Y")
+    path = mat5(tmp_path / "a.mat", element(14, body + places + element(9, b"\1\1\1")))
+    with open_arrays(path, ()) as container:
+        assert container.declare("Y").read().tolist() == [[0, 1], [1, 0], [0, 1]]
+
+
 @pytest.mark.parametrize("part", [(1, (9, 0)), (1, (1, -5)), (2, (1, 0, 2)), (2, (0, 5, 5)), (2, (0, 1))])
 def test_places_of_sparse_values_are_not_believed(tmp_path: Path, part: tuple[int, tuple[int, ...]]) -> None:
     numbers = {1: (1, 0), 2: (0, 1, 2)} | {part[0]: part[1]}  # rows, and where each column begins

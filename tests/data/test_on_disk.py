@@ -11,6 +11,9 @@ from typing import Any
 
 import h5py
 import numpy as np
+import pyarrow as pa
+import pyarrow.feather
+import pyarrow.parquet as pq
 import pytest
 import scipy.io
 
@@ -108,6 +111,51 @@ def test_the_users_own_file_is_mapped_where_it_holds_plain_values(arrays: Arrays
         assert place is not None
         assert place.path == str(tmp_path / name)
     assert not [one for one in os.listdir(tmp_path) if one not in WRITERS]  # scratch files have no name
+
+
+@pytest.mark.parametrize("name", ["whole.parquet", "whole.arrow", "parts"])
+def test_tables_on_disk_are_those_in_memory(
+    name: str, arrays: Arrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, large: None
+) -> None:
+    path = tmp_path / name
+    tables = {
+        split: pa.table({"audio": list(arrays[f"audio_{split}"]), "visual": list(arrays[f"visual_{split}"])})
+        .append_column("label", pa.array(arrays[f"lab_{split}"]))
+        .append_column("split", pa.array([split] * len(arrays[f"lab_{split}"])))
+        for split in ("train", "test")
+    }
+    if name == "parts":
+        path.mkdir()
+        pq.write_table(tables["train"].slice(0, 7), path / "train-0.parquet")
+        pq.write_table(tables["train"].slice(7), path / "train-1.parquet")
+        pq.write_table(tables["test"], path / "test.parquet")
+    elif name.endswith("parquet"):
+        pq.write_table(pa.concat_tables(tables.values()), path)
+    else:
+        pyarrow.feather.write_feather(pa.concat_tables(tables.values()), path)
+    monkeypatch.setattr("avtune.data.layouts.table._BATCH", 3)
+    on_disk = read(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(disk, "SMALL", 1 << 26)
+        in_memory = read(path)
+    assert on_disk.digest == in_memory.digest
+    assert [disk.is_on_disk(view) for view in views(on_disk)] == [True] * 4
+    assert not any(disk.is_on_disk(view) for view in views(in_memory))
+    np.testing.assert_array_equal(np.sort(on_disk.train.audio, axis=0), np.sort(arrays["audio_train"], axis=0))
+
+
+def test_rows_go_to_the_disk_once_they_are_large(large: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disk.Rows, "_EVERY", 4)
+    made = np.arange(33, dtype=np.float32).reshape(11, 3)
+    for most, where in ((0, False), (50, False), (1 << 26, True)):
+        monkeypatch.setattr(disk, "SMALL", most)
+        rows = disk.Rows()
+        for row in made:
+            rows.add(row)
+        assert (len(rows), rows.dims, rows.in_memory) == (11, 3, where)
+        array = rows.array()
+        assert disk.is_on_disk(array) is not where
+        np.testing.assert_array_equal(array, made)
 
 
 @pytest.mark.parametrize("name", ["packed.mat", "packed5.mat", "packed.npz", "fortran.npz", "chunked.h5"])

@@ -21,11 +21,10 @@ from avtune.core.view_names import VIEWS
 from avtune.data.arrays import Array, Container, Declared, failure, printable
 from avtune.data.dataset import Dataset
 from avtune.data.layouts.hdf5_text import MAX_TEXT, NotDamaged, read_texts
-from avtune.data.on_disk import block_rows, map_plain
+from avtune.data.on_disk import MOST_PACKED, block_rows, map_plain
 
 # What h5py raises on damaged files, unknown filters and types it does not know.
 H5_ERRORS = (OSError, KeyError, RuntimeError, ValueError, TypeError, OverflowError, MemoryError, NotImplementedError)
-MOST_PACKED = 1100  # bytes that one stored byte can become: deflate, the strongest filter in use, gives 1032
 SMALL = 1 << 26  # bytes that are read whatever the file declares
 MATLAB = b"MATLAB 7."  # .3; the first MATLABs that wrote HDF5 said 7.0
 MOST_CELLS = 10_000

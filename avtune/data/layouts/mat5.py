@@ -21,8 +21,8 @@ import numpy as np
 from avtune.core.errors import UserError
 from avtune.data.arrays import Array, Container, Declared, failure, printable
 from avtune.data.layouts.mat5_bytes import TYPES, Bytes, Matrix
-from avtune.data.layouts.mat5_sparse import MOST_PACKED, check_sparse, complex_numbers, full_values
-from avtune.data.on_disk import block_rows, map_plain
+from avtune.data.layouts.mat5_sparse import check_sparse, complex_numbers, full_values
+from avtune.data.on_disk import MOST_PACKED, block_rows, map_plain
 
 MAGIC = b"MATLAB 5.0 MAT-file"
 MOST_CELLS = 100_000

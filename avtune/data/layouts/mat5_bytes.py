@@ -32,12 +32,13 @@ TYPES = {
 
 @dataclass(frozen=True)
 class Matrix:
-    """The header of a matrix: class, shape, and whether it is complex."""
+    """The header of a matrix: class, shape, name, and what its values are."""
 
     kind: int
     shape: tuple[int, ...]
     name: str
     is_complex: bool
+    is_logical: bool = False
 
 
 class Bytes:
@@ -107,15 +108,21 @@ class Bytes:
         self.skip(-size % 8)
         return kind, found
 
-    def numbers(self, most: int) -> Array:
-        """The numbers of the next part, which has `most` bytes at most."""
+    def numbers(self, most: int, *, flags: int = 0) -> Array:
+        """The numbers of the next part, which has `most` bytes at most.
+
+        Args:
+            flags: there are so many values of true and false: MATLAB writes those of a sparse matrix as bytes, and
+                calls them doubles.
+        """
         kind, size, inside = self.tag()
         if kind not in TYPES or size > most:
             raise ValueError(f"it declares {size} bytes of the type {kind}")
         data = self.read(size) if inside is None else inside
         if inside is None:
             self.skip(-size % 8)
-        return np.frombuffer(data, self.swap + TYPES[kind])
+        dtype = np.dtype(self.swap + TYPES[kind])
+        return np.frombuffer(data, "u1" if flags and len(data) < flags * dtype.itemsize else dtype)
 
     def matrix(self) -> Matrix:
         """The header of a matrix whose tag has been read."""
@@ -125,4 +132,4 @@ class Bytes:
         name = self.part(4096)[1].decode("utf-8", "backslashreplace")
         if len(shape) < 2 or min(shape) < 0:
             raise ValueError(f"it declares the shape {shape}")
-        return Matrix(flags & 0xFF, shape, name, bool(flags & 0x800))
+        return Matrix(flags & 0xFF, shape, name, bool(flags & 0x800), bool(flags & 0x200))

@@ -10,10 +10,7 @@ from avtune.core.errors import UserError
 from avtune.core.system import size
 from avtune.data.arrays import Array
 from avtune.data.layouts.mat5_bytes import Bytes, Matrix
-from avtune.data.on_disk import SMALL
-
-MOST_PACKED = 1100
-"""Bytes that one byte of a file can become: deflate gives 1032. A sparse matrix is held to the same."""
+from avtune.data.on_disk import MOST_PACKED, SMALL
 
 
 def complex_numbers(where: str) -> str:
@@ -42,10 +39,10 @@ def full_values(source: Bytes, matrix: Matrix, most: int, where: str) -> Array:
         UserError, ValueError: see `check_sparse`; the places of its values are damaged.
     """
     check_sparse(source, matrix, where)
-    rows, starts, values = (source.numbers(most) for _ in range(3))
+    rows, starts = (source.numbers(most).astype(np.int64) for _ in range(2))
     height, width = matrix.shape
-    rows, starts = rows.astype(np.int64), starts.astype(np.int64)
     counts, held = np.diff(starts), int(starts[-1]) if len(starts) == width + 1 and starts[0] == 0 else -1
+    values = source.numbers(most, flags=max(held, 0) if matrix.is_logical else 0)
     if not 0 <= held <= min(len(rows), len(values)) or (counts < 0).any():
         raise ValueError("the places of its values are damaged")
     if held and not 0 <= rows[:held].min() <= rows[:held].max() < height:

@@ -18,7 +18,7 @@ import numpy as np
 from avtune.core.errors import UserError
 from avtune.data.arrays import Array, Container, Declared, failure, printable
 from avtune.data.layouts.kinds import kind_of_zip
-from avtune.data.on_disk import block_rows, map_plain
+from avtune.data.on_disk import MOST_PACKED, block_rows, map_plain
 
 # What zipfile, zlib and NumPy raise on damaged, encrypted or unknown members.
 NPZ_ERRORS = (
@@ -36,7 +36,6 @@ NPZ_ERRORS = (
     tokenize.TokenError,
 )
 HEADER_BYTES = 16384  # NumPy itself reads headers of up to 10,000 characters
-MOST_PACKED = 1100  # bytes that one compressed byte can become: deflate gives 1032
 
 
 @contextmanager

@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 
 from avtune.core.errors import UserError, did_you_mean
-from avtune.core.system import available_memory
-from avtune.data.arrays import Array, Declared, cause, check_memory, printable
+from avtune.core.system import available_memory, size
+from avtune.data.arrays import Array, Declared, cause, printable
 from avtune.data.build import Found, build, held
 from avtune.data.dataset import VIEWS, Dataset
 from avtune.data.labels import is_lists
 from avtune.data.layouts.csv_folder import COLUMNS
 from avtune.data.layouts.mapped import roles_of
+from avtune.data.on_disk import MOST_PACKED, SMALL
 from avtune.data.opening import files_of, head_of
 from avtune.data.options import ReadOptions
 
@@ -26,6 +27,7 @@ TITLE = "Parquet or Arrow table"
 KEYS = ("audio", "visual", "label")
 TAKES = frozenset({"views", "map", "test_fraction"})
 _BATCH = 1024
+_BUFFER = 1 << 20  # without one, all of a column of a row group is read at once, which is often the whole file
 _SPLITS = {"train": "train", "val": "val", "dev": "val", "test": "test"}
 _PARQUET, _ARROW = b"PAR1", b"ARROW1"
 
@@ -44,11 +46,15 @@ def read(path: Path, options: ReadOptions) -> Dataset:
     views: tuple[str, str] = VIEWS
     for split, files in parts.items():
         roles, views = _columns(files[0], options)
-        read_columns = [_read(file, list(roles.values()), roles["lab"]) for file in files]
+        others = [column for role, column in roles.items() if role not in ("audio", "visual")]
+        read_columns = [_read(file, others, roles["lab"]) for file in files]
+        counts = [len(one[roles["lab"]]) for one in read_columns]
         for role, column in roles.items():
-            whole = np.concatenate([one[column] for one in read_columns])
-            arrays[f"{role}_{split}" if split else role] = held(f"{path if split else files[0]}: {column}", whole)
-        check_memory(arrays.values())
+            where, named = f"{path if split else files[0]}: {column}", f"{role}_{split}" if split else role
+            if column in others:
+                arrays[named] = held(where, np.concatenate([one[column] for one in read_columns]))
+            else:
+                arrays[named] = _features(files, counts, column, where)
     labels = {role: one for role, one in arrays.items() if role.startswith("lab")}
     if columns := _columns_of([one.read() for one in labels.values()]):
         arrays |= {role: held(one.where, made) for (role, one), made in zip(labels.items(), columns, strict=True)}
@@ -120,26 +126,64 @@ def _read(path: Path, columns: list[str], label: str) -> dict[str, Array]:
         UserError: it is damaged, does not fit the memory, or a column is of another kind.
     """
     found: dict[str, list[Array]] = {column: [] for column in columns}
-    size, most = 0, available_memory() // 2
-    with _reading(path) as table:
+    held_bytes, most = 0, available_memory() // 2
+    with _reading(path, columns) as table:
         for batch in _batches(path, table, columns):
             batch.validate(full=True)  # offsets that lie outside of the values would end the process
             for column in columns:
                 part, where = batch.column(batch.schema.get_field_index(column)), f"{path}: {column}"
                 is_labels = column == label and _is_list(part.type, words=True)
-                size += 64 * len(part.flatten()) if is_labels else 0
+                held_bytes += 64 * len(part.flatten()) if is_labels else 0
                 part = _tuples(part, where) if is_labels else _values(part, where)
-                size += part.size * (64 if part.dtype.kind == "O" else part.dtype.itemsize)
+                held_bytes += part.size * (64 if part.dtype.kind == "O" else part.dtype.itemsize)
                 if found[column] and part.shape[1:] != found[column][0].shape[1:]:
                     raise UserError(f"{path}: {column} has lists of different lengths; features have one length")
                 found[column].append(part)
-            if size > most:
+            if held_bytes > most:
                 raise UserError(
                     f"{path} needs more than {most / 2**30:,.1f} GiB of memory, half of what is available here"
                 )
     if not found[columns[0]]:
         raise UserError(f"{path} has no rows")
     return {column: np.concatenate(parts) for column, parts in found.items()}
+
+
+def _features(files: Sequence[Path], counts: Sequence[int], column: str, where: str) -> Declared:
+    """A column of lists in files of so many rows, as [N, D]; it is read some rows at a time.
+
+    Raises:
+        UserError: it is damaged, or of another kind.
+    """
+    first = next(_parts(files[0], column), None)
+    if first is None or first.ndim != 2:
+        return held(where, np.concatenate([part for file in files for part in _parts(file, column)]))
+    shape = (sum(counts), first.shape[1])
+    needed = shape[0] * max(shape[1], 1) * first.dtype.itemsize
+    if needed > MOST_PACKED * sum(file.stat().st_size for file in files) + SMALL:
+        raise UserError(f"{where} declares {size(needed)} and the file cannot hold so much; it is damaged")
+
+    def blocks() -> Iterator[Array]:
+        for file, count in zip(files, counts, strict=True):
+            found = 0
+            for part in _parts(file, column):
+                found += len(part)
+                if part.shape[1:] != shape[1:]:
+                    raise UserError(f"{file}: {column} has lists of different lengths; features have one length")
+                if found > count:
+                    break
+                yield part
+            if found != count:
+                raise UserError(f"{file}: {column} and the labels have different numbers of rows; the file is damaged")
+
+    return Declared(where, shape, first.dtype, lambda: np.concatenate(list(blocks())), blocks=blocks)
+
+
+def _parts(path: Path, column: str) -> Iterator[Array]:
+    """The values of a column, some rows at a time."""
+    with _reading(path, [column]) as table:
+        for batch in _batches(path, table, [column]):
+            batch.validate(full=True)  # offsets that lie outside of the values would end the process
+            yield _values(batch.column(batch.schema.get_field_index(column)), f"{path}: {column}")
 
 
 def _batches(path: Path, table: Any, columns: list[str]) -> Iterator[Any]:
@@ -218,15 +262,26 @@ def _values(column: Any, where: str) -> Array:
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[Any]:
-    """The table of a file while it is open; what pyarrow raises becomes a sentence."""
+def _reading(path: Path, columns: Sequence[str] = ()) -> Iterator[Any]:
+    """The table of a file while it is open; what pyarrow raises becomes a sentence.
+
+    Args:
+        columns: of an Arrow file, those that are read; all when empty.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     is_parquet = head_of(path).startswith(_PARQUET)
     try:
         with path.open("rb") as file:
-            yield pq.ParquetFile(file, pre_buffer=False) if is_parquet else pa.ipc.open_file(file)
+            if is_parquet:
+                yield pq.ParquetFile(file, pre_buffer=False, buffer_size=_BUFFER)
+                return
+            table = pa.ipc.open_file(file)
+            if columns:
+                fields = [table.schema.get_field_index(column) for column in columns]
+                table = pa.ipc.open_file(file, options=pa.ipc.IpcReadOptions(included_fields=fields))
+            yield table
     except UserError:
         raise
     except (pa.ArrowException, OSError, ValueError) as error:
