@@ -199,7 +199,7 @@ class _Watch:
             for one in _below(pid):
                 try:
                     words = Path(f"/proc/{one}/cmdline").read_bytes()
-                    own, *shared = _resident(one)
+                    own, *shared = resident(one)
                 except (OSError, KeyError):  # it has ended
                     continue
                 who = "driver" if one == pid else "engine" if words.startswith(b"ray::ImplicitFunc") else ""
@@ -208,7 +208,7 @@ class _Watch:
                     self.peaks[who] = max(before[0], own), max(before[1], sum(shared))
 
 
-def _resident(pid: int | str) -> tuple[int, int, int]:
+def resident(pid: int | str) -> tuple[int, int, int]:
     """Bytes of a process: its own, those of files, those of shared memory."""
     facts = dict(line.partition(":")[::2] for line in Path(f"/proc/{pid}/status").read_text().splitlines())
     own, files, shared = (1024 * int(facts[name].split()[0]) for name in ("RssAnon", "RssFile", "RssShmem"))
@@ -257,7 +257,7 @@ def _score(clips: str, queries: str) -> None:
     centres = rng.standard_normal((CLASSES, 64), np.float32)
     views = [centres[labels] + 2 * rng.standard_normal((count, 64), np.float32) for _ in DIMS]
     asked = rng.permutation(count)[: int(queries)]
-    before, *_ = _resident("self")
+    before, *_ = resident("self")
     start = time.perf_counter()
     scores = scores_of(Directions(*(_of(one, asked) for one in paired(*views, labels, exact=True))))
     seconds = time.perf_counter() - start
