@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 import scipy.io
 
-from avtune.core.errors import StorageError
+from avtune.core.errors import StorageError, UserError
 from avtune.data import Dataset, read
 from avtune.data import on_disk as disk
 from avtune.data.options import options_of
@@ -172,6 +172,19 @@ def test_what_cannot_be_mapped_is_read_some_at_a_time(
     monkeypatch.setattr("avtune.data.reading.filled", watched)
     read(tmp_path / name)
     assert max(4 * np.prod(block) for block in shapes) <= 200 < arrays["audio_train"].nbytes  # a chunk has up to 200
+
+
+def test_a_changed_byte_of_an_npz_that_is_mapped_is_seen(arrays: Arrays, tmp_path: Path, large: None) -> None:
+    path = tmp_path / "stored.npz"
+    for split in ("train", "test"):  # more than the header that is read in any case
+        arrays[f"visual_{split}"] = np.tile(arrays[f"visual_{split}"], 2000)
+    np.savez(path, **arrays)
+    content = bytearray(path.read_bytes())
+    place = content.index(arrays["visual_train"].tobytes()) + arrays["visual_train"].nbytes - 6
+    content[place] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"visual_train cannot be read; .*Bad CRC-32"):
+        read(path)
 
 
 def test_validation_clips_drawn_test_clips_and_pooling_stay_on_disk(
