@@ -41,18 +41,25 @@ _TEST = 0.1
 
 def main() -> None:
     parser = _report.arguments("layouts", __doc__)
-    parser.add_argument("--clips", type=int, default=100_000, help="of each file (100000)")
+    parser.add_argument("--clips", type=int, action="append", help="of each file (25000, then 100000)")
     parser.add_argument("--only", action="append", choices=list(_WRITERS), help="formats (all)")
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.child:
         _read(*given.child)
         return
-    clips = 2_000 if given.quick else given.clips
+    sizes = [2_000] if given.quick else given.clips or [25_000, 100_000]
+    sections = [_section(clips, given.only or list(_WRITERS)) for clips in sizes]
+    print("\n\n".join(sections))
+    packages = ["numpy", "h5py", "scipy", "pyarrow"]
+    print(_report.write("layouts", "Reading features that stay on disk", sections, packages, given.out))
+
+
+def _section(clips: int, formats: list[str]) -> str:
     rows = []
     with tempfile.TemporaryDirectory() as scratch:
         arrays = _generated(clips)
-        for name in given.only or _WRITERS:
+        for name in formats:
             rows.append([name, *_measured(name, arrays, Path(scratch) / name.replace(" ", "-").replace(",", ""))])
     features = sum(arrays[f"{view}_{split}"].nbytes for view in DIMS for split in ("train", "test"))
     about = (
@@ -60,10 +67,7 @@ def main() -> None:
         "Own: the most that the reading process had of its own, over what it had before."
     )
     head = ["format", "file, MB", "own, MB at most", "seconds", "on disk"]
-    section = f"## Reading {clips:,} clips\n\n{about}\n\n{_report.table(head, rows)}"
-    print(section)
-    packages = ["numpy", "h5py", "scipy", "pyarrow"]
-    print(_report.write("layouts", "Reading features that stay on disk", [section], packages, given.out))
+    return f"## Reading {clips:,} clips\n\n{about}\n\n{_report.table(head, rows)}"
 
 
 def _generated(clips: int) -> Arrays:

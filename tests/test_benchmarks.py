@@ -264,6 +264,7 @@ LONG_WITH_RAY = [pytest.mark.ray, pytest.mark.long]
         pytest.param(
             "memory", ["## tiny size", "| now | 2 |", "| now | 20 |", "| engine: own, MB |"], marks=LONG_WITH_RAY
         ),
+        pytest.param("layouts", ["| HDF5 | 9 |", "| YouTube-8M shards | 9 |"], marks=pytest.mark.long),
         pytest.param(
             "larger_than_memory",
             ["## Searching 3,000 clips", "| inline | driver |", "| lanes | engine |", "| 2,000 | 4,000 |"],

@@ -183,7 +183,9 @@ def _parts(path: Path, column: str) -> Iterator[Array]:
     with _reading(path, [column]) as table:
         for batch in _batches(path, table, [column]):
             batch.validate(full=True)  # offsets that lie outside of the values would end the process
-            yield _values(batch.column(batch.schema.get_field_index(column)), f"{path}: {column}")
+            whole = batch.column(batch.schema.get_field_index(column))
+            for start in range(0, len(whole), _BATCH):
+                yield _values(whole.slice(start, _BATCH), f"{path}: {column}")
 
 
 def _batches(path: Path, table: Any, columns: list[str]) -> Iterator[Any]:
