@@ -9,6 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 import scipy.io
+import scipy.sparse
 
 CLASSES = 3
 DIMS = (10, 7)
@@ -36,7 +37,7 @@ def several(count: int, classes: int = 4, seed: int = 0) -> Any:
 
 def save_mat73(path: Path, arrays: Mapping[str, Any]) -> None:
     """As MATLAB's `save -v7.3` does: a text of 512 bytes in front, matrices transposed, each with its class, cell
-    arrays as references into `#refs#`, texts as their letters in uint16."""
+    arrays as references into `#refs#`, texts as their letters in uint16, sparse matrices as groups."""
     with h5py.File(path, "w", userblock_size=512) as file:
         for name, value in arrays.items():
             _put(file, file, name, value)
@@ -54,6 +55,12 @@ def _put(file: Any, group: Any, name: str, value: Any) -> Any:
     elif isinstance(value, str):
         letters = np.frombuffer(value.encode("utf-16-le"), np.uint16)[:, None]
         made, kind = group.create_dataset(name, data=letters), "char"
+    elif scipy.sparse.issparse(value):
+        made, kind = group.create_group(name), "double"
+        made.attrs["MATLAB_sparse"] = np.uint64(value.shape[0])
+        made["jc"] = value.indptr.astype(np.uint64)
+        if value.nnz:
+            made["data"], made["ir"] = value.data, value.indices.astype(np.uint64)
     else:
         matrix = np.atleast_2d(value.T) if value.ndim > 1 else value[None, :]  # a column [N, 1], transposed
         made, kind = group.create_dataset(name, data=matrix), "double" if matrix.dtype.kind == "f" else "int64"

@@ -23,7 +23,7 @@ from avtune.data.layouts import (
     youtube8m,
 )
 from avtune.data.layouts._base import Layout
-from avtune.data.layouts.hdf5 import write_hdf5
+from avtune.data.layouts.hdf5_write import write_hdf5
 from avtune.data.layouts.youtube8m import read_youtube8m
 from avtune.data.opening import head_of
 from avtune.data.options import ReadOptions, options_of

@@ -123,8 +123,8 @@ def test_cell_arrays_of_views(tmp_path: Path) -> None:
     assert len(digests) == 1
 
 
-@pytest.mark.parametrize("packed", [False, True])
-def test_sparse_matrices_are_read_full(tmp_path: Path, packed: bool) -> None:
+@pytest.mark.parametrize("form", ["5", "5 packed", "7.3"])
+def test_sparse_matrices_are_read_full(tmp_path: Path, form: str) -> None:
     draw = np.random.default_rng(0)
     made = {
         "some": draw.integers(0, 2, size=(30, 7)) * draw.normal(size=(30, 7)),
@@ -133,14 +133,39 @@ def test_sparse_matrices_are_read_full(tmp_path: Path, packed: bool) -> None:
     }
     path = tmp_path / "a.mat"
     sparse = {key: scipy.sparse.csc_matrix(value) for key, value in made.items()}
-    scipy.io.savemat(path, {**sparse, "X": cell(list(sparse.values()))}, do_compression=packed)
+    if form == "7.3":
+        save_mat73(path, {**sparse, "X": list(sparse.values())})
+    else:
+        scipy.io.savemat(path, {**sparse, "X": cell(list(sparse.values()))}, do_compression="packed" in form)
     with open_arrays(path, ()) as container:
         assert container.cells is not None
+        assert not container.inner()
         inside = container.cells("X")
         for place, (key, value) in enumerate(made.items()):
             for declared in (container.declare(key), inside[place]):
                 assert declared.shape == value.shape
                 np.testing.assert_array_equal(declared.read(), value)
+
+
+def test_a_sparse_group_of_hdf5_is_not_believed(tmp_path: Path) -> None:
+    import h5py
+
+    path = tmp_path / "a.mat"
+    made = scipy.sparse.csc_matrix(np.eye(4))
+    for spoil, said in (
+        (lambda x: x.attrs.modify("MATLAB_sparse", np.uint64(10**12)), "a sparse matrix of shape (1000000000000, 4)"),
+        (lambda x: x["ir"].write_direct(np.array([0, 1, 2, 4], np.uint64)), "the places of its values are damaged"),
+        (lambda x: x["jc"].write_direct(np.array([0, 3, 2, 3, 4], np.uint64)), "the places of its values are damaged"),
+        (lambda x: x.__delitem__("ir"), "there is no such array"),
+        (lambda x: (x.__delitem__("ir"), x.__setitem__("ir", h5py.ExternalLink("b.h5", "ir"))), "is a link"),
+        (lambda x: (x.__delitem__("data"), x.__setitem__("data", np.zeros(4, complex))), "complex numbers"),
+    ):
+        save_mat73(path, {"X": made})
+        with h5py.File(path, "r+") as file:
+            spoil(file["X"])
+        with open_arrays(path, ()) as container, pytest.raises(UserError) as caught:
+            container.declare("X").read()
+        assert said in str(caught.value)
 
 
 def test_flags_of_a_sparse_matrix_are_bytes_that_matlab_calls_doubles(tmp_path: Path) -> None:

@@ -92,9 +92,9 @@ def _cells(folder, made, draw):
     views = [_spoiled(made[one], draw) for one in ("a_train", "b_train", "a_train")]
     labels = _spoiled(made["y_train"][:, None] + 1, draw)
     of_each = draw.random() < 0.3  # labels once for each view
+    if draw.random() < 0.4:
+        views = [scipy.sparse.csc_matrix(one) if one.ndim == 2 else one for one in views]
     if draw.random() < 0.5:
-        if draw.random() < 0.4:
-            views = [scipy.sparse.csc_matrix(one) if one.ndim == 2 else one for one in views]
         arrays = {"data": cell(views), "truelabel": cell([labels] * 3)} if of_each else {"X": cell(views), "Y": labels}
         scipy.io.savemat(folder / "a.mat", arrays, do_compression=draw.random() < 0.5)
     else:

@@ -1,14 +1,13 @@
-"""HDF5 files: what they declare, and the six-key file that avtune writes. MATLAB 7.3 files are HDF5, with every matrix
-transposed; it is turned back here."""
+"""HDF5 files: what they declare. MATLAB 7.3 files are HDF5, with every matrix transposed; it is turned back here."""
 
 from __future__ import annotations
 
 import fcntl
 import json
 import math
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,8 @@ import h5py
 import numpy as np
 
 from avtune.core.errors import UserError
-from avtune.core.files import sync_folder
-from avtune.core.view_names import VIEWS
 from avtune.data.arrays import Array, Container, Declared, failure, printable
-from avtune.data.dataset import Dataset
+from avtune.data.layouts.hdf5_sparse import is_sparse, sparse_matrix
 from avtune.data.layouts.hdf5_text import MAX_TEXT, NotDamaged, read_texts
 from avtune.data.on_disk import MOST_PACKED, block_rows, map_plain
 
@@ -105,6 +102,8 @@ def _classes_attribute(file: Any, path: Path) -> list[str] | None:
 def _declare(file: Any, path: Path, key: str, matlab: bool) -> Declared:
     where = f"{path}: {key}"
     array = _open(file, key, where, cells=matlab)
+    if is_sparse(array):
+        return _sparse(file, array, path, where)
     if h5py.check_ref_dtype(array.dtype) is not None:
         cells = _cells(file, path, key)
         if not cells or not all(one.dtype.kind == "O" for one in cells):
@@ -153,6 +152,19 @@ def _matrix(array: Any, path: Path, where: str) -> Declared:
     return Declared(where, shape, array.dtype, lambda: _read(array, path, where).T, columns=columns, mapped=mapped)
 
 
+def _sparse(file: Any, group: Any, path: Path, where: str) -> Declared:
+    def opened(name: str) -> Any:
+        return _open(file, f"{group.name}/{name}", where)
+
+    def read() -> Array:
+        with _reading(where):
+            return found.read()
+
+    with _reading(where):
+        found = sparse_matrix(group, opened, lambda array: _read(array, path, where), where)
+    return replace(found, read=read)
+
+
 def _letters(codes: Array) -> Array:
     """Text of each row of letters [rows, letters]."""
     texts = [row.astype("<u2").tobytes().decode("utf-16-le", "replace").rstrip(" ") for row in np.atleast_2d(codes)]
@@ -174,6 +186,9 @@ def _cells(file: Any, path: Path, key: str) -> list[Declared]:
         found = []
         for number, reference in enumerate(_values(array, where).T.reshape(-1), 1):
             inner = file[reference]
+            if is_sparse(inner):
+                found.append(_sparse(file, inner, path, f"{where}{{{number}}}"))
+                continue
             if not isinstance(inner, h5py.Dataset):
                 raise UserError(f"{where}{{{number}}} is no matrix; a full matrix is expected")
             _check_plain(inner, f"{where}{{{number}}}")
@@ -193,6 +208,8 @@ def _inner(file: Any, path: Path) -> tuple[str, ...]:
             if opened > _MOST_INNER or not isinstance(group.get(name, getlink=True), h5py.HardLink):
                 continue
             what = group.get(name)
+            if is_sparse(what):
+                continue
             if isinstance(what, h5py.Dataset) and before and printable(name) == name:
                 found.append(before + name)
             elif isinstance(what, h5py.Group) and depth < _DEEPEST and printable(name) == name and name[0] != "#":
@@ -213,6 +230,8 @@ def _open(file: Any, key: str, where: str, *, cells: bool = False) -> Any:
             if not isinstance(link, h5py.HardLink):
                 raise UserError(f"{where} is a link; store the array itself in this file")
         array = file[key]
+        if cells and is_sparse(array):
+            return array
         if not isinstance(array, h5py.Dataset):
             raise UserError(f"{where} is a {type(array).__name__.lower()}; an array is expected")
         _check_plain(array, where, cells=cells)
@@ -339,56 +358,3 @@ def _reading(where: str) -> Iterator[None]:
                 f"close it there; if there is none, h5clear -s FILE takes the mark away"
             ) from error
         raise UserError(f"{where} {failure(error)}") from error
-
-
-def _write_splits(file: Any, dataset: Dataset) -> None:
-    """The arrays of each split; groups where there are any."""
-    rows = np.arange(len(dataset.train))
-    parts = {"train": rows}
-    if dataset.validation is not None:
-        parts = {"train": np.setdiff1d(rows, dataset.validation), "val": dataset.validation}
-    splits = {name: (dataset.train.take(chosen), dataset.groups, chosen) for name, chosen in parts.items()}
-    splits["test"] = (dataset.test, dataset.test_groups, np.arange(len(dataset.test)))
-    for name, (split, groups, chosen) in splits.items():
-        file[f"audio_{name}"] = split.audio
-        file[f"visual_{name}"] = split.visual
-        file[f"lab_{name}"] = split.labels.astype(np.uint8) if dataset.is_multi_label else split.labels
-        if groups is not None:
-            file[f"group_{name}"] = groups[chosen]
-
-
-def _write_texts(file: Any, key: str, texts: Sequence[str]) -> None:
-    """Of fixed length: the HDF5 library can hang on a damaged file that holds text of any length."""
-    encoded = [text.encode() for text in texts]
-    dtype = h5py.string_dtype("utf-8", max(len(text) for text in encoded))
-    file.create_dataset(key, data=encoded, dtype=dtype)
-
-
-def write_hdf5(dataset: Dataset, path: str | Path, *, overwrite: bool = False) -> None:
-    """Writes the six-key layout, `class_names`, and the validation split, groups and names of views that there are. The
-    file appears whole or not at all.
-
-    Raises:
-        UserError: the file exists and `overwrite` is False, or it cannot be written there.
-    """
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise UserError(f"{path} cannot be written: there is no folder {path.parent}")
-    if path.exists() and not overwrite:
-        raise UserError(f"{path} exists; remove it, or say that it may be overwritten (--overwrite)")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with h5py.File(temporary, "w", locking=False) as file:
-            _write_splits(file, dataset)
-            _write_texts(file, "class_names", dataset.class_names)
-            if dataset.views != VIEWS:
-                _write_texts(file, "view_names", dataset.views)
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        os.replace(temporary, path)
-        sync_folder(path.parent)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror or error}") from error
-    finally:
-        with suppress(FileNotFoundError, NotADirectoryError):
-            temporary.unlink()
