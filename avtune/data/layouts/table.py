@@ -275,10 +275,11 @@ def _reading(path: Path, columns: Sequence[str] = ()) -> Iterator[Any]:
 
     is_parquet = head_of(path).startswith(_PARQUET)
     try:
-        with path.open("rb") as file:
-            if is_parquet:
+        if is_parquet:
+            with path.open("rb") as file:
                 yield pq.ParquetFile(file, pre_buffer=False, buffer_size=_BUFFER)
-                return
+            return
+        with pa.memory_map(str(path)) as file:
             table = pa.ipc.open_file(file)
             if columns:
                 fields = [table.schema.get_field_index(column) for column in columns]
