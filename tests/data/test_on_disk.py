@@ -144,6 +144,34 @@ def test_tables_on_disk_are_those_in_memory(
     np.testing.assert_array_equal(np.sort(on_disk.train.audio, axis=0), np.sort(arrays["audio_train"], axis=0))
 
 
+@pytest.mark.parametrize("name", ["segments.npz", "packed.npz", "segments", "fortran", "plain5.mat"])
+def test_pooled_segments_are_read_some_at_a_time(
+    name: str, arrays: Arrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, large: None
+) -> None:
+    path = tmp_path / name
+    made = {key: np.stack([one, 3 * one, one - 1], axis=1) if one.ndim > 1 else one for key, one in arrays.items()}
+    if name in ("segments", "fortran"):
+        path.mkdir()
+        for key, value in made.items():
+            np.save(path / f"{key}.npy", value.copy("F") if name == "fortran" else value)
+    else:
+        WRITERS[name if name in WRITERS else "stored.npz"](path, made)
+    monkeypatch.setattr("avtune.data.pooling.BLOCK_BYTES", 200)
+    monkeypatch.setattr("avtune.data.pooling._HOW", {"mean": watched_mean(most := [])})
+    found = read(path, options_of(pool="mean"))
+    assert [disk.is_on_disk(view) for view in views(found)] == [True] * 4
+    np.testing.assert_allclose(found.train.audio, made["audio_train"].mean(axis=1, dtype=float), rtol=1e-6)
+    assert max(most) <= 2 or name == "packed.npz"  # whose blocks are those of the file
+
+
+def watched_mean(sizes: list[int]) -> Any:
+    def mean(block: Any) -> Any:
+        sizes.append(len(block))
+        return block.mean(axis=1, dtype=np.float64)
+
+    return mean
+
+
 def test_rows_go_to_the_disk_once_they_are_large(large: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(disk.Rows, "_EVERY", 4)
     made = np.arange(33, dtype=np.float32).reshape(11, 3)
