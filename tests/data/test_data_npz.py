@@ -99,6 +99,15 @@ def test_too_large_for_the_memory_is_refused_before_reading(path: Path, monkeypa
     assert "is available here" in message
 
 
+@pytest.mark.parametrize("order", "<>")
+def test_letters_that_there_are_not_are_damage(path: Path, order: str) -> None:
+    words = np.array(["cat", "dog", "owl"] * 4, f"{order}U3")
+    stream = io.BytesIO()
+    np.lib.format.write_array(stream, words)
+    rewrite(path, "lab_train.npy", stream.getvalue()[:-4] + b"\x7f" * 4)
+    assert "lab_train cannot be read" in refused(path)
+
+
 def test_endless_header_is_refused(path: Path) -> None:
     rewrite(path, "audio_test.npy", b"\x93NUMPY\x02\x00" + (2**24).to_bytes(4, "little") + b" " * 2**24)
     tracemalloc.start()

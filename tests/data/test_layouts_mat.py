@@ -217,6 +217,20 @@ def test_a_struct_is_opened_by_map(tmp_path: Path) -> None:
     assert "has no 'data/X3'; did you mean 'data/X" in wrong
 
 
+def test_damage_in_a_struct_is_told_where_its_array_is_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "a.mat"
+    odd = matrix("", 6, (2, 2), element(14, bytes(32)))
+    fields = element(5, struct.pack("<i", 8)) + element(1, b"X1".ljust(8, b"\0") + b"X2".ljust(8, b"\0"))
+    mat5(path, matrix("data", 2, (1, 1), fields + matrix("", 6, (1, 1), element(9, bytes(8))) + odd))
+    with open_arrays(path, ()) as container:
+        assert container.inner() == ("data/X1", "data/X2")
+        assert container.declare("data/X1").read().tolist() == [[0]]
+        with pytest.raises(UserError, match=r"data/X2 cannot be read; .* 32 bytes of the type 14"):
+            container.declare("data/X2")
+    mat5(path, matrix("data", 2, (1, 1), fields + odd), matrix("Y", 6, (1, 1), element(9, bytes(8))))
+    assert "has 'data', 'Y', which is no layout" in refused(path)
+
+
 def test_files_of_the_first_matlab_that_wrote_hdf5(tmp_path: Path) -> None:
     made = clips()
     path = tmp_path / "a.mat"

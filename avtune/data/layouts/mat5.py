@@ -12,7 +12,7 @@ import math
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -98,16 +98,19 @@ class _File:
         for key in self.places:
             with self._at(key) as (_, matrix, _most):
                 is_struct = matrix.kind == _STRUCT and math.prod(matrix.shape) == 1
-            found += [name for name, _ in self._fields(key)] if is_struct else []
+            if is_struct:
+                with suppress(UserError):  # said where one of its arrays is declared
+                    found += [name for name, _ in self._fields(key)]
         return tuple(found)
 
     def declare(self, key: str) -> Declared:
         """What an array declares; a cell array of texts counts as an array of texts."""
         outer = key.partition("/")[0]
         if key not in self.places and outer in self.places:
-            for name, found in self._fields(outer):
-                if name == key:
-                    return self._declared(found, outer, key)
+            with _reading(f"{self.path}: {key}"):
+                for name, found in self._fields(outer):
+                    if name == key:
+                        return self._declared(found, outer, key)
         with self._at(key) as found:
             if found[1].kind != _CELL:
                 return self._declared(found, key, None)

@@ -7,11 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
-
 from avtune.core.errors import UserError
 from avtune.data.arrays import Array, Container, Declared, failure
-from avtune.data.layouts.npz import HEADER_BYTES, NPZ_ERRORS, read_header
+from avtune.data.layouts.npz import HEADER_BYTES, NPZ_ERRORS, read_header, read_values
 from avtune.data.on_disk import map_plain
 
 MAGIC = b"\x93NUMPY"
@@ -50,8 +48,7 @@ def _declare(path: Path) -> Declared:
 
 def _read(path: Path) -> Array:
     with _reading(path), path.open("rb") as stream:
-        array: Array = np.lib.format.read_array(stream, allow_pickle=False)
-        return array
+        return read_values(stream)
 
 
 @contextmanager

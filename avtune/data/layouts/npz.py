@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import math
 import struct
+import sys
 import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -153,8 +154,21 @@ def read_header(head: io.BytesIO, where: str) -> tuple[tuple[int, ...], np.dtype
 
 def _read(file: zipfile.ZipFile, member: str, where: str) -> Array:
     with _reading(where), file.open(member) as stream:
-        array: Array = np.lib.format.read_array(stream, allow_pickle=False)
-        return array
+        return read_values(stream)
+
+
+def read_values(stream: IO[bytes]) -> Array:
+    """The array of an .npy stream.
+
+    Raises:
+        ValueError: it is damaged, or holds letters that there are not: Python ends in an error of its own on them.
+    """
+    array: Array = np.lib.format.read_array(stream, allow_pickle=False)
+    if array.dtype.kind == "U" and array.size:
+        letters = np.ascontiguousarray(array).reshape(-1).view(np.dtype(np.uint32).newbyteorder(array.dtype.byteorder))
+        if letters.size and letters.max() > sys.maxunicode:
+            raise ValueError("it holds letters that there are not")
+    return array
 
 
 @contextmanager
