@@ -64,7 +64,8 @@ def row_digests(views: Sequence[npt.NDArray[Any]]) -> list[bytes]:
     for start in range(0, len(views[0]), BLOCK_ROWS):
         blocks = [np.asarray(one[start : start + BLOCK_ROWS], np.float32) for one in views]
         both = np.ascontiguousarray(np.concatenate(blocks, axis=1))
-        both += np.float32(0)  # -0.0 becomes 0.0, which it equals
+        with np.errstate(invalid="ignore"):  # of a signalling NaN; it is said where features are checked
+            both += np.float32(0)  # -0.0 becomes 0.0, which it equals
         digests += [hashlib.blake2b(row, digest_size=16).digest() for row in both]
     return digests
 
