@@ -64,16 +64,21 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder of the file (benchmarks/curves)")
     parser.add_argument("--set", action="append", default=[], help="override a value of the space")
     given = parser.parse_args()
-    print(record(given))
-
-
-def record(given: argparse.Namespace) -> Path:
-    """Trains what is missing, and writes the file."""
-    torch.set_num_threads(1)  # as an engine on a CPU has
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
     dataset = small() if given.data == "small" else load(given.data)
     usual = REGISTRY[given.data].space if given.data in REGISTRY else "ave"
     space = load_space(given.space or usual, hypers_of=hypers_of, method_names=METHODS, overrides=given.set)
+    print(record(dataset, space, given))
+
+
+def record(dataset: Dataset, space: Space, given: argparse.Namespace, claim: str = "record_curves") -> Path:
+    """Trains what is missing, and writes the file.
+
+    Args:
+        given: `trials`, `seeds`, `lanes`, `device` and `out` as the command line has them.
+        claim: the module whose command this is.
+    """
+    torch.set_num_threads(1)  # as an engine on a CPU has
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     folds = for_search(
         dataset, fraction=space.validation.fraction, folds=space.validation.folds, seed=space.search.seed
     )
@@ -88,7 +93,7 @@ def record(given: argparse.Namespace) -> Path:
         dispatcher = Dispatcher(source, spare=0, max_failures=1)
         engine = Engine(folds, capacity=given.lanes, device=given.device, save=_keeps_nothing)
         engine.run(lambda message: dispatcher.exchange("engine", message))
-    about = _about(given, dataset, known.get("about", {}), source.failed)
+    about = _about(given, dataset, known.get("about", {}), source.failed, claim)
     runs = sorted(source.runs.values(), key=lambda run: (run.number, run.seed))
     write_curves(path, RecordedCurves(space, horizon.rows, precision, about, runs))
     partial.unlink(missing_ok=True)
@@ -119,12 +124,10 @@ def _known(path: Path, partial: Path, space: Space, rows: int) -> dict[str, obje
     return {"about": about, "runs": {(run.number, run.seed): run for run in runs}}
 
 
-def _about(given: argparse.Namespace, dataset: Dataset, before: object, failed: int) -> dict[str, str]:
+def _about(given: argparse.Namespace, dataset: Dataset, before: object, failed: int, claim: str) -> dict[str, str]:
     now = datetime.now(UTC)
     facts = {name: text for name, text in _report.facts(now, ["torch", "numpy"]) if name != "load before"}
-    words = shlex.join(
-        ["record_curves", *(os.path.basename(word) if os.sep in word else word for word in sys.argv[1:])]
-    )
+    words = shlex.join([claim, *(os.path.basename(word) if os.sep in word else word for word in sys.argv[1:])])
     facts["command"] = f"python -m benchmarks.{words}"
     assert isinstance(before, Mapping)
     earlier = {"began with": before["command"]} if before.get("command") not in (None, facts["command"]) else {}

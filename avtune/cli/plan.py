@@ -56,6 +56,7 @@ def add(verbs: Verbs) -> None:
     to.add_argument("--gpus", type=int, metavar="N", help="GPUs (default: those of this machine; 0: the CPU cores)")
     to.add_argument("--cpus", type=int, metavar="N", help="CPU cores (default: those allowed here)")
     to.add_argument("--lanes", type=int, metavar="N", help="trials that an engine trains at a time (default: chosen)")
+    verb.add_argument("--no-portfolio", dest="portfolio", action="store_false", help="as search takes it")
     curves = verb.add_argument(
         "--curves",
         metavar="STUDY|FILE",
@@ -96,7 +97,7 @@ def _request(given: argparse.Namespace) -> PlanRequest:
         file, data = given.dataset, data_of_rows(given.rows)
     space = chosen(file, given.method, usual=usual_space(given.dataset), overrides=overrides)
     data = data or data_of(given.dataset, reading_of(given))
-    return PlanRequest(data, space, given.gpus, given.cpus, given.lanes, _curves(given))
+    return PlanRequest(data, space, given.gpus, given.cpus, given.lanes, given.portfolio, _curves(given))
 
 
 def _curves(given: argparse.Namespace) -> StudyFolder | Path | None:

@@ -90,6 +90,12 @@ def _add_searched(to: Options) -> None:
         "--like", metavar="STUDY,...", help="earlier studies of the method, whose best configurations are tried early"
     )
     completes(earlier, "study")
+    to.add_argument(
+        "--no-portfolio",
+        dest="portfolio",
+        action="store_false",
+        help="do not try the configurations of the method that were good on other data; see docs/budgets.md",
+    )
     centre = to.add_argument("--around", metavar="FILE", help="search ranges around a configuration, e.g. a best.yaml")
     completes(centre, "file")
     to.add_argument(

@@ -177,18 +177,23 @@ def start_of(
     return [*known, *added], [said] if added else []
 
 
-def start_notes(study: Study) -> list[str]:
-    """When the configurations come that the user named or enqueued and that have not been tried yet."""
+def start_notes(study: Study, *, portfolio: bool) -> list[str]:
+    """When the configurations come that the user named or enqueued and that have not been tried yet.
+
+    Args:
+        portfolio: a portfolio is among them, which `--no-portfolio` would leave out.
+    """
     found = study.left_out
     if study.enqueued:
         found.append(f"configurations enqueued in {study.folder.journal.name} come next: {study.enqueued}")
-    return [*found, *_start_note(study)]
+    return [*found, *_start_note(study, portfolio=portfolio)]
 
 
-def _start_note(study: Study) -> list[str]:
+def _start_note(study: Study, *, portfolio: bool) -> list[str]:
     if not study.waiting:
         return []
-    said = f"{study.waiting} configuration{'s' * (study.waiting > 1)} of --start or --like"
+    sources = "--start, --like or the portfolio (see --no-portfolio)" if portfolio else "--start or --like"
+    said = f"{study.waiting} configuration{'s' * (study.waiting > 1)} of {sources}"
     known, turn, trials = len(study.records), first_turn(study.space), study.space.search.trials
     if known >= trials:
         return [f"{said} wait: all {trials} trials have been suggested; more --trials try them"]

@@ -110,7 +110,7 @@ def _points_of(folder: StudyFolder, space: Space, most: int) -> tuple[list[dict[
     problems: list[str] = []
     others: set[str] = set()
     for record in ended[: _AMONG * most]:
-        point, problem = _point(space, record.trial.config, f"{name}, trial {record.number}", others)
+        point, problem = searched_point(space, record.trial.config, f"{name}, trial {record.number}", others)
         if problem:
             problems.append(problem)
         else:
@@ -121,9 +121,15 @@ def _points_of(folder: StudyFolder, space: Space, most: int) -> tuple[list[dict[
     return spread(space, without_repeats(points), most), notes
 
 
-def _point(space: Space, config: Mapping[str, Value], where: str, others: set[str]) -> tuple[dict[str, Value], str]:
+def searched_point(
+    space: Space, config: Mapping[str, Value], where: str, others: set[str]
+) -> tuple[dict[str, Value], str]:
     """The point of the space that a configuration is, or why it is none. What the space has fixed otherwise is taken
-    from the space, and noted in `others`."""
+    from the space, and noted in `others`.
+
+    Args:
+        where: what messages call it.
+    """
     axes, unsearched = {axis.name for axis in space.axes}, {**space.off, **space.fixed}
     for name, value in config.items():
         if name not in axes and unsearched.get(name, value) != value:

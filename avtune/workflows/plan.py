@@ -3,7 +3,7 @@
 The search is simulated as `search` would run it (the study, its sampler and rungs, finals and retraining), on a virtual
 clock. What trials come to is taken from recorded curves, those of the dataset where there are some, else others read at
 the same number of steps; what things take from a study's own seconds, or from what a named device was measured to do.
-Everything that was assumed is said.
+What was assumed is said.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ from avtune.study.folder import StudyFolder
 from avtune.study.horizon import Horizon
 from avtune.study.recorded_curves import RecordedCurves, curves_of_study, read_recorded, shipped
 from avtune.study.simulated_curves import Surrogate
+from avtune.workflows.like import Like
 from avtune.workflows.open_study import horizon_of
+from avtune.workflows.portfolio import portfolio, tried_text
 from avtune.workflows.simulated_search import Setting, Simulated, simulate
 
 SUGGESTION = 0.01
@@ -83,6 +85,7 @@ class PlanRequest:
         space: what would be searched, with overrides.
         gpus, cpus: of the machine that is planned for; None for those of this one.
         lanes: of an engine, None to choose.
+        portfolio: the search tries the method's portfolio, where there is one.
         curves: a study, or a file of recorded curves; None for those that come with avtune.
     """
 
@@ -91,6 +94,7 @@ class PlanRequest:
     gpus: int | None = None
     cpus: int | None = None
     lanes: int | None = None
+    portfolio: bool = True
     curves: StudyFolder | Path | None = None
 
 
@@ -172,8 +176,7 @@ def plan(request: PlanRequest) -> Prediction:
     data = request.data
     check_labels(request.space.method, multi_label=data.multi_label)
     placement, device, precision = _where(request)
-    request = replace(request, space=_with_policy(request.space, placement))
-    space = request.space
+    space = _with_policy(request.space, placement)
     folds = space.validation.folds or 1
     held_out = data.train * (1 / folds if space.validation.folds else space.validation.fraction or 0.0)
     size = Size(int(data.train - held_out), round(held_out), data.widths)
@@ -182,11 +185,11 @@ def plan(request: PlanRequest) -> Prediction:
     horizon = horizon_of(space, size.rows)
     curves = Surrogate(_thinned(recorded), horizon.steps)
     costs = _costs(size, device, precision, factor, folds)
-    pairs = data.test**2
-    costs = replace(costs, scoring=_SCORING + _SCORING_PAIR * pairs, finish=_FINISH)
+    costs = replace(costs, scoring=_SCORING + _SCORING_PAIR * data.test**2, finish=_FINISH)
     whole = replace(size, rows=data.train, validation_rows=0)
-    setting = Setting(horizon, curves, costs, _costs(whole, device, "fp32", factor, 1), placement)
-    found = _simulated(setting)
+    tried = portfolio(space) if request.portfolio else Like()
+    final_costs = _costs(whole, device, "fp32", factor, 1)
+    found = _simulated(Setting(horizon, curves, costs, final_costs, placement, like=tried.points))
     return Prediction(
         horizon,
         placement.text,
@@ -204,6 +207,7 @@ def plan(request: PlanRequest) -> Prediction:
             *note,
             why,
             _finals(space),
+            *tried_text(space, tried),
             f"ranges: eight in ten of {len(found)} simulated searches, and {doubt:.0%} for the costs",
         ],
     )

@@ -15,7 +15,7 @@ from avtune.finals.reference import NONE
 from avtune.workflows.options import DeviceOptions, SearchOptions
 
 _WHOLE = ("gpus", "cpus", "trials_per_gpu", "lanes", "keep", "max_failures")
-_YES_OR_NO = ("deterministic", "retry_failed", "reference")
+_YES_OR_NO = ("deterministic", "retry_failed", "reference", "portfolio")
 _TEXT = ("name", "cluster", "runner", "precision", "protocol", "finals")
 
 AnyOptions = TypeVar("AnyOptions", bound=DeviceOptions)

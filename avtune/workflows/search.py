@@ -33,6 +33,7 @@ from avtune.workflows.continuing import code_notes, keep_note, moves, record_cha
 from avtune.workflows.end_early import EndEarly, clear_request
 from avtune.workflows.listening import Concluded, Planned, SearchListener, Silent
 from avtune.workflows.open_study import basis_of, horizon_of
+from avtune.workflows.portfolio import uses_portfolio
 from avtune.workflows.search_plan import Plan, Request, resolve
 from avtune.workflows.tracking import Trackers
 from avtune.workflows.validation_rows import many_rows_notes
@@ -313,7 +314,7 @@ class _Opened:
         notes += [] if plan.request.time is None else [plan.request.time.plan]
         data = plan.request.dataset
         notes += [*on_disk_notes(data), *many_rows_notes(plan.space.validation, data)]
-        notes += [*plan.request.notes, *start_notes(study)]
+        notes += [*plan.request.notes, *start_notes(study, portfolio=uses_portfolio(plan.settings))]
         self.listener.planned(
             Planned(
                 dataset=plan.request.dataset,

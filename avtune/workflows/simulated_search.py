@@ -51,6 +51,7 @@ class Setting:
         retraining: of the retraining.
         placement: of all of them.
         deterministic: of the study.
+        like: configurations that are tried after the default one, see `Study`.
         suggestions: makes another source of configurations from the space; None for the study's own sampler.
         rungs: makes another policy of stopping; None for the study's own.
         choose: the finals; None for a search without.
@@ -62,6 +63,7 @@ class Setting:
     retraining: Costs
     placement: Placement
     deterministic: bool = False
+    like: Sequence[Mapping[str, Value]] = ()
     suggestions: Callable[[], Suggestions] | None = None
     rungs: Callable[[], RungPolicy] | None = None
     choose: Choose | None = usual_finals
@@ -123,6 +125,7 @@ def simulate(given: Setting) -> Simulated:
             space,
             deterministic=given.deterministic,
             horizon=given.horizon,
+            like=given.like,
             suggestions=None if given.suggestions is None else given.suggestions(),
             rungs=None if given.rungs is None else given.rungs(),
         )

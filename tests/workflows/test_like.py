@@ -11,7 +11,6 @@ import avtune
 from avtune.core.errors import UserError
 from avtune.space.parse import parse
 from avtune.study.spread import distance, spread
-from avtune.workflows import portfolio as portfolios
 from avtune.workflows.like import MOST, Like, like
 
 NARROW = """
@@ -111,19 +110,3 @@ def test_a_search_tries_them_after_the_default_and_continues_with_what_is_on_rec
     call(capsys, *words(tmp_path, "--like", "zero", "--set", "search.startup_trials=1"))
     assert yaml.safe_dump(settings(tmp_path)) == yaml.safe_dump(before)
     assert "no difference" in call(capsys, "verify", "one", "--results", tmp_path / "results")
-
-
-def test_a_portfolio_that_is_there_is_tried_by_new_searches_of_its_method(tmp_path, capsys, monkeypatch):
-    assert not list(portfolios.FOLDER.glob("*.yaml")), "one comes with the measurement that it pays"
-    write_toy(tmp_path)
-    call(capsys, *words(tmp_path, name="zero"))
-    assert "like" not in settings(tmp_path, "zero")
-    (tmp_path / "triplet.yaml").write_text("- {margin: 0.5, lr: 0.02}\n- {margin: 5, lr: 0.02}")
-    (tmp_path / "psd.yaml").write_text("- {margin: 0.25}")
-    monkeypatch.setattr(portfolios, "FOLDER", tmp_path)
-    printed = call(capsys, *words(tmp_path, "--set", "search.startup_trials=1"))
-    assert "portfolio of triplet: 1 not in the space are left out" in printed
-    assert settings(tmp_path)["like"] == {"studies": ["portfolio"], "points": [{"margin": 0.5, "lr": 0.02}]}
-    assert margins(tmp_path)[1] == 0.5, "the default lies outside this space"
-    call(capsys, *words(tmp_path, name="zero"))  # one that exists is left as it is
-    assert "like" not in settings(tmp_path, "zero")

@@ -92,6 +92,13 @@ def test_configurations_come_from_elsewhere_where_that_is_said():
     assert found == simulate(setting)
 
 
+def test_configurations_of_earlier_studies_are_tried_after_the_random_ones_and_the_default():
+    few = replace(SPACE, search=replace(SPACE.search, trials=3, startup_trials=1))
+    setting = replace(SETTING, choose=None, horizon=Horizon(few))
+    assert simulate(setting).winner["x"] < 0.99
+    assert simulate(replace(setting, like=[{"x": 0.995}])).winner["x"] == 0.995
+
+
 def test_uniform_suggestions_keep_to_the_space():
     text = (
         "method: toy\nspace:\n  x: {type: float, low: 0.25, high: 1.0, step: 0.25}\n"
