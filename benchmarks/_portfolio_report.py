@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 
@@ -45,7 +46,7 @@ def provenance(recorded: Mapping[str, RecordedCurves], digest: str, command: Seq
     """How a portfolio was made, for its file."""
     first = next(iter(recorded.values()))
     days = sorted({one.about.get("date", "")[:10] for one in recorded.values()})
-    versions = sorted({one.about.get("versions", "") for one in recorded.values()})
+    versions = sorted({re.sub(r" \(.*?commit.*?\)", "", one.about.get("versions", "")) for one in recorded.values()})
     settings = first.space
     return [
         ("made by", shlex.join(["python", "-m", "benchmarks.portfolio", *command])),
