@@ -245,6 +245,7 @@ LONG_WITH_RAY = [pytest.mark.ray, pytest.mark.long]
             marks=pytest.mark.long,
         ),
         ("optimizer", ["| 1 | ", "| 4 | ", "kernel is faster"]),
+        ("cpu_step", ["| matrix products |", "| (hidden layers as one function) |", "| whole step |", "(shipped)"]),
         ("precision", ["| psd, best epoch |", "| psd, last epoch |"]),
         ("page", ["| 60 |", "Goals at 1,000 trials"]),
         pytest.param(
