@@ -19,6 +19,7 @@ Floats = npt.NDArray[np.float64]
 SIZE = 8
 DEFAULT = 0
 """The column of the default configuration."""
+_DIGITS = 9  # of regrets that are compared: they are sums in no fixed order
 
 
 @dataclass(frozen=True)
@@ -62,14 +63,15 @@ class Table:
 
 
 def choose(table: Table, size: int = SIZE) -> list[int]:
-    """So many configurations, in the order in which they are chosen; the default is none of them. Equal ones: the
-    first."""
+    """So many configurations, in the order in which they are chosen; the default is none of them. Of those that lower
+    the regret equally, as when each data set has its best one already, that with the least mean regret by itself."""
     regrets, weights = table.regrets, table.weights
+    alone = weights @ regrets
     least, chosen = regrets[:, DEFAULT], list[int]()
     for _ in range(min(size, regrets.shape[1] - 1)):
-        after = weights @ np.minimum(least[:, None], regrets)
+        after = (weights @ np.minimum(least[:, None], regrets)).round(_DIGITS)
         after[[DEFAULT, *chosen]] = np.inf
-        chosen.append(int(after.argmin()))
+        chosen.append(int(np.lexsort((alone, after))[0]))
         least = np.minimum(least, regrets[:, chosen[-1]])
     return chosen
 

@@ -49,7 +49,7 @@ TRIALS = (16, 32, 64)
 def main() -> None:
     parser = _report.arguments("portfolio", __doc__)
     parser.add_argument("method", nargs="?", default="psd", choices=sorted(METHODS), help="whose portfolio (psd)")
-    parser.add_argument("--trials", type=int, default=48, help="configurations, the default among them (48)")
+    parser.add_argument("--trials", type=int, default=64, help="configurations, the default among them (64)")
     parser.add_argument("--lanes", type=int, default=8, help="runs that are trained at a time (8)")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--minutes", type=float, help="no data set is begun after so many; 0: train nothing")

@@ -37,6 +37,8 @@ def test_each_choice_lowers_the_mean_regret_most_and_the_default_is_none_of_them
     chosen = choose(TABLE, 3)
     assert chosen[:3] == [3, 1, 2] or chosen[:3] == [3, 2, 1]
     assert choose(TABLE, 8) == [*chosen, 4], "as many as there are, without the default"
+    found = Table(["a"], ["a"], np.array([[0.2, 0.3, 0.9, 0.1, 0.8]]))
+    assert choose(found, 4) == [2, 4, 1, 3], "the best one is there already: then the next best"
     # By hand: the first one is the best single companion of the default, each family counting the same.
     regrets = TABLE.regrets
     means = [np.array([0.25, 0.25, 0.5]) @ np.minimum(regrets[:, 0], regrets[:, column]) for column in range(1, 5)]
