@@ -30,11 +30,13 @@ class Gain:
         plain: validation MAP that the searches without the portfolio are worth, one a seed.
         tried: those with it, of the same seeds.
         epochs: lane-epochs of a search, without and with it, means.
+        correlation: with which the surrogate knows configurations that it was not fitted to.
     """
 
     plain: Sequence[float]
     tried: Sequence[float]
     epochs: tuple[float, float]
+    correlation: float
 
     @property
     def mean(self) -> float:
@@ -43,19 +45,22 @@ class Gain:
 
 
 def gain(
-    recorded: RecordedCurves, portfolio: Sequence[Mapping[str, Value]], trials: int, searches: int, sampler: str = "tpe"
+    recorded: RecordedCurves,
+    curves: Surrogate,
+    portfolio: Sequence[Mapping[str, Value]],
+    trials: int,
+    searches: int,
 ) -> Gain:
     """Searches with the seeds 0, 1, ...
 
     Args:
+        curves: of the recordings.
         portfolio: values of the axes each.
-        sampler: of the searches.
     """
-    curves = Surrogate(recorded)
     worth: dict[bool, list[float]] = {False: [], True: []}
     epochs = {False: 0, True: 0}
     for seed in range(searches):
-        settings = {"search.seed": seed, "search.trials": trials, "search.sampler": sampler}
+        settings = {"search.seed": seed, "search.trials": trials}
         horizon = horizon_of(changed(recorded.space, settings), recorded.rows)
         for with_it in (False, True):
             like = portfolio if with_it else ()
@@ -63,4 +68,4 @@ def gain(
             assert found.first is not None
             worth[with_it].append(curves.value(found.first))
             epochs[with_it] += found.search.epochs
-    return Gain(worth[False], worth[True], (epochs[False] / searches, epochs[True] / searches))
+    return Gain(worth[False], worth[True], (epochs[False] / searches, epochs[True] / searches), curves.left_out)

@@ -30,6 +30,7 @@ from avtune.methods import METHODS, hypers_of
 from avtune.space.files import load as load_space
 from avtune.space.space import Space
 from avtune.study.recorded_curves import SUFFIX, RecordedCurves, read_recorded
+from avtune.study.simulated_curves import Surrogate
 from avtune.workflows.portfolio import FOLDER as SHIPPED
 from benchmarks import _report, record_curves
 from benchmarks._portfolio_choice import DEFAULT, Judged, Table, choose, judge
@@ -174,11 +175,11 @@ def _gains(given: argparse.Namespace, recorded: Mapping[str, RecordedCurves], ju
     found: dict[int, dict[str, Gain]] = {}
     configs = {number: runs[0].config for one in recorded.values() for number, runs in one.by_configuration.items()}
     assert DEFAULT in configs
-    for trials in TRIALS if given.searches else ():
-        for one in judged:
-            points = [configs[column] for column in one.chosen]
-            found.setdefault(trials, {})[one.name] = gain(recorded[one.name], points, trials, given.searches)
-            print(f"{one.name}: searches of {trials} trials simulated", flush=True)
+    for one in judged if given.searches else ():
+        curves, points = Surrogate(recorded[one.name]), [configs[column] for column in one.chosen]
+        for trials in TRIALS:
+            found.setdefault(trials, {})[one.name] = gain(recorded[one.name], curves, points, trials, given.searches)
+        print(f"{one.name}: searches simulated", flush=True)
     return found
 
 
