@@ -88,7 +88,7 @@ def search(
     stop_when_flat: int | None = None,
     start: Place | Mapping[str, Any] | Sequence[Place | Mapping[str, Any]] | None = None,
     like: StudyView | Place | Sequence[StudyView | Place] | None = None,
-    portfolio: bool = True,
+    portfolio: bool = False,
     around: Place | Mapping[str, Any] | None = None,
     width: float | None = None,
     set: Mapping[str, Any] | None = None,
@@ -135,7 +135,7 @@ def search(
         start: configurations to try, after the random start-up trials: a study's `best.yaml`, a file of values, a
             mapping of values, or a list of these.
         like: earlier studies of the method, whose best configurations are tried after the default one.
-        portfolio: then try the method's portfolio, where it has one (docs/budgets.md).
+        portfolio: then try the method's portfolio, which must have one (docs/budgets.md).
         around: one of the configurations that `start` takes, around which ranges are searched.
         width: with `around`, the share of each range that is searched (0.25).
         set: further values of the space by dotted key, e.g. `{"search.seed": 1, "space.margin.high": 0.5}`.

@@ -56,7 +56,7 @@ def add(verbs: Verbs) -> None:
     to.add_argument("--gpus", type=int, metavar="N", help="GPUs (default: those of this machine; 0: the CPU cores)")
     to.add_argument("--cpus", type=int, metavar="N", help="CPU cores (default: those allowed here)")
     to.add_argument("--lanes", type=int, metavar="N", help="trials that an engine trains at a time (default: chosen)")
-    verb.add_argument("--no-portfolio", dest="portfolio", action="store_false", help="as search takes it")
+    verb.add_argument("--portfolio", action="store_true", help="as search takes it")
     curves = verb.add_argument(
         "--curves",
         metavar="STUDY|FILE",

@@ -91,10 +91,9 @@ def _add_searched(to: Options) -> None:
     )
     completes(earlier, "study")
     to.add_argument(
-        "--no-portfolio",
-        dest="portfolio",
-        action="store_false",
-        help="do not try the configurations of the method that were good on other data; see docs/budgets.md",
+        "--portfolio",
+        action="store_true",
+        help="also try eight configurations of the method that were good on other data; see docs/budgets.md",
     )
     centre = to.add_argument("--around", metavar="FILE", help="search ranges around a configuration, e.g. a best.yaml")
     completes(centre, "file")

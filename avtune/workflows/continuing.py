@@ -181,7 +181,7 @@ def start_notes(study: Study, *, portfolio: bool) -> list[str]:
     """When the configurations come that the user named or enqueued and that have not been tried yet.
 
     Args:
-        portfolio: a portfolio is among them, which `--no-portfolio` would leave out.
+        portfolio: a portfolio is among them.
     """
     found = study.left_out
     if study.enqueued:
@@ -192,7 +192,7 @@ def start_notes(study: Study, *, portfolio: bool) -> list[str]:
 def _start_note(study: Study, *, portfolio: bool) -> list[str]:
     if not study.waiting:
         return []
-    sources = "--start, --like or the portfolio (see --no-portfolio)" if portfolio else "--start or --like"
+    sources = "--start, --like or --portfolio" if portfolio else "--start or --like"
     said = f"{study.waiting} configuration{'s' * (study.waiting > 1)} of {sources}"
     known, turn, trials = len(study.records), first_turn(study.space), study.space.search.trials
     if known >= trials:

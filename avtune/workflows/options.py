@@ -40,7 +40,7 @@ class SearchOptions(DeviceOptions):
         track: trackers, as `workflows.tracking.checked` takes them.
         start: configurations to try, as `workflows.first_trials` takes them.
         like: earlier studies, as `workflows.like` takes them.
-        portfolio: a new search tries the method's portfolio, where there is one.
+        portfolio: the search also tries the method's portfolio.
         around: a configuration, around which ranges are searched; given as `start`.
         time: the span of time that search and finals have, as `workflows.time_budget` takes it.
         width: share of each range that is searched around it; None for a quarter.

@@ -85,7 +85,7 @@ class PlanRequest:
         space: what would be searched, with overrides.
         gpus, cpus: of the machine that is planned for; None for those of this one.
         lanes: of an engine, None to choose.
-        portfolio: the search tries the method's portfolio, where there is one.
+        portfolio: the search also tries the method's portfolio.
         curves: a study, or a file of recorded curves; None for those that come with avtune.
     """
 
@@ -94,7 +94,7 @@ class PlanRequest:
     gpus: int | None = None
     cpus: int | None = None
     lanes: int | None = None
-    portfolio: bool = True
+    portfolio: bool = False
     curves: StudyFolder | Path | None = None
 
 

@@ -1,8 +1,8 @@
-"""A portfolio: configurations of a method that together were good on many data sets, tried by new searches of the
-method right after its default.
+"""`--portfolio`: configurations of a method that together were good on many data sets are tried after its default.
 
-It is a file `portfolios/METHOD.yaml` of this package, a list of configurations with how it was made at its head.
-`python -m benchmarks.portfolio METHOD` makes it, and judges it on data sets that it was made without.
+A portfolio is a file `portfolios/METHOD.yaml` of this package, a list of configurations with how it was made at its
+head. `python -m benchmarks.portfolio METHOD` makes it, and judges it on data sets that it was made without: that of
+psd did not pay there, so that a search tries one only where the user says so.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from avtune.core.errors import UserError
+from avtune.core.errors import UserError, choices
 from avtune.core.hyper import Value
 from avtune.space.configuration import configurations_of_file, without_repeats
 from avtune.space.space import Space
@@ -23,15 +23,16 @@ NAME = "portfolio"
 
 
 def portfolio(space: Space) -> Like:
-    """The portfolio of a method, as what an earlier study would give; nothing where there is none. What lies outside
-    the searched ranges is left out; what the space does not search is taken from the space.
+    """The portfolio of a method, as what an earlier study would give. What lies outside the searched ranges is left
+    out; what the space does not search is taken from the space.
 
     Raises:
-        UserError: the file is damaged.
+        UserError: the method has none, or the file is damaged.
     """
     path = FOLDER / f"{space.method}.yaml"
-    if not path.is_file():
-        return Like()
+    there = sorted(one.stem for one in FOLDER.glob("*.yaml"))
+    if space.method not in there:
+        raise UserError(f"--portfolio: {space.method} has none; there is one of: {choices(there) or 'no method'}")
     found = configurations_of_file(path)
     axes = {axis.name for axis in space.axes}
     points: list[dict[str, Value]] = []
@@ -65,7 +66,7 @@ def uses_portfolio(settings: Mapping[str, Any]) -> bool:
 
 
 def tried_text(space: Space, tried: Like) -> list[str]:
-    """How many of a portfolio a search of the space tries, in words; nothing where there is none."""
+    """How many of a portfolio a search of the space tries, in words; nothing where it tries none."""
     count = len(tried.points)
     said = f"portfolio of {space.method}: {count} configuration{'s' * (count != 1)} tried after the default"
     return [said, *tried.notes] if tried.studies else []

@@ -15,7 +15,6 @@ _RETRY = "once the cause is mended, the same call with retry_failed=True trains 
 _SET = re.compile(r"--set ([\w.]+)=([^\s:;,)]+)")
 # A value follows an option where the text tells what to do.
 _TO_DO = re.compile(r"\b(add|take|only|or|with) --(name|method|train|runner|gpus|keep) ([\w.:-]*\w)(?! is\b)")
-_NO = re.compile(r"(?<![\w-])--no-([a-z]+)\b(?!-)")
 _OPTION = re.compile(r"(?<![\w-])--([a-z][a-z-]*[a-z])")
 _ARGUMENTS = {"dataset": "data"}  # options that are arguments of another name
 _COMMAND = re.compile(r"(\bavtune [a-z]+ [^\n;]*)")  # one to type, which stays as it is
@@ -58,7 +57,6 @@ def in_python(text: str) -> str:
 def _spelt(text: str) -> str:
     text = _SET.sub(lambda found: f"set={{{found[1]!r}: {_literal(found[2])}}}", text)
     text = _TO_DO.sub(lambda found: f"{found[1]} {found[2]}={_literal(found[3])}", text)
-    text = _NO.sub(lambda found: f"{found[1]}=False", text)
     text = _OPTION.sub(lambda found: _ARGUMENTS.get(found[1], found[1].replace("-", "_")), text)
     for words, ours in _WORDS.items():
         text = text.replace(words, ours)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from avtune.core.errors import UserError
 from avtune.core.names import new_name
 from avtune.core.protocol import PUBLISHED
 from avtune.data.dataset import Dataset
@@ -15,12 +14,12 @@ from avtune.space.space import Space
 from avtune.study.folder import StudyFolder
 from avtune.workflows.choose_runner import placement_request
 from avtune.workflows.choose_space import around_configuration
-from avtune.workflows.continuing import another_name, space_of_study
+from avtune.workflows.continuing import space_of_study
 from avtune.workflows.first_trials import around_note, centre_of, check_method, named_points
-from avtune.workflows.like import Like, like
+from avtune.workflows.like import like
 from avtune.workflows.open_study import open_space
 from avtune.workflows.options import SearchOptions
-from avtune.workflows.portfolio import portfolio, uses_portfolio
+from avtune.workflows.portfolio import portfolio
 from avtune.workflows.search_plan import Request
 from avtune.workflows.time_budget import TimeBudget, seconds_of
 from avtune.workflows.tracking import checked
@@ -78,7 +77,7 @@ def request_of(
         space = as_recorded(space, open_space(folder)) if space_is_named else space
     else:
         space = fitted(make(overrides), dataset, overrides)
-    earlier = _earlier(options, space, folder)
+    earlier = like(options.like, space, options.results)
     return Request(
         dataset=dataset,
         spec=spec,
@@ -94,23 +93,10 @@ def request_of(
         retry_failed=options.retry_failed,
         track=checked(options.track or ()),
         start=named_points([*([] if centre is None else [centre]), options.start], space, options.results),
-        like=earlier,
+        like=earlier.then(portfolio(space)) if options.portfolio else earlier,
         time=budget,
         notes=[] if centre is None else [around_note(space, centre)],
     )
-
-
-def _earlier(options: SearchOptions, space: Space, folder: StudyFolder) -> Like:
-    """What earlier studies give, and to a new study the method's portfolio."""
-    found = like(options.like, space, options.results)
-    if not folder.exists:
-        return found.then(portfolio(space)) if options.portfolio else found
-    if not options.portfolio and uses_portfolio(folder.settings()):
-        raise UserError(
-            f"--no-portfolio: {folder.root} was begun with the portfolio of {space.method}, which it keeps\n"
-            f"add --name {another_name(folder.root)} for a new study, or leave the option out"
-        )
-    return found
 
 
 def _around(make: MakeSpace, centre: Configuration, width: float | None) -> MakeSpace:
