@@ -36,7 +36,7 @@ def file_text(method: str, points: Sequence[Mapping[str, Value]], made: Sequence
     """
     head = [
         f"# Configurations of {method} that together were best over several data sets, in the order in which they were",
-        "# chosen. A search tries them after the default configuration (docs/budgets.md).",
+        "# chosen. `avtune search --portfolio` tries them after the default configuration (docs/budgets.md).",
         *(f"# {name}: {text}" for name, text in made),
     ]
     return "\n".join([*head, *(f"- {inline(dict(point))}" for point in points)]) + "\n"

@@ -50,19 +50,23 @@ def gain(
     portfolio: Sequence[Mapping[str, Value]],
     trials: int,
     searches: int,
+    startup: int | None = None,
 ) -> Gain:
     """Searches with the seeds 0, 1, ...
 
     Args:
         curves: of the recordings.
         portfolio: values of the axes each.
+        startup: random start-up trials of the searches with the portfolio; None for as many as without.
     """
     worth: dict[bool, list[float]] = {False: [], True: []}
     epochs = {False: 0, True: 0}
     for seed in range(searches):
-        settings = {"search.seed": seed, "search.trials": trials}
-        horizon = horizon_of(changed(recorded.space, settings), recorded.rows)
         for with_it in (False, True):
+            settings = {"search.seed": seed, "search.trials": trials}
+            if with_it and startup is not None:
+                settings["search.startup_trials"] = startup
+            horizon = horizon_of(changed(recorded.space, settings), recorded.rows)
             like = portfolio if with_it else ()
             found = simulate(Setting(horizon, curves, _COSTS, _COSTS, _PLACEMENT, like=like, choose=None))
             assert found.first is not None

@@ -10,7 +10,7 @@ left out and named.
 
     python -m benchmarks.portfolio psd --without yt8m_ave15 --write held_out.yaml
 
-writes a portfolio that knows nothing of a family of data sets, which `avtune search --no-portfolio --start` takes.
+writes a portfolio that knows nothing of a family of data sets, a file for `avtune search --start`.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ def main() -> None:
     parser.add_argument("--without", action="append", default=[], help="a family of data sets that takes no part")
     parser.add_argument("--write", type=Path, help="the file (avtune/portfolios/METHOD.yaml)")
     parser.add_argument("--searches", type=int, default=20, help="simulated searches of each kind (20; 0: none)")
+    parser.add_argument("--startup", type=int, help="random trials of those with the portfolio (as those without: 10)")
     given = parser.parse_args()
     if given.without and given.write is None:
         parser.error("--without makes a portfolio that is not to be shipped: say where with --write FILE")
@@ -178,7 +179,9 @@ def _gains(given: argparse.Namespace, recorded: Mapping[str, RecordedCurves], ju
     for one in judged if given.searches else ():
         curves, points = Surrogate(recorded[one.name]), [configs[column] for column in one.chosen]
         for trials in TRIALS:
-            found.setdefault(trials, {})[one.name] = gain(recorded[one.name], curves, points, trials, given.searches)
+            found.setdefault(trials, {})[one.name] = gain(
+                recorded[one.name], curves, points, trials, given.searches, given.startup
+            )
         print(f"{one.name}: searches simulated", flush=True)
     return found
 
