@@ -44,7 +44,7 @@ def run(given: argparse.Namespace, log: list[Path]) -> int:
     from avtune.cli.retrain_console import RetrainConsole
     from avtune.workflows.choose_runner import placement_request
     from avtune.workflows.options import DeviceOptions
-    from avtune.workflows.retrain import RetrainRequest, dataset_of, retrain
+    from avtune.workflows.retrain import RetrainRequest, dataset_of, retrain, shared_folder
 
     folder = study_folder(given)
     log.append(folder.log)
@@ -53,7 +53,7 @@ def run(given: argparse.Namespace, log: list[Path]) -> int:
     request = RetrainRequest(
         folder=folder,
         dataset=dataset,
-        placement=placement_request(DeviceOptions.of(given)),
+        placement=placement_request(DeviceOptions.of(given).at(shared_folder(folder, given.out))),
         trial=given.trial,
         epochs=given.epochs,
         seeds=given.seeds,

@@ -85,7 +85,7 @@ def request_for(
         spec=str(settings["dataset"].get("spec", dataset.name)),
         space=open_space(folder, method=code),
         folder=folder,
-        placement=placement_request(options),
+        placement=placement_request(options.at(folder.root.absolute().parent)),
         runner=runner,
         overrides=list(settings.get("overrides", [])),
         finish=True,

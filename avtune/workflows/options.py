@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Self
 
@@ -13,7 +13,8 @@ class DeviceOptions:
     """Where trials run; `cli/arguments.add_devices` and the docstring of `avtune.search` say what each means.
 
     Attributes:
-        results: the folder of studies, where a cluster must be able to write.
+        results: the folder of studies. The machines of a cluster are looked at for it, see `Cluster.shared`; a study
+            may be elsewhere, then `at`.
     """
 
     results: Path
@@ -30,6 +31,10 @@ class DeviceOptions:
     def of(cls, given: object) -> Self:
         """From an object that has all of them as attributes: a parsed command line, or further options."""
         return cls(**{field.name: getattr(given, field.name) for field in fields(cls)})
+
+    def at(self, results: Path) -> Self:
+        """The same with another folder of studies."""
+        return replace(self, results=results)
 
 
 @dataclass(frozen=True, kw_only=True)

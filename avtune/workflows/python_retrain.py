@@ -13,7 +13,7 @@ from avtune.workflows.options import DeviceOptions
 from avtune.workflows.python_data import Place
 from avtune.workflows.python_options import checked, whole_or_none
 from avtune.workflows.python_run import check_ray
-from avtune.workflows.retrain import RetrainRequest, dataset_of
+from avtune.workflows.retrain import RetrainRequest, dataset_of, shared_folder
 
 
 def request_for(
@@ -45,7 +45,7 @@ def request_for(
     return RetrainRequest(
         folder=folder,
         dataset=dataset_of(folder, data, options_of(classes=None if classes is None else os.fspath(classes))),
-        placement=placement_request(options),
+        placement=placement_request(options.at(shared_folder(folder, out))),
         trial=trial,
         epochs=epochs,
         seeds=seeds,

@@ -135,6 +135,17 @@ def dataset_of(folder: StudyFolder, named: Dataset | str | None, reading: ReadOp
     return dataset
 
 
+def shared_folder(folder: StudyFolder, out: Path | None) -> Path:
+    """The folder that the machines of a cluster are looked at for: that of the studies, or of the model where it is to
+    be elsewhere, as its weights are written there while it trains.
+
+    Args:
+        out: as in `RetrainRequest`.
+    """
+    studies = folder.root.absolute().parent
+    return studies if out is None or out.absolute().is_relative_to(studies) else out.absolute().parent
+
+
 def retrain(request: RetrainRequest, listener: RetrainListener) -> Retrained:
     """Retrains a trial over seeds, scores the test split, which counts as a look, and writes the model.
 
