@@ -24,7 +24,7 @@ from node_machines import Machines
 WHAT = Toy(trials=8, epochs=9, clips=240, lines=12)
 SLOW, ADD, KILL, DRAIN, FULL = "slow node", "node added", "node killed", "node drained", "disk of a node full"
 ENGINE, DRIVER, HEAD = "engine killed", "driver killed", "head killed and restarted"
-EVENTS = {SLOW: 2, ADD: 2, KILL: 3, DRAIN: 1, FULL: 2, ENGINE: 2, DRIVER: 3, HEAD: 3}
+EVENTS = {SLOW: 2, ADD: 2, KILL: 3, DRAIN: 2, FULL: 2, ENGINE: 2, DRIVER: 3, HEAD: 3}
 """How often each is drawn."""
 _PROCESSES = 6  # one story in so many has the other runner
 _PATIENCE = 900.0
