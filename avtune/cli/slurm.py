@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from avtune.cli import console
 from avtune.core.errors import UserError
+from avtune.core.files import using
 
 if TYPE_CHECKING:
     from avtune.workflows.search_plan import Request
@@ -20,7 +21,7 @@ def submit_search(given: argparse.Namespace, request: Callable[[], Request]) -> 
     Raises:
         UserError: the search, or what is asked of SLURM, is wrong; or SLURM refuses.
     """
-    from avtune.workflows.slurm import job_script, parsed, submit
+    from avtune.workflows.slurm import job_script, log_folder, parsed, submit
 
     if given.slurm is None:
         raise UserError("--dry-run goes with --slurm, whose script it prints")
@@ -35,18 +36,23 @@ def submit_search(given: argparse.Namespace, request: Callable[[], Request]) -> 
         raise UserError(
             f"--gpus is {gpus}, and --slurm asks for gpus={job.gpus or 0}; leave --gpus out, or ask for more"
         )
-    file = folder.parent / "slurm" / f"{folder.name}.sh"
-    log = file.with_name(f"{folder.name}-%j.log")
-    text = job_script(job, words_of(sys.argv[1:]), folder.name, log)
+    url = getattr(given, "url", None)
+    logs = log_folder(folder.parent)
+    file = (logs if url else folder.parent / "slurm") / f"{folder.name}.sh"
+    log = logs / f"{folder.name}-%j.log"
+    seen = None if url or given.dry_run else file  # a script that is printed is kept nowhere
+    text = job_script(job, words_of(sys.argv[1:]), folder.name, log, seen)
     if given.dry_run:
         console.say(*text.splitlines())
         return 0
+    with using(logs):
+        logs.mkdir(parents=True, exist_ok=True)
     number = submit(text, file)
     console.say(
         f"submitted  job {number}; `squeue --job {number}` shows it, `scancel {number}` ends it",
         f"script     {file}",
         f"log        {str(log).replace('%j', number)}",
-        f"progress   avtune status {folder.name} --results {given.results}",
+        f"progress   avtune status {folder.name} --results {url or given.results}",
     )
     return 0
 

@@ -119,17 +119,27 @@ def _time(value: str) -> str:
     raise UserError(f"--slurm has time={value}; allowed: 4h, 90m, 1d12h, or as sbatch has it: minutes, D-HH:MM:SS")
 
 
-def job_script(job: SlurmJob, words: Sequence[str], name: str, log: Path) -> str:
+def job_script(job: SlurmJob, words: Sequence[str], name: str, log: Path, file: Path | None = None) -> str:
     """The batch script of a search.
 
     Args:
         words: the command line of avtune, without its name and `--slurm`.
         name: of the study.
         log: what the job prints; `%j` is its number.
+        file: in the results folder, which the job looks for; None for no look.
     """
     here = Path.cwd()
     ours = [f"--job-name=avtune-{name}", f"--chdir={_quoted(here)}", f"--output={_quoted(log)}"]
-    return script([*ours, *job.directives()], shlex.quote(sys.executable), shlex.join(words))
+    seen = None if file is None else shlex.quote(str(file))
+    return script([*ours, *job.directives()], shlex.quote(sys.executable), shlex.join(words), seen)
+
+
+def log_folder(results: Path) -> Path:
+    """Where a job's log is: in `slurm/` of the results folder, or of the current one where that is not in it. SLURM
+    ends a job without a word on a machine that does not see the folder of its log, and the current folder is that of
+    the job on every machine."""
+    here = Path.cwd()
+    return (results if results.is_relative_to(here) else here) / "slurm"
 
 
 def _quoted(path: Path) -> str:

@@ -11,7 +11,7 @@ _SCRIPT = r"""#!/bin/bash
 set -u
 umask 077
 python=@PYTHON@
-
+@CHECK@
 # A token for this job only, and folders and ports that no other job on these machines has.
 export RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0 RAY_USAGE_STATS_REPORT_URL=http://127.0.0.1:9/
 RAY_AUTH_TOKEN=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')
@@ -91,13 +91,33 @@ exit $code
 """
 
 
-def script(directives: list[str], python: str, words: str) -> str:
+# The study would be made on a disk of that machine, and begin from nothing on another one when the job is queued again.
+_CHECK = r"""
+submitted=@FILE@
+if [ ! -e "$submitted" ]; then
+  echo "avtune: $(hostname) does not see ${submitted%/slurm/*}, the results folder of the machine that submitted" \
+    "this job" >&2
+  echo "give --results a folder that every machine sees, or a bucket: s3://... or gs://..." >&2
+  exit 1
+fi
+"""
+
+
+def script(directives: list[str], python: str, words: str, file: str | None = None) -> str:
     """The script.
 
     Args:
         directives: options of sbatch, e.g. `--nodes=2`.
         python: the interpreter, quoted for the shell.
         words: the command line of avtune without its name, quoted for the shell.
+        file: where the script is kept, in `slurm/` of the results folder, quoted for the shell: the job ends where it
+            is not seen. None for no such check.
     """
-    parts = {"DIRECTIVES": "\n".join(f"#SBATCH {each}" for each in directives), "PYTHON": python, "WORDS": words}
-    return re.sub(r"@(DIRECTIVES|PYTHON|WORDS)@", lambda found: parts[found[1]], _SCRIPT)
+    check = "" if file is None else _CHECK.replace("@FILE@", file)
+    parts = {
+        "CHECK": check,
+        "DIRECTIVES": "\n".join(f"#SBATCH {each}" for each in directives),
+        "PYTHON": python,
+        "WORDS": words,
+    }
+    return re.sub(r"@(CHECK|DIRECTIVES|PYTHON|WORDS)@", lambda found: parts[found[1]], _SCRIPT)

@@ -127,3 +127,22 @@ def test_a_job_that_is_cancelled_leaves_nothing_behind_but_the_other_on_its_mach
     assert said.splitlines()[-1].startswith("progress "), "no process of Ray's or avtune's is left"
     assert "queued again" not in (folder / "results" / "slurm" / "gone-2.log").read_text()
     assert (folder / "results" / "stays" / "final" / "metrics.json").is_file()
+
+
+# The results folder is on a disk of each machine, as `/scratch` often is.
+_NOT_SHARED = f"""
+mkdir scratch
+for on in "$on_n1" "$on_n2"; do $on mount -t tmpfs tmpfs $PWD/scratch; done
+{_AVTUNE} search toy.h5 --space space.yaml --name far --results scratch/results --slurm nodes=2,cpus=1,time=30m "$@"
+until squeue --noheader > left && [ ! -s left ]; do sleep 0.2; done
+for on in "$on_n1" "$on_n2"; do $on find $PWD/scratch -mindepth 1; done
+"""
+
+
+def test_a_job_whose_results_folder_is_not_shared_says_so_and_makes_nothing(folder: Path) -> None:
+    """SLURM ends a job without a word on a machine where the folder of its log is not."""
+    (folder / "work").mkdir()
+    said = on_slurm(folder, "cd work; cp ../toy.h5 ../space.yaml .\n" + _NOT_SHARED.replace("scratch", "../scratch"))
+    assert said.splitlines()[-1].startswith("progress "), "nothing is on the machines' own disks"
+    log = (folder / "work" / "slurm" / "far-1.log").read_text()
+    assert f"does not see {folder}/scratch/results, the results folder of the machine that submitted this job" in log

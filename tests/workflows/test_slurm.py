@@ -9,7 +9,7 @@ import pytest
 
 from avtune.cli.main import main
 from avtune.core.errors import UserError
-from avtune.workflows.slurm import job_script, parsed, submit
+from avtune.workflows.slurm import job_script, log_folder, parsed, submit
 
 
 @pytest.mark.parametrize(
@@ -62,6 +62,33 @@ def test_the_script_is_one_that_bash_reads_and_keeps_words_apart(tmp_path: Path)
         """-m avtune search 'my data.h5' --set 'a=$(touch hacked)' --name 'it'"'"'s' --cluster "$ip:$port" &""" in text
     )
     assert f'#SBATCH --output="{tmp_path}/a b-%j.log"' in text
+
+
+def run_here(text: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Runs the part of a script that comes before Ray."""
+    before = text.partition("# A token for this job only")[0]
+    return subprocess.run(["bash"], input=before, text=True, check=False, capture_output=True, cwd=folder)
+
+
+def test_a_job_on_a_machine_that_does_not_see_the_results_folder_says_so(tmp_path: Path) -> None:
+    file = tmp_path / "my results" / "slurm" / "one.sh"
+    text = job_script(parsed("nodes=1"), ["search", "demo"], "one", tmp_path / "one-%j.log", file)
+    ended = run_here(text, tmp_path)
+    assert ended.returncode == 1
+    assert f"does not see {tmp_path}/my results, the results folder of the machine that submitted" in ended.stderr
+    assert "give --results a folder that every machine sees, or a bucket: s3://" in ended.stderr
+    file.parent.mkdir(parents=True)
+    file.touch()
+    assert (run_here(text, tmp_path).returncode, run_here(text, tmp_path).stderr) == (0, "")
+    assert run_here(job_script(parsed("nodes=1"), [], "one", tmp_path / "l"), tmp_path).returncode == 0
+
+
+def test_the_log_is_in_the_results_folder_or_in_the_current_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert log_folder(tmp_path / "results") == tmp_path / "results" / "slurm"
+    assert log_folder(Path("/scratch/results")) == tmp_path / "slurm"
 
 
 def test_dry_run_prints_the_script_and_submits_nothing(
