@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeAlias
 
+from avtune.cli.remote import results_place
 from avtune.core.errors import UserError, did_you_mean
 from avtune.core.streams import width
 
@@ -167,7 +168,11 @@ def add_model(to: Options, *, nargs: str | None = None) -> None:
 def add_results(to: Options) -> None:
     """--results."""
     action = to.add_argument(
-        "--results", type=Path, default=Path("results"), metavar="DIR", help="folder of studies (results/)"
+        "--results",
+        type=results_place,
+        default=Path("results"),
+        metavar="DIR",
+        help="folder of studies (results/), or s3:// or gs://",
     )
     completes(action, "file")
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from avtune.cli import console
 from avtune.cli.arguments import Verbs, add_json, add_results, add_verb
 from avtune.cli.folders import study_called
+from avtune.cli.remote import bring
 from avtune.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ def run(given: argparse.Namespace, log: list[Path]) -> int:
         raise UserError("compare takes two studies or more, e.g. avtune compare first second")
     if given.csv and given.json:
         raise UserError("give --csv or --json, not both")
+    for name in given.studies:
+        bring(given, name)
     found = StudyComparison(compare([study_called(name, given.results) for name in given.studies]))
     if given.json:
         print(json.dumps(found.to_json(), indent=2))

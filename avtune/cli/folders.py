@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from avtune.cli.remote import bring
 from avtune.core.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
 
 
 def study_folder(given: argparse.Namespace) -> StudyFolder:
-    """The folder of the study that STUDY names, see `study_called`."""
+    """The folder of the study that STUDY names, see `study_called`; brought here where `--results` is a URL."""
+    bring(given, given.study)
     return study_called(given.study, given.results)
 
 

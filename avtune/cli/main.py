@@ -41,6 +41,7 @@ from avtune.cli import (
     verify,
 )
 from avtune.cli.arguments import Parser, Verbs, import_user_code
+from avtune.cli.remote import results_here
 from avtune.core import signals
 from avtune.core.errors import StorageError, UserError
 from avtune.core.log import append_note, shown
@@ -136,7 +137,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _call(given: argparse.Namespace, log: list[Path]) -> int:
     import_user_code(given)
     try:
-        return _VERBS[given.verb](given, log)
+        with results_here(given):
+            return _VERBS[given.verb](given, log)
     except SystemExit as error:  # no code of ours: it would end the command without a word
         raise UserError(f"code that the command line names ended this command (SystemExit: {error})") from error
 

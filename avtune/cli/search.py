@@ -21,6 +21,7 @@ from avtune.cli.arguments import (
     completes,
     reading_of,
 )
+from avtune.cli.remote import bring
 from avtune.core.errors import StorageError, UserError
 
 if TYPE_CHECKING:
@@ -202,6 +203,7 @@ def _request(given: argparse.Namespace, log: list[Path]) -> Request:
         dataset = load(given.dataset, reading_of(given))
     options, code = SearchOptions.of(given), given.train or given.method
     folder = folder_of(dataset, options)
+    bring(given, folder.root.name)
     if folder.exists:
         log.append(folder.log)
 

@@ -14,6 +14,7 @@ from avtune.cli import console
 from avtune.cli.arguments import Verbs, add_json, add_results, add_study, add_verb
 from avtune.cli.display import Display, Line, event, is_live
 from avtune.cli.folders import study_folder
+from avtune.cli.remote import bring_all
 from avtune.cli.result_text import result_lines
 from avtune.core.errors import UserError
 
@@ -175,6 +176,7 @@ def _on_cluster(given: argparse.Namespace) -> None:
 def _all(given: argparse.Namespace) -> None:
     from avtune.cli.studies import study_rows, study_table
 
+    bring_all(given)
     if given.json:
         print(json.dumps([row.facts for row in study_rows(given.results)], indent=2))
         return

@@ -21,6 +21,7 @@ from avtune.cli.arguments import (
     reading_of,
 )
 from avtune.cli.display import step
+from avtune.cli.remote import bring
 from avtune.core.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ def _checks(given: argparse.Namespace) -> list[Check]:
     from avtune.workflows.verify import verify_study
     from avtune.workflows.verify_model import check_model
 
+    bring(given, given.target)
     for path in (given.results / given.target, Path(given.target)):
         if (bench := BenchFolder(path)).exists:
             return verify_bench(bench, _data(given, bench.settings()), retrain=given.retrain)

@@ -48,6 +48,10 @@ _SETTINGS = {
 }
 
 
+COPIES = ".url"
+"""File in a folder of studies that are copies: the URL of the folder that they are brought from and sent to."""
+
+
 class StudyFolder:
     """The paths of one study.
 
@@ -77,6 +81,7 @@ class StudyFolder:
         self.model_card = self.final / "MODEL_CARD.md"
         self.scored = root / "scored.jsonl"
         self.finish = root / "finish"
+        self.elsewhere = root / ".elsewhere"
         self.repeats = root / "repeats.jsonl"
         self.lanes = root / "lanes"
         self.checkpoints = root / "checkpoints"
@@ -87,6 +92,13 @@ class StudyFolder:
     def exists(self) -> bool:
         with using(self.root, "read"):
             return self.study_yaml.is_file()
+
+    @property
+    def results(self) -> str:
+        """What `--results` is for this study: the folder that it is in, or the URL of which that one has copies."""
+        with contextlib.suppress(OSError):
+            return (self.root.parent / COPIES).read_text().strip()
+        return str(self.root.parent)
 
     def lane(self, number: int) -> Path:
         """The state of a running trial, see `runners.lane_files`."""
@@ -199,7 +211,16 @@ class StudyFolder:
         return False
 
     def owner(self) -> str | None:
-        """Who works on the study now, e.g. `process 7 on host`; None for nobody."""
+        """Who works on the study now, e.g. `process 7 on host`; None for nobody. Of a copy: also who does so elsewhere,
+        as was known when it was brought here."""
+        if (here := self.owner_here()) is not None:
+            return here
+        with contextlib.suppress(OSError):
+            return self.elsewhere.read_text().strip() or None
+        return None
+
+    def owner_here(self) -> str | None:
+        """The process of this machine, or of one that shares the folder, which works on the study now."""
         try:
             with self.lock.open() as handle:
                 if is_locked(handle):

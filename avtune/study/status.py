@@ -21,7 +21,7 @@ def command_to_continue(folder: StudyFolder, *more: str, name: str | None = None
     """
     settings = folder.settings()
     words = ["avtune", "search", str(settings["dataset"].get("spec", "DATASET"))]
-    words += ["--name", name or folder.root.name, "--results", str(folder.root.parent)]
+    words += ["--name", name or folder.root.name, "--results", folder.results]
     if code := settings.get("code"):
         words += [code["option"], settings["space"]["method"]]
     return shlex.join([*words, *more])

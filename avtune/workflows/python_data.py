@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from avtune.core.errors import UserError
+from avtune.core.object_store import is_url
 from avtune.data import load
 from avtune.data.dataset import ARRAYS, Dataset
 from avtune.data.options import options_of
@@ -23,7 +24,10 @@ def path_text(given: object, what: str) -> str:
     if not isinstance(given, str | os.PathLike):
         more = "a Dataset, a name or a path" if what == "data" else "a name or a path"
         raise UserError(f"{what} is a {type(given).__name__}; give {more}")
-    return os.fspath(given)
+    path = os.fspath(given)
+    if what == "results" and is_url(path):
+        raise UserError(f"results is the URL {path}; only the command line takes one (avtune search --results {path})")
+    return path
 
 
 def dataset_for(data: Dataset | Place, classes: Place | None) -> Dataset:

@@ -1,0 +1,228 @@
+"""The copy of a folder of a bucket on this machine, on which avtune works: brought from there, and sent to it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from avtune.core.errors import UserError
+from avtune.core.files import private_files, using, write_text
+from avtune.core.names import legal_name
+from avtune.core.snapshot import Stamp, Unsettled, looked_at, parts_of
+from avtune.study.folder import StudyFolder
+from avtune.workflows.remote_states import KEPT, PART, File, Gone, RemoteStates, State
+
+_GROWS = ("curves.jsonl", "journal.log", "repeats.jsonl", "scored.jsonl", "log.txt")
+_TRIES = 5
+_LANES = "lanes"
+_HERE = ("lock", "finish")  # of a process of this machine
+
+
+class TakenOver(UserError):
+    """Another process has written the next state of the folder."""
+
+
+def copies_of(url: str) -> Path:
+    """The folder on this machine for copies of the studies of a URL."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    last = legal_name(url.rstrip("/").rpartition("/")[2], 40)
+    return cache / "avtune" / "results" / f"{last}-{hashlib.sha256(url.rstrip('/').encode()).hexdigest()[:12]}"
+
+
+class RemoteCopy:
+    """A folder of results: a study, as it is here and in the store.
+
+    Args:
+        states: of the folder in the store.
+        folder: here; its name is the study's.
+    """
+
+    def __init__(self, states: RemoteStates, folder: Path) -> None:
+        self.states, self.folder = states, folder
+        self._record = folder.parent / f".{folder.name}.json"  # beside it: it is no part of the study
+        self._known: dict[str, tuple[Stamp, File]] = {}
+        self._there: set[str] | None = None
+        self._needed: list[set[str]] = []
+        self.state: State | None = None
+
+    # -- from there
+
+    def fetch(self) -> bool:
+        """Makes the copy here the last state there, unless it is that one with what this machine has added since.
+
+        Returns:
+            Whether there is something.
+
+        Raises:
+            StorageError: the store, or this machine's disk, does not serve.
+            UserError: what is there is damaged.
+        """
+        for _ in range(_TRIES):
+            state = self.states.latest()
+            self.state = state
+            here = self.folder.is_dir()
+            if state is None or (here and (self._is_from_here(state) or StudyFolder(self.folder).owner_here())):
+                return here
+            with contextlib.suppress(Gone):
+                self._bring(state)
+                return bool(state.files)
+        raise UserError(f"{self.states.store.url} changes faster than it can be read; try again")
+
+    def claim(self, owner: str) -> None:
+        """Makes the next state, with the files of the last one: from now on this process alone adds states.
+
+        Raises:
+            TakenOver: another one has just done so.
+            UserError: the store makes states in spite of the condition that there is none of their number.
+        """
+        last = self.state
+        by = secrets.token_hex(16)
+        claimed = State(1 if last is None else last.number + 1, by, owner, {} if last is None else last.files)
+        self._write_record(last, by)  # first: a kill after the next line leaves a state that is known to be from here
+        if not self.states.add(claimed):
+            raise TakenOver(f"{self.states.store.url} has just been taken by another avtune; try again")
+        if self.states.add(claimed):
+            raise UserError(
+                f"{self.states.store.url}: this store knows no conditional writes (If-None-Match), without which two "
+                "searches of one study cannot be kept apart; use another one, or a folder"
+            )
+        self.state = claimed
+        self._needed = [claimed.parts]
+
+    def _is_from_here(self, state: State) -> bool:
+        """Whether the copy here is that state, or continues it: the last process that worked on it here wrote it."""
+        try:
+            record = json.loads(self._record.read_text())
+            return bool(record["by"] == state.by or record["from"] == [state.number, state.by])
+        except (OSError, ValueError, LookupError, TypeError):
+            return False
+
+    def _write_record(self, state: State | None, by: str | None) -> None:
+        """
+        Args:
+            state: what the copy here was made from.
+            by: of the states that this process is going to write from it.
+        """
+        record = {"from": None if state is None else [state.number, state.by], "by": by}
+        with using(self._record):
+            self._record.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_text(self._record, json.dumps(record) + "\n")
+
+    def _bring(self, state: State) -> None:
+        with using(self.folder), private_files():
+            self.folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            made = Path(tempfile.mkdtemp(dir=self.folder.parent, prefix=f".{self.folder.name}-"))
+        try:
+            with using(made), private_files():
+                for name, file in state.files.items():
+                    self._bring_file(made / name, self.folder / name, file)
+                self._record.unlink(missing_ok=True)
+                if self.folder.exists():
+                    self.folder.rename(made.with_name(f"{made.name}-before"))
+                if state.files:
+                    made.rename(self.folder)
+            self._write_record(state, None)
+        finally:
+            for left in (made, made.with_name(f"{made.name}-before")):
+                shutil.rmtree(left, ignore_errors=True)
+
+    def _bring_file(self, to: Path, before: Path, file: File) -> None:
+        to.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(OSError):
+            if before.is_file() and before.stat().st_size == file.size and _digests(before) == file.parts:
+                shutil.copyfile(before, to)
+                os.utime(to, (file.time, file.time))
+                return
+        with to.open("wb") as out:
+            for part in file.parts:
+                out.write(self.states.part(part))
+            out.flush()
+            os.fsync(out.fileno())
+        os.utime(to, (file.time, file.time))
+
+    # -- to there
+
+    def send(self, *, lanes: bool = False) -> bool:
+        """Makes what the folder holds now the next state there, where it differs from the last one.
+
+        Args:
+            lanes: with the states of trials that are running, which are large and change with every rung.
+
+        Returns:
+            Whether there was something new.
+
+        Raises:
+            TakenOver: this process is not the one any more that adds states.
+            StorageError: the store does not take it; it has the last state.
+            Unsettled: the folder changes too fast.
+        """
+        assert self.state is not None, "claimed"
+        if not self.folder.is_dir():
+            return False
+        files = self._files(lanes)
+        if files == dict(self.state.files):
+            return False
+        following = replace(self.state, number=self.state.number + 1, files=files)
+        if not self.states.add(following):
+            raise TakenOver(
+                f"{self.states.store.url} has been taken over by another avtune, which had no sign of this one; "
+                f"what this one has is in {self.folder}"
+            )
+        self.state = following
+        self._needed = [*self._needed[-KEPT + 1 :], following.parts]
+        self._there = self.states.tidy(following, set().union(*self._needed), self._there or ())
+        return True
+
+    def _files(self, lanes: bool) -> dict[str, File]:
+        for _ in range(_TRIES):
+            with contextlib.suppress(Unsettled):
+                seen = looked_at(self.folder, lambda name: _belongs(name, lanes))
+                return {name: self._sent(name, stamp) for name, stamp in seen.items()}
+        raise Unsettled(str(self.folder))
+
+    def _sent(self, name: str, stamp: Stamp) -> File:
+        """A file whose parts are in the store."""
+        known = self._known.get(name)
+        if known is not None and known[0] == stamp:
+            return known[1]
+        if self._there is None:
+            self._there = self.states.parts()
+        parts = []
+        for data in parts_of(self.folder / name, stamp, PART, grows=grows(name)):
+            digest = hashlib.sha256(data).hexdigest()
+            if digest not in self._there:
+                self.states.add_part(digest, data)
+                self._there.add(digest)
+            parts.append(digest)
+        file = File(stamp.size, stamp.time, tuple(parts))
+        self._known[name] = (stamp, file)
+        return file
+
+
+def grows(name: str) -> bool:
+    """Whether lines are added to a file of a study, and none is changed."""
+    return name in _GROWS or name.startswith(("tensorboard/", "output/"))
+
+
+def _belongs(name: str, lanes: bool) -> bool:
+    """Whether a file or a folder of a study, by its path from there, is sent: not its lock, nor what is being made."""
+    last = name.rpartition("/")[2]
+    return not last.startswith(".") and name not in (*_HERE, *([] if lanes else [_LANES]))
+
+
+def _digests(path: Path) -> tuple[str, ...]:
+    return tuple(hashlib.sha256(data).hexdigest() for data in _parts(path))
+
+
+def _parts(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while data := file.read(PART):
+            yield data

@@ -1,0 +1,272 @@
+"""A folder of results that is a URL: studies are brought here when they are named, and sent there while they change."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from avtune.core.errors import StorageError, UserError
+from avtune.core.files import update_text, using, write_text
+from avtune.core.names import is_legal_name
+from avtune.core.object_store import ObjectStore, store_at
+from avtune.core.snapshot import Unsettled
+from avtune.study.folder import COPIES, StudyFolder
+from avtune.workflows.remote_copy import RemoteCopy, TakenOver, copies_of
+from avtune.workflows.remote_states import RemoteStates, Worker
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+Say = Callable[[str], None]
+"""Takes a line for the terminal."""
+
+_SIGN = 10.0  # seconds between two signs of life
+_SEND = 30.0  # seconds between two looks at what has changed
+_DEAD = 60.0  # seconds without a sign after which a process is held for dead
+_LAST_TRIES = 6  # at the end, each after a second more than the one before
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Seconds that pass, and waiting for them."""
+
+    now: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+
+
+class RemoteResults:
+    """The studies of a URL.
+
+    Args:
+        url: of the folder of results.
+        changes: whether the command changes studies, and so holds those that it takes until `close`.
+        say: takes a line for the terminal.
+        lost: is called on another thread when a study that is held has been taken over by another process.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        changes: bool,
+        say: Say,
+        lost: Callable[[], None] = lambda: None,
+        store: ObjectStore | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.url = url
+        self.here = copies_of(url)
+        self._store = store or store_at(url)
+        self.changes, self._say, self._lost, self._clock = changes, say, lost, clock or Clock()
+        self._held: dict[str, HeldStudy] = {}
+
+    def take(self, name: str) -> Path:
+        """Brings a study here, where there is one of that name, and holds it if the command changes it.
+
+        Returns:
+            Its folder here, which may not exist.
+
+        Raises:
+            StorageError: the store, or this machine's disk, does not serve.
+            UserError: another process works on it, or what is there is damaged.
+        """
+        folder = self.here / name
+        if name in self._held:
+            return folder
+        with using(self.here):
+            self.here.mkdir(mode=0o700, parents=True, exist_ok=True)
+            update_text(self.here / COPIES, f"{self.url}\n")
+        states = RemoteStates(self._store.below(name))
+        copy = RemoteCopy(states, folder)
+        if not self.changes:
+            if copy.fetch():
+                self._note_worker(states, folder)
+            return folder
+        held = HeldStudy(copy, self._say, self._lost, self._clock)
+        held.begin()
+        self._held[name] = held
+        return folder
+
+    def take_all(self) -> None:
+        """Brings all studies here."""
+        for name in filter(is_legal_name, self._store.folders()):
+            self.take(name)
+
+    def close(self, *, quietly: bool = False) -> None:
+        """Sends what has changed, and lets the studies go.
+
+        Raises:
+            StorageError: the store does not take it; says where it is.
+            TakenOver: another process has one of them.
+        """
+        errors: list[UserError] = []
+        for held in self._held.values():
+            try:
+                held.end()
+            except UserError as error:
+                errors.append(error)
+        self._held = {}
+        if errors and not quietly:
+            raise errors[0]
+        for one in errors:
+            self._say(f"note: {one}")
+
+    def _note_worker(self, states: RemoteStates, folder: Path) -> None:
+        """Leaves word for `StudyFolder.owner`."""
+        note = StudyFolder(folder).elsewhere
+        worker = states.worker()
+        with using(note):
+            ago = 0.0 if worker is None else time.time() - worker.time
+            if worker is None or worker.ended or ago > _DEAD or has_died(worker):
+                note.unlink(missing_ok=True)
+            else:
+                write_text(note, f"{worker.owner}, a sign of it is {max(0.0, ago):.0f} s old")
+
+    def __enter__(self) -> RemoteResults:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        lost = any(held.taken_over for held in self._held.values())
+        self.close(quietly=kind is not None and not lost)
+
+
+class HeldStudy:
+    """A study that this process works on. A thread of its own gives signs of life and sends what has changed."""
+
+    def __init__(self, copy: RemoteCopy, say: Say, lost: Callable[[], None], clock: Clock) -> None:
+        self._copy, self._say, self._lost, self._clock = copy, say, lost, clock
+        self._me = Worker("", f"process {os.getpid()} on {os.uname().nodename}", os.getpid(), this_machine(), 0, 0.0)
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="avtune-remote", daemon=True)
+        self._failing = ""
+        self.taken_over = False
+
+    def begin(self) -> None:
+        """Takes it: waits until it is clear that nobody works on it, brings it here, and makes the next state.
+
+        Raises:
+            UserError: somebody does.
+        """
+        self._wait_for_others()
+        self._copy.fetch()
+        with using(self._copy.folder):
+            StudyFolder(self._copy.folder).elsewhere.unlink(missing_ok=True)
+        self._copy.claim(self._me.owner)
+        assert self._copy.state is not None
+        self._me = replace(self._me, by=self._copy.state.by)
+        self._sign()
+        self._thread.start()
+
+    def end(self) -> None:
+        """Sends the rest: first what is small, then the states of running trials too.
+
+        Raises:
+            StorageError: the store does not take it.
+            TakenOver: another process has the study.
+        """
+        self._over.set()
+        self._thread.join()
+        if self.taken_over:
+            raise TakenOver(self._failing)
+        for lanes in (False, True):
+            self._send_at_last(lanes)
+        self._me = replace(self._me, ended=True)
+        self._sign()
+
+    def step(self, *, send: bool) -> None:
+        """What the thread does again and again. What the store has against it is said once, and tried again."""
+        try:
+            self._sign()
+            if send:
+                self._copy.send()
+        except TakenOver as error:
+            self._failing, self.taken_over = str(error), True
+            self._over.set()
+            self._lost()
+        except (StorageError, Unsettled) as error:
+            if not self._failing:
+                self._failing = str(error)
+                self._say(f"note: {error}; trying again every {_SIGN:g} s")
+        else:
+            if self._failing:
+                self._say(f"note: {self._copy.states.store.url} can be written again")
+            self._failing = ""
+
+    def _run(self) -> None:
+        sent = self._clock.now()
+        while not self._over.wait(_SIGN):
+            now = self._clock.now()
+            due = now - sent >= _SEND or bool(self._failing)
+            self.step(send=due)
+            sent = now if due else sent
+
+    def _sign(self) -> None:
+        self._me = replace(self._me, sign=self._me.sign + 1, time=time.time())
+        self._copy.states.set_worker(self._me)
+
+    def _send_at_last(self, lanes: bool) -> None:
+        for again in range(1, _LAST_TRIES + 1):
+            try:
+                self._copy.send(lanes=lanes)
+            except (StorageError, Unsettled) as error:
+                if again == _LAST_TRIES:
+                    raise StorageError(
+                        f"{error}\nwhat is missing there is in {self._copy.folder}; the same command sends it"
+                    ) from None
+                self._clock.sleep(float(again))
+            else:
+                return
+
+    def _wait_for_others(self) -> None:
+        """
+        Raises:
+            UserError: another process works on the study: it gives signs of life.
+        """
+        states = self._copy.states
+        first = states.worker()
+        if first is None or first.ended or has_died(first):
+            return
+        url = states.store.url
+        self._say(f"note: {url} was worked on by {first.owner}; waiting {_DEAD:g} s for a sign of it")
+        end = self._clock.now() + _DEAD
+        while self._clock.now() < end:
+            self._clock.sleep(_SIGN / 2)
+            now = states.worker()
+            if now is not None and (now.by, now.sign) != (first.by, first.sign):
+                if now.ended:
+                    return
+                raise UserError(
+                    f"{url} is being worked on by another avtune ({now.owner}); wait for it, stop it, or choose "
+                    "another --name"
+                )
+
+
+def this_machine() -> str:
+    """What tells this machine, since it was started, from others."""
+    known = [os.uname().nodename]
+    with contextlib.suppress(OSError):
+        known.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+    with contextlib.suppress(OSError):
+        known.append(os.readlink("/proc/self/ns/pid"))
+    return " ".join(known)
+
+
+def has_died(worker: Worker) -> bool:
+    """Whether it was a process of this machine that is not there any more."""
+    if worker.machine != this_machine():
+        return False
+    try:
+        os.kill(worker.process, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:  # another user's
+        return False
+    return worker.process == os.getpid()

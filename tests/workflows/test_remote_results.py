@@ -1,0 +1,429 @@
+"""Studies in a bucket: what is there after a kill at any moment, who may write, and which copy is the newer one. The
+bucket is fsspec's in memory; `test_remote_s3.py` has a server."""
+
+import json
+import os
+from itertools import count
+
+import pytest
+from fsspec.implementations.memory import MemoryFileSystem
+
+from avtune.cli.main import main
+from avtune.core.errors import StorageError, UserError
+from avtune.core.object_store import ObjectStore
+from avtune.study.folder import StudyFolder
+from avtune.workflows import remote_copy, remote_results, remote_states
+from avtune.workflows.remote_copy import RemoteCopy, TakenOver
+from avtune.workflows.remote_results import Clock, RemoteResults, this_machine
+from avtune.workflows.remote_states import RemoteStates, Worker
+
+_NUMBERS = count()
+
+
+class Bucket(ObjectStore):
+    """A bucket in memory. It stops serving before its `left`-th change, as a machine does that is killed."""
+
+    def __init__(self, root=None, left=None):
+        super().__init__(MemoryFileSystem(), root or f"/bucket{next(_NUMBERS)}", "s3://bucket/results")
+        self.left = left if left is not None else [None]
+
+    def below(self, name):
+        made = Bucket(f"{self._root}/{name}", self.left)
+        made.url = f"{self.url}/{name}"
+        return made
+
+    def _change(self):
+        if self.left[0] is not None:
+            self.left[0] -= 1
+            if self.left[0] < 0:
+                raise StorageError("killed")
+
+    def write(self, name, data):
+        self._change()
+        super().write(name, data)
+
+    def create(self, name, data):
+        self._change()
+        return super().create(name, data)
+
+    def delete(self, names):
+        for name in names:
+            self._change()
+            super().delete([name])
+
+
+class Passing(Clock):
+    """Seconds that pass when they are waited for; something may happen then."""
+
+    def __init__(self, happens=lambda: None):
+        self.time = 0.0
+
+        def sleep(seconds):
+            self.time += seconds
+            happens()
+
+        super().__init__(lambda: self.time, sleep)
+
+    def __setattr__(self, name, value):
+        object.__setattr__(self, name, value)
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch, tmp_path):
+    """Parts of ten bytes, copies below the test's folder, and no thread but this one."""
+    monkeypatch.setattr(remote_states, "PART", 10)
+    monkeypatch.setattr(remote_copy, "PART", 10)
+    monkeypatch.setattr(remote_results, "_SIGN", 3600.0)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "here"))
+
+
+@pytest.fixture
+def bucket():
+    return Bucket()
+
+
+def copy_at(bucket, folder):
+    return RemoteCopy(RemoteStates(bucket.below("one")), folder / "one")
+
+
+def filled(folder, curves="a\n", **more):
+    (folder / "final").mkdir(parents=True, exist_ok=True)
+    for name, text in {"study.yaml": "s", "curves.jsonl": curves, "final/config.yaml": "c", **more}.items():
+        (folder / name).write_text(text)
+
+
+def held(folder):
+    return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+def started(bucket, folder):
+    """The copy of a process that works on the study."""
+    made = copy_at(bucket, folder)
+    made.fetch()
+    made.claim("process 1 on a")
+    return made
+
+
+# --- there and back
+
+
+def test_what_is_sent_is_what_is_brought(bucket, tmp_path):
+    first = started(bucket, tmp_path / "a")
+    filled(tmp_path / "a" / "one", "line 1\nline 2\n", lock="process 1", **{".torn-12345678": "x"})
+    (tmp_path / "a" / "one" / "lanes").mkdir()
+    (tmp_path / "a" / "one" / "lanes" / "3.safetensors").write_text("weights")
+    os.utime(tmp_path / "a" / "one" / "curves.jsonl", (1000.5, 1000.5))
+    assert first.send()
+    assert not first.send(), "nothing has changed"
+    second = copy_at(bucket, tmp_path / "b")
+    assert second.fetch()
+    expected = {"study.yaml": "s", "curves.jsonl": "line 1\nline 2\n", "final/config.yaml": "c"}
+    assert held(tmp_path / "b" / "one") == expected
+    assert (tmp_path / "b" / "one" / "curves.jsonl").stat().st_mtime == 1000.5
+    assert first.send(lanes=True)
+    assert second.fetch()
+    assert held(tmp_path / "b" / "one") == expected | {"lanes/3.safetensors": "weights"}
+
+
+def test_of_a_file_that_grows_the_end_is_sent_again_and_old_parts_go(bucket, tmp_path):
+    copy = started(bucket, tmp_path)
+    sent = []
+    copy.states.add_part, add = (lambda digest, data: (sent.append(data), add(digest, data))), copy.states.add_part
+    for curves in ("0123456789abc", "0123456789abcdef", "0123456789abcdefghijklmn"):
+        filled(tmp_path / "one", curves)
+        copy.send()
+    assert sent == [b"0123456789", b"abc", b"c", b"s", b"abcdef", b"abcdefghij", b"klmn"]
+    kept = copy.states.parts()
+    filled(tmp_path / "one", "0123456789abcdefghijklmn", log="l")
+    copy.send()
+    assert len(kept - copy.states.parts()) == 1, "the end of a state that is kept no more"
+    assert len(bucket.below("one/states").names()) == remote_states.KEPT
+
+
+def test_after_a_kill_at_any_moment_there_is_the_state_of_before_or_the_next(tmp_path):
+    reached = set()
+    for number in count():
+        bucket, folder = Bucket(), tmp_path / str(number)
+        copy = started(bucket, folder)
+        filled(folder / "one", "before\n" * 3)
+        copy.send()
+        before = held(folder / "one")
+        filled(folder / "one", "before\n" * 3 + "after\n" * 4, log="more")
+        bucket.left[0] = number
+        try:
+            copy.send()
+        except StorageError:
+            ended = False
+        else:
+            ended = True
+        bucket.left[0] = None
+        other = copy_at(bucket, folder / "other")
+        other.fetch()
+        found = held(folder / "other" / "one")
+        assert found in (before, held(folder / "one")), number
+        reached.add(found == before)
+        other.claim("process 2 on b")  # which goes on, and takes away what was left half sent
+        filled(folder / "other" / "one", "before\n" * 3 + "after\n" * 4, log="other")
+        other.send()
+        filled(folder / "other" / "one", "before\n" * 3 + "after\n" * 4, log="another")
+        other.send()
+        kept = [other.states.state(number) for number in other.states.numbers()]
+        assert len(kept) == remote_states.KEPT
+        assert other.states.parts() == kept[0].parts | kept[1].parts
+        if ended:
+            break
+    assert reached == {True, False}
+
+
+def test_who_reads_while_states_go_reads_another(bucket, tmp_path):
+    copy = started(bucket, tmp_path / "a")
+    filled(tmp_path / "a" / "one", "first")
+    copy.send()
+    reader = copy_at(bucket, tmp_path / "b")
+    part = reader.states.part
+
+    def late(digest):
+        """Two further states have been written since the reader read the last one."""
+        reader.states.part = part
+        for text in ("second", "third"):
+            filled(tmp_path / "a" / "one", text, **{"study.yaml": text})
+            copy.send()
+        return part(digest)
+
+    reader.states.part = late
+    assert reader.fetch()
+    assert held(tmp_path / "b" / "one")["curves.jsonl"] == "third"
+
+
+# --- which copy
+
+
+def test_a_copy_that_is_ahead_of_the_bucket_stays_and_one_that_is_behind_goes(bucket, tmp_path):
+    first = started(bucket, tmp_path / "a")
+    filled(tmp_path / "a" / "one", "1\n")
+    first.send()
+    filled(tmp_path / "a" / "one", "1\n2\n")  # and is killed
+    again = copy_at(bucket, tmp_path / "a")
+    again.fetch()
+    assert held(tmp_path / "a" / "one")["curves.jsonl"] == "1\n2\n"
+    second = started(bucket, tmp_path / "b")
+    filled(tmp_path / "b" / "one", "1\nother\n")
+    second.send()
+    again.fetch()
+    assert held(tmp_path / "a" / "one")["curves.jsonl"] == "1\nother\n"
+
+
+def test_a_copy_of_an_earlier_state_of_the_same_process_is_not_taken_for_its_last(bucket, tmp_path):
+    first = started(bucket, tmp_path / "a")
+    filled(tmp_path / "a" / "one", "1\n")
+    first.send()
+    second = copy_at(bucket, tmp_path / "b")
+    second.fetch()
+    filled(tmp_path / "a" / "one", "1\n2\n")
+    first.send()
+    with pytest.raises(TakenOver, match="has just been taken by another avtune"):
+        second.claim("process 2 on b")
+    second.fetch()
+    assert held(tmp_path / "b" / "one")["curves.jsonl"] == "1\n2\n"
+
+
+# --- one process at a time
+
+
+def test_who_was_taken_over_writes_nothing_any_more(bucket, tmp_path):
+    first = started(bucket, tmp_path / "a")
+    filled(tmp_path / "a" / "one", "1\n")
+    first.send()
+    second = started(bucket, tmp_path / "b")
+    filled(tmp_path / "a" / "one", "1\nlate\n")
+    with pytest.raises(TakenOver, match=r"has been taken over by another avtune.*is in .*a/one"):
+        first.send()
+    filled(tmp_path / "b" / "one", "1\nmine\n")
+    second.send()
+    third = copy_at(bucket, tmp_path / "c")
+    third.fetch()
+    assert held(tmp_path / "c" / "one")["curves.jsonl"] == "1\nmine\n"
+
+
+def results(bucket, said, *, changes=True, happens=lambda: None, lost=lambda: None):
+    url = "s3://bucket/results"
+    return RemoteResults(url, changes=changes, say=said.append, lost=lost, store=bucket, clock=Passing(happens))
+
+
+def at_work(bucket, machine="b", process=7, ended=False):
+    states = RemoteStates(bucket.below("one"))
+    worker = Worker("other", f"process {process} on {machine}", process, machine, 1, 0.0, ended)
+    states.set_worker(worker)
+    return states, worker
+
+
+def test_a_study_on_which_another_works_is_refused(bucket):
+    states, worker = at_work(bucket)
+
+    def signs():
+        states.set_worker(Worker(**vars(worker) | {"sign": 2}))
+
+    said = []
+    with pytest.raises(UserError, match=r"s3://bucket/results/one is being worked on by .* \(process 7 on b\); wait"):
+        results(bucket, said, happens=signs).take("one")
+    assert said == ["note: s3://bucket/results/one was worked on by process 7 on b; waiting 60 s for a sign of it"]
+    assert states.latest() is None, "nothing was taken"
+
+
+@pytest.mark.parametrize(
+    ("worker", "waits"),
+    [
+        pytest.param({}, True, id="dead on another machine"),
+        pytest.param({"ended": True}, False, id="ended"),
+        pytest.param({"machine": this_machine(), "process": 2**22 + 1}, False, id="dead on this machine"),
+    ],
+)
+def test_a_study_whose_process_is_dead_is_taken(bucket, worker, waits):
+    states, _ = at_work(bucket, **worker)
+    said = []
+    with results(bucket, said) as remote:
+        filled(remote.take("one"))
+        assert remote.take("one") == remote.here / "one", "which is held already"
+        (remote.here / "one" / "lanes").mkdir()
+        (remote.here / "one" / "lanes" / "3").touch()  # of a running trial: sent at the end
+        remote._held["one"].step(send=True)
+        assert "lanes/3" not in states.latest().files
+    assert bool(said) == waits
+    assert states.latest().files.keys() == {"study.yaml", "curves.jsonl", "final/config.yaml", "lanes/3"}
+    assert states.worker().ended
+
+
+def test_who_is_taken_over_is_told_so_and_says_where_its_files_are(bucket, tmp_path):
+    def search():
+        with results(bucket, [], lost=lambda: lost.append(1)) as remote:
+            filled(remote.take("one"))
+            started(bucket, tmp_path / "b")
+            remote._held["one"].step(send=True)
+            assert lost == [1]
+            raise KeyboardInterrupt
+
+    lost = []
+    with pytest.raises(TakenOver, match="has been taken over by another avtune"):
+        search()
+
+
+def test_a_bucket_that_fails_is_tried_again_and_said_once(bucket):
+    said = []
+    with results(bucket, said) as remote:
+        filled(remote.take("one"))
+        study = remote._held["one"]
+        for left in (0, 0, None):
+            bucket.left[0] = left
+            study.step(send=True)
+        assert said == ["note: killed; trying again every 3600 s", "note: s3://bucket/results/one can be written again"]
+        bucket.left[0] = 0
+        filled(remote.here / "one", "more")
+        with pytest.raises(StorageError, match=r"killed\nwhat is missing there is in .*; the same command sends it"):
+            remote.close()
+    bucket.left[0] = None
+    with results(bucket, said), results(bucket, said) as again:
+        again.take("one")
+    assert RemoteStates(bucket.below("one")).latest().files["curves.jsonl"].size == 4
+
+
+def test_a_store_without_conditional_writes_is_refused(bucket, tmp_path, monkeypatch):
+    monkeypatch.setattr(Bucket, "create", lambda store, name, data: store.write(name, data) or True)
+    with pytest.raises(UserError, match="this store knows no conditional writes"):
+        started(bucket, tmp_path)
+
+
+# --- looking
+
+
+def test_who_works_on_a_study_elsewhere_is_seen(bucket):
+    with results(bucket, []) as remote:
+        filled(remote.take("one"))
+    states, worker = at_work(bucket)
+    for time, owner in ((0.0, None), (1e12, "process 7 on b, a sign of it is 0 s old")):
+        states.set_worker(Worker(**vars(worker) | {"time": time}))
+        folder = results(bucket, [], changes=False).take("one")
+        assert StudyFolder(folder).owner() == owner
+        assert StudyFolder(folder).results == "s3://bucket/results"
+        assert (folder / "curves.jsonl").read_text() == "a\n"
+    assert states.latest().number == 2, "looking takes nothing"
+
+
+def test_who_works_on_it_elsewhere_does_not_keep_later_states_from_here(bucket, tmp_path):
+    there = started(bucket, tmp_path / "a")
+    states, worker = at_work(bucket)
+    states.set_worker(Worker(**vars(worker) | {"time": 1e12}))
+    for text in ("1\n", "1\n2\n"):
+        filled(tmp_path / "a" / "one", text)
+        there.send()
+        folder = results(bucket, [], changes=False).take("one")
+        assert StudyFolder(folder).owner() is not None
+        assert (folder / "curves.jsonl").read_text() == text
+
+
+def test_all_studies_are_brought(bucket):
+    for name in ("one", "two"):
+        with results(bucket, []) as remote:
+            filled(remote.take(name), name)
+    bucket.below(".hidden").write("worker", b"{}")  # no name of a study
+    here = results(bucket, [], changes=False)
+    here.take_all()
+    assert sorted(path.name for path in here.here.iterdir()) == [".one.json", ".two.json", ".url", "one", "two"]
+    assert [(here.here / name / "curves.jsonl").read_text() for name in ("one", "two")] == ["one", "two"]
+
+
+# --- damage
+
+
+@pytest.mark.parametrize("name", ["../one", "/one", "a/../../b", "a\\b", "", "a//b", "./a"])
+def test_a_path_that_leads_elsewhere_is_refused(bucket, tmp_path, name):
+    files = {name: {"size": 0, "time": 0.0, "parts": []}}
+    state = {"format": 1, "by": "x", "owner": "x", "files": files}
+    bucket.below("one/states").write("0000000001", json.dumps(state).encode())
+    with pytest.raises(UserError, match="is no path in it; restore it from a copy"):
+        copy_at(bucket, tmp_path).fetch()
+    assert not (tmp_path / "one").exists()
+
+
+def test_what_is_damaged_or_newer_is_said(bucket, tmp_path):
+    copy = started(bucket, tmp_path / "a")
+    filled(tmp_path / "a" / "one")
+    copy.send()
+    part = copy.state.files["curves.jsonl"].parts[0]
+    objects, states = bucket.below("one/objects"), bucket.below("one/states")
+    objects.write(part, b"other")
+    with pytest.raises(UserError, match=f"objects/{part} is damaged; restore it from a copy"):
+        copy_at(bucket, tmp_path / "b").fetch()
+    assert list((tmp_path / "b").iterdir()) == [], "nothing half made is left"
+    newer = json.loads(states.read("0000000002")) | {"format": 2}
+    for data, said in (
+        (b"{", "is damaged"),
+        (b"{}", "format is missing"),
+        (json.dumps(newer).encode(), "newer avtune"),
+    ):
+        states.write("0000000002", data)
+        with pytest.raises(UserError, match=said):
+            copy_at(bucket, tmp_path / "b").fetch()
+
+
+# --- the command line
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["evaluate", "one", "toy.h5", "--results", "s3://b/r"], "avtune evaluate takes no URL as --results; allowed"),
+        (["status", "--watch", "--results", "s3://b/r"], "--watch goes with studies on this machine"),
+        (["status", "--results", "http://b/r"], "'http://b/r' is of a kind that avtune does not know; allowed: gs://"),
+        (["status", "--results", "s3://"], "names no folder of a bucket; allowed: s3://BUCKET/FOLDER"),
+        (["status", "--results", "s3://b/../r"], "names no folder of a bucket"),
+    ],
+)
+def test_what_a_url_does_not_do_is_said(words, said, capsys):
+    assert main(words) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_package_that_is_missing_is_said(capsys, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert main(["status", "--results", "gs://b/r"]) == 2
+    assert "gs:// needs the package gcsfs: pip install 'avtune[remote]'" in capsys.readouterr().err
