@@ -94,7 +94,7 @@ def _lines(folder: StudyFolder) -> list[str]:
     from avtune.core.streams import width
     from avtune.study.best import read_best
     from avtune.study.results import read_results
-    from avtune.study.status import command_to_continue
+    from avtune.study.status import way_to_continue
 
     results, settings, owner = read_results(folder), folder.settings(), folder.owner()
     lines = [f"study      {folder.root}", f"dataset    {settings['dataset']['name']}"]
@@ -104,7 +104,7 @@ def _lines(folder: StudyFolder) -> list[str]:
         return [*lines, "", *result_lines(results, read_best(folder))]
     if owner is not None:
         return [*lines, f"running now: {owner}"]
-    return [*lines, f"interrupted; to continue: {command_to_continue(folder)}"]
+    return [*lines, f"interrupted; to continue: {way_to_continue(folder)}"]
 
 
 def _watch(folder: StudyFolder) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from typing import NotRequired, TypedDict
 
+from avtune.core.object_store import is_url
 from avtune.core.objective import MAP
 from avtune.study.curve import Curve
 from avtune.study.curves import AgainLine, EpochLine, read_curves
 from avtune.study.folder import StudyFolder
 from avtune.study.horizon import Horizon
+
+_CLUSTER = re.compile(r" of the cluster at (\S+?)(?:: |, |$)")  # in `Placement.text`
 
 
 def command_to_continue(folder: StudyFolder, *more: str, name: str | None = None) -> str:
@@ -25,6 +29,18 @@ def command_to_continue(folder: StudyFolder, *more: str, name: str | None = None
     if code := settings.get("code"):
         words += [code["option"], settings["space"]["method"]]
     return shlex.join([*words, *more])
+
+
+def way_to_continue(folder: StudyFolder) -> str:
+    """The command that continues a study where it ran: of one that was a job of SLURM, the submission of its script. Of
+    a copy from a bucket it is not known which of both it was."""
+    script = folder.root.parent.absolute() / "slurm" / f"{folder.root.name}.sh"
+    cluster = _CLUSTER.search(folder.settings().get("placement", ""))
+    if cluster is None or is_url(folder.results):
+        return command_to_continue(folder)
+    if script.is_file():
+        return shlex.join(["sbatch", str(script)])
+    return command_to_continue(folder, "--cluster", cluster[1])
 
 
 def longer_command(folder: StudyFolder, horizon: Horizon) -> str:

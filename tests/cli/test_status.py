@@ -13,7 +13,7 @@ from avtune.cli import status
 from avtune.cli.live import Region
 from avtune.cli.main import main
 from avtune.cli.watching import Watching
-from avtune.core.files import append_line
+from avtune.core.files import append_line, to_yaml
 from avtune.core.run_key import run_key
 from avtune.finals.select import candidates, repeat_trials
 from avtune.methods import hypers_of
@@ -92,6 +92,26 @@ def test_a_search_that_runs_is_shown_until_it_ends(study, driver, terminal):
 
 def status_of(*words):
     return main(["status", *words, "--results", "results"])
+
+
+def test_how_to_continue_names_the_cluster_or_the_job_of_slurm(study, capsys):
+    def hint():
+        assert status_of("one", "--once") == 0
+        return capsys.readouterr().out.splitlines()[-1].partition("to continue: ")[2]
+
+    alone = hint()
+    assert alone == f"avtune search toy.h5 --name one --results {study.folder.root.parent}"
+    for placement in (
+        "4 at a time on 2 GPUs of the cluster at 10.0.0.5:6379: 2 engines of 2 lanes",
+        "2 at a time on the CPU of the cluster at 10.0.0.5:6379, 2 threads each",
+    ):
+        settings = study.folder.settings() | {"placement": placement}
+        study.folder.study_yaml.write_text(to_yaml(settings))
+        assert hint() == f"{alone} --cluster 10.0.0.5:6379"
+    script = Path("results/slurm/one.sh")
+    script.parent.mkdir()
+    script.touch()
+    assert hint() == f"sbatch {script.absolute()}", "the address was that of the job's own Ray"
 
 
 def test_elsewhere_a_line_says_what_has_changed(study, driver, capsys):
