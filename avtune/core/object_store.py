@@ -19,7 +19,8 @@ PACKAGES = {"s3": "s3fs", "gs": "gcsfs"}
 _URL = re.compile(r"([a-z0-9]+)://([^/\s?#]+)((?:/[^/\s?#]+)*)/?")
 _CONNECT, _READ = 5, 30  # seconds
 _OPTIONS: dict[str, dict[str, Any]] = {
-    "s3": {"config_kwargs": {"connect_timeout": _CONNECT, "read_timeout": _READ}},
+    # s3fs tries again by itself.
+    "s3": {"config_kwargs": {"connect_timeout": _CONNECT, "read_timeout": _READ, "retries": {"max_attempts": 1}}},
     "gs": {"timeout": _READ},
 }
 

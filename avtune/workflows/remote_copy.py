@@ -172,14 +172,18 @@ class RemoteCopy:
             return False
         following = replace(self.state, number=self.state.number + 1, files=files)
         if not self.states.add(following):
-            raise TakenOver(
-                f"{self.states.store.url} has been taken over by another avtune, which had no sign of this one; "
-                f"what this one has is in {self.folder}"
-            )
+            raise self.taken_over()
         self.state = following
         self._needed = [*self._needed[-KEPT + 1 :], following.parts]
         self._there = self.states.tidy(following, set().union(*self._needed), self._there or ())
         return True
+
+    def taken_over(self) -> TakenOver:
+        """What to raise once another process adds states."""
+        return TakenOver(
+            f"{self.states.store.url} has been taken over by another avtune, which had no sign of this one; what this "
+            f"one has is in {self.folder}"
+        )
 
     def _files(self, lanes: bool) -> dict[str, File]:
         for _ in range(_TRIES):

@@ -30,6 +30,7 @@ _SIGN = 10.0  # seconds between two signs of life
 _SEND = 30.0  # seconds between two looks at what has changed
 _DEAD = 60.0  # seconds without a sign after which a process is held for dead
 _LAST_TRIES = 6  # at the end, each after a second more than the one before
+_TRIES_IN_A_HURRY = 2  # where the command has been ended from outside
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,9 @@ class RemoteResults:
     def close(self, *, quietly: bool = False) -> None:
         """Sends what has changed, and lets the studies go.
 
+        Args:
+            quietly: the command ends by an error, or from outside: be quick, and say what is wrong rather than raise.
+
         Raises:
             StorageError: the store does not take it; says where it is.
             TakenOver: another process has one of them.
@@ -108,7 +112,7 @@ class RemoteResults:
         errors: list[UserError] = []
         for held in self._held.values():
             try:
-                held.end()
+                held.end(_TRIES_IN_A_HURRY if quietly else _LAST_TRIES)
             except UserError as error:
                 errors.append(error)
         self._held = {}
@@ -162,10 +166,10 @@ class HeldStudy:
         self._copy.claim(self._me.owner)
         assert self._copy.state is not None
         self._me = replace(self._me, by=self._copy.state.by)
-        self._sign()
+        self._copy.states.set_worker(self._me)
         self._thread.start()
 
-    def end(self) -> None:
+    def end(self, tries: int) -> None:
         """Sends the rest: first what is small, then the states of running trials too.
 
         Raises:
@@ -177,7 +181,7 @@ class HeldStudy:
         if self.taken_over:
             raise TakenOver(self._failing)
         for lanes in (False, True):
-            self._send_at_last(lanes)
+            self._send_at_last(lanes, tries)
         self._me = replace(self._me, ended=True)
         self._sign()
 
@@ -194,11 +198,17 @@ class HeldStudy:
         except (StorageError, Unsettled) as error:
             if not self._failing:
                 self._failing = str(error)
-                self._say(f"note: {error}; trying again every {_SIGN:g} s")
+                self._note(f"{error}; trying again every {_SIGN:g} s")
         else:
             if self._failing:
-                self._say(f"note: {self._copy.states.store.url} can be written again")
+                self._note(f"{self._copy.states.store.url} can be written again")
             self._failing = ""
+
+    def _note(self, text: str) -> None:
+        self._say(f"note: {text}")
+        if self._copy.folder.is_dir():
+            with contextlib.suppress(StorageError):  # a full disk ends the search by itself
+                StudyFolder(self._copy.folder).note(text)
 
     def _run(self) -> None:
         sent = self._clock.now()
@@ -209,15 +219,22 @@ class HeldStudy:
             sent = now if due else sent
 
     def _sign(self) -> None:
+        """
+        Raises:
+            TakenOver: another process says that it works on the study.
+        """
+        now = self._copy.states.worker()
+        if now is not None and now.by != self._me.by:
+            raise self._copy.taken_over()
         self._me = replace(self._me, sign=self._me.sign + 1, time=time.time())
         self._copy.states.set_worker(self._me)
 
-    def _send_at_last(self, lanes: bool) -> None:
-        for again in range(1, _LAST_TRIES + 1):
+    def _send_at_last(self, lanes: bool, tries: int) -> None:
+        for again in range(1, tries + 1):
             try:
                 self._copy.send(lanes=lanes)
             except (StorageError, Unsettled) as error:
-                if again == _LAST_TRIES:
+                if again == tries:
                     raise StorageError(
                         f"{error}\nwhat is missing there is in {self._copy.folder}; the same command sends it"
                     ) from None

@@ -293,11 +293,14 @@ def test_a_study_whose_process_is_dead_is_taken(bucket, worker, waits):
     assert states.worker().ended
 
 
-def test_who_is_taken_over_is_told_so_and_says_where_its_files_are(bucket, tmp_path):
+@pytest.mark.parametrize("signed", [True, False], ids=["signed", "not yet signed"])
+def test_who_is_taken_over_is_told_so_and_says_where_its_files_are(bucket, tmp_path, signed):
     def search():
         with results(bucket, [], lost=lambda: lost.append(1)) as remote:
             filled(remote.take("one"))
             started(bucket, tmp_path / "b")
+            if signed:
+                at_work(bucket)
             remote._held["one"].step(send=True)
             assert lost == [1]
             raise KeyboardInterrupt
@@ -305,6 +308,9 @@ def test_who_is_taken_over_is_told_so_and_says_where_its_files_are(bucket, tmp_p
     lost = []
     with pytest.raises(TakenOver, match="has been taken over by another avtune"):
         search()
+    states = RemoteStates(bucket.below("one"))
+    assert states.latest().number == 2, "the other's"
+    assert not signed or (states.worker().by, states.parts()) == ("other", set())
 
 
 def test_a_bucket_that_fails_is_tried_again_and_said_once(bucket):
@@ -316,6 +322,9 @@ def test_a_bucket_that_fails_is_tried_again_and_said_once(bucket):
             bucket.left[0] = left
             study.step(send=True)
         assert said == ["note: killed; trying again every 3600 s", "note: s3://bucket/results/one can be written again"]
+        assert [line[26:] for line in (remote.here / "one" / "log.txt").read_text().splitlines()] == [
+            line.removeprefix("note: ") for line in said
+        ]
         bucket.left[0] = 0
         filled(remote.here / "one", "more")
         with pytest.raises(StorageError, match=r"killed\nwhat is missing there is in .*; the same command sends it"):

@@ -17,6 +17,8 @@ URL = "s3://bucket/results"
 WORDS = ["toy.h5", "--space", "space.yaml", "--name", "one", "--results", URL]
 HERE = ["--runner", "inline", "--gpus", "0", "--deterministic", "--precision", "fp32"]
 
+ONE = ["--set", "final.finalists=1", "--set", "final.seeds=1"]
+
 # What is sent every half a minute is sent many times a second.
 _OFTEN = """
 import sys
@@ -133,6 +135,22 @@ def test_of_two_searches_of_one_study_one_is_refused_and_a_terminated_one_has_se
     machines.run("looker", "status", "one", "--results", URL)
     for name in ("curves.jsonl", "journal.log", "study.yaml"):
         assert (machines.study("looker") / name).read_bytes() == (machines.study("first") / name).read_bytes()
+
+
+def test_a_search_that_was_held_for_dead_ends_when_it_wakes_and_changes_nothing(machines):
+    far = [*WORDS, *HERE, "--set", "early_stopping.epochs=200", "--trials", "2", *ONE]
+    process = machines.begin("first", "search", *far)
+    until_there_are_epochs(machines, process)
+    process.send_signal(signal.SIGSTOP)
+    said = machines.run("second", "search", *far, dead=3.0)
+    assert f"was worked on by process {process.pid} on" in said
+    before = machines.names()
+    process.send_signal(signal.SIGCONT)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 2, (out, err)
+    assert f"avtune: {URL}/one has been taken over by another avtune, which had no sign of this one; what" in err
+    assert machines.names() == before
+    assert "no difference" in machines.run("third", "verify", "one", "--results", URL)
 
 
 def test_a_bucket_that_is_not_there_is_said(machines):
