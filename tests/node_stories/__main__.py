@@ -1,6 +1,7 @@
 """Tells stories of searches on several Ray nodes of this machine: `make node-stories`, or
 
 python -m tests.node_stories --stories 30
+python -m tests.node_stories --stories 30 --work told    # which goes on where it was ended
 python -m tests.node_stories --seed 7        # one story again, told aloud
 """
 
@@ -30,6 +31,9 @@ def main() -> int:
     parser.add_argument("--stories", type=int, default=30, help="how many (30)")
     parser.add_argument("--first-seed", type=int, default=1, metavar="N", help="of the first story (1)")
     parser.add_argument("--seed", type=int, metavar="N", help="only the story with this seed, told aloud")
+    parser.add_argument(
+        "--work", type=Path, metavar="DIR", help="keep there what has been told; the same command then goes on"
+    )
     parser.add_argument("--out", type=Path, default=HERE / "reports", help="folder of the report")
     parser.add_argument("--inside", nargs=2, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -37,7 +41,9 @@ def main() -> int:
         return inside(json.loads(given.inside[0]), Path(given.inside[1]))
     if why := missing():
         raise SystemExit(f"node stories need machines made of namespaces: {why}")
-    parent = Path(tempfile.mkdtemp(prefix="avtune_node_stories_"))
+    parent = given.work or Path(tempfile.mkdtemp(prefix="avtune_node_stories_"))
+    parent.mkdir(parents=True, exist_ok=True)
+    parent = parent.resolve()
     expected = undisturbed(parent, WHAT)
     seeds = [given.seed] if given.seed is not None else range(given.first_seed, given.first_seed + given.stories)
     stories = [told_apart(*drawn(seed), parent, expected) for seed in seeds]
@@ -46,7 +52,7 @@ def main() -> int:
     if given.seed is None:
         print(_report.write("node_stories", "Node stories", made, ["ray", "optuna", "torch"], given.out))
     wrong = any(story.problems for story in stories)
-    if not wrong:
+    if not wrong and given.work is None:
         shutil.rmtree(parent)
     return 1 if wrong else 0
 

@@ -21,10 +21,15 @@ _RAY |= {"RAY_worker_niceness": "0"}  # by default Ray's workers get a thirtieth
 
 
 def told_apart(told: Told, planned: list[str], parent: Path, expected: dict[str, Any]) -> Told:
-    """Tells a story in namespaces of its own; its folder, below `parent`, stays when there is a problem."""
+    """Tells a story in namespaces of its own, or says again what was told of it in `parent`; its folder, below that,
+    stays when there is a problem."""
     folder = parent / f"story-{told.seed}"
-    folder.mkdir()
     told_file = parent / f"{told.seed}.json"
+    if told_file.is_file():
+        print(f"seed {told.seed}: told before", flush=True)
+        return Told(**json.loads(told_file.read_text()))
+    shutil.rmtree(folder, ignore_errors=True)  # of one that was ended
+    folder.mkdir()
     facts = json.dumps({"told": asdict(told), "planned": planned, "expected": expected, "out": str(told_file)})
     kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # of `ray`
@@ -52,5 +57,7 @@ def inside(facts: dict[str, Any], folder: Path) -> int:
     told = tell(
         Told(**facts["told"]), facts["planned"], folder, facts["expected"], lambda text: print(text, flush=True)
     )
-    Path(facts["out"]).write_text(json.dumps(asdict(told)))
+    out = Path(facts["out"])
+    out.with_suffix(".new").write_text(json.dumps(asdict(told)))
+    out.with_suffix(".new").rename(out)
     return 0

@@ -1,6 +1,8 @@
 """A story of `make node-stories`; see `python -m tests.node_stories --help`."""
 
+import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,12 @@ def test_a_search_without_a_shared_folder_goes_on_and_ends_as_on_one_machine(tmp
     assert story.problems == []
     assert story.events == [ENGINE, DRIVER]
     assert story.commands == 2
+
+
+def test_a_story_that_has_been_told_is_not_told_again(tmp_path):
+    told = Told(7, 2, True, ["node added"], 1, 9, 3.0, "lanes", ["lost"])
+    (tmp_path / "7.json").write_text(json.dumps(asdict(told)))
+    assert told_apart(*drawn(7), tmp_path, {}) == told
 
 
 def test_a_seed_tells_the_same_story_again():
