@@ -31,8 +31,9 @@ def study_called(name: str, results: Path) -> StudyFolder:
         if StudyFolder(path).exists:
             return StudyFolder(path)
     there = [path.parent.name for path in results.glob("*/study.yaml")] if results.is_dir() else []
-    known = f"\nstudies in {results}: {', '.join(sorted(there)[:10])}" if there else ""
-    raise UserError(f"no study is called {name!r} in {results}{did_you_mean(name, there)}{known}")
+    where = StudyFolder(results / "any").results
+    known = f"\nstudies in {where}: {', '.join(sorted(there)[:10])}" if there else ""
+    raise UserError(f"no study is called {name!r} in {where}{did_you_mean(name, there)}{known}")
 
 
 def model_folder(given: argparse.Namespace) -> Path:

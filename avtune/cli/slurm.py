@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from avtune.cli import console
@@ -37,7 +38,7 @@ def submit_search(given: argparse.Namespace, request: Callable[[], Request]) -> 
             f"--gpus is {gpus}, and --slurm asks for gpus={job.gpus or 0}; leave --gpus out, or ask for more"
         )
     url = getattr(given, "url", None)
-    logs = log_folder(folder.parent)
+    logs = Path.cwd() / "slurm" if url else log_folder(folder.parent)
     file = (logs if url else folder.parent / "slurm") / f"{folder.name}.sh"
     log = logs / f"{folder.name}-%j.log"
     seen = None if url or given.dry_run else file  # a script that is printed is kept nowhere

@@ -380,6 +380,32 @@ def test_all_studies_are_brought(bucket):
     assert [(here.here / name / "curves.jsonl").read_text() for name in ("one", "two")] == ["one", "two"]
 
 
+def test_a_name_that_is_none_is_said_with_those_that_are_there(bucket, capsys, monkeypatch):
+    monkeypatch.setattr(remote_results, "store_at", lambda url: bucket)
+    with results(bucket, []) as remote:
+        filled(remote.take("one"))
+    assert main(["status", "--results", "s3://bucket/results"]) == 0
+    assert main(["status", "on", "--results", "s3://bucket/results"]) == 2
+    said = capsys.readouterr()
+    assert "one: " in said.out, "it is damaged"
+    assert said.err.startswith(
+        "avtune: no study is called 'on' in s3://bucket/results; did you mean 'one'?\nstudies in"
+    )
+
+
+def test_a_job_of_slurm_is_given_the_bucket(bucket, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(remote_results, "store_at", lambda url: bucket)
+    monkeypatch.chdir(tmp_path)
+    words = ["search", "demo", "--slurm", "nodes=2", "--dry-run", "--results", "s3://bucket/results"]
+    monkeypatch.setattr("sys.argv", ["avtune", *words])
+    assert main(words) == 0
+    script = capsys.readouterr().out
+    assert "-m avtune search demo --results s3://bucket/results --cluster" in script
+    assert f"#SBATCH --output={tmp_path}/slurm/demo-%j.log" in script
+    assert "does not see" not in script
+    assert bucket.names() == [], "the job takes it, not who submits it"
+
+
 # --- damage
 
 
