@@ -11,7 +11,7 @@ import urllib.request
 import pytest
 from toy import write_toy
 
-pytestmark = [pytest.mark.slow, pytest.mark.long]
+pytestmark = pytest.mark.slow
 
 URL = "s3://bucket/results"
 WORDS = ["toy.h5", "--space", "space.yaml", "--name", "one", "--results", URL]
@@ -98,6 +98,7 @@ def until_there_are_epochs(machines, process):
     raise AssertionError(process.communicate())
 
 
+@pytest.mark.long
 def test_a_search_that_is_killed_goes_on_on_another_machine_and_ends_as_on_one(machines):
     far = [*WORDS, *HERE, "--set", "early_stopping.epochs=12", "--trials", "12"]
     process = machines.begin("first", "search", *far)
@@ -137,6 +138,7 @@ def test_of_two_searches_of_one_study_one_is_refused_and_a_terminated_one_has_se
         assert (machines.study("looker") / name).read_bytes() == (machines.study("first") / name).read_bytes()
 
 
+@pytest.mark.long
 def test_a_search_that_was_held_for_dead_ends_when_it_wakes_and_changes_nothing(machines):
     far = [*WORDS, *HERE, "--set", "early_stopping.epochs=200", "--trials", "2", *ONE]
     process = machines.begin("first", "search", *far)
