@@ -52,6 +52,9 @@ _MOST_FITTED = 150  # recorded configurations that the surrogate is fitted to
 # Multiplications with additions a second of products in float32 on the core that `DEVICES["cpu"]` names: 96 GFLOP/s,
 # benchmarks/reports/2026-11-26-lanes.md, "ceiling".
 _REFERENCE_PRODUCTS = 48e9
+# What products take of an epoch there, same report ("of the ceiling"). The rest is bound by memory, whose speed differs
+# less from one CPU to another, and is taken to be the same.
+_PRODUCTS_SHARE = 0.59
 
 
 @dataclass(frozen=True)
@@ -313,7 +316,7 @@ def _factor(request: PlanRequest, device: str, precision: str, recorded: Recorde
         return 1.0, f"costs: {kind.name}; GPUs of another kind take other times", _NAMED
     speed = _products()
     said = f"costs: {kind.name}; products here run at {speed / _REFERENCE_PRODUCTS:.0%} of its speed, in {precision}"
-    return _REFERENCE_PRODUCTS / speed, said, _PROPORTIONAL
+    return 1 - _PRODUCTS_SHARE + _PRODUCTS_SHARE * _REFERENCE_PRODUCTS / speed, said, _PROPORTIONAL
 
 
 def _lane_epoch(settings: dict[str, object], kind: Device, recorded: RecordedCurves) -> float:
