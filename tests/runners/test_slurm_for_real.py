@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -101,7 +102,8 @@ def on_slurm(folder: Path, commands: str, *words: str) -> str:
 
 
 _SHORT = ["--set", "final.finalists=1", "--set", "final.seeds=1"]
-_LONG = ["--set", "early_stopping.epochs=60", "--set", "early_stopping.grace=60", *_SHORT]
+_SAME = ["--deterministic", "--precision", "fp32"]  # however many machines and interruptions
+_LONG = ["--set", "early_stopping.epochs=60", "--set", "early_stopping.grace=60", *_SHORT, *_SAME]
 
 
 @pytest.mark.parametrize(
@@ -119,7 +121,12 @@ def test_a_job_that_is_warned_or_loses_a_machine_ends_and_goes_on(commands: str,
     assert log.count("\nnode       n") == 2 * runs, "both machines, each time"
     assert "avtune: terminated; the same command continues" in log
     assert log.count("trials known)") == runs - 1, "after the first time it continues"
-    assert (folder / "results" / "far" / "final" / "metrics.json").is_file()
+    alone = ["search", "toy.h5", "--space", "space.yaml", "--name", "near", "--runner", "inline", "--gpus", "0", *_LONG]
+    ended = subprocess.run([sys.executable, "-m", "avtune", *alone], cwd=folder, capture_output=True, text=True)
+    assert ended.returncode == 0, ended
+    found = [json.loads((folder / "results" / name / "final" / "metrics.json").read_text()) for name in ("far", "near")]
+    keys = ("trial", "epochs", "test")
+    assert {key: found[0][key] for key in keys} == {key: found[1][key] for key in keys}
 
 
 def test_a_job_that_is_cancelled_leaves_nothing_behind_but_the_other_on_its_machine(folder: Path) -> None:
