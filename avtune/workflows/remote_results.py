@@ -284,6 +284,6 @@ def has_died(worker: Worker) -> bool:
         os.kill(worker.process, 0)
     except ProcessLookupError:
         return True
-    except OSError:  # another user's
+    except (OSError, OverflowError):  # another user's; or no number of a process
         return False
     return worker.process == os.getpid()

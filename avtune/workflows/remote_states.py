@@ -16,12 +16,12 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 from avtune.core.errors import UserError
 from avtune.core.object_store import ObjectStore
-from avtune.core.schema import fitting
+from avtune.core.schema import misfit
 
 PART = 4 << 20
 """Bytes of a part. A file that grows is sent again from its last part on."""
@@ -33,6 +33,7 @@ _FILE = {"size": int, "time": float, "parts": [str]}
 _STATE = {"format": int, "by": str, "owner": str, "files": {str: _FILE}}
 _WORKER_SHAPE = {"by": str, "owner": str, "process": int, "machine": str, "sign": int, "time": float, "ended": bool}
 _FORMAT = 1
+_LATEST = 1e11  # seconds since 1970 that a file system can keep
 
 
 @dataclass(frozen=True)
@@ -205,6 +206,8 @@ class RemoteStates:
             _check_path(name, where)
             if len(file.parts) != -(-file.size // PART) or not all(_is_digest(part) for part in file.parts):
                 raise UserError(f"{where} is damaged: the parts of {name[:60]!r}; restore it from a copy")
+            if not 0 <= file.time < _LATEST:
+                raise UserError(f"{where} is damaged: the time of {name[:60]!r}; restore it from a copy")
         return State(number, record["by"], record["owner"], files)
 
 
@@ -217,8 +220,9 @@ def _checked(data: bytes, shape: Any, where: str, names: tuple[str, ...]) -> dic
         record = json.loads(data)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{where} is damaged ({error}); restore it from a copy") from None
-    found = fitting(record, shape, Path(where.replace("://", ":/", 1)))
-    return {name: found[name] for name in names}
+    if (wrong := misfit(record, shape)) is not None:
+        raise UserError(f"{where} is damaged: {wrong}; restore it from a copy")
+    return {name: record[name] for name in names}
 
 
 def _check_path(name: str, where: str) -> None:

@@ -429,11 +429,16 @@ def test_what_is_damaged_or_newer_is_said(bucket, tmp_path):
     with pytest.raises(UserError, match=f"objects/{part} is damaged; restore it from a copy"):
         copy_at(bucket, tmp_path / "b").fetch()
     assert list((tmp_path / "b").iterdir()) == [], "nothing half made is left"
-    newer = json.loads(states.read("0000000002")) | {"format": 2}
+    record = json.loads(states.read("0000000002"))
+    newer = json.dumps(record | {"format": 2}).encode()
+    odd = [{"size": 0, "time": 1e200, "parts": []}, {"size": 1, "time": 0.0, "parts": ["../../x"]}]
+    late, linked = (json.dumps(record | {"files": {"a": file}}).encode() for file in odd)
     for data, said in (
         (b"{", "is damaged"),
-        (b"{}", "format is missing"),
-        (json.dumps(newer).encode(), "newer avtune"),
+        (b"{}", "^s3://bucket/results/one/states/0000000002 is damaged: format is missing"),
+        (newer, "newer avtune"),
+        (late, "the time of 'a'"),
+        (linked, "the parts of 'a'"),
     ):
         states.write("0000000002", data)
         with pytest.raises(UserError, match=said):
