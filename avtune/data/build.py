@@ -17,6 +17,7 @@ from avtune.data.arrays import (
     check_feature_shape,
     check_label_shape,
     plural,
+    printable,
     to_features,
     turned_hint,
 )
@@ -63,6 +64,11 @@ def build(found: Found, options: ReadOptions) -> Dataset:
     """
     from avtune.data.opening import read_names
 
+    for view in found.views:
+        if not view.strip() or not view.isprintable():
+            raise UserError(
+                f"{found.source}: {printable(view)} is no name of a view, which is printable text; rename it"
+            )
     arrays = {role: _fitting(role, one, options) for role, one in found.arrays.items()}
     names = found.names
     features = [role for role in arrays if role.startswith(("audio", "visual"))]

@@ -136,6 +136,14 @@ def test_npy_arrays_of_other_names(tmp_path: Path) -> None:
     assert (other.views, other.visual_dim) == (("image", "bert"), 4)
 
 
+def test_a_file_whose_name_steers_the_terminal_is_no_view(tmp_path: Path) -> None:
+    made = whole()
+    folder = npy_folder(
+        tmp_path / "odd", **{"\x1b[31m": made["visual"], "audio": made["audio"], "labels": made["labels"]}
+    )
+    assert r"'\x1b[31m' is no name of a view" in refused(folder, test_fraction=0.3)
+
+
 def test_words_one_hot_bytes_and_time(tmp_path: Path) -> None:
     arrays = whole()
     names = np.array(["rain", "dog", "siren"])[arrays["labels"]]
