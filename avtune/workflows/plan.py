@@ -13,14 +13,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 
 from avtune.core.errors import UserError
 from avtune.core.hyper import Value
 from avtune.core.system import usable_cores
-from avtune.core.trial import Trial
 from avtune.data.options import ReadOptions
 from avtune.data.registry import REGISTRY, Entry, load, locate
 from avtune.engine.memory import is_wide
@@ -29,7 +27,7 @@ from avtune.engine.user_code import check_labels
 from avtune.finals.reference import NONE
 from avtune.methods import hypers_of
 from avtune.runners._base import Cluster, Placement
-from avtune.runners.costs import DEVICES, Costs, Device, EpochCost, Size
+from avtune.runners.costs import Size
 from avtune.runners.placement import PlacementRequest, place
 from avtune.space.space import Space
 from avtune.study.folder import StudyFolder
@@ -38,23 +36,14 @@ from avtune.study.recorded_curves import RecordedCurves, curves_of_study, read_r
 from avtune.study.simulated_curves import Surrogate
 from avtune.workflows.like import Like
 from avtune.workflows.open_study import horizon_of
+from avtune.workflows.plan_costs import costs_of, factor_here
 from avtune.workflows.portfolio import portfolio, tried_text
 from avtune.workflows.simulated_search import Setting, Simulated, simulate
 
-SUGGESTION = 0.01
-"""Seconds of a suggestion; benchmarks/reports/2026-11-25-driver.md."""
 _SCORING, _SCORING_PAIR = 0.3, 3e-8  # seconds of scoring a model, and for each pair of test clips
 _FINISH = 4.0  # report, model card, TensorBoard
-# How far costs may be off: of a study's own seconds, of a named device in proportion to a product's speed, of a device.
-_MEASURED, _PROPORTIONAL, _NAMED = 0.2, 0.3, 0.5
 _SECONDS, _LEAST, _MOST = 4.0, 2, 40  # for simulated searches; how many
 _MOST_FITTED = 150  # recorded configurations that the surrogate is fitted to
-# Multiplications with additions a second of products in float32 on the core that `DEVICES["cpu"]` names: 96 GFLOP/s,
-# benchmarks/reports/2026-11-26-lanes.md, "ceiling".
-_REFERENCE_PRODUCTS = 48e9
-# What products take of an epoch there, same report ("of the ceiling"). The rest is bound by memory, whose speed differs
-# less from one CPU to another, and is taken to be the same.
-_PRODUCTS_SHARE = 0.59
 
 
 @dataclass(frozen=True)
@@ -184,14 +173,14 @@ def plan(request: PlanRequest) -> Prediction:
     held_out = data.train * (1 / folds if space.validation.folds else space.validation.fraction or 0.0)
     size = Size(int(data.train - held_out), round(held_out), data.widths)
     recorded, note = _recorded(request)
-    factor, why, doubt = _factor(request, device, precision, recorded)
+    factor, why, doubt = factor_here(request.curves, device, precision, recorded)
     horizon = horizon_of(space, size.rows)
     curves = Surrogate(_thinned(recorded), horizon.steps)
-    costs = _costs(size, device, precision, factor, folds)
+    costs = costs_of(size, device, precision, factor, folds)
     costs = replace(costs, scoring=_SCORING + _SCORING_PAIR * data.test**2, finish=_FINISH)
     whole = replace(size, rows=data.train, validation_rows=0)
     tried = portfolio(space) if request.portfolio else Like()
-    final_costs = _costs(whole, device, "fp32", factor, 1)
+    final_costs = costs_of(whole, device, "fp32", factor, 1)
     found = _simulated(Setting(horizon, curves, costs, final_costs, placement, like=tried.points))
     return Prediction(
         horizon,
@@ -282,72 +271,6 @@ def _where(request: PlanRequest) -> tuple[Placement, str, str]:
     if gpus:
         return placement, "gpu", "bf16"
     return placement, "cpu", fast_precision(0)
-
-
-def _costs(size: Size, device: str, precision: str, factor: float, folds: int) -> Costs:
-    """What a device takes for trials of that size."""
-    known: dict[tuple[object, ...], EpochCost] = {}
-    kind = DEVICES[device]
-
-    def epoch_of(trial: Trial) -> EpochCost:
-        key = tuple(trial.config.get(name) for name in ("batch_size", "hidden_dim", "embedding_dim"))
-        if key not in known:
-            one = size.epoch(kind, trial.config, fp32=precision == "fp32")
-            known[key] = EpochCost(*(folds * factor * part for part in (one.fixed, one.lane, one.validation)))
-        return known[key]
-
-    def group_of(trial: Trial) -> tuple[object, ...]:
-        static = [name for name, hyper in hypers_of(trial.method).items() if hyper.static]
-        return tuple(trial.config.get(name) for name in static)
-
-    return Costs(epoch_of, start=kind.start, suggestion=SUGGESTION, group_of=group_of)
-
-
-def _factor(request: PlanRequest, device: str, precision: str, recorded: RecordedCurves) -> tuple[float, str, float]:
-    """By how much epochs take longer than `DEVICES` has it, where that comes from, and how far it may be off."""
-    kind = DEVICES[device]
-    if isinstance(request.curves, StudyFolder):
-        settings = request.curves.settings()
-        if ("GPU" in str(settings.get("placement", ""))) == (device == "gpu") and recorded.rows:
-            measured = median(second for run in recorded.runs for second in run.seconds[1:] or run.seconds)
-            expected = _lane_epoch(settings, kind, recorded)
-            return measured / expected, f"costs: the seconds of the study {request.curves.root.name}", _MEASURED
-    if device == "gpu":
-        return 1.0, f"costs: {kind.name}; GPUs of another kind take other times", _NAMED
-    speed = _products()
-    said = f"costs: {kind.name}; products here run at {speed / _REFERENCE_PRODUCTS:.0%} of its speed, in {precision}"
-    return 1 - _PRODUCTS_SHARE + _PRODUCTS_SHARE * _REFERENCE_PRODUCTS / speed, said, _PROPORTIONAL
-
-
-def _lane_epoch(settings: dict[str, object], kind: Device, recorded: RecordedCurves) -> float:
-    """Seconds that a lane's epoch of a study would take by `kind`, with the lanes of a CPU engine or of a GPU's."""
-    about = settings["dataset"]
-    assert isinstance(about, dict)
-    space, folds = recorded.space, recorded.space.validation.folds or 1
-    held_out = recorded.rows * (1 / (folds - 1) if folds > 1 else _odds(space.validation.fraction or 0.0))
-    size = Size(recorded.rows, round(held_out), (int(about.get("audio_dim", 128)), int(about.get("visual_dim", 1024))))
-    cost = size.epoch(kind, space.defaults(), fp32=recorded.precision == "fp32")
-    words = str(settings.get("placement", "")).split()
-    lanes = int(words[words.index("lanes") - 1]) if "lanes" in words else 1
-    return folds * cost.seconds(lanes) / lanes
-
-
-def _odds(share: float) -> float:
-    return share / (1 - share)
-
-
-def _products() -> float:
-    """Multiplications with additions that a core of this machine does a second, in float32: the best of some tries."""
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
-
-    left, right = np.ones((256, 1024), np.float32), np.ones((1024, 512), np.float32)
-    best = 0.0
-    with threadpool_limits(1):
-        for _ in range(30):
-            start = time.perf_counter()
-            left @ right
-            best = max(best, left.size * right.shape[1] / (time.perf_counter() - start))
-    return best
 
 
 # --- curves

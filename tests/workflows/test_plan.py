@@ -16,6 +16,7 @@ from avtune.study.folder import StudyFolder
 from avtune.study.recorded_curves import RecordedCurves, RecordedRun, write_curves
 from avtune.study.study import Study
 from avtune.workflows import plan as planning
+from avtune.workflows import plan_costs
 from avtune.workflows.plan import Data, PlanRequest, data_of, data_of_rows, plan
 from avtune.workflows.search_request import usual_space
 
@@ -45,7 +46,7 @@ def curves(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def quick(monkeypatch, curves):
     monkeypatch.setattr(planning, "_SECONDS", 0.0)
-    monkeypatch.setattr(planning, "_products", lambda: planning._REFERENCE_PRODUCTS)
+    monkeypatch.setattr(plan_costs, "_products", lambda: plan_costs._REFERENCE_PRODUCTS)
     monkeypatch.setattr(planning, "shipped", lambda: {"demo": curves})
     monkeypatch.setattr(planning, "usable_cores", lambda: 2)
 
@@ -179,3 +180,11 @@ def test_what_cannot_be_is_refused(monkeypatch, nowhere):
     monkeypatch.setattr(planning, "shipped", dict)
     with pytest.raises(UserError, match="no recorded curves come with this avtune"):
         plan(PlanRequest(data_of("vegas"), space_of("vegas"), gpus=0))
+
+
+def test_products_of_twice_the_speed_do_not_halve_an_epoch(monkeypatch):
+    """59 % of an epoch are products on the CPU that the costs are of, and the rest is taken to be the same here."""
+    monkeypatch.setattr(plan_costs, "_products", lambda: 2 * plan_costs._REFERENCE_PRODUCTS)
+    factor, why, _ = plan_costs.factor_here(None, "cpu", "fp32", None)
+    assert factor == pytest.approx(0.41 + 0.59 / 2)
+    assert "products here run at 200% of its speed" in why
