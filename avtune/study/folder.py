@@ -134,6 +134,16 @@ class StudyFolder:
         """Deletes the weights of retrainings that have ended, of which the first is the model in `final/`."""
         shutil.rmtree(self.seeds, ignore_errors=True)
 
+    def check_regular(self) -> None:
+        """
+        Raises:
+            UserError: what is to be a file of the study is something else, which no file could take the place of.
+        """
+        files = (path for path in vars(self).values() if isinstance(path, Path) and path.suffix and path != self.root)
+        for path in files:
+            if path.exists() and not path.is_file():
+                raise UserError(f"{path} is no regular file; restore it from a copy")
+
     def clear_torn(self) -> None:
         """Deletes what a kill left of files that were being replaced, and of a trial that was being retrained. Only for
         the owner of the study."""

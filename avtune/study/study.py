@@ -285,6 +285,7 @@ class Study:
 
     def _open(self) -> bool:
         """Makes the records that the files tell of; returns whether one of them had to be repaired."""
+        self.folder.check_regular()
         for number, config in enumerate(self._sampler.past()):
             self._add(number, config)
         torn = replay(self.folder, self.records, self._rungs, self._restart, self._flat.ended)

@@ -8,8 +8,9 @@ from avtune.data.dataset import Dataset
 from avtune.engine.model import Model
 from avtune.finals.looks import count_look, is_behind, is_new_look, lost, show_count, study_of
 from avtune.study.folder import StudyFolder
+from avtune.study.study import Study
 from avtune.workflows.open_study import open_space, open_study
-from avtune.workflows.write_report import write_report
+from avtune.workflows.write_report import report_of, write_report
 
 
 def count_look_at(
@@ -40,11 +41,22 @@ def count_look_at(
         return ""
     with folder.locked():
         folder.clear_torn()
+        open_study(folder, open_space(folder, method=method), before_writing=check_shown).close()
         count = count_look(folder, model) if new else 0
         show_looks(folder, method)
     if not new:
         return ""
     return f"this look is counted: {count} configurations of {folder.root} have been scored on its test split"
+
+
+def check_shown(study: Study) -> None:
+    """Refuses a study of which `show_looks` could not tell, before there is a look to tell of.
+
+    Raises:
+        UserError: a file of a finished study is damaged.
+    """
+    if study.folder.metrics.exists():
+        report_of(study)
 
 
 def show_looks(folder: StudyFolder, method: str | None) -> None:

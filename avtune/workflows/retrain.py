@@ -31,7 +31,7 @@ from avtune.study.results import Results
 from avtune.study.study import Study
 from avtune.workflows.choose_runner import data_bytes, runner_named
 from avtune.workflows.listening import Silent, Stages
-from avtune.workflows.looks import show_looks
+from avtune.workflows.looks import check_shown, show_looks
 from avtune.workflows.open_study import open_space, open_study
 
 
@@ -179,7 +179,8 @@ def _check(request: RetrainRequest, study: Study) -> None:
     """Refuses what cannot be done, while the study's files are as they were.
 
     Raises:
-        UserError: there is no such trial, it has no validation MAP, a number is out of range, or `out` exists.
+        UserError: there is no such trial, it has no validation MAP, a number is out of range, `out` exists, or a file
+            of the study is damaged, so that the look could not be told of.
     """
     for option, given in (("--epochs", request.epochs), ("--seeds", request.seeds)):
         if given is not None and given < 1:
@@ -187,6 +188,7 @@ def _check(request: RetrainRequest, study: Study) -> None:
     out = _out(request, _choose(study, request.trial))
     if out.exists():
         raise UserError(f"{out} exists; give another --out")
+    check_shown(study)
 
 
 def _out(request: RetrainRequest, record: Record) -> Path:

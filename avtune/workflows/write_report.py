@@ -21,13 +21,26 @@ time."""
 
 
 def write_report(study: Study) -> None:
-    """Writes `report.html` from what is known."""
+    """Writes `report.html` from what is known.
+
+    Raises:
+        UserError: a file of the study is damaged.
+    """
+    update_text(study.folder.report_html, report_of(study))
+
+
+def report_of(study: Study) -> str:
+    """The report, from what is known.
+
+    Raises:
+        UserError: a file of the study is damaged.
+    """
     best = read_best(study.folder)
     if best is not None and not 0 <= best.trial < len(study.records):
         raise UserError(
             f"{study.folder.best_yaml} names trial {best.trial}, which there is not; restore it from a copy"
         )
-    update_text(study.folder.report_html, page(study, read_results(study.folder), best))
+    return page(study, read_results(study.folder), best)
 
 
 class ReportListener:

@@ -126,3 +126,36 @@ def test_a_look_that_a_kill_left_untold_is_told_by_the_next_command(study, capsy
         call(capsys, *words, "--keep", "2", *QUICK, "--set", "early_stopping.grace=2", *HERE)
     assert looks(study) == 2
     assert "no difference" in call(capsys, "verify", study)
+
+
+@pytest.mark.parametrize("verb", ["retrain", "evaluate"])
+@pytest.mark.parametrize("damaged", ["best.yaml", "repeats.jsonl", "final/metrics.json"])
+def test_a_study_that_could_not_tell_of_a_look_is_refused_before_it(study, capsys, tmp_path, damaged, verb):
+    path = study / damaged
+    path.unlink()
+    path.mkdir()  # what no command can read or replace
+    before = {one: one.read_bytes() for one in study.rglob("*") if one.is_file()}
+    if verb == "retrain":
+        words = ["retrain", study, "--trial", "1", "--epochs", "1", "--out", tmp_path / "mine", *HERE]
+    else:
+        words = ["evaluate", next((study / "checkpoints").iterdir()), study.parents[1] / "toy.h5", "--results"]
+        words.append(study.parent)
+    assert f"{path} is no regular file; restore it from a copy" in call(capsys, *words, code=2)
+    assert {one: one.read_bytes() for one in study.rglob("*") if one.is_file()} == before
+    assert not (tmp_path / "mine").exists()
+
+
+def test_a_best_that_is_damaged_is_said_before_a_trial_is_retrained(study, capsys, tmp_path):
+    text = (study / "best.yaml").read_text()
+    (study / "best.yaml").write_text(text.replace("val_map_mean", "val_map_men"))
+    said = call(capsys, "retrain", study, "--trial", "1", "--epochs", "1", "--out", tmp_path / "mine", *HERE, code=2)
+    assert "best.yaml is damaged" in said
+    assert len((study / "scored.jsonl").read_text().splitlines()) == 1
+    (study / "best.yaml").write_text(text)
+    assert looks(study) == 1
+
+
+def test_a_study_may_have_a_dot_in_its_name(study, capsys, tmp_path):
+    renamed = study.rename(study.with_name("one.v2"))
+    call(capsys, "retrain", renamed, "--trial", "1", "--epochs", "1", "--out", tmp_path / "mine", *HERE)
+    assert looks(renamed) == 2
