@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from avtune.runners.nodes import Node, described, problems
+from avtune.runners.nodes import Node, described, node_of, problems
+from avtune.runners.ray import preflight
 
 HERE = {"avtune": "2.0", "python": "3.11.7", "ray": "2.60.0", "torch": "2.13.0+cpu", "numpy": "2.4.6"}
 GOOD = Node(
@@ -72,3 +74,29 @@ def test_the_plan_names_the_nodes_and_what_stays_idle() -> None:
         "note       the clock of n2 (10.0.0.6) is 90 s behind",
         "note       1 of 4 GPUs of the cluster stay idle",
     ]
+
+
+def test_a_machine_that_dies_while_it_is_looked_at_is_none_of_the_cluster(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Ray still took it for alive when the look began: a search that goes on after it was lost must not be refused."""
+    facts = {name: {"id": name, "address": f"10.0.0.{name}", "cpus": 2, "gpus": 0} for name in "12"}
+    silent = {name: node_of(each, None, 0.0) for name, each in facts.items()}
+    alive = [facts, {"1": facts["1"]}]  # before the look, and after it
+
+    class Stand:
+        def __init__(self, looked_at: object, results: Path) -> None:
+            assert looked_at == facts
+
+        def answers(self, patience: float) -> dict[str, Node]:
+            return silent
+
+        def __enter__(self) -> Stand:
+            return self
+
+        def __exit__(self, *raised: object) -> None:
+            pass
+
+    monkeypatch.setattr(preflight, "Look", Stand)
+    monkeypatch.setattr(preflight, "alive_nodes", lambda: alive.pop(0))
+    assert preflight.look_at_nodes(tmp_path) == [silent["1"]]

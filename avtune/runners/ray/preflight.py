@@ -15,8 +15,9 @@ from avtune.core.files import using
 from avtune.runners.nodes import Node, node_of
 from avtune.runners.ray.another_process import answer, ask, refused
 
-_ATTACH = 60.0  # seconds for the process to attach and to look
-_LOOK = 30.0  # of which for the nodes to answer
+_ATTACH = 90.0  # seconds for the process to attach and to look
+# Of which for the nodes to answer. Ray takes most of a minute to see that a node has died without a word.
+_LOOK = 60.0
 
 
 def look_from_another_process(address: str, results: Path, environment: Mapping[str, str]) -> list[Node]:
@@ -38,14 +39,17 @@ def look_from_another_process(address: str, results: Path, environment: Mapping[
 
 
 def look_at_nodes(results: Path) -> list[Node]:
-    """The nodes of the cluster to which this process is connected.
+    """The nodes of the cluster to which this process is connected. One that turns out to have died is none of them: a
+    search that goes on after a machine and its driver were lost begins before Ray knows of the first.
 
     Raises:
         StorageError: the driver cannot write to `results`.
     """
     with Look(alive_nodes(), results) as look:
         found = look.answers(_LOOK)
-    return sorted(found.values(), key=lambda node: (node.host or "", node.address))
+    alive = alive_nodes()
+    nodes = (node for name, node in found.items() if name in alive)
+    return sorted(nodes, key=lambda node: (node.host or "", node.address))
 
 
 def alive_nodes() -> dict[str, dict[str, Any]]:
