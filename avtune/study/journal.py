@@ -8,6 +8,7 @@ attributes of Optuna's trials, whose own numbers then differ from them.
 
 from __future__ import annotations
 
+import json
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -72,6 +73,7 @@ class Journal:
             self.repaired = _cut_torn_line(path)
             self._file = _File(path)
         with readable(path):
+            _check_last_line(path)
             self._storage = JournalStorage(self._file)
             self._study_id = _only_study(self._storage, path.absolute().parent.name)
 
@@ -281,6 +283,18 @@ def _cut_torn_line(path: Path) -> bool:
         return False
     os.truncate(path, end)
     return True
+
+
+def _check_last_line(path: Path) -> None:
+    """Optuna leaves out a last line that is no JSON, as one that is being written, and stumbles over it once another
+    one follows.
+
+    Raises:
+        ValueError: it is no JSON.
+    """
+    lines = path.read_bytes().splitlines() if path.exists() else []
+    if lines:
+        json.loads(lines[-1])
 
 
 @contextmanager

@@ -448,6 +448,21 @@ def test_a_study_that_was_renamed_goes_on(make_folder, tmp_path, name):
     assert moved.journal.read_text().count("study_name") == 1
 
 
+@pytest.mark.parametrize("line", [b'{"op_code": 4, "wor\x00\x00er"}', b"\xff\xfe", b"\0" * 30])
+def test_a_journal_whose_last_line_is_damaged_is_refused_when_it_is_opened(make_folder, line):
+    """Optuna reads over such a line as long as it is the last."""
+    folder = make_folder()
+    study = Study(folder, make_space("x: {type: float, low: 0.1, high: 1.0}"))
+    drive(study, most=3)
+    study.close()
+    whole = folder.journal.read_bytes()
+    folder.journal.write_bytes(whole + line + b"\n")
+    with pytest.raises(UserError, match=r"journal\.log is damaged .*; restore it from a copy"):
+        Study(folder, make_space("x: {type: float, low: 0.1, high: 1.0}"))
+    folder.journal.write_bytes(whole)
+    Study(folder, make_space("x: {type: float, low: 0.1, high: 1.0}")).close()
+
+
 def test_a_journal_of_two_studies_is_damaged(make_folder):
     study = Study(make_folder(), make_space())
     drive(study, most=2)
