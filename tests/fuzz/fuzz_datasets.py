@@ -84,7 +84,7 @@ def _spoil(arrays, key, draw):
         arrays[key] = changed
     elif kind in (7, 8):
         label = draw.choice([one for one in arrays if one.lower().startswith("lab")] or [key])
-        labels = np.asarray(arrays[label])
+        labels = np.atleast_1d(arrays[label])
         arrays[label] = draw.choice(
             (
                 np.zeros(len(labels), np.int64),

@@ -659,6 +659,17 @@ def test_plain_classifiers_are_a_row_until_they_are_searched_themselves(tmp_path
     assert sorted(row["method"] for row in csv_rows(tmp_path)) == ["cca", "classifiers"]
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [("set", True, "set is True"), ("trials", "9", "trials is '9'"), ("methods", [1], "methods[0] is 1")],
+)
+def test_a_setting_of_a_kind_that_it_never_has_is_damage(done, tmp_path, capsys, key, value, said):
+    shutil.copytree(done, tmp_path, dirs_exist_ok=True)
+    path = tmp_path / "results" / "b" / "bench.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {key: value}))
+    assert f"bench.yaml is damaged: {said}; restore it from a copy" in call(capsys, *words(tmp_path), code=2)
+
+
 def test_a_bench_of_before_goes_on_without_a_reference(done, tmp_path, capsys):
     shutil.copytree(done, tmp_path, dirs_exist_ok=True)
     path = tmp_path / "results" / "b" / "bench.yaml"

@@ -10,6 +10,7 @@ from typing import Any
 from avtune.core.errors import UserError
 from avtune.core.files import make_folder, read_yaml, to_yaml
 from avtune.core.protocol import VALIDATION
+from avtune.core.schema import fitting
 from avtune.finals.reference import NONE
 from avtune.space.settings import AUTO
 from avtune.space.space import Space
@@ -20,6 +21,16 @@ from avtune.workflows.open_study import open_space
 FORMAT = 1
 _REFERENCE = " (reference)"
 _GROWS = ("trials", "seeds")
+_SHAPE = {
+    "methods?": [str],
+    "trials?": int,
+    "epochs?": (int, str),
+    "seeds?": int,
+    "reference": str,
+    "set": [str],
+    "protocol": str,
+}
+"""Of what is used before `continued` compares the kinds of all settings."""
 
 
 def reference_row(method: str) -> str:
@@ -63,7 +74,7 @@ class BenchFolder:
         """What `bench.yaml` says.
 
         Raises:
-            UserError: it cannot be read, or is of a newer format.
+            UserError: it cannot be read, is damaged, or is of a newer format.
         """
         settings = read_yaml(self.bench_yaml)
         if not isinstance(settings, dict):
@@ -73,7 +84,8 @@ class BenchFolder:
                 f"{self.bench_yaml} has format {settings.get('format')!r}; this avtune reads format {FORMAT}"
             )
         before = {"reference": NONE, "set": [], "protocol": VALIDATION}  # of benches that do not say it
-        return before | settings
+        known: dict[str, Any] = fitting(before | settings, _SHAPE, self.bench_yaml)
+        return known
 
     def clear_torn(self) -> None:
         """Deletes what a kill left of files that were being replaced. Only for the owner of the bench."""
