@@ -153,7 +153,7 @@ def _marks(given: Array, where: str) -> npt.NDArray[np.str_]:
     if given.dtype.kind in "SUO":
         texts = [(one.decode("utf-8", "replace") if isinstance(one, bytes) else str(one)).lower() for one in given]
     else:
-        texts = [str(int(one)) if one in (0, 1) else str(one) for one in given]
+        texts = [str(int(one == 1)) if one in (0, 1) else str(one) for one in given]
     words = {word: split for split, every in SPLIT_WORDS.items() for word in every} | {
         "1": "train",
         "0": "test",

@@ -106,7 +106,8 @@ def test_npy_arrays_with_a_split(tmp_path: Path) -> None:
     assert dataset.validation is not None
     np.testing.assert_array_equal(dataset.test.audio, arrays["audio"][18:])
     np.testing.assert_array_equal(dataset.validation, np.arange(14, 18))
-    for place, marks in enumerate((np.repeat([1, 0], [18, 6]), np.repeat([True, False], [18, 6]))):
+    numbers = np.repeat([1, 0], [18, 6])
+    for place, marks in enumerate((numbers, numbers == 1, numbers.astype(complex))):  # some tools keep all as complex
         other = read(npy_folder(tmp_path / f"b{place}", **arrays, split=marks))
         np.testing.assert_array_equal(other.test.audio, arrays["audio"][18:])
         assert other.validation is None
