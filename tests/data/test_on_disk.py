@@ -88,12 +88,8 @@ WRITERS: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("name", WRITERS)
-def test_a_dataset_on_disk_is_the_one_in_memory(
-    name: str, arrays: Arrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, large: None
-) -> None:
-    path = tmp_path / name
-    WRITERS[name](path, arrays)
+def on_disk_as_in_memory(path: Path, monkeypatch: pytest.MonkeyPatch) -> Dataset:
+    """A dataset that stays on disk, and is the one that is read into memory."""
     on_disk = read(path)
     with monkeypatch.context() as patch:
         patch.setattr(disk, "SMALL", 1 << 26)
@@ -101,6 +97,16 @@ def test_a_dataset_on_disk_is_the_one_in_memory(
     assert on_disk.digest == in_memory.digest
     assert [disk.is_on_disk(view) for view in views(on_disk)] == [True] * 4
     assert [disk.is_on_disk(view) for view in views(in_memory)] == [False] * 4
+    return on_disk
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_dataset_on_disk_is_the_one_in_memory(
+    name: str, arrays: Arrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, large: None
+) -> None:
+    path = tmp_path / name
+    WRITERS[name](path, arrays)
+    on_disk = on_disk_as_in_memory(path, monkeypatch)
     assert all(view.dtype == np.float32 and view.flags.c_contiguous for view in views(on_disk))
 
 
@@ -134,13 +140,7 @@ def test_tables_on_disk_are_those_in_memory(
     else:
         pyarrow.feather.write_feather(pa.concat_tables(tables.values()), path)
     monkeypatch.setattr("avtune.data.layouts.table._BATCH", 3)
-    on_disk = read(path)
-    with monkeypatch.context() as patch:
-        patch.setattr(disk, "SMALL", 1 << 26)
-        in_memory = read(path)
-    assert on_disk.digest == in_memory.digest
-    assert [disk.is_on_disk(view) for view in views(on_disk)] == [True] * 4
-    assert not any(disk.is_on_disk(view) for view in views(in_memory))
+    on_disk = on_disk_as_in_memory(path, monkeypatch)
     np.testing.assert_array_equal(np.sort(on_disk.train.audio, axis=0), np.sort(arrays["audio_train"], axis=0))
 
 
