@@ -162,9 +162,10 @@ def _timed(call: Callable[[], Value]) -> tuple[Value, float]:
     return value, time.thread_time() - began
 
 
-def transport(messages: int) -> float:
-    """Seconds of CPU time that a message takes in the driver's process and in the mailbox's, on its way there and back.
-    The engine's own call, which this process makes too, is in it: more than on a machine that does nothing else."""
+def transport(engines: int, rounds: int) -> float:
+    """Seconds of CPU time that a message takes in the driver's process and in the mailbox's, on its way there and back,
+    when all engines have left one. The engines' own calls, which this process makes too, are in it: more than on a
+    machine that does nothing else."""
     from avtune.runners.mailbox import Mailbox
     from avtune.runners.ray.local import local_ray
 
@@ -176,14 +177,18 @@ def transport(messages: int) -> float:
     with local_ray(1, 0, 1 << 20):
         import ray
 
-        mailbox = ray.remote(num_cpus=0, max_concurrency=100)(Timed).remote("over")
+        mailbox = ray.remote(num_cpus=0, max_concurrency=10_000)(Timed).remote("over")
         before = ray.get(mailbox.cpu.remote()) + time.process_time()
-        for _ in range(messages):
-            answer = mailbox.exchange.remote(text)
-            ((ticket, _),) = ray.get(mailbox.take.remote(60.0))
-            mailbox.reply.remote(ticket, text)
-            ray.get(answer)
-        return float(ray.get(mailbox.cpu.remote()) + time.process_time() - before) / messages
+        for _ in range(rounds):
+            answers = [mailbox.exchange.remote(text) for _ in range(engines)]
+            answered = 0
+            while answered < engines:
+                taken = ray.get(mailbox.take.remote(60.0))
+                for ticket, _ in taken:
+                    mailbox.reply.remote(ticket, text)
+                answered += len(taken)
+            ray.get(answers)
+        return float(ray.get(mailbox.cpu.remote()) + time.process_time() - before) / (rounds * engines)
 
 
 def main() -> None:
@@ -196,7 +201,7 @@ def main() -> None:
     seconds = SECONDS
     if given.quick:
         given.engines, sides, seconds = 4, [("random", 2)], (0.5,)
-    takes = given.transport / 1e3 if given.transport is not None else transport(20 if given.quick else 300)
+    takes = given.transport / 1e3 if given.transport is not None else transport(given.engines, 3 if given.quick else 20)
     print(f"{1e3 * takes:.2f} ms for a message in the mailbox", flush=True)
     rows = []
     for sampler, count in sides:

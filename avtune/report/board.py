@@ -77,7 +77,9 @@ class BoardListener:
         heapq.heappush(self._best, (value, -record.number, record))
         if len(self._best) > FULL:
             loser = heapq.heappop(self._best)[2]
-            self._board.thin(loser.number, {*loser.trial.save_at, loser.best_epoch or 0, loser.values.last})
+            keep = {*loser.trial.save_at, loser.best_epoch or 0, loser.values.last}
+            if not keep.issuperset(range(1, loser.values.last + 1)):
+                self._board.thin(loser.number, keep)
 
     def _write_again(self, folder: StudyFolder, records: Mapping[int, Record]) -> None:
         epochs = epochs_of(folder)

@@ -36,9 +36,13 @@ def is_storable(value: float) -> bool:
 
 def append(file: IO[bytes], event: Event) -> None:
     """Writes one record; it is in the file when this returns. Keeps the time that the event has, if it has one."""
-    event.wall_time = event.wall_time or time.time()
-    RecordWriter(file).write(event.SerializeToString())
+    _put(RecordWriter(file), event)
     file.flush()
+
+
+def _put(writer: RecordWriter, event: Event) -> None:
+    event.wall_time = event.wall_time or time.time()
+    writer.write(event.SerializeToString())
 
 
 def version() -> Event:
@@ -114,8 +118,9 @@ def write_whole(folder: Path, events: list[Event], mark: str = "") -> None:
     before = event_files(folder)
     partial = folder / ".partial"
     with partial.open("wb") as file:
+        writer = RecordWriter(file)
         for event in [version(), *events]:
-            append(file, event)
+            _put(writer, event)
     os.replace(partial, _next(folder, mark))
     for path in before:
         path.unlink(missing_ok=True)

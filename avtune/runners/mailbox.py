@@ -67,14 +67,15 @@ class Mailbox:
         return str(await answer)
 
     async def take(self, patience: float) -> list[tuple[int, str]]:
-        """The oldest message, if there is one; waits up to `patience` seconds for it."""
+        """All messages that are there, the oldest first; waits up to `patience` seconds for one. A call costs more than
+        most messages do, so that what many engines say comes with one call."""
         async with self._changed:
             if not self._messages and patience > 0:
                 try:
                     await asyncio.wait_for(self._changed.wait_for(lambda: bool(self._messages)), patience)
                 except TimeoutError:
                     return []
-            taken, self._messages = self._messages[:1], self._messages[1:]
+            taken, self._messages = self._messages, []
             return taken
 
     async def reply(self, ticket: int, text: str) -> None:

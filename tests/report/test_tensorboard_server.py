@@ -13,6 +13,7 @@ from toy import toy_results
 
 from avtune.core.trial import Trial
 from avtune.report import board as listening
+from avtune.report import tensorboard
 from avtune.report.board import BoardListener
 from avtune.report.columns import experiment, merged
 from avtune.report.tensorboard import METRICS, StudyBoard
@@ -143,6 +144,30 @@ def test_the_best_trials_keep_every_epoch_and_the_others_their_rungs(tmp_path, m
         assert steps == (list(range(1, 13)) if number in best else [1, 3, 5, 9, 12])
         shown = {one["name"]["tag"]: one["value"] for one in rows[f"trial_{number:05d}"]["metricValues"]}
         assert shown["map/val_best"] == pytest.approx(values[number])
+
+
+def test_a_file_from_which_no_epoch_goes_is_not_written_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(listening, "FULL", 1)
+    listener = BoardListener(StudyBoard(tmp_path, SPACE), tmp_path)
+    for number, epochs in enumerate((1, 2, 3)):  # each better than the ones before
+        record = Record(Trial(number, "psd", CONFIG, seed=0, epochs=81, save_at=(1, 3, 9, 27)))
+        listener.started(record)
+        for epoch in range(1, epochs + 1):
+            record.add_epoch(epoch, number + 0.1 * epoch, 1.0)
+            listener.epoch(record, epoch, {"val_map": number + 0.1 * epoch})
+        record.end_training(None)
+        record.end()
+        listener.ended(record)
+    files = {path.parent.name: path.name for path in tmp_path.glob("trial_*/*tfevents*")}
+    assert [files[name].endswith(tensorboard._THINNED) for name in sorted(files)] == [False, False, False]
+    better = Record(Trial(3, "psd", CONFIG, seed=0, epochs=81, save_at=(1, 3, 9, 27)))
+    listener.started(better)
+    better.add_epoch(1, 9.0, 1.0)
+    better.end_training(None)
+    better.end()
+    listener.ended(better)
+    (file,) = (tmp_path / "trial_00002").glob("*tfevents*")
+    assert file.name.endswith(tensorboard._THINNED), "its second epoch is no rung"
 
 
 def test_the_columns_of_several_spaces_have_the_domains_of_all():

@@ -12,8 +12,10 @@ def test_everyone_gets_the_answer_to_their_own_message():
         async with box._changed:  # so that all of them wait for the lock, as they do when somebody is served
             asked = [asyncio.create_task(box.exchange(f"message {number}")) for number in range(engines)]
             await asyncio.sleep(0)
-        for _ in range(engines):
-            ((ticket, text),) = await box.take(5.0)
+        taken = []
+        while len(taken) < engines:
+            taken += await box.take(5.0)
+        for ticket, text in reversed(taken):
             await box.reply(ticket, text.replace("message", "answer"))
         return await asyncio.wait_for(asyncio.gather(*asked), 5.0)
 
@@ -47,6 +49,20 @@ def test_a_session_is_given_to_those_who_have_not_had_it():
         return [*found, await asyncio.wait_for(again, 5.0)]
 
     assert asyncio.run(story()) == [(1, ["data"], 4), (1, ["data"], 4), (2, ["other"], 4)]
+
+
+def test_all_messages_that_wait_are_taken_at_once_in_their_order():
+    async def story():
+        box = Mailbox("over")
+        asked = [asyncio.create_task(box.exchange(f"message {number}")) for number in range(3)]
+        await asyncio.sleep(0)
+        taken = [text for _, text in await box.take(5.0)]
+        rest = await box.take(0.0)
+        await box.close()
+        await asyncio.gather(*asked)
+        return taken, rest
+
+    assert asyncio.run(story()) == ([f"message {number}" for number in range(3)], [])
 
 
 def test_taking_waits_no_longer_than_its_patience():
