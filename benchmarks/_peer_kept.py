@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
+from benchmarks import _kept_lines
+from benchmarks._kept_lines import Line
 from benchmarks._peer_task import Task
 
 Found = dict[str, float]
-Line = dict[str, Any]
 
 
 class Kept:
@@ -24,7 +23,7 @@ class Kept:
 
     def __init__(self, path: Path | None, machine: str) -> None:
         self._path, self._machine = path, machine
-        self._lines: list[Line] = _read(path) if path is not None and path.exists() else []
+        self._lines: list[Line] = _kept_lines.read(path) if path is not None and path.exists() else []
         self.used: list[Line] = []
         """The lines behind what `find` and `add` have given, for the report."""
 
@@ -47,8 +46,7 @@ class Kept:
         self._lines.append(line)
         self.used.append(line)
         if self._path is not None:
-            with self._path.open("a") as file:
-                file.write(json.dumps(line) + "\n")
+            _kept_lines.add(self._path, line)
 
     def _key(self, side: str, task: Task) -> Line:
         return {"side": side, "task": {**asdict(task), "data": Path(task.data).stem}, "machine": self._machine}
@@ -63,12 +61,3 @@ def measured_when(lines: Sequence[Line]) -> str:
         f"The {len(lines)} runs are of {', '.join(dates)} ({', '.join(commits)}); the load of the machine in the "
         f"minute before them was {loads[0]:.1f} to {loads[-1]:.1f}, median {loads[len(loads) // 2]:.1f}."
     )
-
-
-def _read(path: Path) -> list[Line]:
-    """The lines of a file; one that a kill cut off at the end is left out."""
-    whole = path.read_text()
-    kept = whole[: whole.rfind("\n") + 1]
-    if kept != whole:
-        path.write_text(kept)
-    return [json.loads(line) for line in kept.splitlines()]

@@ -3,14 +3,17 @@
 Each cell of the tables is a whole search with a seed of its own: `psd`, `psd` without one of its parts, `triplet` and
 `classifiers`, with the same number of trials, the same epochs and the same rungs. Under `noise-P` P percent of the
 labels of the clips that are trained on are replaced by another class; under `labelled-P` only P percent of the clips
-have a label. Validation and test labels stay as the file has them. A search is a study below `--work`: the same command
-goes on there after a kill, and with more seeds, and `--minutes` ends it in time. The report says what is there.
+have a label. Validation and test labels stay as the file has them.
+
+All searches take many hours. One is a study below `--work`: the same command goes on there after a kill, and with more
+seeds, and `--minutes` ends it in time. What each gave is kept in the file `--kept`, with which the same command goes on
+where the studies are not. The report says what is there.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -37,9 +40,11 @@ from benchmarks._psd_cells import (
     made,
     space_of,
 )
-from benchmarks._searches import Found, found_in, search, within
+from benchmarks._psd_kept import KeptSearches
+from benchmarks._searches import search, within
 
 CLAIM = "psd_examined"
+KEPT = _report.REPORTS / f"{CLAIM}.jsonl"
 CURVE_SEEDS = 3
 CURVES = "curves"
 
@@ -48,9 +53,10 @@ def main() -> None:
     given = _options()
     register()
     torch.set_num_threads(1)  # as an engine on a CPU has
-    settings = {"trials": given.trials, "epochs": given.epochs, "seeds": given.retrain}
+    settings: dict[str, Any] = {"trials": given.trials, "epochs": given.epochs, "seeds": given.retrain}
+    kept = KeptSearches(None if given.quick else given.kept, settings)
     if given.quick:
-        settings["widths"] = {"hidden_dim": 8, "embedding_dim": 4}
+        settings = settings | {"widths": {"hidden_dim": 8, "embedding_dim": 4}}
     bases: dict[str, Dataset] = {}
 
     def base(name: str) -> Dataset:
@@ -61,15 +67,16 @@ def main() -> None:
             _curves(base(item), given.work / item / CURVES, given.epochs)
             return
         found = search(given.work / item.place, space_of(item, settings), made(base(item.dataset), item))
+        kept.add(item, found)
         print(f"{item.place}: test MAP {found.map:.4f}, {found.seconds:.0f} s", flush=True)
 
     def is_done(item: Cell | str) -> bool:
         if isinstance(item, str):
             return (given.work / item / CURVES).exists()
-        return found_in(given.work / item.place) is not None
+        return item in kept.found
 
     left = within(given.minutes, list(_items(given)), is_done, do)
-    print(_write(given, _known(given.work)))
+    print(_write(given, kept))
     if left:
         print(f"{left} parts are left; the same command goes on", flush=True)
 
@@ -88,6 +95,7 @@ def _items(given: argparse.Namespace) -> Iterator[Cell | str]:
 def _options() -> argparse.Namespace:
     parser = _report.arguments(CLAIM, __doc__)
     parser.add_argument("--work", type=Path, default=Path("build") / CLAIM, help=f"the searches (build/{CLAIM})")
+    parser.add_argument("--kept", type=Path, default=KEPT, help=f"what the searches gave ({KEPT.name} beside reports)")
     parser.add_argument("--datasets", type=_names, default=list(DATASETS), help=f"({','.join(DATASETS)})")
     parser.add_argument("--cells", type=_names, default=list(CONDITIONS), help=f"({','.join(CONDITIONS)})")
     parser.add_argument("--variants", type=_names, default=[], help=f"(all: {','.join(MEANING)})")
@@ -110,19 +118,6 @@ def _names(text: str) -> list[str]:
     return [one.strip() for one in text.split(",")]
 
 
-def _known(work: Path) -> dict[Cell, Found]:
-    """Every search below the folder that has ended, in the order of the tables."""
-    found = {}
-    for path in work.glob("*/*/*/result.json"):
-        variant, _, seed = path.parent.name.rpartition("-")
-        cell = Cell(path.parts[-4], path.parts[-3], variant, int(seed))
-        if cell.condition in CONDITIONS and variant in MEANING:
-            result = found_in(path.parent)
-            assert result is not None
-            found[cell] = result
-    return dict(sorted(found.items(), key=lambda item: (str(item[0].place.parent), item[0].seed)))
-
-
 def _curves(dataset: Dataset, folder: Path, epochs: int) -> None:
     """Our counterpart of the paper's figure 3: `avtune curves` of default configurations, as wide as the searches."""
     if folder.exists():
@@ -133,7 +128,8 @@ def _curves(dataset: Dataset, folder: Path, epochs: int) -> None:
     curves.write(lines, dataset, folder)
 
 
-def _write(given: argparse.Namespace, results: Mapping[Cell, Found]) -> Path:
+def _write(given: argparse.Namespace, kept: KeptSearches) -> Path:
+    results = kept.in_order
     day = f"{datetime.now(UTC):%Y-%m-%d}"
     given.out.mkdir(parents=True, exist_ok=True)
     names = list(dict.fromkeys([one for one in DATASETS if any(cell.dataset == one for cell in results)]))
@@ -142,7 +138,7 @@ def _write(given: argparse.Namespace, results: Mapping[Cell, Found]) -> Path:
     if names:
         (given.out / f"{day}-{CLAIM}.svg").write_text(tables.picture(results, names))
         pictures.append(f"![Test MAP by wrong and by missing labels]({day}-{CLAIM}.svg)")
-    sections = [_summary(given, results, names), _HOW.format(**_numbers(given)), _variants(), *pictures]
+    sections = [_summary(given, kept, names), _HOW.format(**_numbers(given)), _variants(), *pictures]
     for name in names:
         sections.append(f"## {_title(name)}\n\n{_BOUGHT}\n\n{tables.bought(results, name)}")
         for condition in CONDITIONS:
@@ -161,7 +157,8 @@ def _title(name: str) -> str:
     return f"YouTube-8M subset ({name})" if name.startswith("yt8m") else name
 
 
-def _summary(given: argparse.Namespace, results: Mapping[Cell, Found], names: Sequence[str]) -> str:
+def _summary(given: argparse.Namespace, kept: KeptSearches, names: Sequence[str]) -> str:
+    results = kept.in_order
     wanted = list(cells(given.datasets, given.cells, given.seeds, given.variants))
     done = sum(cell in results for cell in wanted)
     lines = [f"{done} of the {len(wanted)} searches that the command asks for are there."]
@@ -170,10 +167,8 @@ def _summary(given: argparse.Namespace, results: Mapping[Cell, Found], names: Se
             " **This report is partial**: the column `searches` says how many each row has. A row with one has no "
             "interval, and nothing can be said of its differences."
         )
-    if given.minutes <= 0:
-        lines.append(
-            "This call wrote the report alone; the searches were made by the same command with more `--minutes`."
-        )
+    if kept.lines:
+        lines.append(kept.made_when())
     for name in names:
         lines += [f"\n**{_title(name)}**: which parts of `psd` differ from off:\n", *tables.sentences(results, name)]
     return "\n".join(lines)

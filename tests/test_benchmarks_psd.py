@@ -18,6 +18,8 @@ from benchmarks import _psd_tables as tables
 from benchmarks import _searches as searches
 from benchmarks._partly_labelled import NAME, PartlyLabelledPSD
 from benchmarks._psd_cells import Cell
+from benchmarks._psd_kept import KeptSearches
+from benchmarks._searches import Found
 
 CLASSES = 3
 
@@ -228,3 +230,21 @@ def test_a_picture_stays_within_the_range_of_map() -> None:
     svg = tables.picture(found, ["demo"])
     assert svg.count("<svg") == 1
     assert svg == tables.picture(found, ["demo"]), "the same results give the same text"
+
+
+def test_searches_are_kept_in_a_file_and_count_for_the_same_settings_alone(tmp_path) -> None:
+    file, settings = tmp_path / "kept.jsonl", {"trials": 12, "epochs": 27, "seeds": 2}
+    one, other = Cell("demo", "noise-0", "psd", 1), Cell("demo", "noise-0", "psd", 0)
+    found = Found(0.5, (0.4, 0.6), 9, 12, {"margin": 0.2}, 3.0)
+    made = KeptSearches(file, settings)
+    made.add(one, found)
+    made.add(other, found)
+    with file.open("a") as stream:
+        stream.write('{"cell": ')  # a kill
+    again = KeptSearches(file, settings)
+    assert again.found == {one: found, other: found}
+    assert list(again.in_order) == [other, one]
+    assert "The 2 searches are of 20" in again.made_when()
+    again.add(Cell("demo", "noise-20", "psd", 0), found)
+    assert len(KeptSearches(file, settings).found) == 3, "a line that was cut off is gone"
+    assert KeptSearches(file, settings | {"trials": 16}).found == {}
