@@ -1,10 +1,10 @@
-"""What more nodes cost: trials of next to no work on the same engines, on one, two and four nodes of a Ray cluster.
+"""What more nodes cost: trials of next to no work on the same engines, on one, two, four and eight nodes of Ray.
 
     python -m benchmarks.nodes
 
 The nodes are Ray's own, each with a raylet and an object store, on the loopback address of one machine: what is
-measured is what avtune and Ray do for more nodes, not a network. Four engines of 16 lanes are on one node of four CPUs,
-on two of two, or on four of one; on each of these a search runs as with `--cluster`, with random configurations, in a
+measured is what avtune and Ray do for more nodes, not a network. Eight engines of 8 lanes are on one node of eight CPUs,
+on two of four, on four of two, or on eight of one; on each of these a search runs as with `--cluster`, with random configurations, in a
 process of its own, in turn.
 """
 
@@ -26,8 +26,8 @@ from avtune.study.study import Study
 from benchmarks import _measure, _report, _tiny
 from benchmarks.driver import Ends, rate
 
-ENGINES, LANES = 4, 16
-NODES = (1, 2, 4)
+ENGINES, LANES = 8, 8
+NODES = (1, 2, 4, 8)
 _TOKEN = "ab" * 32
 _CLUSTER = """
 import sys
