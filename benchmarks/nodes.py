@@ -3,9 +3,9 @@
     python -m benchmarks.nodes
 
 The nodes are Ray's own, each with a raylet and an object store, on the loopback address of one machine: what is
-measured is what avtune and Ray do for more nodes, not a network. Eight engines of 8 lanes are on one node of eight CPUs,
-on two of four, on four of two, or on eight of one; on each of these a search runs as with `--cluster`, with random configurations, in a
-process of its own, in turn.
+measured is what avtune and Ray do for more nodes, not a network. Eight engines of 8 lanes are on one node of eight
+CPUs, on two of four, on four of two, or on eight of one; on each of these a search runs as with `--cluster`, with
+random configurations, in a process of its own, in turn.
 """
 
 from __future__ import annotations
