@@ -87,7 +87,7 @@ class RemoteCopy:
         by = secrets.token_hex(16)
         claimed = State(1 if last is None else last.number + 1, by, owner, {} if last is None else last.files)
         self._write_record(last, by)  # first: a kill after the next line leaves a state that is known to be from here
-        if not self.states.add(claimed):
+        if self._added(claimed) is None:
             raise TakenOver(f"{self.states.store.url} has just been taken by another avtune; try again")
         if self.states.add(claimed):
             raise UserError(
@@ -170,13 +170,24 @@ class RemoteCopy:
         files = self._files(lanes)
         if files == dict(self.state.files):
             return False
-        following = replace(self.state, number=self.state.number + 1, files=files)
-        if not self.states.add(following):
-            raise self.taken_over()
-        self.state = following
-        self._needed = [*self._needed[-KEPT + 1 :], following.parts]
-        self._there = self.states.tidy(following, set().union(*self._needed), self._there or ())
+        while files != dict(self.state.files):
+            added = self._added(replace(self.state, number=self.state.number + 1, files=files))
+            if added is None:
+                raise self.taken_over()
+            self.state = added
+            self._needed = [*self._needed[-KEPT + 1 :], added.parts]
+        self._there = self.states.tidy(self.state, set().union(*self._needed), self._there or ())
         return True
+
+    def _added(self, state: State) -> State | None:
+        """Makes the next state. Returns it; or that of its number which this process has made before: when an answer is
+        lost, and the store asked again, it refuses what it has done. None where another process has made that."""
+        if self.states.add(state):
+            return state
+        with contextlib.suppress(Gone):
+            there = self.states.state(state.number)
+            return there if there.by == state.by else None
+        return None
 
     def taken_over(self) -> TakenOver:
         """What to raise once another process adds states."""

@@ -342,6 +342,34 @@ def test_a_store_without_conditional_writes_is_refused(bucket, tmp_path, monkeyp
         started(bucket, tmp_path)
 
 
+def test_a_state_whose_answer_was_lost_is_nobody_elses(bucket, tmp_path, monkeypatch):
+    """The store has made it; whoever asks again is told that it is there."""
+    create, answers = Bucket.create, ["it is there"]
+
+    def lost(store, name, data):
+        made = create(store, name, data)
+        answer = answers.pop() if answers else ""
+        if answer == "none":
+            raise StorageError("no answer")
+        return made and answer != "it is there"
+
+    monkeypatch.setattr(Bucket, "create", lost)
+    copy = started(bucket, tmp_path)
+    filled(tmp_path / "one")
+    answers.append("it is there")
+    assert copy.send()
+    assert copy.states.numbers() == [1, 2]
+    filled(tmp_path / "one", "a\nb\n")
+    answers.append("none")
+    with pytest.raises(StorageError, match="no answer"):
+        copy.send()
+    filled(tmp_path / "one", "a\nb\nc\n")
+    assert copy.send()
+    assert copy.states.numbers() == [3, 4]
+    assert copy.states.latest().files["curves.jsonl"].size == 6
+    assert not copy.send()
+
+
 # --- looking
 
 
