@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import logging
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -18,11 +19,7 @@ PACKAGES = {"s3": "s3fs", "gs": "gcsfs"}
 """Which package reaches which kind of store, by the beginning of a URL."""
 _URL = re.compile(r"([a-z0-9]+)://([^/\s?#]+)((?:/[^/\s?#]+)*)/?")
 _CONNECT, _READ = 5, 30  # seconds
-_OPTIONS: dict[str, dict[str, Any]] = {
-    # s3fs tries again by itself.
-    "s3": {"config_kwargs": {"connect_timeout": _CONNECT, "read_timeout": _READ, "retries": {"max_attempts": 1}}},
-    "gs": {"timeout": _READ},
-}
+_NO_LISTINGS = {"use_listings_cache": False, "skip_instance_cache": True}  # other processes write there
 
 
 def is_url(text: str) -> bool:
@@ -155,8 +152,22 @@ def store_at(url: str) -> ObjectStore:
         raise UserError(f"{shown(url)} names no folder of a bucket; allowed: {kind}://BUCKET/FOLDER")
     if importlib.util.find_spec(PACKAGES[kind]) is None:
         raise UserError(f"{kind}:// needs the package {PACKAGES[kind]}: pip install 'avtune[remote]'")
+    return ObjectStore({"s3": _s3, "gs": _gs}[kind](), f"{found[2]}{found[3]}", url)
+
+
+def _s3() -> Any:
     import fsspec
 
-    # No listing is kept: other processes write there.
-    files = fsspec.filesystem(kind, use_listings_cache=False, skip_instance_cache=True, **_OPTIONS[kind])
-    return ObjectStore(files, f"{found[2]}{found[3]}", url)
+    # s3fs tries again by itself.
+    config = {"connect_timeout": _CONNECT, "read_timeout": _READ, "retries": {"max_attempts": 1}}
+    return fsspec.filesystem("s3", config_kwargs=config, **_NO_LISTINGS)
+
+
+def _gs() -> Any:
+    """Not the class that fsspec knows, which asks for the kind of the bucket before each request, through gRPC: whoever
+    may not ask that has a warning each time, and what answers no gRPC is waited for."""
+    from aiohttp import ClientTimeout
+    from gcsfs.core import GCSFileSystem
+
+    logging.getLogger("gcsfs").addHandler(logging.NullHandler())  # it prints tracebacks of what it also raises
+    return GCSFileSystem(requests_timeout=ClientTimeout(sock_connect=_CONNECT, sock_read=_READ), **_NO_LISTINGS)

@@ -1,6 +1,6 @@
 """Studies in a bucket: what is there after a kill at any moment, who may write, and which copy is the newer one. The
-bucket is fsspec's in memory; `test_remote_s3.py` has a server. Long: every rule of what is there, who writes and what a
-copy is worth is here once, on the same small bucket."""
+bucket is fsspec's in memory; `test_remote_buckets.py` has servers. Long: every rule of what is there, who writes and
+what a copy is worth is here once, on the same small bucket."""
 
 import json
 import os
