@@ -38,6 +38,8 @@ ray_on() {  # hosts, how many, further options of `ray start`
       --num-gpus="${SLURM_GPUS_ON_NODE:-0}" --min-worker-port=0 --max-worker-port=0 --disable-usage-stats "$@" \
       > "$RAY_TMPDIR/start.log" 2>&1 & ray=$!
     end() {  # its processes may take longer than a job has
+      # A preemption may be told to the steps alone: the shell of the job ends the search in order.
+      scancel --signal=TERM --batch "$SLURM_JOB_ID" 2> /dev/null
       kill -TERM $ray 2> /dev/null
       for _ in $(seq 15); do kill -0 $ray 2> /dev/null || return; sleep 0.2; done
       pkill -KILL -P $ray

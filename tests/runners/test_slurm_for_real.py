@@ -51,10 +51,6 @@ until [ "$(squeue --noheader --format=%T)" = PENDING ]; do sleep 0.2; done
 $on_n2 slurmd -N n2
 until [ "$(sinfo --noheader --states=idle --format=%D)" = 2 ]; do sleep 0.2; done
 {_AGAIN}"""
-_ENDED = """
-until squeue --noheader > left && [ ! -s left ]; do sleep 0.2; done
-"""
-
 # Two jobs share a machine: one waits in its search until the other has been cancelled.
 _CANCELLED = f"""
 {_AVTUNE} search toy.h5 --space space.yaml --name stays --slurm nodes=1,cpus=1,time=30m "$@"
@@ -70,6 +66,24 @@ ${{!on}} pkill -CONT -f 'avtune [s]earch'
 until squeue --noheader > left && [ ! -s left ]; do sleep 0.2; done
 pgrep -af '[r]aylet|[g]cs_server|[-]-cluster' || true
 """
+
+
+_ENDED = """
+until squeue --noheader > left && [ ! -s left ]; do sleep 0.2; done
+"""
+
+# A job of a partition of higher priority takes both machines in the middle of the search, which goes on by itself when
+# that job has ended.
+_PREEMPTED = f"""
+{_AVTUNE} search toy.h5 --space space.yaml --name far --slurm nodes=2,cpus=1,time=30m "$@"
+log=results/slurm/far-1.log
+until grep -qs '\\[1/5\\]' $log; do sleep 0.2; done
+sbatch --partition=high --nodes=2 --exclusive --output=high.log --wrap 'until [ -e over ]; do sleep 0.2; done'
+until [ "$(squeue --noheader --jobs=2 --format=%T)" = RUNNING ]; do sleep 0.2; done
+echo "while the other runs: $(squeue --noheader --jobs=1 --format=%T)"
+touch over
+until [ -z "$(squeue --noheader --partition=high --format=%i)" ]; do sleep 0.2; done
+{_AGAIN}{_ENDED}"""
 
 
 @pytest.fixture
@@ -127,6 +141,18 @@ def test_a_job_that_is_warned_or_loses_a_machine_ends_and_goes_on(commands: str,
     found = [json.loads((folder / "results" / name / "final" / "metrics.json").read_text()) for name in ("far", "near")]
     keys = ("trial", "epochs", "test")
     assert {key: found[0][key] for key in keys} == {key: found[1][key] for key in keys}
+
+
+def test_a_job_that_is_preempted_ends_in_order_and_goes_on(folder: Path) -> None:
+    said = on_slurm(folder, _PREEMPTED, *_LONG)
+    log = (folder / "results" / "slurm" / "far-1.log").read_text()
+    assert "while the other runs: PENDING" in said
+    assert log.count("avtune: terminated; the same command continues") == 1, log
+    assert log.count("trials known)") == 1, log
+    verified = subprocess.run(
+        [sys.executable, "-m", "avtune", "verify", "far"], cwd=folder, capture_output=True, text=True
+    )
+    assert (verified.returncode, "no difference" in verified.stdout) == (0, True), verified
 
 
 def test_a_job_that_is_cancelled_leaves_nothing_behind_but_the_other_on_its_machine(folder: Path) -> None:

@@ -45,7 +45,10 @@ SlurmdTimeout=6
 ReturnToService=2
 JobRequeue=1
 NodeName=n[1-2] CPUs=2 RealMemory=2000
-PartitionName=all Nodes=ALL Default=YES State=UP
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+PartitionName=all Nodes=ALL Default=YES State=UP PriorityTier=1 GraceTime=60
+PartitionName=high Nodes=ALL State=UP PriorityTier=2 PreemptMode=OFF
 CONFIG
 export SLURM_CONF=$folder/slurm.conf
 
