@@ -1,6 +1,6 @@
-"""A bucket on the loopback address, in memory, for gcsfs: it answers what gcsfs asks of Google Cloud Storage for objects
-that are written, read, listed and deleted as a whole. Written from gcsfs's own source, so that it shows what avtune does
-with gcsfs, and not what Google's servers do. Resumable uploads (of 50 MiB and more) are refused."""
+"""A bucket on the loopback address, in memory, for gcsfs: it answers what gcsfs asks of Google Cloud Storage for
+objects that are written, read, listed and deleted as a whole. Written from gcsfs's own source, so that it shows what
+avtune does with gcsfs, and not what Google's servers do. Resumable uploads (of 50 MiB and more) are refused."""
 
 from __future__ import annotations
 

@@ -167,6 +167,8 @@ class RemoteCopy:
         assert self.state is not None, "claimed"
         if not self.folder.is_dir():
             return False
+        if self.states.overtaken(self.state):  # before a part is written
+            raise self.taken_over()
         files = self._files(lanes)
         if files == dict(self.state.files):
             return False

@@ -125,10 +125,26 @@ class RemoteStates:
         raise UserError(f"{self.store.url} changes faster than it can be read; try again")
 
     def add(self, state: State) -> bool:
-        """Writes the next state; False where another process has written one of its number."""
+        """Writes the next state; False where another process has written one of its number, or later ones: the number
+        is free again once `tidy` has deleted its state, and a machine may have slept for so long."""
         files = {name: asdict(file) for name, file in state.files.items()}
         record = {"format": _FORMAT, "by": state.by, "owner": state.owner, "files": files}
-        return self._states.create(_name(state.number), json.dumps(record, separators=(",", ":")).encode())
+        if not self._states.create(_name(state.number), json.dumps(record, separators=(",", ":")).encode()):
+            return False
+        if self.numbers()[-1] > state.number:
+            self._states.delete([_name(state.number)])
+            return False
+        return True
+
+    def overtaken(self, state: State) -> bool:
+        """Whether another process has written a later state than this one."""
+        numbers = self.numbers()
+        if not numbers or numbers[-1] <= state.number:
+            return False
+        try:
+            return self.state(numbers[-1]).by != state.by
+        except Gone:  # for a later one still
+            return True
 
     def part(self, digest: str) -> bytes:
         """A part of a file.

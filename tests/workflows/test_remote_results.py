@@ -246,6 +246,27 @@ def test_who_was_taken_over_writes_nothing_any_more(bucket, tmp_path):
     assert held(tmp_path / "c" / "one")["curves.jsonl"] == "1\nmine\n"
 
 
+def test_who_slept_while_another_wrote_many_states_changes_nothing(bucket, tmp_path, monkeypatch):
+    first = started(bucket, tmp_path / "a")
+    filled(tmp_path / "a" / "one", "1\n")
+    first.send()
+    second = started(bucket, tmp_path / "b")
+    for number in range(remote_states.KEPT + 2):  # the state of the first, and its next number, are deleted
+        filled(tmp_path / "b" / "one", "1\n" + number * "later\n")
+        second.send()
+    before = sorted(bucket.names())
+    filled(tmp_path / "a" / "one", "1\nlate\n")
+    with pytest.raises(TakenOver):
+        first.send()
+    assert sorted(bucket.names()) == before
+    monkeypatch.setattr(first.states, "overtaken", lambda state: False)  # it slept after it had looked
+    with pytest.raises(TakenOver):
+        first.send()
+    assert [name for name in sorted(bucket.names()) if "states/" in name] == [one for one in before if "states/" in one]
+    assert copy_at(bucket, tmp_path / "c").fetch()
+    assert held(tmp_path / "c" / "one")["curves.jsonl"].count("later") == remote_states.KEPT + 1
+
+
 def results(bucket, said, *, changes=True, happens=lambda: None, lost=lambda: None):
     url = "s3://bucket/results"
     return RemoteResults(url, changes=changes, say=said.append, lost=lost, store=bucket, clock=Passing(happens))
