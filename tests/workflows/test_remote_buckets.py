@@ -1,4 +1,4 @@
-"""Searches whose results are in a bucket: moto's S3 server, and a server of the tests' own that speaks Google's API."""
+"""Searches whose results are in a bucket: moto's S3 server, and a server of the tests' own for gcsfs."""
 
 import json
 import signal

@@ -265,6 +265,14 @@ def test_who_slept_while_another_wrote_many_states_changes_nothing(bucket, tmp_p
     assert [name for name in sorted(bucket.names()) if "states/" in name] == [one for one in before if "states/" in one]
     assert copy_at(bucket, tmp_path / "c").fetch()
     assert held(tmp_path / "c" / "one")["curves.jsonl"].count("later") == remote_states.KEPT + 1
+    assert set(bucket.names()) > set(before), "a part that no state needs, which whoever works there next deletes"
+    third = started(bucket, tmp_path / "c")
+    filled(tmp_path / "c" / "one", "2\n")
+    third.send()
+    filled(tmp_path / "c" / "one", "3\n")
+    third.send()
+    states = [third.states.state(number) for number in third.states.numbers()]
+    assert third.states.parts() == set().union(*(state.parts for state in states))
 
 
 def results(bucket, said, *, changes=True, happens=lambda: None, lost=lambda: None):
