@@ -46,6 +46,32 @@ def changes(method: type[Method]) -> Iterator[tuple[str, dict[str, Value]]]:
                 yield f"{hyper.name}={value}", {hyper.name: value}
 
 
+CHOICES: dict[str, dict[str, Value]] = {
+    "average": {"average": True, "average_decay": 0.9},
+    "mixup": {"mixup": True},
+    "per_class": {"per_class": 4},
+    "lr_end, warmup": {"lr_end": 0.1, "warmup": 0.3},
+    "depth": {"depth": 3},
+    "relu": {"activation": "relu"},
+    "gelu": {"activation": "gelu"},
+    "silu": {"activation": "silu"},
+    "batch": {"normalisation": "batch"},
+    "none": {"normalisation": "none"},
+    "label_smoothing": {"label_loss": "cross_entropy", "label_smoothing": 0.1},
+    "all": {
+        "average": True,
+        "mixup": True,
+        "per_class": 4,
+        "lr_end": 0.1,
+        "warmup": 0.3,
+        "depth": 3,
+        "activation": "gelu",
+        "normalisation": "batch",
+    },
+}
+"""Choices of training (`Hyper.extra`) of `psd`, each by itself and together."""
+
+
 def full_config(name: str, sizes: Mapping[str, Value], change: Mapping[str, Value] | None = None) -> dict[str, Value]:
     """The method's defaults with those of `sizes` that it knows, and with `change`."""
     known = {key: value for key, value in sizes.items() if key in defaults(METHODS[name])}

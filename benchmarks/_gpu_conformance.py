@@ -16,7 +16,18 @@ from avtune.lanes.triplets import hard_triplets, semihard_triplets, weighted_tri
 from avtune.methods import METHODS
 from avtune.methods._closed_form import ClosedForm
 from benchmarks import _report
-from benchmarks._agreement import EPOCHS, Apart, adamw_apart, apart, changes, nudged, run, run_alone, some_trials
+from benchmarks._agreement import (
+    CHOICES,
+    EPOCHS,
+    Apart,
+    adamw_apart,
+    apart,
+    changes,
+    nudged,
+    run,
+    run_alone,
+    some_trials,
+)
 from benchmarks._gpu_device import Clock, Device
 from benchmarks._gpu_report import Section, Table, one_line
 from benchmarks._oracles import (
@@ -107,6 +118,8 @@ def conformance(section: Section, device: Device, clock: Clock, quick: bool) -> 
         for name, method in METHODS.items():
             if not issubclass(method, ClosedForm):
                 replayed.check(name, "bf16", partial(_recorded, device, data, name, sizes))
+        for label, change in CHOICES.items():
+            replayed.check(f"psd, {label}", "bf16", partial(_recorded, device, data, "psd", sizes, change))
         replayed.end()
         alone = _Checks(section, clock, "The lone trial on the device against the CPU", "method")
         for name in METHODS:
@@ -115,10 +128,12 @@ def conformance(section: Section, device: Device, clock: Clock, quick: bool) -> 
     else:
         section.leave_out("tf32", "it is a mode of a GPU's matrix units")
         section.leave_out("the device against the CPU", "the device is the CPU")
-    words = _Checks(section, clock, "Lanes against the lone trial, other words of the choices", "method and word")
+    words = _Checks(section, clock, "Lanes against the lone trial, other choices", "method and choice")
     for name, method in METHODS.items():
         for label, change in list(changes(method))[1:]:
             words.check(f"{name}, {label}", "fp64", partial(_lanes, device, data, name, change, "fp64", sizes))
+    for label, change in CHOICES.items():
+        words.check(f"psd, {label}", "fp64", partial(_lanes, device, data, "psd", change, "fp64", sizes))
     words.end()
     in_lanes("fp32", *(["tf32"] if device.cuda else []))
     together.end()
@@ -179,9 +194,11 @@ def _lanes(
     return apart(alone, together), lambda: apart(alone, lone(nudged(data, NUDGES[precision])))
 
 
-def _recorded(device: Device, data: Prepared, name: str, sizes: Sizes) -> tuple[Apart, Callable[[], Apart]]:
+def _recorded(
+    device: Device, data: Prepared, name: str, sizes: Sizes, change: dict[str, Value] | None = None
+) -> tuple[Apart, Callable[[], Apart]]:
     """As `_lanes`, how far lanes whose steps are replayed are from those whose kernels are launched one by one."""
-    trials = some_trials(name, TRIALS, sizes.hypers, precision="bf16", epochs=sizes.epochs)
+    trials = some_trials(name, TRIALS, sizes.hypers, change, precision="bf16", epochs=sizes.epochs)
     both = partial(run, trials, data, lanes=LANES, late=1, dtype=torch.float32, device=device.kind)
     return apart(both(record=False), both()), lambda: Apart(0, 0, 0)
 
