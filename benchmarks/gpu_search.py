@@ -24,6 +24,7 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -51,12 +52,14 @@ class Ran:
     Attributes:
         seconds: that it took.
         code: its exit status.
-        said: the end of standard output and error.
+        said: standard output and error.
+        late: whether it was ended because the time was up.
     """
 
     seconds: float
     code: int
     said: str
+    late: bool
 
 
 class Commands:
@@ -74,19 +77,20 @@ class Commands:
 
     def avtune(self, *words: str, after: Callable[[], bool] | None = None) -> Ran:
         """Runs a verb to its end, or kills its process group with SIGKILL once `after` says so."""
-        begun = time.perf_counter()
+        begun, late = time.perf_counter(), False
         with (self.scratch / "said.txt").open("w+b") as said:
             process = subprocess.Popen(
                 [sys.executable, "-m", "avtune", *words], stdout=said, stderr=said, start_new_session=True
             )
             while process.poll() is None:
-                if self._clock.left < 0 or (after is not None and after()):
+                late = self._clock.left < 0
+                if late or (after is not None and after()):
                     os.killpg(process.pid, signal.SIGKILL)
                     process.wait()
                     break
                 time.sleep(0.02)
             said.seek(0)
-            ran = Ran(time.perf_counter() - begun, process.returncode, said.read().decode(errors="replace"))
+            ran = Ran(time.perf_counter() - begun, process.returncode, said.read().decode(errors="replace"), late)
         print(f"  avtune {' '.join(words)}: status {ran.code}, {ran.seconds:.1f} s", flush=True)
         if ran.code:
             print(ran.said[-3000:], flush=True)
@@ -126,7 +130,7 @@ class Commands:
 def main() -> int:
     options = _options()
     report = Report(
-        "gpu_search",
+        "-".join(["gpu_search", *(options.only if options.only != _WORDS else [])]),
         "Whole searches through Ray on a GPU" if options.gpus else "Whole searches, tried on a CPU",
         options.out,
         [["GPUs", str(options.gpus)]],
@@ -152,9 +156,6 @@ def main() -> int:
                 section.fail(f"this part ended early: {one_line(error)}")
             section.seconds = time.perf_counter() - begun
             report.save()
-            if clock.left < 0:
-                section.leave_out("what comes after")
-                break
     fails = report.fails
     said = f"{plural(len(fails), 'thing')} FAIL" if fails else "nothing fails"
     report.ended = f"Complete: {said}."
@@ -196,8 +197,16 @@ def _generate(path: Path, shape: Shape) -> None:
 def _machine(section: Section, commands: Commands, quick: bool) -> None:
     ran = commands.avtune("doctor")
     section.note(f"```\n{ran.said.strip()}\n```")
-    if ran.code:
-        section.fail(f"avtune doctor ends with {ran.code}")
+    _bad(section, "avtune doctor", ran)
+
+
+def _bad(section: Section, what: str, ran: Ran) -> bool:
+    """Whether a command did not end well; the section says so."""
+    if ran.late:
+        section.leave_out(what)
+    elif ran.code:
+        section.fail(f"{what}: ends with {ran.code}")
+    return ran.late or ran.code != 0
 
 
 # --- whole searches
@@ -210,8 +219,7 @@ def _whole(section: Section, commands: Commands, quick: bool) -> None:
         words = ["--space", shape, *(small or ["--trials", "64"])]
         planned = _planned(commands, shape, words)
         ran = commands.search(shape, shape, *words)
-        if ran.code:
-            section.fail(f"a search of {shape}'s size ends with {ran.code}")
+        if _bad(section, f"a search of {shape.upper()}'s size", ran):
             continue
         cells = _row(section, commands, f"search of {shape.upper()}'s size", shape, ran)
         table.row(*cells, planned, f"{3600 * len(commands.states(shape)) / ran.seconds:.0f}")
@@ -259,36 +267,35 @@ def _deterministic(section: Section, commands: Commands, quick: bool) -> None:
     words += ["--set", "search.sampler=random", "--set", "final.finalists=1", "--set", "final.seeds=2"]
     table = section.table("", [*HEAD, "largest difference of a validation MAP", "verdict"])
     first = commands.search("first", "ave", *words)
-    if first.code:
-        section.fail(f"--deterministic ends with {first.code}")
+    if _bad(section, "--deterministic", first):
         return
     table.row(*_row(section, commands, "the first", "first", first), "–", "–")
-    third = max(1, len(commands.curves("first")) // 3)
-
-    def killed() -> bool:
-        path = commands.results / "killed" / "curves.jsonl"
-        return path.is_file() and path.read_bytes().count(b"\n") > third
-
-    commands.search("killed", "ave", *words, after=killed)
+    first_epochs = len(commands.curves("first"))
     others: list[tuple[str, str, list[str], bool]] = [
-        ("once more", "again", [], True),
+        ("with 2 lanes", "lanes", ["--lanes", "2"], True),
         ("killed at a third, continued", "killed", [], True),
-        ("with 3 lanes", "lanes", ["--lanes", "3"], True),
         ("on the CPU", "cpu", ["--gpus", "0"], False),
+        ("once more", "again", [], True),
     ]
     if commands.gpus:
         share = ["--runner", "processes", "--trials-per-gpu", "4"]
-        others.append(("four processes a GPU", "processes", share, False))
+        others.insert(2, ("four processes a GPU", "processes", share, False))
     for what, name, more, promised in others:
+        if name == "killed":
+            commands.search(name, "ave", *words, after=partial(_epochs_are_there, commands, name, first_epochs // 3))
         _compare(section, commands, table, what, name, [*words, *more], promised)
+
+
+def _epochs_are_there(commands: Commands, name: str, count: int) -> bool:
+    path = commands.results / name / "curves.jsonl"
+    return path.is_file() and path.read_bytes().count(b"\n") > count
 
 
 def _compare(
     section: Section, commands: Commands, table: Table, what: str, name: str, words: list[str], promised: bool
 ) -> None:
     ran = commands.search(name, "ave", *words)
-    if ran.code:
-        section.fail(f"{what}: ends with {ran.code}")
+    if _bad(section, what, ran):
         return
     one, other = commands.curves("first"), commands.curves(name)
     apart = max(abs(one[key] - other[key]) for key in one.keys() & other.keys())
