@@ -48,7 +48,7 @@ def changes(method: type[Method]) -> Iterator[tuple[str, dict[str, Value]]]:
 
 CHOICES: dict[str, dict[str, Value]] = {
     "average": {"average": True, "average_decay": 0.9},
-    "mixup": {"mixup": True},
+    "mixup": {"mixup": True, "mixup_share": 0.8},
     "per_class": {"per_class": 4},
     "lr_end, warmup": {"lr_end": 0.1, "warmup": 0.3},
     "depth": {"depth": 3},

@@ -235,6 +235,17 @@ LONG_WITH_RAY = [pytest.mark.ray, pytest.mark.long]
             marks=pytest.mark.long,
         ),
         pytest.param(
+            "gpu_search",
+            [
+                "Complete: nothing fails",
+                "| search of VEGAS's size |",
+                "17 comparisons, no difference",
+                "| with 2 lanes |",
+                "| bit-equal |",
+            ],
+            marks=LONG_WITH_RAY,
+        ),
+        pytest.param(
             "psd_examined",
             ["8 of the 8 searches", "### demo, noise-40", "| `triplet` | 2 |", "| all of it, against `triplet` |"],
             marks=pytest.mark.long,
@@ -281,6 +292,8 @@ def test_quick_run_writes_a_dated_report(claim, words, tmp_path) -> None:
         command += ["--work", str(tmp_path / "work")]
     if claim == "gpu":
         command += ["--seconds", "1000"]  # more than it needs: nothing is left out on a busy machine
+    if claim == "gpu_search":
+        command += ["--gpus", "0", "--seconds", "1000"]
     if claim == "driver":
         command += ["--sides", ";".join(SOME_SIDES)]
     if claim == "load":

@@ -14,8 +14,9 @@ import pytest
 import torch
 
 from avtune.lanes.modules import matrix_precision
-from benchmarks import _gpu_conformance, _gpu_scaling, gpu
-from benchmarks._agreement import EPOCHS, Apart, Runs, apart, nudged
+from avtune.methods import METHODS
+from benchmarks import _gpu_conformance, _gpu_scaling, gpu, gpu_search
+from benchmarks._agreement import CHOICES, EPOCHS, Apart, Runs, apart, nudged
 from benchmarks._gpu_device import Clock, Device, out_of_memory
 from benchmarks._gpu_report import Report
 from benchmarks._gpu_step import Step
@@ -310,3 +311,24 @@ def test_every_part_of_a_step_can_be_called(precision) -> None:
     with matrix_precision(precision):
         for part in parts:
             part.call(part.first()) if part.first is not None else part.call()
+
+
+def test_every_choice_of_training_is_checked_on_a_gpu() -> None:
+    assert {name for change in CHOICES.values() for name in change} >= {
+        hyper.name for hyper in METHODS["psd"].hypers if hyper.extra
+    }
+
+
+def test_a_command_that_the_time_ends_is_left_out_and_one_that_fails_is_a_failure(report, tmp_path, capsys) -> None:
+    section = report.section("a part", "about")
+    late = gpu_search.Commands(tmp_path, 0, Clock(0)).avtune("--version")
+    assert late.late
+    assert gpu_search._bad(section, "the late one", late)
+    wrong = gpu_search.Commands(tmp_path, 0, Clock(60)).avtune("serch")
+    assert not wrong.late
+    assert gpu_search._bad(section, "the wrong one", wrong)
+    right = gpu_search.Commands(tmp_path, 0, Clock(60)).avtune("--version")
+    assert not gpu_search._bad(section, "the right one", right)
+    assert section.left_out == ["the late one: the time was up"]
+    assert section.fails == ["the wrong one: ends with 2"]
+    assert "did you mean" in capsys.readouterr().out
