@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from statistics import median
+from statistics import fmean, median
 
 from matplotlib import rc_context
 from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -23,6 +23,7 @@ BOUGHT = (
     ("the margin", ("psd-margin-0.2",)),
 )
 """What is examined, and the variants without it: of two, `psd` with r = 1 is `triplet` where every clip has a label."""
+_ROWS = (*BOUGHT, *((f"all of it, against `{name}`", (name,)) for name in (TRIPLET, CLASSIFIERS)))
 _COLOURS = ("#cc3311", "#777777", "#aa7700", "#aa3377", "#228833", "#ee99aa", "#4477aa", "#000000")
 
 
@@ -91,24 +92,47 @@ def verdict(differences: Sequence[float]) -> str:
     return "no" if abs(middle) <= half else "`psd` higher" if middle > 0 else "`psd` lower"
 
 
+def _without(without: Sequence[str], condition: str) -> str:
+    """The last of the variants that the condition has."""
+    return next(one for one in reversed(without) if one in variants(condition))
+
+
+def over_conditions(results: Results, dataset: str, without: Sequence[str]) -> list[float]:
+    """The mean over all conditions of `psd` minus that variant, for each search seed that has all of them."""
+    by_seed: dict[int, list[float]] = {}
+    for condition in CONDITIONS:
+        ours = tests(results, dataset, condition, PSD)
+        theirs = tests(results, dataset, condition, _without(without, condition))
+        for seed in ours.keys() & theirs.keys():
+            by_seed.setdefault(seed, []).append(ours[seed] - theirs[seed])
+    return [fmean(by_seed[seed]) for seed in sorted(by_seed) if len(by_seed[seed]) == len(CONDITIONS)]
+
+
 def bought(results: Results, dataset: str) -> str:
-    """For each thing that is examined, what it buys under each condition: `psd` minus `psd` without it."""
+    """For each thing that is examined, what it buys under each condition, and in the mean over them: `psd` minus `psd`
+    without it."""
     held = [one for one in CONDITIONS if tests(results, dataset, one, PSD)]
     rows = []
-    for what, without in BOUGHT:
-        cells = []
-        for condition in held:
-            variant = next(one for one in reversed(without) if one in variants(condition))
-            apart = gap(results, dataset, condition, variant)
-            cells.append(_bold(apart) if apart else "–")
-        rows.append([what, *cells])
-    for name in (TRIPLET, CLASSIFIERS):
-        apart_by = [gap(results, dataset, condition, name) for condition in held]
-        rows.append([f"all of it, against `{name}`", *(_bold(apart) if apart else "–" for apart in apart_by)])
-    return _report.table(["", *held], rows) if held else ""
+    for what, without in _ROWS:
+        cells = [gap(results, dataset, one, _without(without, one)) for one in held]
+        cells.append(over_conditions(results, dataset, without))
+        rows.append([what, *map(_bold, cells)])
+    return _report.table(["", *held, "mean over conditions"], rows) if held else ""
+
+
+def everywhere(results: Results, datasets: Sequence[str]) -> str:
+    """The means over conditions of each data set, and of all searches of all data sets that have all conditions; empty
+    where fewer than two data sets have one."""
+    rows, held = [], [one for one in datasets if over_conditions(results, one, (CLASSIFIERS,))]
+    for what, without in _ROWS:
+        means = [over_conditions(results, one, without) for one in held]
+        rows.append([what, *map(_bold, means), _bold([value for of_one in means for value in of_one])])
+    return _report.table(["", *held, "all"], rows) if len(held) > 1 else ""
 
 
 def _bold(differences: Sequence[float]) -> str:
+    if not differences:
+        return "–"
     text = spread(differences, sign=True)
     return f"**{text}**" if verdict(differences).startswith("`psd`") else text
 
@@ -118,8 +142,7 @@ def sentences(results: Results, dataset: str) -> Iterator[str]:
     for what, without in BOUGHT:
         higher, lower, halves = [], [], []
         for condition in CONDITIONS:
-            variant = next(one for one in reversed(without) if one in variants(condition))
-            apart = gap(results, dataset, condition, variant)
+            apart = gap(results, dataset, condition, _without(without, condition))
             half = mean_interval(apart)[1] if apart else None
             if half is None:
                 continue
@@ -133,9 +156,11 @@ def sentences(results: Results, dataset: str) -> Iterator[str]:
         found += [f"worse with it under {', '.join(lower)}"] if lower else []
         if not found:
             found = ["no difference from off was found"]
+        mean = over_conditions(results, dataset, without)
+        over = f"; in the mean over the conditions {spread(mean, sign=True)}" if len(mean) > 1 else ""
         yield (
-            f"- {what}: {'; '.join(found)} ({len(halves)} of {len(CONDITIONS)} conditions have an interval; they are "
-            f"± {min(halves):.4f} to ± {max(halves):.4f}, and what is smaller could not have been seen)"
+            f"- {what}: {'; '.join(found)}{over} ({len(halves)} of {len(CONDITIONS)} conditions have an interval; they "
+            f"are ± {min(halves):.4f} to ± {max(halves):.4f}, and what is smaller could not have been seen)"
         )
 
 

@@ -139,6 +139,8 @@ def _write(given: argparse.Namespace, kept: KeptSearches) -> Path:
         (given.out / f"{day}-{CLAIM}.svg").write_text(tables.picture(results, names))
         pictures.append(f"![Test MAP by wrong and by missing labels]({day}-{CLAIM}.svg)")
     sections = [_summary(given, kept, names), _HOW.format(**_numbers(given)), _variants(), *pictures]
+    if text := tables.everywhere(results, names):
+        sections.append(f"## All data sets\n\n{_EVERYWHERE}\n\n{text}")
     for name in names:
         sections.append(f"## {_title(name)}\n\n{_BOUGHT}\n\n{tables.bought(results, name)}")
         for condition in CONDITIONS:
@@ -181,7 +183,11 @@ def _variants() -> str:
 
 _BOUGHT = (
     "Test MAP of `psd` minus that of the row without the part, paired by search seed; in bold where the interval "
-    "leaves 0 out."
+    "leaves 0 out. The last column is the mean over all conditions, search seed by search seed."
+)
+_EVERYWHERE = (
+    "Test MAP of `psd` minus that of the row without the part: means over all conditions, one for each search seed, "
+    "with their interval over seeds; `all` takes the seeds of all data sets together, as if they were of one kind."
 )
 
 _HOW = """## How
