@@ -129,11 +129,11 @@ def conformance(section: Section, device: Device, clock: Clock, quick: bool) -> 
         section.leave_out("tf32", "it is a mode of a GPU's matrix units")
         section.leave_out("the device against the CPU", "the device is the CPU")
     words = _Checks(section, clock, "Lanes against the lone trial, other choices", "method and choice")
+    for label, change in CHOICES.items():
+        words.check(f"psd, {label}", "fp64", partial(_lanes, device, data, "psd", change, "fp64", sizes))
     for name, method in METHODS.items():
         for label, change in list(changes(method))[1:]:
             words.check(f"{name}, {label}", "fp64", partial(_lanes, device, data, name, change, "fp64", sizes))
-    for label, change in CHOICES.items():
-        words.check(f"psd, {label}", "fp64", partial(_lanes, device, data, "psd", change, "fp64", sizes))
     words.end()
     in_lanes("fp32", *(["tf32"] if device.cuda else []))
     together.end()
