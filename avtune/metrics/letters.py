@@ -61,4 +61,9 @@ def letters(differ: npt.ArrayLike) -> list[str]:
 
 
 def _letter(place: int) -> str:
-    return ascii_letters[place] if place < len(ascii_letters) else f"({place + 1})"
+    """One character, so that a set can be read from a text: a to Z, then Latin Extended-A and -B of Unicode, then
+    ideographs."""
+    further = place - len(ascii_letters)
+    if further < 0:
+        return ascii_letters[place]
+    return chr(0x100 + further) if further < 336 else chr(0x4E00 + further - 336)
