@@ -63,11 +63,9 @@ def test_the_dots_of_the_groups_are_those_of_the_letters(made):
     assert alt.endswith(", ".join(f"{row['method']} {row['group']}" for row in rows) + ".")
 
 
-def test_each_method_leads_to_its_report(made):
-    page, rows = made
-    folders = [row["method"].replace(":", "-") for row in rows]
-    assert "mine-Own" in folders
-    assert re.findall(r'href="(.*?)/report.html"', page) == folders
+def test_each_method_leads_to_its_report():
+    page = leaderboard_page(made_board({"psd": 0.0, "mine:Own": -0.1, "classifiers (reference)": -0.2}))
+    assert re.findall(r'href="(.*?)/report.html"', page) == ["psd", "mine-Own", "classifiers-reference"]
 
 
 def test_nothing_comes_from_elsewhere_and_the_same_board_gives_the_same_bytes(made):
@@ -92,6 +90,15 @@ def test_a_bench_that_has_begun_says_what_is_missing():
     one = leaderboard_page(made_board({"psd": 0.0}, pending=["cca"]))
     assert "there is nothing to compare it with yet" in one
     assert "Unfinished: no result yet of cca." in one
+    assert "1 of 2 methods, " in one
+    failed = leaderboard_page(made_board({"psd": 0.0}, failures={"clip": "every trial failed"}))
+    assert "1 of 2 methods, " in failed, "one that failed is one of the bench"
+
+
+def test_no_p_value_of_a_pair_is_shown_as_zero():
+    page = leaderboard_page(made_board({"psd": 0.0, "cca": -0.3}))
+    assert page.count('<td class="strong">&lt; 0.001</td>') == 2
+    assert "0.000" not in page[page.index('id="h-pairs"') : page.index('id="h-winners"')]
 
 
 def test_names_cannot_become_markup():

@@ -38,6 +38,11 @@ def reference_row(method: str) -> str:
     return f"{method}{_REFERENCE}"
 
 
+def folder_name(method: str) -> str:
+    """What the folder of a method's study is called; user code is called `module:Name`, where `:` becomes `-`."""
+    return method.replace(":", "-").replace(_REFERENCE, "-reference")
+
+
 class BenchFolder:
     """The paths of one bench.
 
@@ -59,8 +64,8 @@ class BenchFolder:
         return self.bench_yaml.is_file()
 
     def study(self, method: str) -> StudyFolder:
-        """The folder of a method's study; user code is called `module:Name`, where `:` becomes `-`."""
-        return StudyFolder(self.root / method.replace(":", "-").replace(_REFERENCE, "-reference"))
+        """The folder of a method's study."""
+        return StudyFolder(self.root / folder_name(method))
 
     def create(self, settings: dict[str, Any]) -> None:
         """Makes the folder. It appears under its name only with `bench.yaml` in it.

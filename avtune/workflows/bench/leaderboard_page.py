@@ -5,7 +5,8 @@ from __future__ import annotations
 from avtune.report.board_page import BoardPage, Cell, Compared, Section, Shown, Table, alike, charts, plain, render
 from avtune.report.text import short
 from avtune.workflows.bench.board import LEVEL, POWER, Board, Row
-from avtune.workflows.bench.leaderboard import cells, facts, gaps, header, notes, size_text, title
+from avtune.workflows.bench.folder import folder_name
+from avtune.workflows.bench.leaderboard import cells, facts, gaps, header, notes, p_text, size_text, title
 
 _SERIES = ("tuned", "default", "untrained")
 _INTERVAL = "mean over the seeds with the 95 % interval"
@@ -16,7 +17,7 @@ def leaderboard_page(board: Board) -> str:
     compared = Compared(
         _SERIES, tuple(_shown(row, group) for row, group in zip(board.rows, board.letters, strict=True))
     )
-    of = len(board.rows) + len(board.pending)
+    of = len(board.rows) + len(board.failures) + len(board.pending)
     page = BoardPage(
         title=f"Leaderboard: {title(board.about)}",
         about=f"{len(board.rows)} of {of} methods, {board.about['trials']} trials each",
@@ -36,7 +37,7 @@ def _shown(row: Row, group: str) -> Shown:
 def _table(board: Board) -> Table:
     rows = tuple(
         tuple(
-            Cell(text, link=f"{board.rows[place].method.replace(':', '-')}/report.html" if at == 1 else "")
+            Cell(text, link=f"{folder_name(board.rows[place].method)}/report.html" if at == 1 else "")
             for at, text in enumerate(row)
         )
         for place, row in enumerate(cells(board))
@@ -70,7 +71,7 @@ def _pairs(board: Board) -> Table:
         row = [Cell(name)]
         for at in range(len(names)):
             p, detectable = float(board.p_values[place, at]), size_text(board.detectable[place, at])
-            text = f"{p:.3f}" if p < LEVEL else f"{p:.3f} ({detectable})"
+            text = p_text(p).removeprefix("p ") + f" ({detectable})" * (p >= LEVEL)
             row.append(Cell("" if at == place else text, strong=at != place and p < LEVEL))
         rows.append(tuple(row))
     return Table(("", *names), tuple(rows), named=True)
