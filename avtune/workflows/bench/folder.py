@@ -43,6 +43,15 @@ def folder_name(method: str) -> str:
     return method.replace(":", "-").replace(_REFERENCE, "-reference")
 
 
+def trials_of(method: str, settings: Mapping[str, Any]) -> int:
+    """Configurations that the study of a method tries; a reference row is not searched.
+
+    Args:
+        settings: what `bench.yaml` holds.
+    """
+    return 1 if method.endswith(_REFERENCE) else int(settings["trials"])
+
+
 class BenchFolder:
     """The paths of one bench.
 
@@ -167,7 +176,7 @@ def is_current(folder: BenchFolder, settings: Mapping[str, Any], method: str) ->
     if not study.metrics.is_file():
         return False
     space = study.settings()["space"]
-    trials = 1 if method.endswith(_REFERENCE) else settings["trials"]
+    trials = trials_of(method, settings)
     return bool(space["search"]["trials"] == trials and space["final"]["seeds"] == settings["seeds"])
 
 

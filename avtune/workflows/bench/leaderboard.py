@@ -14,6 +14,7 @@ from avtune.study.asha import rung_epochs
 from avtune.study.horizon import GRACE_STEPS
 from avtune.workflows.bench.board import LEVEL, POWER, Board, Row
 from avtune.workflows.bench.folder import reference_row
+from avtune.workflows.bench.overrides import value_of
 
 HEADER = (
     "",
@@ -76,24 +77,31 @@ def p_text(p: float) -> str:
     return "p < 0.001" if p < 0.001 else f"p {p:.3f}"
 
 
-def _validation(about: Mapping[str, Any]) -> str:
+def validation_text(about: Mapping[str, Any]) -> str:
+    """The rows that configurations are compared on."""
     if "split" in about.get("validation", {}):
         return "the data set's own validation split"
-    return f"the same {about['fraction']:.0%} of the training rows"
+    return f"the same {100 * about['fraction']:.3g}% of the training rows"
 
 
-def notes(board: Board) -> list[str]:
-    """What must be known to read the table, a sentence or two each."""
+def notes(board: Board, *, earlier: bool = False) -> list[str]:
+    """What must be known to read the table, a sentence or two each.
+
+    Args:
+        earlier: as versions said it that did not know how a protocol, steps and functions change these sentences.
+    """
     about = board.about
+    published = about.get("protocol") == PUBLISHED and not earlier
     seeds, trials = about["seeds"], about["trials"]
     pairs = len(board.rows) * (len(board.rows) - 1) // 2
     lines = [
-        f"Same for every method: {trials} configurations of its space, {length_text(about)}"
-        f"; a closed-form method is solved at once), {_validation(about)} "
+        f"Same for every method: {trials} configurations of its space, {length_text(about, earlier=earlier)}"
+        f"; a closed-form method is solved at once), {validation_text(about)} "
         f"for validation. The {min(about['finalists'], trials)} best are repeated over {seeds} "
         f"seed{'s' * (seeds > 1)} on these rows, and the best mean wins.",
-        f"The winner is retrained on the whole training set over {seeds} seed{'s' * (seeds > 1)}, and each is scored "
-        "once on the test split. Configurations are compared on validation rows only.",
+        f"The winner is retrained on the whole training set over {seeds} seed{'s' * (seeds > 1)}"
+        + ("" if published else ", and each is scored once on the test split")
+        + ". Configurations are compared on validation rows only.",
         "map is exact over all ranks, cosine, gallery = all test clips of the other view: mean over the seeds with "
         "the 95 % interval (Student t over the seeds; zero where a closed-form method gives the same for every seed). "
         "map_running averages AP@k over every cut-off k and always reads higher.",
@@ -113,13 +121,27 @@ def notes(board: Board) -> list[str]:
             "Selected on test: every retrained seed was scored on the test split after each of its epochs and kept its "
             "best, as published tables do; compare with such tables only."
         )
+    return lines + _exceptions(board, functions=not earlier)
+
+
+def _exceptions(board: Board, *, functions: bool) -> list[str]:
+    """Rows of which not all is true that is said of the methods, a sentence for each kind."""
+    about, lines = board.about, []
     name = reference_row(about.get("reference", NONE))
     if name in about.get("methods", ()):
         lines.append(f"{name}: a plain method's default configuration, not searched.")
     several = [row.method for row in board.rows if row.results.times_test_was_scored > 1]
     if several:
         lines.append(f"More than one configuration has been scored on the test split by: {_listed(several)}.")
+    own = [row.method for row in board.rows if row.results.untrained is None]
+    if own and functions and about["epochs"] == AUTO:
+        lines.append(f"Trained for as many epochs as its own space says, not until a curve is flat: {_listed(own)}.")
     return lines
+
+
+def exceptions(board: Board) -> list[str]:
+    """Rows of which not all is true that a caption says of the methods, a sentence for each kind."""
+    return _exceptions(board, functions=True)
 
 
 def detectable_text(board: Board) -> str:
@@ -144,12 +166,13 @@ def size_text(value: float) -> str:
     return "over 1" if value > 1 else f"{value:.4f}"
 
 
-def length_text(about: Mapping[str, Any]) -> str:
+def length_text(about: Mapping[str, Any], *, earlier: bool = False) -> str:
     """How long trials train, up to an open bracket with how they are stopped."""
     factor = about["factor"]
     if about["epochs"] == AUTO:
+        steps = MOST_STEPS if earlier else int(value_of("early_stopping.steps", about.get("set", ()), MOST_STEPS))
         return (
-            f"each trained until its curve is flat, for {MOST_STEPS:,} optimiser steps at most (at rungs from "
+            f"each trained until its curve is flat, for {steps:,} optimiser steps at most (at rungs from "
             f"{about['grace']} epochs on, or {GRACE_STEPS} steps, one trial in {factor} goes on"
         )
     rungs = rung_epochs(about["epochs"], about["grace"], factor)
@@ -208,7 +231,8 @@ def text(board: Board, lay_out: Callable[[list[str], list[list[str]]], list[str]
     """
     seeds = board.about["seeds"]
     return [
-        f"{title(board.about)}: test split, mean over {seeds} seed{'s' * (seeds > 1)}, 95 % interval over the seeds",
+        f"{title(board.about)}: test split, "
+        + (f"mean over {seeds} seeds, 95 % interval over the seeds" if seeds > 1 else "one seed"),
         *lay_out(list(header(board.about)), cells(board)),
         f"between rows that share a letter no difference was found at {LEVEL:g} (paired randomisation test over the "
         "test clips, Holm)",
@@ -217,8 +241,12 @@ def text(board: Board, lay_out: Callable[[list[str], list[list[str]]], list[str]
     ]
 
 
-def markdown(board: Board) -> str:
-    """`leaderboard.md`."""
+def markdown(board: Board, *, earlier: bool = False) -> str:
+    """`leaderboard.md`.
+
+    Args:
+        earlier: see `notes`.
+    """
     lines = [
         f"# Leaderboard: {escaped(title(board.about))}",
         "",
@@ -227,7 +255,7 @@ def markdown(board: Board) -> str:
         "|" + "---|" * len(HEADER),
         *(_line(row) for row in cells(board)),
         "",
-        *(line for note in notes(board) for line in (f"- {escaped(note)}",)),
+        *(f"- {escaped(note)}" for note in notes(board, earlier=earlier)),
         "",
         "| | |",
         "|---|---|",

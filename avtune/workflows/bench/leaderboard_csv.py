@@ -11,6 +11,7 @@ from avtune.study.by_class import MACRO, MEASURES
 from avtune.study.results import Results
 from avtune.study.scores import HEADLINE, Score
 from avtune.workflows.bench.board import Board
+from avtune.workflows.bench.folder import trials_of
 
 _COLUMNS = (
     *("rank", "method", "group"),
@@ -19,16 +20,21 @@ _COLUMNS = (
     *("trials", "epochs", "seeds", "retrained_epochs", "dataset", "dataset_digest", "problems"),
 )
 _OTHERS = (MACRO, *MEASURES)  # means of both directions
+_SELECTED_ON = ("selected_on",)
+VERSION = 3
+"""Of the columns: version 1 lacks those of the other measures and `selected_on`, version 2 the latter. Both say of a
+reference row, which is not searched, that it has the trials of the others."""
 
 
-def comma_separated(board: Board, *, measures: bool = True) -> str:
+def comma_separated(board: Board, *, version: int = VERSION) -> str:
     """`leaderboard.csv`: a line a method, with all digits.
 
     Args:
-        measures: with the columns of the other measures, which leaderboards of earlier versions lack.
+        version: see `VERSION`.
     """
+    columns = _COLUMNS + _OTHERS * (version > 1) + _SELECTED_ON * (version > 2)
     out = io.StringIO()
-    writer = csv.DictWriter(out, _COLUMNS + _OTHERS * measures, lineterminator="\n")
+    writer = csv.DictWriter(out, columns, lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
     for place, (row, group, gain_p) in enumerate(zip(board.rows, board.letters, board.gain_p, strict=True), 1):
         writer.writerow(
@@ -36,7 +42,8 @@ def comma_separated(board: Board, *, measures: bool = True) -> str:
             | _score_columns(row.results)
             | {"gain": row.gain, "gain_p": gain_p, "search_seconds": row.seconds}
             | _run_columns(board.about, row.results)
-            | (dict((row.measures or {}).get("mean", {})) if measures else {})
+            | ({"trials": trials_of(row.method, board.about)} if version > 2 else {})
+            | dict((row.measures or {}).get("mean", {}))
         )
     return out.getvalue()
 
@@ -61,6 +68,7 @@ def _run_columns(about: Mapping[str, Any], results: Results) -> dict[str, Any]:
     return {
         **{key: about[key] for key in ("trials", "epochs", "seeds")},
         "retrained_epochs": results.epochs,
+        "selected_on": results.selected_on,
         "dataset": about["dataset"]["name"],
         "dataset_digest": about["dataset"]["digest"],
         "problems": "; ".join(results.problems or ()),

@@ -57,6 +57,19 @@ def assignments(given: Iterable[str], before: Iterable[str] = ()) -> list[str]:
     return list(by_key.values())
 
 
+def value_of(key: str, sets: Iterable[str], usual: Any) -> Any:
+    """The value that assignments give a key; `usual` where none does."""
+    values = [value for name, _, value in (one.partition("=") for one in sets) if name == key]
+    return _parsed(values[-1]) if values else usual
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+
+
 def ruled(rules: Rules, sets: Sequence[str]) -> Rules:
     """The rules with those of the assignments that are rules.
 
@@ -68,11 +81,7 @@ def ruled(rules: Rules, sets: Sequence[str]) -> Rules:
         key, _, text = one.partition("=")
         if key in _OF_RULES:
             section, _, name = key.partition(".")
-            try:
-                value = yaml.safe_load(text)
-            except yaml.YAMLError:
-                value = text
-            values[_OF_RULES[key]] = replace(SETTINGS[section][name], name=f"--set {key}").check(value)
+            values[_OF_RULES[key]] = replace(SETTINGS[section][name], name=f"--set {key}").check(_parsed(text))
     return replace(rules, **values)
 
 

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
+from avtune.core.protocol import PUBLISHED
 from avtune.core.view_names import views_in, ways
+from avtune.report.text import escaped
 from avtune.study.scores import Score
 from avtune.workflows.bench.board import LEVEL, Board
-from avtune.workflows.bench.leaderboard import detectable_text, facts, gaps, length_text, title
+from avtune.workflows.bench.leaderboard import (
+    detectable_text,
+    exceptions,
+    facts,
+    gaps,
+    length_text,
+    title,
+    validation_text,
+)
 
 
 def bold(board: Board) -> list[bool]:
@@ -28,9 +39,10 @@ def caption(board: Board) -> str:
             f"Test MAP on {title(about)} ({data['train']} training and {data['test']} test clips, {data['classes']} "
             f"classes), {several}; cosine, all ranks, gallery = all test clips of the other view.",
             f"Budget: {trials} configurations a method, {length_text(about)}); the {min(about['finalists'], trials)} "
-            f"best repeated over {seeds} seed{'s' * (seeds > 1)} on {about['fraction']:.0%} of the training rows; the "
-            "winner retrained on the whole training set and scored once on the test split.",
+            f"best repeated over {seeds} seed{'s' * (seeds > 1)} and compared on {validation_text(about)}; the winner "
+            f"retrained on the whole training set and {_scored(about)}.",
             "Default: the method's default configuration, treated the same.",
+            *exceptions(board),
             f"Bold: no difference from the best row was found; between rows that share a letter none was found either "
             f"({LEVEL:g}, paired randomisation test over the test clips, {board.rounds:,} rounds, Holm over {pairs} "
             f"pair{'s' * (pairs != 1)}).",
@@ -41,14 +53,20 @@ def caption(board: Board) -> str:
     )
 
 
+def _scored(about: Mapping[str, Any]) -> str:
+    if about.get("protocol") == PUBLISHED:
+        return "scored on the test split after each of its epochs, of which every seed keeps the best"
+    return "scored once on the test split"
+
+
 def markdown_table(board: Board) -> str:
     """A Markdown table, and the caption below it."""
-    rows = _rows(board, lambda text: f"**{text}**", "±", _escaped_markdown)
+    rows = _rows(board, lambda text: f"**{text}**", "±", escaped)
     lines = [
         "| " + " | ".join(row) + " |"
-        for row in (_header(board, "->", _escaped_markdown), ["---"] + ["---:"] * 4 + ["---"], *rows)
+        for row in (_header(board, "->", escaped), ["---"] + ["---:"] * 4 + ["---"], *rows)
     ]
-    return "\n".join([*lines, "", _escaped_markdown(caption(board)), ""])
+    return "\n".join([*lines, "", escaped(caption(board)), ""])
 
 
 def latex_table(board: Board) -> str:
@@ -111,9 +129,6 @@ _LATEX = {
 def escaped_latex(text: str) -> str:
     """Text that LaTeX prints as it is."""
     plain = "".join(char if char.isprintable() else " " for char in text)
-    escaped = "".join(_LATEX.get(char, char) for char in plain)
-    return escaped.replace("--", "-{}-")  # two hyphens would become a dash, in a command that a reader types
-
-
-def _escaped_markdown(text: str) -> str:
-    return re.sub(r"([\\`*\[\]!|#<>_])", r"\\\1", " ".join(text.split()))
+    words = "".join(_LATEX.get(char, char) for char in plain)
+    # Two hyphens would become a dash, in a command that a reader types, and so do other pairs another character.
+    return re.sub(r"(?<=[-'`,?!])(?=[-'`,])", "{}", words)

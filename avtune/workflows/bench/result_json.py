@@ -12,8 +12,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from avtune import __version__
+from avtune.core.protocol import VALIDATION
 from avtune.study.scores import HEADLINE, Score, Scores
 from avtune.workflows.bench.board import LEVEL, POWER, Board, Row
+from avtune.workflows.bench.folder import trials_of
 from avtune.workflows.bench.leaderboard import facts, gaps
 from avtune.workflows.bench.paper import bold, caption
 
@@ -29,9 +31,7 @@ def result_json(board: Board) -> str:
         "made_by": f"avtune {__version__}",
         "caption": caption(board),
         "command": about["command"],
-        "protocol": {
-            key: about[key] for key in ("trials", "epochs", "seeds", "finalists", "fraction", "grace", "factor", "seed")
-        },
+        "protocol": _protocol(about),
         "facts": dict(facts(board)),
         "problems": gaps(board),
         "results": [
@@ -51,6 +51,19 @@ def result_json(board: Board) -> str:
     return json.dumps(found, indent=2, allow_nan=False) + "\n"
 
 
+def _protocol(about: Mapping[str, Any]) -> dict[str, Any]:
+    """What was the same for all rows; `validation` where the data set decides of the rows, whose fraction is none."""
+    names = ("trials", "epochs", "seeds", "finalists", "fraction", "grace", "factor", "seed")
+    of_data = about.get("validation", {})
+    return {
+        "name": about.get("protocol", VALIDATION),
+        **{key: about[key] for key in names},
+        **({"fraction": None} if "split" in of_data else {}),
+        "validation": dict(of_data),
+        "set": list(about.get("set", ())),
+    }
+
+
 def _row(board: Board, row: Row, place: dict[str, Any]) -> dict[str, Any]:
     results, data = row.results, board.about["dataset"]
     default = results.default
@@ -64,7 +77,9 @@ def _row(board: Board, row: Row, place: dict[str, Any]) -> dict[str, Any]:
         "scores": {"test": _subsets(results.test, row.measures)},
         **place,
         "configuration": dict(row.config),
+        "trials": trials_of(row.method, board.about),
         "epochs": results.epochs,
+        "selected_on": results.selected_on,
         "search_seconds": row.seconds,
         "times_test_was_scored": results.times_test_was_scored,
         "default_scores": None if default is None else {"test": _subsets(default)},

@@ -20,7 +20,7 @@ from avtune.workflows.study_view import StudyView
 if TYPE_CHECKING:
     import pandas as pd
 
-_TEXT = ("method", "group", "epochs", "dataset", "dataset_digest", "problems")
+_TEXT = ("method", "group", "epochs", "dataset", "dataset_digest", "problems", "selected_on")
 _SHOWN = ["rank", "method", "map", "map_low", "map_high", "default_map", "untrained_map", "group"]
 
 
@@ -60,7 +60,8 @@ class BenchView:
         """One row a method, best mean test MAP first, as in `leaderboard.csv`: `rank`, `method`, `group` (rows that
         share a letter: no difference was found between them), `map`, `map_low`, `map_high` (95 % interval over the
         seeds) and so for the other scores, for `default_map` and `untrained_map`, `gain` over the default
-        configuration with `gain_p`, `search_seconds` of the devices, and what was run.
+        configuration with `gain_p`, `search_seconds` of the devices, what was run, and `selected_on`: `validation`, or
+        `test` under the protocol `published`.
 
         Raises:
             UserError: a file of the bench is damaged.

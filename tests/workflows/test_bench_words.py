@@ -1,0 +1,116 @@
+"""What the tables of a bench say of how it was made, for boards that are made without training."""
+
+import csv
+import io
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from made_boards import made_board
+
+from avtune.workflows.bench.board import Board, board
+from avtune.workflows.bench.leaderboard import markdown, notes, text
+from avtune.workflows.bench.leaderboard_csv import comma_separated
+from avtune.workflows.bench.paper import caption, escaped_latex, markdown_table
+from avtune.workflows.bench.result_json import result_json
+
+REFERENCE = "classifiers (reference)"
+
+
+def bench_with(methods=("psd", "cca", REFERENCE), *, seeds=3, selected_on="validation", times=1, **about) -> Board:
+    made = made_board({name: -0.1 * place for place, name in enumerate(methods)}, seeds=seeds)
+    rows = [
+        replace(row, results=replace(row.results, selected_on=selected_on, times_test_was_scored=times))
+        for row in made.rows
+    ]
+    reference = {"reference": "classifiers", "seed": 0} if REFERENCE in methods else {"seed": 0}
+    return board({**made.about, **reference, **about}, rows, {}, (), {})
+
+
+def test_selected_on_test_is_said_in_every_format():
+    found = bench_with(protocol="published", selected_on="test")
+    said = caption(found)
+    assert "selected on test" in said
+    assert "scored on the test split after each of its epochs" in said
+    told = "\n".join(notes(found))
+    for words in (said, told):
+        assert "scored once on the test split" not in words
+    assert {row["selected_on"] for row in csv.DictReader(io.StringIO(comma_separated(found)))} == {"test"}
+    made = json.loads(result_json(found))
+    assert made["protocol"]["name"] == "published"
+    assert {row["selected_on"] for row in made["results"]} == {"test"}
+    assert "and each is scored once" in markdown(found, earlier=True), "verify knows the words of before"
+    usual = bench_with()
+    assert "scored once on the test split" in caption(usual)
+    assert "each is scored once on the test split" in "\n".join(notes(usual))
+    assert {row["selected_on"] for row in csv.DictReader(io.StringIO(comma_separated(usual)))} == {"validation"}
+    assert json.loads(result_json(usual))["protocol"]["name"] == "validation"
+
+
+def test_the_rows_that_are_validated_on_are_those_of_the_bench():
+    assert "compared on the same 20% of the training rows" in caption(bench_with())
+    assert "compared on the same 12.5% of the training rows" in caption(bench_with(fraction=0.125))
+    own = bench_with(validation={"split": "given"})
+    for words in (caption(own), "\n".join(notes(own))):
+        assert "the data set's own validation split" in words
+        assert "% of the training rows" not in words
+    protocol = json.loads(result_json(own))["protocol"]
+    assert (protocol["fraction"], protocol["validation"]) == (None, {"split": "given"})
+
+
+def test_a_number_of_steps_that_was_set_is_the_one_that_is_told():
+    for sets, steps in (([], "2,000"), (["early_stopping.steps=500"], "500"), (["search.lag=3"], "2,000")):
+        found = bench_with(epochs="auto", set=sets)
+        for words in (caption(found), "\n".join(notes(found))):
+            assert f"for {steps} optimiser steps at most" in words
+    assert json.loads(result_json(bench_with(set=["search.lag=3"])))["protocol"]["set"] == ["search.lag=3"]
+
+
+def test_a_reference_row_and_further_looks_are_exceptions_that_every_format_names():
+    found = bench_with(times=2)
+    assert f"{REFERENCE}: a plain method's default configuration, not searched." in caption(found)
+    assert "More than one configuration has been scored on the test split by: psd," in caption(found)
+    trials = {row["method"]: row["trials"] for row in csv.DictReader(io.StringIO(comma_separated(found)))}
+    assert trials == {"psd": "4", "cca": "4", REFERENCE: "1"}
+    made = json.loads(result_json(found))["results"]
+    assert {row["model_name"]: str(row["trials"]) for row in made} == trials
+    assert "not searched" not in caption(bench_with(("psd", "cca")))
+
+
+def test_a_training_function_does_not_train_as_the_methods_do():
+    found = bench_with(("psd", "mine:train"), epochs="auto")
+    rows = [replace(row, results=replace(row.results, untrained=None)) for row in found.rows if ":" in row.method]
+    found = board(found.about, [*(row for row in found.rows if ":" not in row.method), *rows], {}, (), {})
+    said = "Trained for as many epochs as its own space says, not until a curve is flat: mine:train."
+    assert said in caption(found)
+    assert said in notes(found)
+
+
+def test_one_seed_has_no_interval_that_the_heading_could_speak_of():
+    assert text(bench_with(seeds=1))[0] == "toy: test split, one seed"
+    assert text(bench_with(seeds=2))[0].endswith("mean over 2 seeds, 95 % interval over the seeds")
+
+
+@pytest.mark.parametrize("words", ["a---b", "--x", "it''s", "``q", "a,,b", "what?`", "a----b"])
+def test_latex_makes_no_character_of_two(words):
+    made = escaped_latex(words)
+    assert made.replace("{}", "") == words
+    for pair in ("--", "''", "``", ",,", "?`", "!`"):
+        assert pair not in made
+
+
+def test_a_name_reads_the_same_in_markdown():
+    found = bench_with()
+    name = "a &lt; ~~b~~ $c$ \x1b[1m"
+    found = replace(found, about={**found.about, "dataset": {**found.about["dataset"], "name": name}})
+    assert r"a &amp;lt; \~\~b\~\~ \$c\$  \[1m".replace("  ", " ") in markdown_table(found)
+
+
+@given(st.text(alphabet="-'`,?!ab_"))
+@settings(deadline=None, max_examples=200)
+def test_latex_keeps_every_character(words):
+    made = escaped_latex(words)
+    assert made.replace("{}", "").replace("\\", "") == words
+    assert "--" not in made
