@@ -17,12 +17,14 @@ from command import call
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_studies import payload_of
-from toy import toy_results, write_toy
+from toy import toy_dataset, toy_results, write_toy
 
 import avtune.runners.work as work
 from avtune import load_bench
 from avtune.cli import bench_console
 from avtune.cli.main import main
+from avtune.data.dataset import Dataset
+from avtune.data.formats import write_hdf5
 from avtune.metrics import detectable_difference, holm, randomisation_test
 from avtune.study.folder import StudyFolder
 from avtune.study.results import write_times_scored
@@ -305,6 +307,50 @@ def test_other_options_data_and_spaces_are_refused(done, capsys, tmp_path):
     changed = words(done)
     changed[1] = tmp_path / "toy.h5"
     assert "dataset content" in call(capsys, *changed, code=2)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("options", {"classes": "names.txt"}), ("views", ["image", "text"]), ("spec", None)]
+)
+def test_what_bench_yaml_says_of_some_datasets_only_is_no_damage(done, tmp_path, capsys, key, value):
+    """Where the same content was read in another way, e.g. from arrays in Python, which have no place."""
+    shutil.copytree(done, tmp_path, dirs_exist_ok=True)
+    path = tmp_path / "results" / "b" / "bench.yaml"
+    facts = yaml.safe_load(path.read_text())
+    facts["dataset"] = {name: fact for name, fact in {**facts["dataset"], key: value}.items() if fact is not None}
+    path.write_text(yaml.safe_dump(facts))
+    assert "3 of 3 methods known" in call(capsys, *words(tmp_path))
+
+
+def test_a_validation_split_of_the_data_set_gives_way_where_a_fraction_is_asked_for(tmp_path, capsys):
+    whole = toy_dataset()
+    held = np.arange(48, 60)
+    data = Dataset("toy", whole.train, whole.test, whole.class_names, "generated", validation=held)
+    write_hdf5(data, tmp_path / "toy.h5")
+    budget = ["--trials", "1", "--epochs", "1", "--seeds", "1"]
+    usual = words(tmp_path, methods="cca", budget=budget)
+    call(capsys, *usual)
+    text = (tmp_path / "results" / "b" / "leaderboard.md").read_text()
+    assert "the data set's own validation split for validation" in text
+    said = call(capsys, *usual, "--set", "validation.fraction=0.3", code=2)
+    assert "validation rows: the data set's own split -> a fraction of 0.3" in said
+    call(capsys, *words(tmp_path, "--set", "validation.fraction=0.2", methods="cca", budget=budget, name="asked"))
+    assert "the same 20% of the training rows" in (tmp_path / "results" / "asked" / "leaderboard.md").read_text()
+    assert yaml.safe_load((tmp_path / "results/asked/cca/study.yaml").read_text())["space"]["validation"] == {
+        "fraction": 0.2
+    }
+
+
+def test_the_command_has_what_decides_the_numbers(tmp_path, capsys):
+    write_toy(tmp_path)
+    budget = ["--trials", "1", "--epochs", "1", "--seeds", "1"]
+    command = words(tmp_path, "--deterministic", methods="cca", budget=budget)
+    call(capsys, *command, "--precision", "bf16")
+    path = tmp_path / "results" / "b" / "bench.yaml"
+    assert "--precision bf16 --deterministic" in yaml.safe_load(path.read_text())["command"]
+    command[command.index("cca")] = "cca,c_cca"
+    call(capsys, *command)
+    assert "--precision bf16 --deterministic" in yaml.safe_load(path.read_text())["command"], "it is as it was"
 
 
 def other_space(folder):

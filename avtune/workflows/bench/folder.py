@@ -31,6 +31,10 @@ _SHAPE = {
     "protocol": str,
 }
 """Of what is used before `continued` compares the kinds of all settings."""
+_MAY_DIFFER = ("format", "begun", "command", "dataset", "methods", "runner", "validation")
+"""Settings that may differ, or are compared by what they mean."""
+_OF_SOME_DATA = ("spec", "options", "views")
+"""What `bench.yaml` says of some datasets only; the digest tells whether their content is the same."""
 
 
 def reference_row(method: str) -> str:
@@ -125,11 +129,14 @@ def continued(
     Raises:
         UserError: something differs, or `bench.yaml` is damaged.
     """
-    if not _same_kinds(old, new) or not _same_kinds(old["dataset"], new["dataset"]):
+    if not _same_kinds(old, new, "validation") or not _same_kinds(old["dataset"], new["dataset"], *_OF_SOME_DATA):
         raise UserError(f"{folder.bench_yaml} does not describe a bench; restore it from a copy")
-    equal = [key for key in new if key not in ("format", "begun", "command", "dataset", "methods", "runner")]
+    equal = [key for key in new if key not in _MAY_DIFFER]
     more = [key for key in _GROWS if new[key] > old[key]]
     refused = [f"{key}: {old[key]} -> {new[key]}" for key in equal if old[key] != new[key] and key not in more]
+    rows_before, rows_after = (_validation_rows(one) for one in (old, new))
+    if rows_before != rows_after:
+        refused.append(f"validation rows: {rows_before} -> {rows_after}")
     digest_before, digest_after = (one["dataset"]["digest"] for one in (old, new))
     if digest_before != digest_after:
         refused.append(f"dataset content: {digest_before[:12]} -> {digest_after[:12]} ({old['dataset']['name']})")
@@ -156,6 +163,14 @@ def continued(
     return {**old, "runner": new["runner"], **{key: new[key] for key in _GROWS}, **grown}
 
 
+def _validation_rows(settings: Mapping[str, Any]) -> str:
+    """Which rows are validated on, where the data set decides it, else a fraction."""
+    of_data = settings.get("validation", {})
+    if "split" in of_data:
+        return "the data set's own split"
+    return f"a fraction of {settings['fraction']}" + ", equal rows together" * ("equal_rows" in of_data)
+
+
 def _differences(before: Space, space: Space) -> list[str]:
     """Where the study of a method is another one than is asked for, but for its trials and seeds, which may become more
     (also of a bench that was stopped while it was extended)."""
@@ -180,8 +195,11 @@ def is_current(folder: BenchFolder, settings: Mapping[str, Any], method: str) ->
     return bool(space["search"]["trials"] == trials and space["final"]["seeds"] == settings["seeds"])
 
 
-def _same_kinds(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    return old.keys() == new.keys() and all(_kind(key, old[key]) is _kind(key, new[key]) for key in new)
+def _same_kinds(old: Mapping[str, Any], new: Mapping[str, Any], *optional: str) -> bool:
+    """Whether two settings have the same keys, but for optional ones, and values of the same kinds."""
+    if (old.keys() ^ new.keys()) - set(optional):
+        return False
+    return all(_kind(key, old[key]) is _kind(key, new[key]) for key in old.keys() & new.keys())
 
 
 def _kind(key: str, value: Any) -> type:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from avtune.core.names import new_name
@@ -54,17 +54,29 @@ def request_of(
         UserError: something the user gave is wrong.
     """
     folder = folder_of(dataset, options)
-    rules, fit = _rules(options, folder), not folder.exists or "validation" in folder.settings()
-    known = folder.settings()["protocol"] if folder.exists else VALIDATION
-    protocol = checked(options.protocol or known)
+    before = folder.settings() if folder.exists else {}
+    rules, fit = _rules(options, before), not before or "validation" in before
+    protocol = checked(options.protocol or before.get("protocol", VALIDATION))
     made = _spaces(methods, spaces, rules, train, protocol)
+    # A bench of before took its data set's split also where the usual fraction was asked for.
+    asked = () if "split" in before.get("validation", {}) else rules.set
     for space in made.values():
         check_labels(space.method, multi_label=dataset.is_multi_label)
     return BenchRequest(
         dataset=dataset,
         spec=spec,
-        command=command_of(called, methods, spaces, rules, dataset.options, protocol=protocol, train=train),
-        spaces={name: fitted(space, dataset) for name, space in made.items()} if fit else made,
+        command=command_of(
+            called,
+            methods,
+            spaces,
+            rules,
+            dataset.options,
+            protocol=protocol,
+            train=train,
+            precision=options.precision or _precision_asked(before),
+            deterministic=options.deterministic,
+        ),
+        spaces={name: fitted(space, dataset, asked) for name, space in made.items()} if fit else made,
         rules=rules,
         root=folder.root,
         placement=placement_request(options),
@@ -73,6 +85,11 @@ def request_of(
         deterministic=options.deterministic,
         protocol=protocol,
     )
+
+
+def _precision_asked(before: Mapping[str, Any]) -> str | None:
+    """The precision that the command of a bench that goes on asked for, which it keeps."""
+    return str(before["precision"]) if "--precision" in str(before.get("command", "")).split() else None
 
 
 def _spaces(
@@ -84,9 +101,12 @@ def _spaces(
     return made
 
 
-def _rules(options: BenchOptions, folder: BenchFolder) -> Rules:
-    """The budget of every method: what the options say, and else what is usual."""
-    before = folder.settings() if folder.exists else {}  # what is not said is as it was when this bench began
+def _rules(options: BenchOptions, before: Mapping[str, Any]) -> Rules:
+    """The budget of every method: what the options say, else as it was when this bench began, else what is usual.
+
+    Args:
+        before: the settings of the bench that goes on; empty for a new one.
+    """
     kept = {key: before[key] for key in ("trials", "epochs", "seeds", "reference") if key in before}
     chosen: dict[str, Any] = {
         "trials": options.trials,

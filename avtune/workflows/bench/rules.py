@@ -160,8 +160,10 @@ def command_of(
     *,
     protocol: str = VALIDATION,
     train: str | None = None,
+    precision: str | None = None,
+    deterministic: bool = False,
 ) -> str:
-    """The command line of a bench, files by their names alone.
+    """The command line of a bench, files by their names alone: all that decides its numbers, but for the machine.
 
     Args:
         spec: the dataset as the user named it.
@@ -170,6 +172,7 @@ def command_of(
         reading: how the dataset was read, see `data.options`.
         protocol: of the retraining.
         train: see `spaces_of`.
+        precision, deterministic: as they were asked for.
     """
     words = ["avtune", "bench", Path(spec).name or spec]
     for name, value in (reading or {}).items():
@@ -184,5 +187,7 @@ def command_of(
     for one in rules.set:
         words += ["--set", one]
     words += ["--protocol", protocol] if protocol != VALIDATION else []
+    words += ["--precision", precision] if precision is not None else []
+    words += ["--deterministic"] if deterministic else []
     words += ["--no-reference"] if rules.reference == NONE else []
     return shlex.join(words)
