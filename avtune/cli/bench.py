@@ -18,6 +18,7 @@ from avtune.cli.arguments import (
     completes,
     reading_of,
 )
+from avtune.core.errors import UserError
 
 if TYPE_CHECKING:
     from avtune.workflows.bench.board import Board
@@ -93,12 +94,28 @@ def run(given: argparse.Namespace, log: list[Path]) -> int:
     checked_format(given.format)
     folder = _bench_called(given.dataset, given.results)
     if folder is not None:
+        _check_shown(given)
         print(formatted(read_board(folder), given.format), end="")
         return 0
     with contextlib.redirect_stdout(sys.stderr):
         board = _bench(given, log)
     print(formatted(board, given.format), end="")
     return int(bool(board.failures))
+
+
+def _check_shown(given: argparse.Namespace) -> None:
+    """Raises:
+    UserError: an option says how a bench is run, where one that is there is printed.
+    """
+    usual = {"space": [], "set": [], "reference": True, "deterministic": False}
+    names = ("methods", "train", "trials", "epochs", "seeds", "space", "set", "protocol", "reference", "name")
+    asked = [one for one in (*names, "precision", "deterministic") if getattr(given, one) != usual.get(one)]
+    if asked:
+        option = "--no-reference" if asked[0] == "reference" else f"--{asked[0]}"
+        raise UserError(
+            f"{given.dataset} is a bench that is there, which --format prints as it is; leave out {option}\n"
+            "to extend it, name its dataset in its place"
+        )
 
 
 def _bench_called(name: str, results: Path) -> BenchFolder | None:

@@ -3,18 +3,22 @@
 import csv
 import io
 import json
+import shlex
 from dataclasses import replace
 
 import pytest
+from command import call
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_boards import made_board
 
+from avtune.cli.main import parser
 from avtune.workflows.bench.board import Board, board
 from avtune.workflows.bench.leaderboard import markdown, notes, text
 from avtune.workflows.bench.leaderboard_csv import comma_separated
 from avtune.workflows.bench.paper import caption, escaped_latex, markdown_table
 from avtune.workflows.bench.result_json import result_json
+from avtune.workflows.bench.rules import Rules, command_of
 
 REFERENCE = "classifiers (reference)"
 
@@ -114,3 +118,23 @@ def test_latex_keeps_every_character(words):
     made = escaped_latex(words)
     assert made.replace("{}", "").replace("\\", "") == words
     assert "--" not in made
+
+
+def test_the_command_can_be_typed():
+    reading = {"several_labels": True, "classes": "/some/where/names.txt", "test_fraction": 0.2}
+    command = command_of("/my data/it's.h5", "cca", [], Rules(set=("space.lr=1e-3",)), reading, deterministic=True)
+    given = parser().parse_args(shlex.split(command)[1:])
+    assert (given.dataset, given.classes, given.several_labels, given.test_fraction) == (
+        "it's.h5", "names.txt", True, 0.2,
+    )  # fmt: skip
+    assert (given.methods, given.set, given.deterministic) == ("cca", ["space.lr=1e-3"], True)
+
+
+@pytest.mark.parametrize(
+    "option", ["--trials=8", "--seeds=3", "--methods=cca", "--no-reference", "--set=search.lag=3", "--deterministic"]
+)
+def test_a_bench_that_is_there_is_printed_as_it_is(option, tmp_path, capsys):
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "bench.yaml").write_text("format: 1\n")
+    said = call(capsys, "bench", "b", "--results", tmp_path, "--format", "latex", option, code=2)
+    assert f"b is a bench that is there, which --format prints as it is; leave out {option.split('=')[0]}" in said

@@ -176,7 +176,8 @@ def command_of(
     """
     words = ["avtune", "bench", Path(spec).name or spec]
     for name, value in (reading or {}).items():
-        words += [f"--{name.replace('_', '-')}", Path(value).name if name == "classes" else str(value)]
+        words.append(f"--{name.replace('_', '-')}")
+        words += [] if value is True else [Path(value).name if name == "classes" else str(value)]
     words += ["--methods", methods] if methods is not None else []
     words += ["--train", train] if train is not None else []
     for assignment in given:
