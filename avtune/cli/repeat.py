@@ -54,18 +54,19 @@ def lines(found: Repeats) -> list[str]:
             one.folder.root.name,
             str(one.seed),
             str(one.results.trial),
-            score_text(one.results.test.map),
+            score_text(one.results.test.map) + (f" {one.results.label}" if one.results.label else ""),
             score_text(one.results.default.map) if one.results.default else "failed",
             *(short(spread.values[place]) for spread in found.spreads),
         ]
         for place, one in enumerate(found.searches)
     ]
     header = ["study", "search seed", "winner", "test MAP", "default", *(one.name for one in found.spreads)]
+    label = next((f", {one.results.label}" for one in found.searches if one.results.label), "")
     spans = [f"{one.name} {one.share:.0%}" for one in found.spreads if one.share is not None]
     return [
         f"{count} searches with other search seeds: validation rows, configurations and seeds of their own",
         *console.fitting(header, rows),
-        f"test MAP over the searches, 95 % interval: {score_text(found.map)}",
+        f"test MAP over the searches, 95 % interval: {score_text(found.map)}{label}",
         *_gain("the default configuration", found.gain),
         *_gain("the reference", found.over_reference),
         f"the default configuration won {found.default_won} of {count}",

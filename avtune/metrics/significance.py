@@ -132,7 +132,8 @@ def detectable_difference(
     differences: npt.ArrayLike, seed_variance: float, level: float = 0.05, power: float = 0.8
 ) -> float:
     """The smallest true difference of two systems' MAP that the paired randomisation test would have found, in a share
-    `power` of experiments like this one; infinite where so few queries cannot show any.
+    `power` of experiments like this one; infinite where so few queries cannot show any, NaN where nothing scatters, so
+    that nothing can be said: systems that score the same on every query.
 
     With N queries, s the standard deviation of their differences, and z the quantiles of the normal distribution, the
     test finds a mean difference D when |D| > z(1 - level/2) sqrt((s^2 + D^2) / N): swaps leave the squares as they are.
@@ -161,6 +162,8 @@ def detectable_difference(
     if count == 1:
         return math.inf
     variance = float(values.var(ddof=1)) / count
+    if variance + seed_variance < 1e-24:  # rounding alone
+        return math.nan
     share = float(special.ndtri(1 - level / 2)) ** 2 / count
     if share >= 1:
         return math.inf

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from avtune.core.errors import UserError, shown
+from avtune.core.protocol import SELECTED_ON_TEST
 from avtune.core.seeds import mix
 from avtune.data.dataset import Dataset
 from avtune.data.findings import examine
@@ -48,7 +49,7 @@ class Difference:
         interval: 95 % bootstrap interval of the difference over the clips.
         p: of the paired randomisation test over the clips; of the two directions Holm-adjusted.
         detectable: the smallest true difference that this test would have found, `POWER` of the time; infinite where
-            so few clips cannot show any.
+            so few clips cannot show any, NaN where the difference is the same on every clip, so that it is not known.
     """
 
     name: str
@@ -76,6 +77,7 @@ class ModelComparison:
         differences: of `map`, then of its directions.
         looks: what is to be said of the looks at test splits.
         problems: of the dataset, which touch the scores.
+        selected_on_test: those of both models whose epoch was selected on a test split.
     """
 
     a: str
@@ -85,6 +87,7 @@ class ModelComparison:
     differences: tuple[Difference, ...]
     looks: tuple[str, ...]
     problems: tuple[str, ...]
+    selected_on_test: tuple[str, ...] = ()
 
     @property
     def map(self) -> Difference:
@@ -94,11 +97,18 @@ class ModelComparison:
     @property
     def verdict(self) -> str:
         """What was found, in a sentence."""
+        selected = f"; the epoch of {' and of '.join(self.selected_on_test)} was {SELECTED_ON_TEST}"
+        return self._found + selected * bool(self.selected_on_test)
+
+    @property
+    def _found(self) -> str:
         one = self.map
         by = f"by {abs(one.difference):.4f} MAP, 95 % interval {one.interval[0]:+.4f} to {one.interval[1]:+.4f}"
         if one.found:
             better, worse = (self.a, self.b) if one.difference > 0 else (self.b, self.a)
             return f"{better} is better than {worse} ({by}, p {p_text(one.p)})"
+        if np.isnan(one.detectable):
+            return f"no difference was found ({by}, p {p_text(one.p)}): it is the same on every clip"
         seen = f"{one.detectable:.4f} MAP or more" if one.detectable <= 1 else "no difference at all"
         return (
             f"no difference was found ({by}, p {p_text(one.p)}); these clips would have shown {seen}, {POWER:.0%} of "
@@ -106,7 +116,7 @@ class ModelComparison:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """For scripts; a difference that could not have been seen is null."""
+        """For scripts; a difference that could not have been seen, or is not known, is null."""
         facts = asdict(self)
         for one in facts["differences"]:
             one["detectable"] = one["detectable"] if np.isfinite(one["detectable"]) else None
@@ -122,7 +132,7 @@ class ModelComparison:
                 f"{one.difference:+.4f}",
                 f"{one.interval[0]:+.4f} to {one.interval[1]:+.4f}",
                 p_text(one.p),
-                f"{one.detectable:.4f}" if one.detectable <= 1 else "over 1",
+                size_text(one.detectable),
             ]
             for one in self.differences
         ]
@@ -141,7 +151,15 @@ class ModelComparison:
 
 def header(found: ModelComparison) -> list[str]:
     """Of the columns of `ModelComparison.rows`."""
-    return ["", found.a, found.b, "difference", "95 % interval", "p", "could be seen"]
+    marked = [f"{one}, {SELECTED_ON_TEST}" if one in found.selected_on_test else one for one in (found.a, found.b)]
+    return ["", *marked, "difference", "95 % interval", "p", "could be seen"]
+
+
+def size_text(detectable: float) -> str:
+    """`0.0123`, `over 1`, or `not known`."""
+    if np.isnan(detectable):
+        return "not known"
+    return f"{detectable:.4f}" if detectable <= 1 else "over 1"
 
 
 def p_text(p: float) -> str:
@@ -190,6 +208,7 @@ def compare_models(
         _differences(by_way),
         tuple(look for look in looks if look),
         tuple(examine(dataset).problems),
+        tuple(name for name, (model, _) in models.items() if model.about.get("epoch") == SELECTED_ON_TEST),
     )
 
 

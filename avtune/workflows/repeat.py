@@ -88,6 +88,7 @@ class Repeats:
                     "search_seed": one.seed,
                     "trial": one.results.trial,
                     "epochs": one.results.epochs,
+                    "selected_on": one.results.selected_on,
                     "configuration": dict(one.best.config),
                     "test": one.results.test.to_json(),
                     "default_map": one.results.default.map.mean if one.results.default else None,

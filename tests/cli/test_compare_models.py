@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+import yaml
 from command import call
 from slow_scores import slow_ap
 from toy import write_toy
@@ -100,6 +101,32 @@ def test_the_verdict_says_who_is_better_or_what_could_have_been_seen():
     assert "would have shown 0.0400 MAP or more, 80% of the time" in one_of(0.01, 0.3, 0.04).verdict
     assert "would have shown no difference at all" in one_of(0.01, 0.3, float("inf")).verdict
     assert one_of(0.01, 0.3, float("inf")).to_json()["differences"][0]["detectable"] is None
+
+
+def test_models_that_score_the_same_show_nothing_of_what_could_be_seen(place, capsys):
+    shutil.copytree(place / "results/one/final", place / "copy")
+    printed = " ".join(compare(place, capsys, b=place / "copy").split())
+    assert "no difference was found (by 0.0000 MAP" in printed
+    assert "it is the same on every clip" in printed
+    assert "would have shown" not in printed
+    assert "not known" in printed
+    found = json.loads(compare(place, capsys, "--json", b=place / "copy"))
+    assert [one["detectable"] for one in found["differences"]] == [None] * 3
+
+
+def test_a_model_whose_epoch_was_selected_on_test_says_so(place, capsys):
+    shutil.copytree(place / "results/one/final", place / "published")
+    config = place / "published" / "config.yaml"
+    facts = yaml.safe_load(config.read_text())
+    facts["about"]["epoch"] = "selected on test"
+    config.write_text(yaml.safe_dump(facts))
+    name = str(place / "published")
+    found = json.loads(compare(place, capsys, "--json", b=name))
+    assert found["selected_on_test"] == [name]
+    assert found["verdict"].endswith(f"; the epoch of {name} was selected on test")
+    printed = " ".join(compare(place, capsys, b=name).split())
+    assert "was selected on test" in printed
+    assert json.loads(compare(place, capsys, "--json"))["selected_on_test"] == []
 
 
 def test_what_cannot_be_compared_is_said(place, capsys):

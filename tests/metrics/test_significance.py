@@ -1,6 +1,7 @@
 """Intervals and tests against closed forms, SciPy and full enumeration."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -133,6 +134,12 @@ def test_a_detectable_difference_grows_with_power_and_falls_with_queries() -> No
     assert detectable_difference(np.tile(values, 4), 0.0) < 0.55 * base
     assert detectable_difference([0.1, 0.2, 0.3], 0.0) == np.inf  # of three queries the least p-value is 1/4
     assert detectable_difference([0.1], 0.0) == np.inf
+
+
+def test_a_detectable_difference_of_systems_that_score_the_same_is_not_known() -> None:
+    for same in ([0.0] * 9, [0.25] * 9, [1e-17, 0.0, -1e-17, 0.0]):
+        assert math.isnan(detectable_difference(same, 0.0))
+    assert detectable_difference([0.0] * 9, 1e-4) > 0, "other seeds may give another difference"
 
 
 def test_holm_by_hand() -> None:

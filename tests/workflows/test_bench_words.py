@@ -14,8 +14,9 @@ from made_boards import made_board
 
 from avtune.cli.main import parser
 from avtune.workflows.bench.board import Board, board
-from avtune.workflows.bench.leaderboard import markdown, notes, text
+from avtune.workflows.bench.leaderboard import detectable_text, markdown, notes, text
 from avtune.workflows.bench.leaderboard_csv import comma_separated
+from avtune.workflows.bench.leaderboard_page import leaderboard_page
 from avtune.workflows.bench.paper import caption, escaped_latex, markdown_table
 from avtune.workflows.bench.result_json import result_json
 from avtune.workflows.bench.rules import Rules, command_of
@@ -138,3 +139,14 @@ def test_a_bench_that_is_there_is_printed_as_it_is(option, tmp_path, capsys):
     (tmp_path / "b" / "bench.yaml").write_text("format: 1\n")
     said = call(capsys, "bench", "b", "--results", tmp_path, "--format", "latex", option, code=2)
     assert f"b is a bench that is there, which --format prints as it is; leave out {option.split('=')[0]}" in said
+
+
+def test_rows_that_score_the_same_do_not_show_how_much_could_be_seen():
+    """E.g. two names of one method: no difference of 0.0000 MAP would have been found."""
+    made = bench_with(("psd",), seeds=1).rows[0]
+    found = board(bench_with(seeds=1).about, [made, replace(made, method="other")], {}, (), {})
+    assert found.p_values[0, 1] == 1
+    assert detectable_text(found) == ""
+    assert found.undecided == []
+    assert json.loads(result_json(found))["comparison"]["smallest_detectable"][0] == [0.0, None]
+    assert "1.000 (not known: nothing scatters)" in leaderboard_page(found)

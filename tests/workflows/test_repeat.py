@@ -69,6 +69,15 @@ def test_the_same_command_shows_it_again_and_goes_on_with_more(done, capsys):
     assert (done / "results/one/repeated.json").read_text() == before
 
 
+def test_scores_that_were_selected_on_test_say_so(tmp_path, capsys):
+    write_toy(tmp_path)
+    (tmp_path / "space.yaml").write_text(SPACE)
+    printed = call(capsys, *words(tmp_path, "--repeat", "2", "--protocol", "published"))
+    summary = printed[printed.index("2 searches with other search seeds") :]
+    assert summary.count("selected on test") == 3, "each search, and all of them together"
+    assert {one["selected_on"] for one in found(tmp_path)["searches"]} == {"test"}
+
+
 def test_one_is_no_repetition_and_slurm_takes_one(done, capsys):
     assert "--slurm submits one" in call(capsys, *words(done, "--repeat", "2", "--slurm", "nodes=2"), code=2)
     assert "--repeat is 1; allowed: a whole number from 2" in call(capsys, *words(done, "--repeat", "1"), code=2)

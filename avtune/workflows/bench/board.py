@@ -77,7 +77,7 @@ class Board:
         letters: of each row: between two rows that share one no difference was found.
         p_values: Holm-adjusted, of every pair of rows [n, n]; 1 on the diagonal.
         detectable: the smallest true difference of every pair that would have been found with a probability of at least
-            `POWER`, see `metrics.detectable_difference` [n, n]; 0 on the diagonal.
+            `POWER`, see `metrics.detectable_difference` [n, n]; 0 on the diagonal, NaN where it is not known.
         rounds: random swaps of each test.
         gain_p: Holm-adjusted, of each row's tuned against its default configuration; None where they are one.
         failures: why a method has no row, by its name.
@@ -96,9 +96,10 @@ class Board:
 
     @property
     def undecided(self) -> list[float]:
-        """`detectable` of the pairs of rows between which no difference was found, ascending."""
+        """`detectable` of the pairs of rows between which no difference was found, where it is known, ascending."""
         upper = np.triu_indices(len(self.rows), 1)
-        return sorted(float(one) for one in self.detectable[upper][self.p_values[upper] >= LEVEL])
+        sizes = self.detectable[upper][self.p_values[upper] >= LEVEL]
+        return sorted(float(one) for one in sizes if not np.isnan(one))
 
 
 def board(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from avtune.core.protocol import PUBLISHED, SELECTED_ON_TEST
 from avtune.core.view_names import VIEWS, views_in, ways
 from avtune.finals.reference import NONE
@@ -162,7 +164,9 @@ def detectable_text(board: Board) -> str:
 
 
 def size_text(value: float) -> str:
-    """A difference of MAP as a reader sees it."""
+    """The smallest difference of MAP that could have been found, as a reader sees it."""
+    if np.isnan(value):
+        return "not known: nothing scatters"
     return "over 1" if value > 1 else f"{value:.4f}"
 
 

@@ -8,6 +8,7 @@ is their mean. What MTEB has no place for is beside it: seeds, intervals, defaul
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -109,5 +110,5 @@ def _score(score: Score) -> dict[str, Any]:
 
 
 def _finite(value: float) -> float | None:
-    """None for a difference that so few clips could not have shown."""
-    return value if value != float("inf") else None
+    """None for a difference that so few clips could not have shown, or that is not known."""
+    return value if math.isfinite(value) else None
