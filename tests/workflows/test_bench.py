@@ -27,7 +27,7 @@ from avtune.data.dataset import Dataset
 from avtune.data.formats import write_hdf5
 from avtune.metrics import detectable_difference, holm, randomisation_test
 from avtune.study.folder import StudyFolder
-from avtune.study.results import write_times_scored
+from avtune.study.results import read_results, write_results, write_times_scored
 from avtune.workflows.bench.board import LEVEL, Row, board
 from avtune.workflows.bench.leaderboard import HEADER, detectable_text, escaped, title
 from avtune.workflows.listening import Silent
@@ -580,6 +580,16 @@ def test_damaged_results_are_refused(file, tmp_path, capsys):
         assert path.name in call(capsys, *words(tmp_path, methods="cca"), code=2)
     path.write_bytes(whole)
     call(capsys, *words(tmp_path, methods="cca"))
+
+
+def test_scores_of_another_dataset_are_refused(done, tmp_path, capsys):
+    """With as many test clips; they were paired with those of the bench, clip by clip."""
+    shutil.copytree(done, tmp_path, dirs_exist_ok=True)
+    folder = StudyFolder(tmp_path / "results" / "b" / "cca")
+    results = read_results(folder)
+    write_results(folder, replace(results, dataset=replace(results.dataset, digest="f" * 64)))
+    said = call(capsys, "bench", "b", "--results", tmp_path / "results", "--format", "csv", code=2)
+    assert "metrics.json is of another dataset (ffffffffffff) than the bench" in said
 
 
 def test_average_precision_of_another_run_is_refused(tmp_path, capsys):

@@ -84,6 +84,16 @@ def test_a_reference_row_and_further_looks_are_exceptions_that_every_format_name
     assert "not searched" not in caption(bench_with(("psd", "cca")))
 
 
+def test_a_row_that_chose_among_more_finalists_is_named():
+    found = bench_with(("psd", "cca"))
+    rows = [replace(row, repeated=3 + 2 * (row.method == "psd")) for row in found.rows]
+    found = board(found.about, rows, {}, (), {})
+    said = "More than 3 configurations were repeated, since the bench was extended, of: psd (5)."
+    assert said in caption(found)
+    assert said in notes(found)
+    assert said not in notes(found, earlier=True)
+
+
 def test_a_training_function_does_not_train_as_the_methods_do():
     found = bench_with(("psd", "mine:train"), epochs="auto")
     rows = [replace(row, results=replace(row.results, untrained=None)) for row in found.rows if ":" in row.method]

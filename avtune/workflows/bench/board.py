@@ -44,6 +44,7 @@ class Row:
         ap: average precision of every test clip [N], of the retrained winner.
         default_ap: of the default configuration; None when that is the winner, or failed.
         measures: `ByClass.measures` of its study, where there are any.
+        repeated: configurations that were repeated over seeds, but for the default one; 0 where that is not known.
     """
 
     method: str
@@ -54,6 +55,7 @@ class Row:
     ap: Floats
     default_ap: Floats | None
     measures: Mapping[str, Mapping[str, float]] | None = None
+    repeated: int = 0
 
     @property
     def map(self) -> float:

@@ -123,11 +123,15 @@ def notes(board: Board, *, earlier: bool = False) -> list[str]:
             "Selected on test: every retrained seed was scored on the test split after each of its epochs and kept its "
             "best, as published tables do; compare with such tables only."
         )
-    return lines + _exceptions(board, functions=not earlier)
+    return lines + exceptions(board, earlier=earlier)
 
 
-def _exceptions(board: Board, *, functions: bool) -> list[str]:
-    """Rows of which not all is true that is said of the methods, a sentence for each kind."""
+def exceptions(board: Board, *, earlier: bool = False) -> list[str]:
+    """Rows of which not all is true that is said of the methods, a sentence for each kind.
+
+    Args:
+        earlier: see `notes`.
+    """
     about, lines = board.about, []
     name = reference_row(about.get("reference", NONE))
     if name in about.get("methods", ()):
@@ -135,15 +139,17 @@ def _exceptions(board: Board, *, functions: bool) -> list[str]:
     several = [row.method for row in board.rows if row.results.times_test_was_scored > 1]
     if several:
         lines.append(f"More than one configuration has been scored on the test split by: {_listed(several)}.")
+    if earlier:
+        return lines
+    most = min(about["finalists"], about["trials"])
+    more = [f"{row.method} ({row.repeated})" for row in board.rows if row.repeated > most]
+    if more:  # what had been repeated before the bench was extended stays in the choice
+        said = f"More than {most} configurations were repeated, since the bench was extended, of"
+        lines.append(f"{said}: {_listed(more)}.")
     own = [row.method for row in board.rows if row.results.untrained is None]
-    if own and functions and about["epochs"] == AUTO:
+    if own and about["epochs"] == AUTO:
         lines.append(f"Trained for as many epochs as its own space says, not until a curve is flat: {_listed(own)}.")
     return lines
-
-
-def exceptions(board: Board) -> list[str]:
-    """Rows of which not all is true that a caption says of the methods, a sentence for each kind."""
-    return _exceptions(board, functions=True)
 
 
 def detectable_text(board: Board) -> str:

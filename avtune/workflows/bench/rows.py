@@ -54,6 +54,7 @@ class BenchRows:
             UserError: a file of the study is damaged, or it was scored on other test clips than the others.
         """
         row = read_row(self.folder.study(method), method)
+        _check_dataset(row, self.folder, self._settings)
         if self._rows and len(row.ap) != len(next(iter(self._rows.values())).ap):
             raise UserError(f"{self.folder.study(method).query_ap} is of other test clips than those of other methods")
         self._rows[method] = row
@@ -87,7 +88,22 @@ def read_board(folder: BenchFolder) -> Board:
     settings = folder.settings()
     done = [method for method in settings["methods"] if is_current(folder, settings, method)]
     waiting = [method for method in settings["methods"] if method not in done]
-    return board(settings, [read_row(folder.study(method), method) for method in done], {}, waiting, {})
+    rows = [read_row(folder.study(method), method) for method in done]
+    for row in rows:
+        _check_dataset(row, folder, settings)
+    return board(settings, rows, {}, waiting, {})
+
+
+def _check_dataset(row: Row, folder: BenchFolder, settings: Mapping[str, Any]) -> None:
+    """Raises:
+    UserError: a row was scored on another dataset than the bench's, so that its clips cannot be paired with others'.
+    """
+    found, wanted = row.results.dataset.digest, str(settings["dataset"]["digest"])
+    if found != wanted:
+        raise UserError(
+            f"{folder.study(row.method).metrics} is of another dataset ({found[:12]}) than the bench ({wanted[:12]}); "
+            "restore it from a copy"
+        )
 
 
 def read_row(folder: StudyFolder, method: str) -> Row:
@@ -112,7 +128,8 @@ def read_row(folder: StudyFolder, method: str) -> Row:
         raise UserError(f"{folder.query_ap} does not belong to {folder.metrics}; restore both from one copy")
     found = read_by_class(folder)
     measures = None if found is None else found.measures
-    return Row(method, results, best.config, environment, seconds, ap, default_ap, measures)
+    repeated = sum(one.is_default is False for one in best.finalists)
+    return Row(method, results, best.config, environment, seconds, ap, default_ap, measures, repeated)
 
 
 def _clip_ap(folder: StudyFolder) -> tuple[Floats | None, Floats | None]:
