@@ -16,6 +16,7 @@ from avtune.core.errors import UserError
 from avtune.core.relevance import is_multi_label
 from avtune.core.view_names import VIEWS as VIEWS
 from avtune.data.arrays import plural, to_features, turned_hint
+from avtune.data.given_names import given_class_names, given_name, given_views
 from avtune.data.groups import GROUP_KEYS as GROUP_KEYS
 from avtune.data.groups import read_groups
 from avtune.data.labels import Labels as Labels
@@ -173,8 +174,7 @@ class Dataset:
         """
         arrays: dict[str, npt.NDArray[Any]] = {}
         keys: dict[str, str] = {}
-        if len(views) != 2 or views[0] == views[1] or not all(isinstance(one, str) and one.strip() for one in views):
-            raise UserError(f"views is {views!r}; give two different names, e.g. ('image', 'text')")
+        name, views, class_names = given_name(name), given_views(views), given_class_names(class_names)
         held = [] if validation is None else [("val", validation)]
         for split, given in (("train", train), *held, ("test", test)):
             if not isinstance(given, tuple | list) or len(given) != 3:
@@ -183,9 +183,7 @@ class Dataset:
             for view, short, array in zip((*views, "labels"), ("audio", "visual", "lab"), given, strict=True):
                 keys[f"{short}_{split}"] = f"{view} of {_SPLITS[split]}"
                 arrays[f"{short}_{split}"] = _copied(array, f"{ARRAYS}: {view} of {_SPLITS[split]}")
-        return from_arrays(
-            arrays, name=name, source=ARRAYS, class_names=class_names, keys=keys, views=(views[0], views[1])
-        )
+        return from_arrays(arrays, name=name, source=ARRAYS, class_names=class_names, keys=keys, views=views)
 
 
 def _add_to(sha: Any, array: npt.NDArray[Any]) -> None:
@@ -241,9 +239,10 @@ def from_arrays(
     absent = np.setdiff1d(held_by(labels["lab_test"]), values)
     if len(absent):
         shown = absent if encoded.words is None else [repr(encoded.words[one]) for one in absent]
+        called = (keys or {}).get("lab_train", "lab_train")  # one array of all clips has one name for both splits
+        train_lacks = "the training clips lack" if where["lab_test"] == where["lab_train"] else f"{called} lacks"
         raise UserError(
-            f"{where['lab_test']} has {plural(len(absent), 'label')} that {(keys or {}).get('lab_train', 'lab_train')} "
-            f"lacks: {_some(shown)}\n"
+            f"{where['lab_test']} has {plural(len(absent), 'label')} that {train_lacks}: {_some(shown)}\n"
             "every class of the test split must be in the training split: remove those test clips"
         )
     dataset = Dataset(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from numbers import Real
 from typing import Any
 
 from avtune.core.errors import UserError, choices, did_you_mean, shown
@@ -66,12 +66,24 @@ def options_of(
     Raises:
         UserError: one is not legal; says what is allowed.
     """
-    if test_fraction is not None and not (math.isfinite(test_fraction) and 0 < test_fraction < 1):
-        raise UserError(f"--test-fraction is {test_fraction:g}; allowed: above 0 and below 1, e.g. 0.2")
+    share = None if test_fraction is None else _fraction(test_fraction)
     place = None if classes is None else os.path.abspath(os.path.expanduser(classes))
     return ReadOptions(
-        place, _views(_listed(views)), _pool(_listed(pool)), test_fraction, _map(map), several_labels=several_labels
+        place, _views(_listed(views)), _pool(_listed(pool)), share, _map(map), several_labels=several_labels
     )
+
+
+def _fraction(given: float) -> float:
+    """As a `float`, which a settings file can hold, of a number that NumPy gave too.
+
+    Raises:
+        UserError: it is no number above 0 and below 1; the text '0.2', which a program may give, is none.
+    """
+    number = isinstance(given, Real) and not isinstance(given, bool)
+    if not number or not 0 < given < 1:
+        value = f"{float(given):g}" if number else shown(given)
+        raise UserError(f"--test-fraction is {value}; allowed: a number above 0 and below 1, e.g. 0.2")
+    return float(given)
 
 
 def recorded_options(facts: Mapping[str, Any], where: str) -> ReadOptions:

@@ -217,3 +217,45 @@ def test_check_refuses_what_was_not_converted(arrays: Arrays) -> None:
     ):
         with pytest.raises(UserError, match=said):
             check(dataclasses.replace(good, train=spoiled))
+
+
+def clips(arrays: Arrays, **more: Any) -> Dataset:
+    """What a program makes of the arrays."""
+    splits = {
+        split: tuple(arrays[f"{one}_{split}"] for one in ("audio", "visual", "lab")) for split in ("train", "test")
+    }
+    return Dataset.from_arrays(**(splits | more))
+
+
+def test_names_of_numpy_become_plain_text_that_files_can_hold(arrays: Arrays) -> None:
+    names = np.array(["dog", "rain", "siren"])
+    for listed in (names, list(names), tuple(names)):
+        made = clips(arrays, class_names=listed, name=np.str_("noise"), views=tuple(np.array(["image", "text"])))
+        assert made.class_names == ("dog", "rain", "siren")
+        assert {type(one) for one in (*made.class_names, made.name, *made.views)} == {str}
+
+
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        (
+            {"class_names": {4: "dog", 7: "rain", 9: "siren"}},
+            "class_names is a dict; give a list of names in",
+        ),
+        ({"class_names": "abc"}, "class_names is a str; give a list of names"),
+        ({"class_names": 3}, "class_names is a int; give a list of names"),
+        ({"class_names": ["dog", "rain", 3]}, "class_names holds 3, which is a int; give a list of names"),
+        ({"name": 3}, "name is 3; give the name of the dataset as text"),
+        ({"name": " "}, "name is ' '; give the name"),
+        ({"views": ("image", "image")}, "give two different names"),
+    ],
+)
+def test_names_that_are_none_are_refused(arrays: Arrays, named: Arrays, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        clips(arrays, **named)
+
+
+def test_one_array_of_all_labels_is_named_once(arrays: Arrays) -> None:
+    arrays["lab_test"][:2] = 11, 12
+    with pytest.raises(UserError, match=r"small\.h5: y has 2 labels that the training clips lack: 11, 12"):
+        build(arrays, keys={"lab_train": "y", "lab_test": "y"})

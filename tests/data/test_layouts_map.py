@@ -168,3 +168,11 @@ def test_options_are_recorded_and_read_again() -> None:
     for damaged in ([], {"x": 1}, {"views": 3}, {"test_fraction": "0.2"}):
         with pytest.raises(UserError, match=r"study\.yaml is damaged: dataset\.options is"):
             recorded_options({"options": damaged}, "study.yaml")
+
+
+def test_a_share_is_a_number_that_a_settings_file_can_hold() -> None:
+    for given in (np.float64(0.25), np.float32(0.25), 0.25):
+        assert type(options_of(test_fraction=given).test_fraction) is float
+    for wrong, said in (("0.2", "is '0.2'"), (True, "is True"), (1.5, "is 1.5"), (float("nan"), "is nan")):
+        with pytest.raises(UserError, match=f"--test-fraction {said}; allowed: a number above 0 and below 1"):
+            options_of(test_fraction=wrong)
