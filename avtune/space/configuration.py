@@ -18,7 +18,8 @@ from avtune.space.space import Space
 from avtune.space.written import inline
 from avtune.space.yaml_lines import MAX_BYTES, Entry, decode, read, shorten
 
-_WANTED = "a study's best.yaml, a mapping of values such as 'margin: 0.3', or a list of such mappings"
+WANTED = "a study's best.yaml, a mapping of values such as 'margin: 0.3', or a list of such mappings"
+"""What a file of configurations is, for messages."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def configurations_of_file(path: Path) -> list[Configuration]:
             data = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:
         said = error.strerror if isinstance(error, OSError) else "no legal name"
-        raise UserError(f"{shorten(str(path))} cannot be read: {said}; give {_WANTED}") from None
+        raise UserError(f"{shorten(str(path))} cannot be read: {said}; give {WANTED}") from None
     return configurations_of_text(decode(data, str(path)), str(path))
 
 
@@ -66,7 +67,7 @@ def configurations_of_text(text: str, file: str) -> list[Configuration]:
     entries = root.value if isinstance(root.value, list) else [root]
     found = [_configuration(entry, file) for entry in entries]
     if not found:
-        raise UserError(f"{file}: an empty list; give {_WANTED}")
+        raise UserError(f"{file}: an empty list; give {WANTED}")
     return found
 
 
@@ -84,7 +85,7 @@ def is_configuration(root: Entry) -> bool:
 def _configuration(entry: Entry, file: str) -> Configuration:
     top = entry.value
     if not isinstance(top, dict) or not top:
-        raise UserError(f"{entry.where}: {entry.shown} is no configuration; give {_WANTED}")
+        raise UserError(f"{entry.where}: {entry.shown} is no configuration; give {WANTED}")
     method = top.get("method")
     named = method.value if method is not None and isinstance(method.value, str) else None
     inner = top.get("config")

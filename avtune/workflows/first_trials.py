@@ -8,9 +8,10 @@ from pathlib import Path
 
 import yaml
 
-from avtune.core.errors import UserError, shown
+from avtune.core.errors import UserError, did_you_mean, shown
 from avtune.core.hyper import Value
 from avtune.space.configuration import (
+    WANTED,
     Configuration,
     configurations_of_file,
     configurations_of_text,
@@ -84,11 +85,32 @@ def around_note(space: Space, centre: Configuration) -> str:
 
 
 def _place(name: str, results: Path) -> Path:
-    """A path, or the folder of the study that has the name."""
+    """A path, or the folder of the study that has the name.
+
+    Raises:
+        UserError: it is a study of which no configuration has won yet, or neither a file nor a study, by a name that
+            might be a study's.
+    """
     if not name:
         raise UserError("an empty name among the files; give for example best.yaml,my.yaml")
-    study = results / name
-    return study if not Path(name).exists() and (study / "best.yaml").is_file() else Path(name)
+    study, path = results / name, Path(name)
+    if path.exists() and not _is_study(path):
+        return path
+    for one in (path, study):
+        if (one / "best.yaml").is_file():
+            return one
+        if _is_study(one):
+            raise UserError(
+                f"study {name} has no best.yaml yet, since no configuration has won; {_FINISH.format(name)}"
+            )
+    there = sorted(one.parent.name for one in results.glob("*/best.yaml"))
+    if path.name == name and not path.suffix:
+        raise UserError(f"no file and no study is called {shown(name)}{did_you_mean(name, there)}; give {WANTED}")
+    return path
+
+
+def _is_study(path: Path) -> bool:
+    return (path / "study.yaml").is_file()
 
 
 def check_method(given: Configuration, method: str) -> None:

@@ -64,6 +64,18 @@ def test_what_cannot_be_started_with_is_said_and_leaves_no_study(toy, capsys):
     assert not (toy / "results").exists()
 
 
+@pytest.mark.parametrize("option", ["--start", "--around"])
+def test_a_study_that_there_is_not_or_that_has_no_winner_is_said(toy, capsys, option):
+    with interrupted(2):
+        call(capsys, *words(toy, name="first"), code=130)
+    said = call(capsys, *words(toy, option, "first"), code=2)
+    assert "study first has no best.yaml yet, since no configuration has won; `avtune finish first` ends its" in said
+    call(capsys, *words(toy, name="first"))
+    said = call(capsys, *words(toy, option, "frist"), code=2)
+    assert "no file and no study is called 'frist'; did you mean 'first'?; give a study's best.yaml, a mapping" in said
+    assert not (toy / "results" / "one").exists()
+
+
 def test_python_takes_mappings_and_paths(toy):
     (toy / "my.yaml").write_text("margin: 0.75\nlr: 0.02")
     small = {"trials": 2, "epochs": 1, "set": {"final.finalists": 1, "final.seeds": 1}}

@@ -411,3 +411,9 @@ def test_what_makes_a_request_is_an_option_of_both(verb, options):
         "retrain": {"study", "trial", "epochs", "seeds", "data", "classes", "out", "method", "train", "verbose"},
     }
     assert of_command_line(verb).keys() - names == apart[verb] | READING
+
+
+def test_the_documentation_names_every_argument_of_search():
+    text = (Path(__file__).parents[2] / "docs" / "python.md").read_text()
+    listed = text.partition("(`help(avtune.search)`): `")[2].partition("`")[0].split()
+    assert {*listed, "data", "quiet"} == {*inspect.signature(avtune.search).parameters}
