@@ -101,7 +101,8 @@ def _place(name: str, results: Path) -> Path:
             return one
         if _is_study(one):
             raise UserError(
-                f"study {name} has no best.yaml yet, since no configuration has won; {_FINISH.format(name)}"
+                f"study {name} has no best.yaml yet, since no configuration has won; "
+                f"`avtune finish {name}` ends its search"
             )
     there = sorted(one.parent.name for one in results.glob("*/best.yaml"))
     if path.name == name and not path.suffix:
