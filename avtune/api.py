@@ -104,6 +104,7 @@ def search(
     deterministic: bool = False,
     protocol: Literal["validation", "published"] | None = None,
     finals: Literal["full", "race"] | None = None,
+    final_seeds: int | None = None,
     reference: bool = True,
     keep: int | None = None,
     retry_failed: bool = False,
@@ -152,6 +153,7 @@ def search(
         protocol: `validation` (default), or `published`: the retrained model keeps its best test epoch.
         finals: `full`: every finalist has all seeds; `race`: only those that may still win. Default: `race`, on GPUs
             `full`.
+        final_seeds: seeds of the finals and of the retraining, at least 1; 10 for a score to publish.
         reference: also score plain `classifiers`, not tuned, beside the winner.
         keep: also keep the weights of so many best trials, as models.
         retry_failed: train the failed trials of the study again.
@@ -197,6 +199,7 @@ def search(
         deterministic=deterministic,
         protocol=protocol,
         finals=finals,
+        final_seeds=final_seeds,
         reference=reference,
         keep=keep,
         retry_failed=retry_failed,

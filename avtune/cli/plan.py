@@ -46,6 +46,7 @@ def add(verbs: Verbs) -> None:
         help="full: every finalist has all seeds; race: only those that may still win (default: as a search there has)",
     )
     completes(policy, "finals")
+    verb.add_argument("--final-seeds", type=int, metavar="N", help="seeds of the finals; as --set final.seeds=N")
     space = verb.add_argument(
         "--space", metavar="FILE|NAME", help="what is searched (default: the dataset's own space, or psd)"
     )
@@ -92,6 +93,8 @@ def _request(given: argparse.Namespace) -> PlanRequest:
         overrides.append(f"early_stopping.epochs={given.epochs}")
     if given.finals is not None:
         overrides.append(f"final.policy={given.finals}")
+    if given.final_seeds is not None:
+        overrides.append(f"final.seeds={given.final_seeds}")
     file, data = given.space, None
     if given.rows is not None or given.dataset.endswith((".yaml", ".yml")):
         file, data = given.dataset, data_of_rows(given.rows)

@@ -52,7 +52,7 @@ def add(verbs: Verbs) -> None:
         help="also track it in mlflow, mlflow:URI, wandb or wandb:PROJECT, by a process of its own",
     )
     _add_devices(verb)
-    _add_finals(verb.add_argument_group("finals", "finalists and seeds: --set final.finalists=3 --set final.seeds=5"))
+    _add_finals(verb.add_argument_group("finals", "finalists: --set final.finalists=3"))
     add_reading(verb)
 
 
@@ -142,6 +142,12 @@ def _add_finals(to: Options) -> None:
     )
     completes(policy, "finals")
     to.add_argument(
+        "--final-seeds",
+        type=int,
+        metavar="N",
+        help="seeds of the finals and of the retraining; 10 for a score to publish; as --set final.seeds=N",
+    )
+    to.add_argument(
         "--repeat",
         type=int,
         metavar="N",
@@ -228,6 +234,8 @@ def _overrides(given: argparse.Namespace) -> list[str]:
         overrides.append(f"early_stopping.epochs={given.epochs}")
     if given.finals is not None:
         overrides.append(f"final.policy={given.finals}")
+    if given.final_seeds is not None:
+        overrides.append(f"final.seeds={given.final_seeds}")
     if not given.reference:
         overrides.append("final.reference=none")
     return overrides

@@ -75,6 +75,7 @@ class SearchArguments(SearchOptions):
     trials: int | None
     epochs: int | str | None
     finals: str | None
+    final_seeds: int | None
     stop_when_flat: int | None
     sampler: str | None
     objective: str | None
@@ -101,6 +102,8 @@ class SearchArguments(SearchOptions):
             named["early_stopping.epochs"] = self.epochs
         if self.finals is not None:
             named["final.policy"] = self.finals
+        if self.final_seeds is not None:
+            named["final.seeds"] = self.final_seeds
         if not self.reference:
             named["final.reference"] = NONE
         return [f"{key}={_yaml(value)}" for key, value in named.items()]

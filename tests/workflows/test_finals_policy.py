@@ -151,6 +151,17 @@ def test_a_study_of_before_keeps_full_finals(here, capsys):
     assert set(done) <= runs_that_ended_well(folder("full").repeats)
 
 
+def test_more_seeds_may_follow_and_the_first_ones_are_not_run_again(here, capsys):
+    before = set(runs("full"))
+    said = call(capsys, *search("full", "--final-seeds", str(SEEDS + 1)))
+    assert f"changed: final.seeds: {SEEDS} -> {SEEDS + 1}" in said
+    assert f"test split: mean over {SEEDS + 1} seeds" in said
+    assert set(runs("full")) > before
+    assert "no difference" in call(capsys, "verify", "full")
+    said = call(capsys, *search("full", "--final-seeds", "0"), code=2)
+    assert "final.seeds is 0; allowed: a whole number from 1 to" in said
+
+
 def test_a_wrong_policy_names_the_right_ones(here, capsys):
     said = call(capsys, *search("other", "--space", "space.yaml", "--finals", "rase"), code=2)
     assert "full or race" in said

@@ -401,6 +401,7 @@ def test_what_makes_a_request_is_an_option_of_both(verb, options):
             "epochs",
             "reference",
             "finals",
+            "final_seeds",
             "sampler",
             "objective",
             "stop_when_flat",
