@@ -112,7 +112,8 @@ def check_feature_shape(shape: tuple[int, ...], dtype: np.dtype[Any], where: str
         kind = {"O": "text", "S": "text", "U": "text", "c": "complex numbers"}.get(dtype.kind, f"{dtype}")
         raise UserError(f"{where} holds {kind}; features are real numbers")
     if len(shape) != 2:
-        hint = "; pool over its other axes with --pool mean (or max, std, mean,std)" if len(shape) > 2 else ""
+        how = "with --pool mean (or max, std, mean,std); an array in Python: x.mean(axis=1)"
+        hint = f"; pool over its other axes {how}" if len(shape) > 2 else ""
         raise UserError(f"{where} has shape {shape}; features are [clips, dims]{hint}")
     if 0 in shape:
         raise UserError(f"{where} has shape {shape}, so it is empty")

@@ -259,3 +259,9 @@ def test_one_array_of_all_labels_is_named_once(arrays: Arrays) -> None:
     arrays["lab_test"][:2] = 11, 12
     with pytest.raises(UserError, match=r"small\.h5: y has 2 labels that the training clips lack: 11, 12"):
         build(arrays, keys={"lab_train": "y", "lab_test": "y"})
+
+
+def test_features_with_a_time_axis_say_what_a_program_does(arrays: Arrays) -> None:
+    arrays["audio_train"] = arrays["audio_train"][:, None]
+    with pytest.raises(UserError, match=r"has shape \(12, 1, 10\).* in Python: x\.mean\(axis=1\)"):
+        clips(arrays)
