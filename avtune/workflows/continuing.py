@@ -14,6 +14,7 @@ from avtune.core.files import to_yaml, write_text
 from avtune.core.hyper import Value
 from avtune.core.protocol import VALIDATION
 from avtune.engine import user_code
+from avtune.methods import get
 from avtune.space.settings import FULL
 from avtune.space.space import Space
 from avtune.study.folder import StudyFolder
@@ -77,6 +78,8 @@ def check_method_of(folder: StudyFolder, method: str | None) -> None:
     settings = folder.settings()
     theirs = settings["space"]["method"]
     if method is not None and method != theirs:
+        if ":" not in method:
+            get(method)  # a name that is none is no reason for another study
         raise _of_another_method(folder, theirs, method)
     if method is None and theirs not in user_code.names() and ":" in theirs:
         option = settings.get("code", {}).get("option", user_code.METHOD)

@@ -40,6 +40,12 @@ def test_a_study_of_another_method(toy, capsys, named):
     assert "finished" in call(capsys, *BASE, *named, *SMALL, "--name", name)
 
 
+def test_a_method_that_there_is_not_is_no_reason_for_another_study(toy, capsys):
+    printed = call(capsys, *BASE, "--method", "triplett", *SMALL, code=2)
+    assert "no method is called 'triplett'; did you mean 'triplet'?" in printed
+    assert "--name" not in printed
+
+
 def test_code_of_ones_own_meets_a_study_of_ours(toy, capsys):
     words = [word for word in method_search("pass") if word not in ("--name", "one")]
     assert "add --name toy-Mine" in call(capsys, *words, code=2)
