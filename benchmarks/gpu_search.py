@@ -3,7 +3,7 @@
 Whole commands run as a user types them, on generated features: a search of AVE's size and one of VEGAS's size with
 finals and retraining, beside what `avtune plan` said; `--deterministic` twice, in other numbers of lanes, killed and
 continued, as processes that share the GPU, and on the CPU; `avtune verify` of each study. The report is written anew
-after every command: whatever ends the run, what was measured is there.
+as rows come in: whatever ends the run, what was measured is there.
 
     python -m benchmarks.gpu_search --seconds 400
     python -m benchmarks.gpu_search --gpus 0 --quick     # the same commands on a CPU, to see that all runs
@@ -26,7 +26,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import cast
 
 import h5py
 import numpy as np
@@ -38,7 +37,6 @@ from benchmarks._gpu_device import Clock
 from benchmarks._gpu_report import Report, Section, Table, one_line
 from benchmarks._training import Shape
 
-DIMS = {"audio": 128, "visual": 1024}
 AVE, VEGAS = Shape(15, 1663, 416), Shape(10, 22482, 5621)
 """Rows to train on, of which a search takes a fifth to validate on, and rows to test on."""
 QUICK = Shape(4, 120, 40)
@@ -173,7 +171,8 @@ def _options() -> argparse.Namespace:
     options = parser.parse_args()
     if options.gpus > cuda.device_count():
         parser.error(
-            f"--gpus {options.gpus}: torch sees {plural(cuda.device_count(), 'GPU')}; `--gpus 0 --quick` tries"
+            f"--gpus {options.gpus}: torch sees {plural(cuda.device_count(), 'GPU')}; "
+            "`--gpus 0 --quick` tries all on the CPU"
         )
     return options
 
@@ -181,12 +180,13 @@ def _options() -> argparse.Namespace:
 def _generate(path: Path, shape: Shape) -> None:
     """The six keys of the public feature files."""
     rng = np.random.default_rng(0)
-    centres = {view: rng.standard_normal((shape.classes, width), np.float32) for view, width in DIMS.items()}
+    widths = {"audio": shape.audio, "visual": shape.visual}
+    centres = {view: rng.standard_normal((shape.classes, width), np.float32) for view, width in widths.items()}
     with h5py.File(path, "w") as file:
         for split, clips in (("train", shape.train), ("test", shape.validation)):
             labels = rng.permutation(np.arange(clips) % shape.classes)
             file[f"lab_{split}"] = labels
-            for view, width in DIMS.items():
+            for view, width in widths.items():
                 noise = 3 * rng.standard_normal((clips, width), np.float32)
                 file[f"{view}_{split}"] = centres[view][labels] + noise
 
@@ -213,7 +213,7 @@ def _bad(section: Section, what: str, ran: Ran) -> bool:
 
 
 def _whole(section: Section, commands: Commands, quick: bool) -> None:
-    table = section.table("", [*HEAD, "planned, seconds", "trials an hour"])
+    table = section.table("Searches", [*HEAD, "planned, seconds", "trials an hour"])
     small = ["--trials", "4", "--epochs", "2"] if quick else []
     for shape in ("ave", "vegas"):
         words = ["--space", shape, *(small or ["--trials", "64"])]
@@ -265,7 +265,7 @@ def _deterministic(section: Section, commands: Commands, quick: bool) -> None:
     sizes = ["--trials", "4", "--epochs", "3"] if quick else ["--trials", "12", "--epochs", "9"]
     words = ["--space", "ave", *sizes, "--deterministic", "--no-reference", "--precision", "fp32"]
     words += ["--set", "search.sampler=random", "--set", "final.finalists=1", "--set", "final.seeds=2"]
-    table = section.table("", [*HEAD, "largest difference of a validation MAP", "verdict"])
+    table = section.table("Against the first", [*HEAD, "largest difference of a validation MAP", "verdict"])
     first = commands.search("first", "ave", *words)
     if _bad(section, "--deterministic", first):
         return
@@ -282,7 +282,10 @@ def _deterministic(section: Section, commands: Commands, quick: bool) -> None:
         others.insert(2, ("four processes a GPU", "processes", share, False))
     for what, name, more, promised in others:
         if name == "killed":
-            commands.search(name, "ave", *words, after=partial(_epochs_are_there, commands, name, first_epochs // 3))
+            enough = partial(_epochs_are_there, commands, name, first_epochs // 3)
+            killed = commands.search(name, "ave", *words, after=enough)
+            if killed.code != -signal.SIGKILL:
+                section.fail(f"{what}: it ended before it was killed")
         _compare(section, commands, table, what, name, [*words, *more], promised)
 
 
@@ -299,7 +302,8 @@ def _compare(
         return
     one, other = commands.curves("first"), commands.curves(name)
     apart = max(abs(one[key] - other[key]) for key in one.keys() & other.keys())
-    same = one == other and commands.tested("first") == commands.tested(name)
+    same = one == other and commands.states("first") == commands.states(name)
+    same = same and commands.tested("first") == commands.tested(name)
     if promised and not same:
         section.fail(f"{what}: not the values of the first")
     elif one.keys() != other.keys():
@@ -324,7 +328,7 @@ PARTS: list[tuple[str, str, Part]] = [
         _deterministic,
     ),
 ]
-_WORDS = [cast(str, title).split()[0].lower() for title, _, _ in PARTS]
+_WORDS = [title.split()[0].lower() for title, _, _ in PARTS]
 
 if __name__ == "__main__":
     raise SystemExit(main())
