@@ -69,7 +69,7 @@ $(DOCS)/.installed: pyproject.toml constraints.txt
 # `make bench-map` runs one claim, `make bench` all, but for what needs a GPU, finished studies or hours; BENCH_ARGS goes to each, e.g.
 # make bench-map BENCH_ARGS=--quick
 BENCH_ARGS ?=
-CLAIMS := $(filter-out _% gpu gpu_search finals_race peers portfolio psd_examined record_curves wide,$(basename $(notdir $(wildcard benchmarks/*.py))))
+CLAIMS := $(filter-out _% gpu gpu_search finals_race peers portfolio psd_examined record_curves reshuffle wide,$(basename $(notdir $(wildcard benchmarks/*.py))))
 
 $(VENV)/.bench-installed: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet $(PIP_ARGS) --constraint constraints.txt --group bench

@@ -255,6 +255,11 @@ LONG_WITH_RAY = [pytest.mark.ray, pytest.mark.long]
             ["4 of 4 searches are there.", "| usual | 2 |", "| wide | 2 |", "| average_decay |"],
             marks=pytest.mark.long,
         ),
+        pytest.param(
+            "reshuffle",
+            ["| one split | 2 |", "| finals reshuffled | 2 |", "| all reshuffled | 2 |", "a split for each lane"],
+            marks=pytest.mark.long,
+        ),
         ("optimizer", ["| 1 | ", "| 4 | ", "kernel is faster"]),
         ("cpu_step", ["| matrix products |", "| (hidden layers as one function) |", "| whole step |", "(shipped)"]),
         ("precision", ["| psd, best epoch |", "| psd, last epoch |"]),
@@ -288,7 +293,7 @@ def test_quick_run_writes_a_dated_report(claim, words, tmp_path) -> None:
     command = ["-m", f"benchmarks.{claim}", "--quick", "--out", str(tmp_path)]
     if claim in ("lanes", "gpu"):
         command += ["--device", "cpu"]
-    if claim in ("psd_examined", "wide"):
+    if claim in ("psd_examined", "reshuffle", "wide"):
         command += ["--work", str(tmp_path / "work")]
     if claim == "gpu":
         command += ["--seconds", "1000"]  # more than it needs: nothing is left out on a busy machine

@@ -104,9 +104,20 @@ def _open_plan(horizon: Horizon) -> list[str]:
 
 
 def _validation(space: Space) -> str:
-    equal = ", equal rows on one side" if space.validation.equal_rows is not None else ""
-    if space.validation.folds is not None:
-        return f"{space.validation.folds} folds of the training rows{equal}"
     if space.validation.split is not None:
         return "the data set's own validation split"
-    return f"{space.validation.fraction:.0%} of the training rows{equal}"
+    folds, fraction = space.validation.folds, space.validation.fraction
+    rows = f"{fraction:.0%} of the training rows" if folds is None else f"{folds} folds of the training rows"
+    equal = ", equal rows on one side" if space.validation.equal_rows is not None else ""
+    return rows + equal + _drawn(space)
+
+
+def _drawn(space: Space) -> str:
+    """Whether trials and seeds of the finals have rows of their own."""
+    trials, finals = space.validation.reshuffle, space.of_finals().validation.reshuffle
+    return {
+        (False, False): "",
+        (False, True): "; in the finals others for each seed",
+        (True, False): "; others for each trial, in the finals those of the study's seed",
+        (True, True): "; others for each trial, and in the finals for each seed",
+    }[trials, finals]

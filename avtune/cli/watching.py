@@ -147,8 +147,9 @@ class Watching:
             return set()
         space = with_defaults(watch.space, defaults)
         horizon = Horizon(space, int(settings.get("rows", 0)), method.lays_out)
-        how, digest = space.validation, settings["dataset"]["digest"]
-        basis = search_basis(digest, how.fraction, how.folds, space.search.seed, "", *space.decides)
+        of_finals, digest = space.of_finals(), settings["dataset"]["digest"]
+        how = of_finals.validation
+        basis = search_basis(digest, how.fraction, how.folds, space.search.seed, "", *of_finals.decides)
         ended = [record for record in watch.records if record.state != "FAIL" and record.values]
         ranking = sorted(ended, key=lambda record: (-(record.best_value or 0.0), record.number))
 

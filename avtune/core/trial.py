@@ -35,6 +35,7 @@ class Trial:
         output: file for what code of the user's own prints while this trial trains; None where nothing is kept.
         basis: what else decides the result, the rows that are trained on and the user's own code, as `run_key` names
             them; empty where no file of the run is read again.
+        rows_seed: of its validation rows, where each trial has rows of its own (`data.own_rows`); None for `seed`.
     """
 
     number: int
@@ -53,6 +54,7 @@ class Trial:
     least: int = 0
     output: str | None = None
     basis: str = ""
+    rows_seed: int | None = None
 
     def ends(self, values: Sequence[float]) -> bool:
         """Whether training is over after these values of `val_map`, one an epoch from the first."""

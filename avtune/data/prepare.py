@@ -13,6 +13,7 @@ from avtune.core.objective import MAP, Objective
 from avtune.data.dataset import Dataset, Rows, Split
 from avtune.data.groups import together
 from avtune.data.on_disk import Place, mapped, place_of
+from avtune.data.own_rows import OwnRows
 from avtune.data.split import Fold, Scaler, validation_folds
 
 
@@ -27,6 +28,8 @@ class Prepared:
         unlabelled: scaled (audio, visual) features to embed after training, for a user's training function, which
             keeps its model to itself; None otherwise.
         objective: what is maximised on the validation rows.
+        own_rows: each trial has validation rows of its own; `train` is then all training rows, not scaled, and
+            `validation` None. See `for_seed`.
     """
 
     train: Split
@@ -34,6 +37,25 @@ class Prepared:
     num_classes: int
     unlabelled: tuple[np.ndarray, np.ndarray] | None = None
     objective: Objective = MAP
+    own_rows: OwnRows | None = None
+
+    @property
+    def rows(self) -> int:
+        """Rows of an epoch."""
+        return len(self.train) if self.own_rows is None else self.own_rows.rows
+
+    def for_seed(self, seed: int) -> Prepared:
+        """What the trial with this seed sees: where trials have rows of their own, those of its split, scaled.
+
+        Raises:
+            UserError: no split is found.
+        """
+        if self.own_rows is None:
+            return self
+        fold = self.own_rows.of(self.train.labels, seed)
+        scalers = Scalers.fit(self.train, fold.fit)
+        fit, validation = (scalers.apply(self.train, rows) for rows in (fold.fit, fold.validation))
+        return replace(self, train=fit, validation=validation, own_rows=None)
 
     @property
     def audio_dim(self) -> int:
@@ -98,6 +120,7 @@ def for_search(
     settings: bool = False,
     given: bool = False,
     equal_rows: bool = False,
+    reshuffle: bool = False,
     objective: Objective = MAP,
 ) -> tuple[Prepared, ...]:
     """What the trials of a search see: one validation split of the training set, or k folds of it. The test split is
@@ -106,12 +129,28 @@ def for_search(
     Args:
         fraction, folds, seed, settings: as `split.validation_folds` takes them.
         given, equal_rows: see `folds_of`.
+        reshuffle: each trial has validation rows of its own, see `own_rows`; those of `seed` say how many rows an epoch
+            has.
         objective: what is maximised.
     """
+    assert not (given and reshuffle), "refused where the space is read"
     made = []
     how = {"settings": settings, "given": given, "equal_rows": equal_rows}
-    for fold in folds_of(dataset, fraction=fraction, folds=folds, seed=seed, **how):
-        train = dataset.train
+    train = dataset.train
+    found = folds_of(dataset, fraction=fraction, folds=folds, seed=seed, **how)
+    if reshuffle:
+        groups = _groups(dataset, equal_rows)
+        return tuple(
+            Prepared(
+                train,
+                None,
+                dataset.num_classes,
+                objective=objective,
+                own_rows=OwnRows(fraction, folds, groups, place, len(fold.fit)),
+            )
+            for place, fold in enumerate(found)
+        )
+    for fold in found:
         scalers = Scalers.fit(train, fold.fit)
         fit, validation = (scalers.apply(train, rows) for rows in (fold.fit, fold.validation))
         made.append(Prepared(fit, validation, dataset.num_classes, objective=objective))
@@ -147,9 +186,15 @@ def folds_of(
         rest = np.setdiff1d(np.arange(len(dataset.train)), dataset.validation)
         rng = np.random.default_rng(seed)
         return [Fold(rng.permutation(rest), rng.permutation(dataset.validation))]
+    groups = _groups(dataset, equal_rows)
+    labels = dataset.train.labels
+    return validation_folds(labels, fraction=fraction, folds=folds, seed=seed, settings=settings, groups=groups)
+
+
+def _groups(dataset: Dataset, equal_rows: bool) -> Any:
+    """The groups of the training rows that stay on one side; None for none."""
     train = dataset.train
-    groups = together((train.audio, train.visual), dataset.groups) if equal_rows else dataset.groups
-    return validation_folds(train.labels, fraction=fraction, folds=folds, seed=seed, settings=settings, groups=groups)
+    return together((train.audio, train.visual), dataset.groups) if equal_rows else dataset.groups
 
 
 def search_scalers(
@@ -160,11 +205,20 @@ def search_scalers(
     seed: int,
     given: bool = False,
     equal_rows: bool = False,
+    trial_seed: int | None = None,
 ) -> Scalers:
-    """The scalers of what `for_search` makes of the same arguments; of the first fold, where there are several."""
+    """The scalers of what `for_search` makes of the same arguments; of the first fold, where there are several.
+
+    Args:
+        trial_seed: of a trial that has validation rows of its own; None for a search in which all have the same.
+    """
+    train = dataset.train
+    if trial_seed is not None:
+        own = OwnRows(fraction, folds, _groups(dataset, equal_rows), 0, len(train))
+        return Scalers.fit(train, own.of(train.labels, trial_seed).fit)
     how = {"given": given, "equal_rows": equal_rows}
     first = folds_of(dataset, fraction=fraction, folds=folds, seed=seed, **how)[0]
-    return Scalers.fit(dataset.train, first.fit)
+    return Scalers.fit(train, first.fit)
 
 
 def for_retraining(dataset: Dataset) -> tuple[Prepared, Scalers]:

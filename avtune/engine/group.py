@@ -6,7 +6,7 @@ An engine has several groups with many trials each; `engine.trainer.train` has o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from avtune.core.objective import value_of
 from avtune.core.seeds import mix
@@ -112,11 +112,12 @@ class Group:
 
         Raises:
             ValueError: the states are not those of such lanes.
+            UserError: no validation rows of its own are found.
         """
         admitted: list[tuple[LaneTrainer, Trial]] = []
         try:
             for fold, one, state in zip(self.folds, lane_trials, states, strict=True):
-                fold.store.admit(one, state, len(values))
+                fold.admit(one, state, len(values))
                 admitted.append((fold, one))
         except BaseException:
             for fold, one in admitted:
@@ -166,11 +167,12 @@ class Group:
 
 def lane_trials_of(trial: Trial, folds: int) -> list[Trial]:
     """The trial of its lane in each fold: with a complete configuration, and a seed for each fold. The first fold has
-    the trial's own seed.
+    the trial's own seed, which decides the rows of all folds where trials have rows of their own.
 
     Raises:
         UserError: the configuration is not legal for the method.
     """
     config = check_config(get(trial.method), trial.config)
     seeds = [trial.seed, *(mix(trial.seed, "fold", index) for index in range(1, folds))]
-    return [Trial(trial.number, trial.method, config, seed, trial.epochs, horizon=trial.horizon) for seed in seeds]
+    one = Trial(trial.number, trial.method, config, trial.seed, trial.epochs, horizon=trial.horizon)
+    return [replace(one, seed=seed, rows_seed=trial.seed) for seed in seeds]

@@ -24,11 +24,14 @@ from avtune.data.prepare import Prepared
 from avtune.engine.blocks import blocks_of
 from avtune.engine.captured import Captured, CudaGraphs
 from avtune.engine.features import Features
+from avtune.engine.lane_rows import LaneRows
 from avtune.engine.lane_store import LaneStore
 from avtune.engine.learning_rate import learning_rates
 from avtune.engine.optimizer import AdamW
+from avtune.engine.own_validation import validate_own
 from avtune.engine.steps import Steps
 from avtune.engine.validation import EMBED_ROWS, Scores, validate
+from avtune.lanes.modules import Tensors
 from avtune.lanes.noise import init_generator
 from avtune.methods import Method, get
 from avtune.methods._base import has_rate_schedule
@@ -76,7 +79,7 @@ class LaneTrainer:
             `block`. False launches the kernels of every step.
 
     Attributes:
-        store: the lanes. Trials are admitted to it and released from it between epochs.
+        store: the lanes. Trials are admitted to it, by `admit`, and released from it between epochs.
         method: the method, bound to the data's dimensions.
     """
 
@@ -101,8 +104,10 @@ class LaneTrainer:
         self.store = LaneStore(self.method, capacity=capacity, device=self._device, dtype=dtype, exact=exact)
         self._features = features or Features.of(data, self._device, dtype)
         # A closed form takes all rows at once.
-        self._batch_size = min(int(static.get("batch_size", len(data.train))), len(data.train))
-        self._steps = Steps(self.store, self._features.train, self._batch_size, precision, AdamW(), data.train.labels)
+        self._batch_size = min(int(static.get("batch_size", data.rows)), data.rows)
+        train, labels = self._features.train, data.train.labels
+        self._own = None if data.own_rows is None else LaneRows(data, train)
+        self._steps = Steps(self.store, train, self._batch_size, precision, AdamW(), labels, self._own)
         self._block = 1 if exact else block
         self._exact = exact
         self._captured: Captured | None = None
@@ -115,10 +120,25 @@ class LaneTrainer:
         """Lanes that hold a trial."""
         return self.store.num_active
 
+    def admit(self, trial: Trial, state: Tensors | None = None, epoch: int = 0) -> None:
+        """Puts a trial into a free lane, see `LaneStore.admit`.
+
+        Raises:
+            ValueError: the state is not one of this group's lanes.
+            UserError: trials have validation rows of their own, and none are found for this one.
+        """
+        if self._own is not None:
+            self._own.of(trial)
+        self.store.admit(trial, state, epoch)
+
     @property
     def copied_bytes(self) -> tuple[int, int]:
         """Bytes of the features that an epoch copies at a time: (for each lane, however many lanes there are)."""
         train, validation = self._features.train, self._features.validation
+        if self._own is not None:
+            rows = self._own.rows if isinstance(self.method, ClosedForm) else self._batch_size
+            clip = train.nbytes // len(train.labels)
+            return rows * clip, min(EMBED_ROWS, self.store.capacity * (len(train.labels) - self._own.rows)) * clip
         held_out = 0
         if validation is not None:
             held_out = validation.nbytes * min(EMBED_ROWS, len(validation.labels)) // len(validation.labels)
@@ -139,6 +159,8 @@ class LaneTrainer:
         start = time.perf_counter()
         lanes = self.num_active
         assert lanes, "no active lane"
+        if self._own is not None:
+            self._own.keep(self.store.trials)
         terms = self._train()
         parts = self.blocks() if self._exact else [slice(0, lanes)]
         values = terms | self._schedules(parts)
@@ -161,6 +183,8 @@ class LaneTrainer:
 
     def _validate(self, parts: Sequence[slice]) -> Scores | None:
         """The scores of each lane; None without validation rows."""
+        if self._own is not None:
+            return validate_own(self.store, self._own, parts, self._features.objective)
         return validate(self.store, self._features.validation, parts, self._features.objective)
 
     def _train(self) -> dict[str, list[float]]:
@@ -178,9 +202,12 @@ class LaneTrainer:
         hyper = self.store.view(slice(0, self.num_active)).hyper
         new = [(lane, trial) for lane, trial in enumerate(self.store.trials) if not self.store.epochs[lane]]
         rows = self._features.train
-        given = rows.copy() if new else rows
+        given = rows.copy() if new and self._own is None else rows
         for lane, trial in new:
             values = {name: float(value_L[lane]) for name, value_L in hyper.items()}
+            if self._own is not None:
+                rows = self._own.taken(trial, self._own.of(trial).fit)
+                given = rows.copy()
             params, buffers = method.solve(given.audio, given.visual, given.labels, values, init_generator(trial.seed))
             rows.check_copy(given, "solve")
             self.store.set(lane, params, buffers)

@@ -13,7 +13,7 @@ from avtune.core.trial import Trial
 from avtune.lanes.noise import row_order
 
 
-def epoch_rows(trial: Trial, epoch: int, labels: np.ndarray, batch_size: int) -> np.ndarray:
+def epoch_rows(trial: Trial, epoch: int, labels: np.ndarray, batch_size: int, steps: int | None = None) -> np.ndarray:
     """The rows of all steps of an epoch, batch after batch: int64 [steps * batch_size].
 
     Args:
@@ -21,15 +21,18 @@ def epoch_rows(trial: Trial, epoch: int, labels: np.ndarray, batch_size: int) ->
         epoch: from 0.
         labels: of the training rows, int64 [N] or bool [N, C].
         batch_size: rows of a step.
+        steps: of the epoch; None for as many as the rows fill. Where there are fewer rows, the first come again.
     """
-    steps = len(labels) // batch_size
+    steps = len(labels) // batch_size if steps is None else steps
     per_class = int(trial.config.get("per_class", 0))
     if per_class:
-        return balanced_rows(trial.seed, epoch, labels, batch_size, per_class)
-    return row_order(trial.seed, epoch, len(labels))[: steps * batch_size]
+        return balanced_rows(trial.seed, epoch, labels, batch_size, per_class, steps)
+    return np.resize(row_order(trial.seed, epoch, len(labels)), steps * batch_size)
 
 
-def balanced_rows(seed: int, epoch: int, labels: np.ndarray, batch_size: int, per_class: int) -> np.ndarray:
+def balanced_rows(
+    seed: int, epoch: int, labels: np.ndarray, batch_size: int, per_class: int, steps: int | None = None
+) -> np.ndarray:
     """Batches of `per_class` clips each of batch_size / per_class classes (Hermans et al. 2017), the last class of a
     batch with what is left: int64 [steps * batch_size]. The rows of a batch are in random order.
 
@@ -41,7 +44,7 @@ def balanced_rows(seed: int, epoch: int, labels: np.ndarray, batch_size: int, pe
     by_class = [_Turns(rows, draw) for rows in _rows_by_class(labels)]
     classes = _Turns(np.arange(len(by_class)), draw)
     batches = []
-    for _ in range(len(labels) // batch_size):
+    for _ in range(len(labels) // batch_size if steps is None else steps):
         rows: list[int] = []
         while len(rows) < batch_size:
             (which,) = classes.take(1)

@@ -18,6 +18,7 @@ from torch import Tensor
 from avtune.core.trial import Trial
 from avtune.engine.descent import Descent
 from avtune.engine.features import Rows
+from avtune.engine.lane_rows import LaneRows, Scale
 from avtune.engine.lane_store import LaneStore, LaneView
 from avtune.engine.optimizer import AdamW
 from avtune.engine.row_orders import epoch_rows
@@ -39,6 +40,7 @@ class Plan:
         progress: of the lanes.
         step: int64 [1], the next step of the epoch.
         sums: the sum over the steps taken of each term of the loss, [L].
+        scale: what the rows are scaled by, where they are not scaled yet.
     """
 
     rows_LSB: Tensor
@@ -47,10 +49,12 @@ class Plan:
     progress: Progress
     step: Tensor
     sums: dict[str, Tensor] = field(default_factory=dict)
+    scale: Scale | None = None
 
     def tensors(self) -> list[Tensor]:
         """All that change from epoch to epoch, but the sums."""
-        return [self.rows_LSB, self.keys_SL, self.steps_SL, self.progress.epoch, self.progress.epochs, self.step]
+        changing = [self.rows_LSB, self.keys_SL, self.steps_SL, self.progress.epoch, self.progress.epochs, self.step]
+        return changing if self.scale is None else changing + self.scale.tensors()
 
 
 class Steps:
@@ -63,6 +67,7 @@ class Steps:
         precision: see `LaneTrainer`.
         optimizer: the update.
         labels: of the rows, on the host.
+        own: the rows of each trial, where they are not all of `train`.
     """
 
     def __init__(
@@ -73,14 +78,16 @@ class Steps:
         precision: str,
         optimizer: AdamW,
         labels: np.ndarray,
+        own: LaneRows | None = None,
     ) -> None:
         self.store = store
-        self.count = len(train.labels) // batch_size
+        self.count = (len(train.labels) if own is None else own.rows) // batch_size
         self._train = train
         self._batch_size = batch_size
         self._precision = precision
         self._optimizer = optimizer
         self._labels = labels
+        self._own = own
         self._orders: dict[tuple[int, int, int], np.ndarray] = {}
 
     def train(self, block: slice) -> dict[str, Tensor]:
@@ -88,7 +95,7 @@ class Steps:
         lanes, plan = self.store.view(block), self.plan(block)
         descent = Descent(self.store, self._optimizer, block, lanes.progress, self.count)
         for step in range(self.count):
-            batch = self._batch(plan.rows_LSB[:, step], plan.keys_SL[step])
+            batch = self._batch(plan.rows_LSB[:, step], plan.keys_SL[step], plan.scale)
             self._take(lanes, descent, batch, plan.steps_SL[step], plan.sums)
         return plan.sums
 
@@ -101,7 +108,7 @@ class Steps:
         def take() -> None:
             rows_LB = plan.rows_LSB.index_select(1, plan.step).squeeze(1)
             keys_L, steps_L = (x.index_select(0, plan.step).squeeze(0) for x in (plan.keys_SL, plan.steps_SL))
-            self._take(lanes, descent, self._batch(rows_LB, keys_L), steps_L, plan.sums)
+            self._take(lanes, descent, self._batch(rows_LB, keys_L, plan.scale), steps_L, plan.sums)
             plan.step.add_(1)
 
         return take
@@ -148,7 +155,9 @@ class Steps:
         if padded:
             index = torch.tensor(lanes, device=device)
             progress = Progress(progress.epoch[index], progress.epochs[index])
-        return Plan(rows, keys, steps, progress, torch.zeros(1, dtype=torch.int64, device=device))
+        scale = None if self._own is None else self._own.scale([trials[lane] for lane in lanes])
+        step = torch.zeros(1, dtype=torch.int64, device=device)
+        return Plan(rows, keys, steps, progress, step, scale=scale)
 
     def prepare(self, block: slice) -> None:
         """Draws the orders of the rows for the epoch after this one, while the device trains this one."""
@@ -157,11 +166,18 @@ class Steps:
 
     def _order(self, trial: Trial, epoch: int) -> np.ndarray:
         made = self._orders.get(_order_key(trial, epoch))
-        return epoch_rows(trial, epoch, self._labels, self._batch_size) if made is None else made
+        if made is not None:
+            return made
+        if self._own is None:
+            return epoch_rows(trial, epoch, self._labels, self._batch_size)
+        own = self._own.of(trial)
+        return np.asarray(own.fit[epoch_rows(trial, epoch, own.labels, self._batch_size, self.count)])
 
-    def _batch(self, rows_LB: Tensor, keys_L: Tensor) -> Batch:
+    def _batch(self, rows_LB: Tensor, keys_L: Tensor, scale: Scale | None) -> Batch:
         train = self._train
         audio, visual, labels = (take_rows(x, rows_LB) for x in (train.audio, train.visual, train.labels))
+        if scale is not None:
+            audio, visual = scale.apply(audio, visual)
         return Batch(audio, visual, labels, keys_L)
 
 

@@ -60,12 +60,13 @@ def validate(store: LaneStore, rows: Rows | None, parts: Sequence[slice], object
             scores += lane_map_on_cpu(z_a.cpu(), z_v.cpu(), labels, torch.get_num_threads(), objective)
         else:
             scores += map(tuple, lane_map(z_a, z_v, rows.labels, objective=objective).tolist())
-    return [
-        _named(score, objective) if finite else None for score, finite in zip(scores, finite_L.tolist(), strict=True)
-    ]
+    found = [named_scores(score, objective) for score in scores]
+    return [one if finite else None for one, finite in zip(found, finite_L.tolist(), strict=True)]
 
 
-def _named(score: tuple[float, ...], objective: Objective) -> dict[str, float]:
+def named_scores(score: tuple[float, ...], objective: Objective) -> dict[str, float]:
+    """A lane's scores by their names, from its MAP of both directions and, where it is not made of these, the value
+    that is maximised."""
     a2v, v2a, *other = score
     named = {"val_map": (a2v + v2a) / 2, "val_map_a2v": a2v, "val_map_v2a": v2a}
     if objective.is_map:

@@ -15,7 +15,7 @@ from avtune.core.files import using
 from avtune.core.run_files import is_left_by
 from avtune.core.run_key import training_key
 from avtune.data.dataset import Dataset
-from avtune.data.prepare import search_scalers
+from avtune.data.prepare import Scalers, search_scalers
 from avtune.engine.model import CONFIG, WEIGHTS, Model, load_weights
 from avtune.finals.looks import study_mark
 from avtune.study.folder import StudyFolder
@@ -94,28 +94,24 @@ class Checkpoints:
         """
         if not self._best:
             return []
-        validation, seed = study.space.validation, study.space.search.seed
-        scalers = search_scalers(
-            dataset,
-            fraction=validation.fraction,
-            folds=validation.folds,
-            seed=seed,
-            given=validation.split is not None,
-            equal_rows=validation.equal_rows is not None,
-        )
+        validation = study.space.validation
+        scalers = _scalers(study, dataset)
         dims = (dataset.audio_dim, dataset.visual_dim, dataset.num_classes)
         for record in self._best:
             raw, made = self._paths(record.number)
             if not raw.is_file():
                 continue
             trial = record.trial
+            if validation.reshuffle:
+                scalers = _scalers(study, dataset, trial.seed)
             about = {
                 "dataset": dataset.name,
                 "seed": trial.seed,
                 "trial": record.number,
                 "run": training_key(trial),
                 "study": study_mark(study.folder),
-                "trained_on": "the training rows of the search" + (", first fold" if validation.folds else ""),
+                "trained_on": f"the training rows of the {'trial' if validation.reshuffle else 'search'}"
+                + (", first fold" if validation.folds else ""),
                 "precision": trial.precision,
             }
             trained = load_weights(raw, trial, dims)
@@ -147,3 +143,17 @@ class Checkpoints:
         with using(raw):
             raw.unlink(missing_ok=True)
         shutil.rmtree(made, ignore_errors=True)
+
+
+def _scalers(study: Study, dataset: Dataset, trial_seed: int | None = None) -> Scalers:
+    """Those of the rows that trials were trained on; with a seed, of the trial whose own rows these are."""
+    validation = study.space.validation
+    return search_scalers(
+        dataset,
+        fraction=validation.fraction,
+        folds=validation.folds,
+        seed=study.space.search.seed,
+        given=validation.split is not None,
+        equal_rows=validation.equal_rows is not None,
+        trial_seed=trial_seed,
+    )

@@ -80,7 +80,7 @@ def finish(
 
     Args:
         study: whose trials have all ended.
-        folds: the data that its trials were trained on.
+        folds: the data that finalists are repeated on: that of its trials, unless `final.reshuffle` says otherwise.
         protocol: of the retraining, see `avtune.core.protocol`.
 
     Returns:

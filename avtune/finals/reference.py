@@ -118,7 +118,7 @@ def repeat_reference(
         older: by the names that these runs had before a given validation split, and equal rows that stay on one side,
             had a part in them.
     """
-    space = horizon.space
+    space = horizon.space.of_finals()
     validation = space.validation
     decides = space.decides[len(validation.more) :] if older else space.decides
     basis = search_basis(dataset.digest, validation.fraction, validation.folds, space.search.seed, "", *decides)

@@ -42,7 +42,7 @@ def finalists(study: Study, known: Collection[str], do: Do) -> list[Repeated]:
     first = rounds(final.seeds)[0] if final.races else final.seeds
 
     def runs(one: Candidate) -> list[Trial]:
-        return repeat_trials([one], study.horizon, study.precision, study.basis)
+        return repeat_trials([one], study.horizon, study.precision, study.finals_basis)
 
     def repeated_before(one: Candidate) -> bool:
         return all(run_key(run) in known for run in runs(one)[:first])

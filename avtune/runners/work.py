@@ -114,7 +114,7 @@ def _train(
             else save_weights(trial, trained.params, trained.buffers, trained.epochs, files)
         )
     assert len(data) == 1, "a training function sees one fold"
-    embedded = train_function(function, trial, data[0], report, device=device)
+    embedded = train_function(function, trial, data[0].for_seed(trial.seed), report, device=device)
     return lambda: None if embedded is None else _save_embeddings(files, trial, embedded)
 
 

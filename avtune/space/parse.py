@@ -102,6 +102,11 @@ def parse(
         _off(hypers, axes, fixed),
     )
     check_constraints(space)
+    if space.final.reshuffle and space.validation.split is not None:
+        raise UserError(
+            f"{file}: final.reshuffle draws validation rows for each seed, and validation.split is "
+            f"{space.validation.split}; keep one"
+        )
     return space
 
 

@@ -81,6 +81,7 @@ class EarlyStopping:
 
 
 GIVEN, TOGETHER = "given", "together"
+RESHUFFLED = "reshuffled"
 
 
 @dataclass(frozen=True)
@@ -92,20 +93,23 @@ class Validation:
         split: `given`: the validation split of the data set.
         equal_rows: `together`: rows with equal features stay on one side of a fraction or fold; None in studies that
             were begun before this was done, and where no rows are equal.
+        reshuffle: each trial has a split of its own, from its seed, see `data.own_rows`; not of a given split.
     """
 
     fraction: float | None = 0.2
     folds: int | None = None
     split: str | None = None
     equal_rows: str | None = None
+    reshuffle: bool = False
 
     def __post_init__(self) -> None:
         assert sum(one is not None for one in (self.fraction, self.folds, self.split)) == 1
+        assert not (self.reshuffle and self.split is not None)
 
     @property
     def more(self) -> tuple[str | None, ...]:
         """What decides the split beside a fraction or folds, see `core.run_key.search_basis`."""
-        return self.split, self.equal_rows
+        return self.split, self.equal_rows, RESHUFFLED if self.reshuffle else None
 
 
 @dataclass(frozen=True)
@@ -116,12 +120,15 @@ class Final:
     Attributes:
         policy: `full`: every finalist has all seeds; `race`: only those that may still win, see `finals.race`. None
             where nobody says: it is chosen where a search begins, and is `full` where it was not.
+        reshuffle: the validation rows vary with the seed, the same for all finalists; None for as `Validation` says of
+            the trials.
     """
 
     finalists: int = 3
     seeds: int = 5
     policy: str | None = None
     reference: str = "classifiers"
+    reshuffle: bool | None = None
 
     @property
     def races(self) -> bool:
@@ -163,12 +170,14 @@ SETTINGS: dict[str, dict[str, Hyper]] = {
             Hyper("folds", "int", 5, 2, 100),
             Hyper("split", "choice", GIVEN, values=(GIVEN,)),
             Hyper("equal_rows", "choice", TOGETHER, values=(TOGETHER,)),
+            Hyper("reshuffle", "bool", default=False),
         ),
         "final": (
             Hyper("finalists", "int", 3, 1, 1000),
             Hyper("seeds", "int", 5, 1, 1000),
             Hyper("policy", "choice", FULL, values=(FULL, RACE)),
             Hyper("reference", "choice", "classifiers", values=("classifiers", "none")),
+            Hyper("reshuffle", "bool", default=False),
         ),
     }.items()
 }
@@ -206,6 +215,11 @@ def parse_settings(cls: type[S], section: str, entry: Entry | None) -> S:
             )
         if ways and ways[0] != "fraction":
             values["fraction"] = None
+        if "split" in values and values.get("reshuffle"):
+            raise UserError(
+                f"{given['reshuffle'].where}: validation.reshuffle draws rows for each trial, and validation.split is "
+                f"{GIVEN} (at {given['split'].where}); keep one"
+            )
     return cls(**values)
 
 
@@ -240,10 +254,13 @@ def _check_horizon(given: dict[str, Entry], values: Mapping[str, Value]) -> None
 
 def settings_dict(made: SearchSettings | EarlyStopping | Validation | Final) -> dict[str, Written]:
     """The section as it is written; what has no part in it is left out: the half of `validation` that is not used,
-    `steps` where the epochs are a number, `stop_when_flat` where it is 0, `objective` where it is MAP."""
+    `steps` where the epochs are a number, `stop_when_flat` where it is 0, `objective` where it is MAP, `reshuffle`
+    where all trials have one split."""
     values = {field.name: getattr(made, field.name) for field in fields(made)}
     if isinstance(made, EarlyStopping) and not made.open:
         del values["steps"]
+    if isinstance(made, Validation) and not made.reshuffle:
+        del values["reshuffle"]
     if isinstance(made, SearchSettings) and not made.stop_when_flat:
         del values["stop_when_flat"]
     if isinstance(made, SearchSettings) and made.objective == MAP.text:

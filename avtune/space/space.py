@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import cast
 
 import optuna
 
@@ -13,6 +14,13 @@ from avtune.space.axis import Axis
 from avtune.space.constraints import Constraint
 from avtune.space.settings import LEARNING, SECTIONS, EarlyStopping, Final, SearchSettings, Validation, settings_dict
 from avtune.space.written import Written, changes, inline, to_yaml
+
+_LEFT_OUT: tuple[tuple[str, str, Written], ...] = (
+    ("search", "objective", MAP.text),
+    ("validation", "reshuffle", False),
+    ("final", "reshuffle", "as the trials"),
+)
+"""Settings that are not written where nobody says them, with what they are then."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +83,11 @@ class Space:
         `core.run_key.search_basis`."""
         return *self.validation.more, None if self.search.objective == MAP.text else self.search.objective
 
+    def of_finals(self) -> Space:
+        """The space with the validation rows of the finals: whether they vary with the seed is said in `final`."""
+        reshuffle = self.final.reshuffle
+        return self if reshuffle is None else replace(self, validation=replace(self.validation, reshuffle=reshuffle))
+
     def distributions(self) -> dict[str, optuna.distributions.BaseDistribution]:
         """One Optuna distribution for each axis, in the order of the axes."""
         return {axis.name: axis.distribution() for axis in self.axes}
@@ -95,10 +108,11 @@ class Space:
     def difference(self, other: Space) -> list[str]:
         """What changed from this space to `other`, a line each: `search.seed: 0 -> 1`. Empty when they are equal."""
         mine, theirs = self.as_dict(), other.as_dict()
-        for sections in (mine, theirs):  # it is left out where it is MAP
-            search = sections["search"]
-            assert isinstance(search, dict)
-            search.setdefault("objective", MAP.text)
+        for section, name, usual in _LEFT_OUT:
+            one, another = (cast(dict[str, Written], sections[section]) for sections in (mine, theirs))
+            if name in one or name in another:
+                one.setdefault(name, usual)
+                another.setdefault(name, usual)
         if self.method != other.method:  # another method has other hyper-parameters: no use in listing them
             mine["space"] = theirs["space"] = {}
         return list(changes("", mine, theirs))

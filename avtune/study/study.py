@@ -77,6 +77,7 @@ class Study:
         listeners: Iterable[Listener] = (),
         horizon: Horizon | None = None,
         basis: str = "",
+        finals_basis: str | None = None,
         start: Sequence[Mapping[str, Value]] = (),
         like: Sequence[Mapping[str, Value]] = (),
         stopped: Stopped | None = None,
@@ -92,6 +93,7 @@ class Study:
         self.deterministic = deterministic
         self.precision = precision
         self.basis = basis
+        self.finals_basis = basis if finals_basis is None else finals_basis
         self.horizon = horizon or Horizon(space)
         self.records: list[Record] = []
         self._queue: deque[Record] = deque()  # to be given out before any new trial

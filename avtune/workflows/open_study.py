@@ -47,6 +47,7 @@ def open_study(
         precision=str(settings["precision"]),
         horizon=horizon_of(space, settings.get("rows", 0)),
         basis="" if dataset is None else basis_of(space, dataset),
+        finals_basis=None if dataset is None else basis_of(space.of_finals(), dataset),
         start=settings.get("start", ()),
         like=like_of(settings),
         stopped=Stopped.of(settings),
@@ -66,7 +67,7 @@ def horizon_of(space: Space, rows: int) -> Horizon:
 
 
 def basis_of(space: Space, dataset: Dataset) -> str:
-    """The `Trial.basis` of a search's trials and finalists."""
+    """The `Trial.basis` of a search's trials; of its finalists with `Space.of_finals`."""
     how, code = space.validation, user_code.code_of(space.method)
     return search_basis(dataset.digest, how.fraction, how.folds, space.search.seed, code, *space.decides)
 

@@ -23,6 +23,7 @@ from avtune.report.card import model_card
 from avtune.report.tensorboard import StudyBoard
 from avtune.report.winner_board import clear_finals, is_written
 from avtune.runners._base import Run
+from avtune.space.space import Space
 from avtune.study.ending import Stopped
 from avtune.study.folder import StudyFolder, like_of
 from avtune.study.limits import limits
@@ -60,10 +61,9 @@ def search(request: Request, listener: SearchListener) -> Results:
     with _Lock(plan.folder) as lock, trackers, _Runner(plan) as runner:
         if not plan.folder.metrics.is_file():  # a finished study is shown again without
             runner.start()
-        folds = _split(
-            plan
-        )  # while the runner's processes start; before there is a folder, which a bad split leaves not
-        settings = {**plan.settings, "rows": min(len(fold.train) for fold in folds)}
+        # While the runner's processes start; before there is a folder, which a bad split leaves not.
+        folds = _split(plan, plan.space)
+        settings = {**plan.settings, "rows": min(fold.rows for fold in folds)}
         if not plan.folder.exists:
             plan.folder.create(settings, environment())
             lock.take()
@@ -131,6 +131,9 @@ def run(opened: _Opened, call: Run, folds: Sequence[Prepared]) -> None:
         if study.ended_early:
             opened.listener.ended_early(study.ended_early)
         finals = FinalsRun(call, opened.listener.stage, model_card, again=plan.request.retry_failed)
+        of_finals = plan.space.of_finals()
+        if of_finals != plan.space:
+            folds = _split(plan, of_finals)
         finish(study, plan.request.dataset, folds, finals, str(plan.settings["protocol"]))
         write_finals(study, plan.request.dataset)
     clear_request(plan.folder)  # it came during the finals
@@ -149,21 +152,25 @@ def conclude(study: Study, kept: Sequence[int], listener: SearchListener, time: 
     return results
 
 
-def _split(plan: Plan) -> tuple[Prepared, ...]:
+def _split(plan: Plan, space: Space) -> tuple[Prepared, ...]:
     """What the trials train and validate on.
+
+    Args:
+        space: of the search, or of the finals.
 
     Raises:
         UserError: the training set cannot be split as the space says.
     """
-    validation = plan.space.validation
+    validation = space.validation
     return for_search(
         plan.request.dataset,
         fraction=validation.fraction,
         folds=validation.folds,
         given=validation.split is not None,
         equal_rows=validation.equal_rows is not None,
-        seed=plan.space.search.seed,
-        objective=objective(plan.space.search.objective, plan.request.dataset.views),
+        reshuffle=validation.reshuffle,
+        seed=space.search.seed,
+        objective=objective(space.search.objective, plan.request.dataset.views),
         settings=plan.request.run is None,  # a bench's rules say how its searches split
     )
 
@@ -253,6 +260,7 @@ class _Opened:
             noted=listener.noted,
             horizon=horizon_of(space, settings["rows"]),
             basis=basis_of(space, plan.request.dataset),
+            finals_basis=basis_of(space.of_finals(), plan.request.dataset),
             start=settings.get("start", ()),
             like=like_of(settings),
             stopped=Stopped.of(settings),

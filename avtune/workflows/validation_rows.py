@@ -49,6 +49,7 @@ def fitted(space: Space, dataset: Dataset, overrides: Sequence[str] = ()) -> Spa
         )
     if dataset.validation is not None and validation == Validation() and not asked:
         validation = Validation(fraction=None, split=GIVEN)
+    _check_reshuffle(space.final.reshuffle, validation, f"{dataset.source} has rows of its own for that")
     if validation.split is None and examine(dataset).repeated_train:
         validation = replace(validation, equal_rows=TOGETHER)
     return replace(space, validation=validation)
@@ -58,5 +59,17 @@ def as_recorded(space: Space, recorded: Space) -> Space:
     """The space that is named to continue a study, with what the data set has decided when the study began."""
     validation = space.validation
     if recorded.validation.split is not None and validation == Validation():
+        _check_reshuffle(space.final.reshuffle, recorded.validation, "the study has those of its data set")
         return replace(space, validation=recorded.validation)
     return replace(space, validation=replace(validation, equal_rows=recorded.validation.equal_rows))
+
+
+def _check_reshuffle(reshuffle: bool | None, validation: Validation, why: str) -> None:
+    """Raises:
+    UserError: the finals ask for validation rows for each seed, where the data set says which ones are used.
+    """
+    if reshuffle and validation.split is not None:
+        raise UserError(
+            f"final.reshuffle draws validation rows for each seed, and {why}\n"
+            "what helps: --set validation.fraction=0.2 (in a new study), or --set final.reshuffle=false"
+        )

@@ -79,12 +79,12 @@ def test_what_is_maximised_is_the_score_of_every_lane_beside_its_map(kind, text,
     for together in (1, 2):
         monkeypatch.setattr(validation, "BLOCK_ITEMS", together * 40**2)
         on_cpu = lane_map_on_cpu(z_a, z_v, labels.numpy(), 1, wanted)
-        named = [validation._named(one, wanted) for one in on_cpu]
+        named = [validation.named_scores(one, wanted) for one in on_cpu]
         assert [one["val_objective"] for one in named] == pytest.approx(true, abs=1e-12)
         assert [one["val_map"] for one in named] == pytest.approx([sum(both) / 2 for both in maps], abs=1e-12)
     for chunk in (700, 1 << 20):
         on_gpu = lane_map(z_a, z_v, labels, chunk, wanted).tolist()
-        named = [validation._named(tuple(one), wanted) for one in on_gpu]
+        named = [validation.named_scores(tuple(one), wanted) for one in on_gpu]
         assert [one["val_objective"] for one in named] == pytest.approx(true, abs=1e-12)
 
 

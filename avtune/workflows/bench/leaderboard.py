@@ -83,7 +83,21 @@ def validation_text(about: Mapping[str, Any]) -> str:
     """The rows that configurations are compared on."""
     if "split" in about.get("validation", {}):
         return "the data set's own validation split"
-    return f"the same {100 * about['fraction']:.3g}% of the training rows"
+    share = f"{100 * about['fraction']:.3g}% of the training rows"
+    sets = about.get("set", ())
+    trials = bool(value_of("validation.reshuffle", sets, usual=False))
+    finals = bool(value_of("final.reshuffle", sets, trials))
+    return {
+        (False, False): f"the same {share}",
+        (False, True): f"the same {share} (when repeated, others for each seed)",
+        (True, False): f"{share}, others for each configuration (when repeated, the same ones)",
+        (True, True): f"{share}, others for each configuration and, when repeated, for each seed",
+    }[trials, finals]
+
+
+def _reshuffled(about: Mapping[str, Any]) -> bool:
+    """Whether not all runs have the same validation rows."""
+    return any(value_of(f"{one}.reshuffle", about.get("set", ()), usual=False) for one in ("validation", "final"))
 
 
 def notes(board: Board, *, earlier: bool = False) -> list[str]:
@@ -100,7 +114,7 @@ def notes(board: Board, *, earlier: bool = False) -> list[str]:
         f"Same for every method: {trials} configurations of its space, {length_text(about, earlier=earlier)}"
         f"; a closed-form method is solved at once), {validation_text(about)} "
         f"for validation. The {min(about['finalists'], trials)} best are repeated over {seeds} "
-        f"seed{'s' * (seeds > 1)} on these rows, and the best mean wins.",
+        f"seed{'s' * (seeds > 1)} on {'such' if _reshuffled(about) else 'these'} rows, and the best mean wins.",
         f"The winner is retrained on the whole training set over {seeds} seed{'s' * (seeds > 1)}"
         + ("" if published else ", and each is scored once on the test split")
         + ". Configurations are compared on validation rows only.",

@@ -31,7 +31,14 @@ _OPTIONS = {
     "final.seeds": "--seeds",
     "final.reference": "--no-reference",
 }
-_SETTINGS = ("search.sampler", "search.startup_trials", "search.lag", "early_stopping.steps")
+_SETTINGS = (
+    "search.sampler",
+    "search.startup_trials",
+    "search.lag",
+    "early_stopping.steps",
+    "validation.reshuffle",
+    "final.reshuffle",
+)
 
 
 def assignments(given: Iterable[str], before: Iterable[str] = ()) -> list[str]:
