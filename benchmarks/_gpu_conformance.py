@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
 
 from avtune.core.hyper import Value
+from avtune.data.own_rows import OwnRows
 from avtune.data.prepare import Prepared
 from avtune.engine.lane_map import lane_map
 from avtune.lanes import hidden
@@ -75,6 +76,9 @@ KERNEL_TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-3}
 """Relative, of values and gradients: in float32 rounding decides whether a triplet of almost no cost has a gradient."""
 
 
+_OWN = "validation rows of its own"
+
+
 @dataclass(frozen=True)
 class Sizes:
     """What is trained: the features, the hyper-parameters that set sizes, and each trial's epochs."""
@@ -120,6 +124,7 @@ def conformance(section: Section, device: Device, clock: Clock, quick: bool) -> 
                 replayed.check(name, "bf16", partial(_recorded, device, data, name, sizes))
         for label, change in CHOICES.items():
             replayed.check(f"psd, {label}", "bf16", partial(_recorded, device, data, "psd", sizes, change))
+        replayed.check(f"psd, {_OWN}", "bf16", partial(_recorded, device, _own_rows(data), "psd", sizes))
         replayed.end()
         alone = _Checks(section, clock, "The lone trial on the device against the CPU", "method")
         for name in METHODS:
@@ -129,6 +134,8 @@ def conformance(section: Section, device: Device, clock: Clock, quick: bool) -> 
         section.leave_out("tf32", "it is a mode of a GPU's matrix units")
         section.leave_out("the device against the CPU", "the device is the CPU")
     words = _Checks(section, clock, "Lanes against the lone trial, other choices", "method and choice")
+    for precision in ("fp64", "bf16"):
+        words.check(f"psd, {_OWN}", precision, partial(_lanes, device, _own_rows(data), "psd", {}, precision, sizes))
     for label, change in CHOICES.items():
         words.check(f"psd, {label}", "fp64", partial(_lanes, device, data, "psd", change, "fp64", sizes))
     for name, method in METHODS.items():
@@ -139,6 +146,12 @@ def conformance(section: Section, device: Device, clock: Clock, quick: bool) -> 
     together.end()
     count = sum(len(table.rows) for table in section.blocks if isinstance(table, Table))
     section.claims.append(f"conformance: {count - len(section.fails)} of {count} checks hold")
+
+
+def _own_rows(data: Prepared) -> Prepared:
+    """The training clips with a quarter of them for validation, others for each trial."""
+    rows = len(data.train) - len(data.train) // 4
+    return replace(data, validation=None, own_rows=OwnRows(0.25, None, None, 0, rows))
 
 
 class _Checks:

@@ -232,6 +232,16 @@ def test_a_lane_that_differs_fails_and_a_lane_that_equals_is_said_to(report) -> 
     assert len(section.fails) == 3
 
 
+def test_lanes_with_validation_rows_of_their_own_are_checked_too() -> None:
+    sizes = _gpu_conformance.QUICK
+    data = _gpu_conformance._own_rows(generated(sizes.shape))
+    assert data.validation is None
+    found, _ = _gpu_conformance._lanes(Device("cpu"), data, "psd", {}, "fp64", sizes)
+    assert not _gpu_conformance._beyond(found, _gpu_conformance.FLOORS["fp64"])
+    found, _ = _gpu_conformance._recorded(Device("cpu"), data, "psd", sizes)
+    assert found.equal, "nothing is recorded on a CPU"
+
+
 @pytest.mark.parametrize("precision", ["fp64", "bf16"])
 def test_a_lane_that_sees_another_is_found(precision, monkeypatch) -> None:
     data = generated(_gpu_conformance.QUICK.shape)
