@@ -206,12 +206,16 @@ def length_text(about: Mapping[str, Any], *, earlier: bool = False) -> str:
 
 def gaps(board: Board) -> list[str]:
     """What is wrong with the table: problems of the dataset, and what is missing."""
-    problems = dict.fromkeys(problem for row in board.rows for problem in row.results.problems or ())
-    lines = [f"Problem: {problem}." for problem in problems]
+    lines = problems(board.rows)
     lines += [f"{method} has no row: {reason}" for method, reason in board.failures.items()]
     if board.pending:
         lines.append(f"Unfinished: no result yet of {_listed(board.pending)}. The same command continues.")
     return lines
+
+
+def problems(rows: Sequence[Row]) -> list[str]:
+    """What is wrong with the dataset of these rows and touches their scores, a sentence each."""
+    return [f"Problem: {one}." for one in dict.fromkeys(one for row in rows for one in row.results.problems or ())]
 
 
 def _dims(data: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -86,12 +86,25 @@ def read_board(folder: BenchFolder) -> Board:
         UserError: there is no such bench, or a file of it is damaged.
     """
     settings = folder.settings()
+    rows, waiting = finished_rows(folder, settings)
+    return board(settings, rows, {}, waiting, {})
+
+
+def finished_rows(folder: BenchFolder, settings: Mapping[str, Any]) -> tuple[list[Row], list[str]]:
+    """The rows of a bench's finished studies, and the methods that have none.
+
+    Args:
+        folder: of the bench.
+        settings: what its `bench.yaml` holds.
+
+    Raises:
+        UserError: a file of a study is damaged, or of another dataset than the bench.
+    """
     done = [method for method in settings["methods"] if is_current(folder, settings, method)]
-    waiting = [method for method in settings["methods"] if method not in done]
     rows = [read_row(folder.study(method), method) for method in done]
     for row in rows:
         _check_dataset(row, folder, settings)
-    return board(settings, rows, {}, waiting, {})
+    return rows, [method for method in settings["methods"] if method not in done]
 
 
 def _check_dataset(row: Row, folder: BenchFolder, settings: Mapping[str, Any]) -> None:
