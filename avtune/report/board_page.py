@@ -90,6 +90,15 @@ class Chart:
 
 
 @dataclass(frozen=True)
+class Diagram:
+    """A picture that is no chart: an `<svg>` element in the colour of the text, and what it shows in words."""
+
+    title: str
+    alt: str
+    picture: Markup
+
+
+@dataclass(frozen=True)
 class Section:
     """A part of the page below its result."""
 
@@ -97,6 +106,7 @@ class Section:
     title: str
     text: tuple[str, ...] = ()
     charts: tuple[Chart, ...] = ()
+    diagram: Diagram | None = None
     table: Table | None = None
     notes: tuple[str, ...] = ()
 
@@ -111,7 +121,8 @@ class BoardPage:
         verdict: a sentence for each group that can be ranked.
         warnings: what is wrong or missing.
         sections: below the result.
-        boards: the data of the charts, in the order in which `charts` numbers them.
+        boards: the data of the charts, in the order in which `charts` numbers them; without any, the page has no
+            scripts.
     """
 
     title: str
