@@ -17,6 +17,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:  # what editors and type checkers see
     from avtune.api import load_dataset, load_study, retrain, search
+    from avtune.api_across import across
     from avtune.api_bench import bench, load_bench
     from avtune.api_compare import compare
     from avtune.api_finish import finish
@@ -24,6 +25,7 @@ if TYPE_CHECKING:  # what editors and type checkers see
     from avtune.core.errors import UserError
     from avtune.data.dataset import Dataset
     from avtune.engine.model import Model
+    from avtune.workflows.bench.across_view import BenchComparison
     from avtune.workflows.bench.view import BenchView
     from avtune.workflows.compare_models import ModelComparison
     from avtune.workflows.compare_view import StudyComparison
@@ -35,8 +37,10 @@ else:
         **dict.fromkeys(("load_dataset", "load_study", "retrain", "search"), "avtune.api"),
         **dict.fromkeys(("compare_models", "evaluate", "load_model"), "avtune.api_models"),
         **dict.fromkeys(("bench", "load_bench"), "avtune.api_bench"),
+        "across": "avtune.api_across",
         "compare": "avtune.api_compare",
         "finish": "avtune.api_finish",
+        "BenchComparison": "avtune.workflows.bench.across_view",
         "BenchView": "avtune.workflows.bench.view",
         "Dataset": "avtune.data.dataset",
         "Evaluation": "avtune.workflows.evaluate",
@@ -60,6 +64,7 @@ else:
 
 
 __all__ = [
+    "BenchComparison",
     "BenchView",
     "Dataset",
     "Evaluation",
@@ -70,6 +75,7 @@ __all__ = [
     "StudyView",
     "UserError",
     "__version__",
+    "across",
     "bench",
     "compare",
     "compare_models",

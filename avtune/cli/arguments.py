@@ -18,7 +18,9 @@ Verbs: TypeAlias = "argparse._SubParsersAction[Parser]"
 """The verbs of the command line, or the actions of a verb: where a parser is added to."""
 Options: TypeAlias = "Parser | argparse._ArgumentGroup"
 """What an option is added to: a verb, or one of its groups."""
-Kind: TypeAlias = Literal["dataset", "method", "space", "study", "file", "runner", "precision", "protocol", "finals"]
+Kind: TypeAlias = Literal[
+    "dataset", "method", "space", "study", "bench", "file", "runner", "precision", "protocol", "finals"
+]
 """What a shell completes a value with; see `cli.completion`."""
 
 _WIDTH = 80  # columns of a help text at most

@@ -31,6 +31,14 @@ _avtune_study_files() {{
   done
   compgen -W "$names" -- "$1"; compgen -d -- "$1"
 }}
+_avtune_bench_files() {{
+  local found names=
+  for found in results/*/bench.yaml; do
+    [ -f "$found" ] || continue
+    found=${{found%/*}}; names="$names ${{found##*/}}"
+  done
+  compgen -W "$names" -- "$1"; compgen -d -- "$1"
+}}
 """
 _ZSH = """
 _avtune_file_files() {{ _files; }}
@@ -42,6 +50,7 @@ _avtune_precision_files() {{ compadd -- {precision}; }}
 _avtune_protocol_files() {{ compadd -- {protocol}; }}
 _avtune_finals_files() {{ compadd -- {finals}; }}
 _avtune_study_files() {{ compadd -- results/*/(study|bench).yaml(N:h:t); _files -/; }}
+_avtune_bench_files() {{ compadd -- results/*/bench.yaml(N:h:t); _files -/; }}
 """
 
 

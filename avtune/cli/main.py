@@ -16,6 +16,7 @@ from typing import Protocol
 
 from avtune import __version__
 from avtune.cli import (
+    across,
     bench,
     compare,
     compare_models,
@@ -69,6 +70,7 @@ _FILES: dict[str, Verb] = {  # in the order of `avtune --help`
     "status": status,
     "finish": finish,
     "compare": compare,
+    "across": across,
     "compare-models": compare_models,
     "report": report,
     "evaluate": evaluate,
