@@ -39,9 +39,9 @@ def across(
         UserError: there is no such bench, one or its data set is given twice, protocols differ, fewer than two methods
             are finished in all, a file is damaged, or what is to be written cannot be.
 
-    >>> across("results/bench-first", "results/bench-second")
+    >>> across("bench-first")
     Traceback (most recent call last):
-    avtune.core.errors.UserError: no bench is called 'results/bench-first' in results
+    avtune.core.errors.UserError: across takes two benches or more, e.g. avtune.across('bench-first', 'bench-second')
     """
     with python_errors():
         if len(benches) < 2:

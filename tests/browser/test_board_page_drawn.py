@@ -2,9 +2,12 @@
 
 import pytest
 from ink import INK
+from made_across import SCORES, made_sources
 from made_boards import METHODS, made_board
 
 from avtune.report.board_page import BoardPage, Compared, Section, Shown, charts, render
+from avtune.workflows.bench.across import compared
+from avtune.workflows.bench.across_page import across_page
 from avtune.workflows.bench.leaderboard_page import leaderboard_page
 
 CHARTS = ("map-0", "groups-0", "cost-0")
@@ -83,3 +86,21 @@ def test_boards_that_cannot_be_ranked_together_have_charts_of_their_own(open_pag
     for chart in ("cost-0", "groups-0", "map-0", "map-1"):
         assert tab.evaluate(INK, chart)[0] > 200, chart
     assert tab.evaluate("document.documentElement.scrollWidth") <= 375
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(375, "light"), (375, "dark"), (1440, "dark")])
+def test_the_diagram_over_data_sets_is_drawn_in_the_colour_of_the_text(open_page, tmp_path, width, scheme):
+    path = tmp_path / "across.html"
+    path.write_text(across_page(compared(made_sources({**SCORES, NAME: (0.2, 0.2, 0.2)})), tmp_path))
+    tab = open_page(path, width, color_scheme=scheme)
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    drawn = tab.locator(".diagram svg")
+    assert drawn.is_visible()
+    text = tab.evaluate("getComputedStyle(document.body).color")
+    inks = "[...document.querySelectorAll('.diagram svg g[id^=text] g')].map(one => getComputedStyle(one).fill)"
+    assert set(tab.evaluate(inks)) == {text}
+    assert tab.locator(".diagram").get_attribute("aria-label").startswith("Mean ranks: psd 1.33, ")
+    tab.emulate_media(media="print")
+    assert drawn.is_visible()
+    assert tab.pdf()[:5] == b"%PDF-"
+    assert open_page(path, java_script_enabled=False).locator(".diagram svg").is_visible()

@@ -31,6 +31,8 @@ CASES = {
     "avtune space show de": {"demo"},
     "avtune data info ": {*REGISTRY, "toy.h5", "space.yaml", "results", "script.bash", "script.zsh"},
     "avtune status f": {"first"},
+    "avtune across s": {"second"},
+    "avtune across f": set(),
     "avtune evaluate first to": {"toy.h5"},
     "avtune retrain first --tr": {"--trial", "--train", "--trials-per-gpu", "--trial-timeout"},
     "avtune completion ": {"bash", "zsh"},

@@ -8,6 +8,7 @@ import yaml
 from toy import SPACE, toy_dataset
 
 import avtune.api
+import avtune.api_across
 import avtune.api_bench
 import avtune.api_compare
 import avtune.api_models
@@ -15,6 +16,7 @@ import avtune.core.errors
 import avtune.core.hyper
 import avtune.core.names
 import avtune.data.dataset
+import avtune.metrics.across
 import avtune.metrics.hits
 import avtune.metrics.precision_recall
 import avtune.metrics.significance
@@ -27,12 +29,14 @@ MODULES = {
     avtune.api_models: ["compare_models", "evaluate", "load_model"],
     avtune.api_bench: ["bench"],
     avtune.api_compare: ["compare"],
+    avtune.api_across: ["across"],
     avtune.core.errors: ["choices", "did_you_mean", "shown"],
     avtune.core.hyper: ["Hyper"],
     avtune.core.names: ["legal_name"],
     avtune.data.dataset: ["Dataset.from_arrays"],
     importlib.import_module("avtune.metrics.average_precision"): ["retrieval_scores"],
     importlib.import_module("avtune.metrics.hits"): ["hits"],
+    avtune.metrics.across: ["critical_difference", "probability_of_improvement", "ranks"],
     avtune.metrics.precision_recall: ["precision_recall"],
     avtune.metrics.significance: ["bootstrap_interval", "mean_interval"],
     avtune.workflows.python_errors: ["in_python"],
