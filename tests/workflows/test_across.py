@@ -145,7 +145,8 @@ def test_for_a_paper(here, capsys, tmp_path):
     assert r"classifiers (reference) & " in latex
     assert r"Command: avtune across bench-first bench-second}" in latex
     marked = call(capsys, "across", *TWO, "--format", "markdown", "--picture", tmp_path / "ranks.svg")
-    assert marked.startswith("# Across data sets: 4 methods over 2 data sets: first, second\n")
+    assert marked.startswith("# Across data sets\n\n4 methods over 2 data sets: first, second; test MAP, ")
+    assert re.search(r"\| versions \| .*torch ", marked)
     assert "](ranks.svg)" in marked
     assert "| command | avtune across bench-first bench-second |" in marked
     found = avtune.across(*TWO)

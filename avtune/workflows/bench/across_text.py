@@ -11,7 +11,7 @@ from avtune.metrics.across import RESAMPLES
 from avtune.report.text import escaped, table
 from avtune.workflows.bench.across import Across, Source
 from avtune.workflows.bench.board import LEVEL
-from avtune.workflows.bench.leaderboard import p_text
+from avtune.workflows.bench.leaderboard import made_with, p_text
 from avtune.workflows.bench.leaderboard import title as title_of_bench
 
 TITLE = "Across data sets"
@@ -172,7 +172,9 @@ def _signed_ranks(sets: int) -> str:
 def facts(found: Across) -> list[tuple[str, str]]:
     """Names and values for a reader who wants to check or repeat it."""
     words = ["avtune", "across", *(one.folder.root.resolve().name for one in found.sources)]
-    return [("command", shlex.join(words)), *((one.name, _bench_text(one)) for one in found.sources)]
+    rows = [one.rows[name] for one in found.sources for name in found.methods]
+    benches = [(one.name, _bench_text(one)) for one in found.sources]
+    return [("command", shlex.join(words)), *benches, *made_with(rows)]
 
 
 def _bench_text(source: Source) -> str:
@@ -210,7 +212,7 @@ def markdown(found: Across, picture: str | None = None) -> str:
     Args:
         picture: where its diagram lies, seen from the document; None for nowhere.
     """
-    lines = [f"# {TITLE}: {escaped(about(found))}", ""]
+    lines = [f"# {TITLE}", "", f"{escaped(about(found))}; test MAP, in brackets the rank.", ""]
     for sentence in verdict(found):
         lines += [escaped(sentence), ""]
     for note in found.notes:

@@ -226,14 +226,6 @@ def _dims(data: Mapping[str, Any]) -> tuple[Any, ...]:
 def facts(board: Board) -> list[tuple[str, str]]:
     """Names and values for a reader who wants to check or repeat it."""
     about, data = board.about, board.about["dataset"]
-    machines = [row.environment for row in board.rows]
-    packages = {name for one in machines for name in one["versions"]}
-    versions = [f"{name} {_distinct(one['versions'].get(name) for one in machines)}" for name in sorted(packages)]
-    places = _distinct(
-        f"{one['cpu']}, {one['cores']} core{'s' * (one['cores'] != 1)}"
-        + (f", {len(one['gpus'])} x {one['gpus'][0]}" if one["gpus"] else "")
-        for one in machines
-    )
     return [
         (
             "dataset",
@@ -246,9 +238,21 @@ def facts(board: Board) -> list[tuple[str, str]]:
         ("trials, epochs, seeds", f"{about['trials']}, {about['epochs']}, {about['seeds']}"),
         ("search precision", str(about["precision"]) + ", deterministic" * bool(about["deterministic"])),
         ("search in all", duration(sum(row.seconds for row in board.rows)) + " of device time"),
-        ("machine", places or "none yet"),
-        ("versions", ", ".join(versions) or "none yet"),
+        *made_with(board.rows),
     ]
+
+
+def made_with(rows: Sequence[Row]) -> list[tuple[str, str]]:
+    """The machines and the versions that rows were made with, each named."""
+    machines = [row.environment for row in rows]
+    packages = {name for one in machines for name in one["versions"]}
+    versions = [f"{name} {_distinct(one['versions'].get(name) for one in machines)}" for name in sorted(packages)]
+    places = _distinct(
+        f"{one['cpu']}, {one['cores']} core{'s' * (one['cores'] != 1)}"
+        + (f", {len(one['gpus'])} x {one['gpus'][0]}" if one["gpus"] else "")
+        for one in machines
+    )
+    return [("machine", places or "none yet"), ("versions", ", ".join(versions) or "none yet")]
 
 
 def text(board: Board, lay_out: Callable[[list[str], list[list[str]]], list[str]] = table) -> list[str]:
