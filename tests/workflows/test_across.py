@@ -1,11 +1,13 @@
 """`avtune across`: what is compared, what is said, and the page, the picture and the files of it."""
 
+import copy
 import csv
 import io
 import json
 import re
 import shutil
 from dataclasses import replace
+from functools import partial
 from itertools import permutations
 
 import numpy as np
@@ -20,11 +22,13 @@ from toy import toy_dataset
 import avtune
 from avtune.cli.main import main
 from avtune.data.formats import write_hdf5
+from avtune.metrics import across as statistics
 from avtune.report.rank_diagram import RankDiagram, rank_diagram
-from avtune.workflows.bench.across import compared
+from avtune.workflows.bench.across import across, compared
 from avtune.workflows.bench.across_page import across_page
 from avtune.workflows.bench.across_text import reading, text, verdict
 from avtune.workflows.bench.across_view import BenchComparison
+from avtune.workflows.bench.folder import BenchFolder
 
 TWO = ("bench-first", "bench-second")
 LADDER = {f"m{place:02}": [0.9 - 0.03 * place] * 6 for place in range(8)}
@@ -197,6 +201,26 @@ def test_an_unfinished_method_is_left_out_and_named(here, capsys, tmp_path):
     error = call(capsys, "across", "bench-first", tmp_path / "open", code=2)
     assert "across needs two methods that have a result in every bench; these have classifiers (reference)" in error
     assert "triplet is left out: it has no result yet in open" in error
+
+
+def test_a_damaged_bench_is_refused_with_its_file(here, tmp_path, monkeypatch):
+    for name in ("mean_rank_intervals", "improvement_intervals"):
+        monkeypatch.setattr(f"avtune.metrics.across.{name}", partial(getattr(statistics, name), resamples=5))
+    damaged = BenchFolder(tmp_path / "damaged")
+    shutil.copytree(here / "results" / "bench-second", damaged.root)
+    whole = damaged.settings()
+    refused = 0
+    for path in [(key,) for key in whole] + [("dataset", key) for key in whole["dataset"]]:
+        for odd in (None, [1], "x", -1, float("inf")):
+            settings = copy.deepcopy(whole)
+            (settings["dataset"] if len(path) > 1 else settings)[path[-1]] = odd
+            damaged.bench_yaml.write_text(yaml.safe_dump(settings))
+            try:
+                view = BenchComparison(across([BenchFolder(here / "results" / "bench-first"), damaged]))
+                json.dumps([view.to_json(), view.lines(), view.formatted("markdown")], allow_nan=False)
+            except avtune.UserError:
+                refused += 1
+    assert refused > 40
 
 
 def test_python_says_what_it_cannot_compare(here):

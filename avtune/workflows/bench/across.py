@@ -15,6 +15,7 @@ import numpy as np
 
 from avtune.core.errors import UserError
 from avtune.core.protocol import VALIDATION
+from avtune.core.schema import fitting
 from avtune.core.seeds import mix
 from avtune.finals.reference import NONE
 from avtune.metrics import across as statistics
@@ -34,6 +35,17 @@ _SETTINGS = {
     "set": "what --set says differs",
 }
 """Settings of a bench that are said where they are not the same in all, and how."""
+
+
+_SHAPE = {
+    "methods": [str],
+    "dataset": {"name": str, "digest": str, "train": int, "test": int},
+    "trials": int,
+    "epochs": (int, str),
+    "seeds": int,
+    "command": str,
+}
+"""What is used of `bench.yaml`, beside what `BenchFolder.settings` has checked."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,7 +202,7 @@ def _read(folders: Sequence[BenchFolder]) -> list[Source]:
     names = [root.name for root in roots]
     sources = []
     for folder, root in zip(folders, roots, strict=True):
-        about = folder.settings()
+        about = fitting(folder.settings(), _SHAPE, folder.bench_yaml)
         rows, waiting = finished_rows(folder, about)
         name = root.name if names.count(root.name) == 1 else str(folder.root)
         sources.append(Source(name, folder, about, {row.method: row for row in rows}, tuple(waiting)))
