@@ -7,7 +7,6 @@ from collections.abc import Mapping
 
 from avtune.core.errors import UserError
 from avtune.core.files import update_text
-from avtune.report.page import page
 from avtune.study.best import read_best
 from avtune.study.record import Record
 from avtune.study.results import read_results
@@ -40,6 +39,8 @@ def report_of(study: Study) -> str:
         raise UserError(
             f"{study.folder.best_yaml} names trial {best.trial}, which there is not; restore it from a copy"
         )
+    from avtune.report.page import page  # here: see `ReportListener`
+
     return page(study, read_results(study.folder), best)
 
 
@@ -55,6 +56,10 @@ class ReportListener:
     """
 
     def __init__(self) -> None:
+        # Half of what a search imports: now, when the processes of its runner start, and neither before them nor while
+        # they wait for orders.
+        import avtune.report.page  # noqa: F401
+
         self.study: Study | None = None
         self.due = time.monotonic() + FIRST_SECONDS
 
