@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from avtune.cli.remote import bring
-from avtune.core.errors import UserError, did_you_mean
+from avtune.core.errors import UserError, did_you_mean, first_of
 
 if TYPE_CHECKING:
     from avtune.study.folder import StudyFolder
@@ -32,7 +32,7 @@ def study_called(name: str, results: Path) -> StudyFolder:
             return StudyFolder(path)
     there = [path.parent.name for path in results.glob("*/study.yaml")] if results.is_dir() else []
     where = StudyFolder(results / "any").results
-    known = f"\nstudies in {where}: {', '.join(sorted(there)[:10])}" if there else ""
+    known = f"\nstudies in {where}: {first_of(there)}" if there else ""
     raise UserError(f"no study is called {name!r} in {where}{did_you_mean(name, there)}{known}")
 
 

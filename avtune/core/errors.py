@@ -49,6 +49,17 @@ def choices(allowed: Iterable[str]) -> str:
     return f"{', '.join(names[:-1])} or {names[-1]}"
 
 
+def first_of(names: Iterable[str], most: int = 10) -> str:
+    """The first names in alphabetical order, and how many more there are.
+
+    >>> first_of(["b", "a", "c"], 2)
+    'a, b and 1 more'
+    """
+    every = sorted(names)
+    more = len(every) - most
+    return ", ".join(every[:most]) + (f" and {more} more" if more > 0 else "")
+
+
 def shown(value: object, limit: int = 80) -> str:
     """A value as a message shows it: its `repr`, cut to `limit` characters.
 

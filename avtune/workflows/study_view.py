@@ -9,7 +9,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from avtune.core.errors import UserError, did_you_mean
+from avtune.core.errors import UserError, did_you_mean, first_of
 from avtune.core.hyper import Value
 from avtune.core.objective import MAP, VALUE, value_name
 from avtune.core.objective import label as value_label
@@ -241,7 +241,7 @@ def existing(study: str, results: Path) -> Path:
     there: list[str] = []
     with contextlib.suppress(OSError):
         there = sorted(path.parent.name for path in results.glob("*/study.yaml"))
-    known = f"\nstudies in {results}: {', '.join(there[:10])}" if there else ""
+    known = f"\nstudies in {results}: {first_of(there)}" if there else ""
     raise UserError(f"no study is called {study!r} in {results}{did_you_mean(study, there)}{known}")
 
 

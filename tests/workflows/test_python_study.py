@@ -119,6 +119,14 @@ def test_a_study_that_is_not_there_is_refused_with_those_that_are(made):
     assert str(caught.value) == f"no study is called 'tou' in {made}; did you mean 'toy'?\nstudies in {made}: toy"
 
 
+def test_of_many_studies_the_first_are_named_and_the_others_counted(tmp_path):
+    for number in range(12):
+        (tmp_path / f"s{number:02}").mkdir()
+        (tmp_path / f"s{number:02}" / "study.yaml").write_text("format: 1\n")
+    with pytest.raises(avtune.UserError, match=f"studies in {tmp_path}: s00, .*, s09 and 2 more$"):
+        avtune.load_study("none", results=tmp_path)
+
+
 def test_a_model_is_loaded_from_a_study_its_name_or_a_folder(made):
     study = avtune.load_study("toy", results=made)
     kept = next((study.path / "checkpoints").iterdir())

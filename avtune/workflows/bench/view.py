@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from avtune.core.errors import UserError, did_you_mean
+from avtune.core.errors import UserError, did_you_mean, first_of
 from avtune.workflows.bench.board import Board
 from avtune.workflows.bench.folder import BenchFolder
 from avtune.workflows.bench.formats import formatted
@@ -136,5 +136,5 @@ def existing_bench(bench: str, results: Path) -> Path:
         if BenchFolder(path).exists:
             return path
     there = sorted(path.parent.name for path in results.glob("*/bench.yaml")) if results.is_dir() else []
-    known = f"\nbenches in {results}: {', '.join(there[:10])}" if there else ""
+    known = f"\nbenches in {results}: {first_of(there)}" if there else ""
     raise UserError(f"no bench is called {bench!r} in {results}{did_you_mean(bench, there)}{known}")
