@@ -33,10 +33,10 @@ def result_lines(results: Results, best: Best | None) -> list[str]:
         lines.append(ties_text(results.tied_queries))
     lines += problem_lines(results.problems or ())
     lines += [f"note: {sentence}" for sentence in still_rises(results)]
-    expected = 1 if results.reference is None else 2  # the winner, and the reference, which nothing depends on
-    if (times := results.times_test_was_scored) > expected:
+    if results.further_looks:
         lines.append(
-            f"note: {times} configurations of this study have been scored on its test split; say so when you publish"
+            f"note: {results.times_test_was_scored} configurations of this study have been scored on its test split; "
+            "say so when you publish"
         )
     if 1 < len(results.seeds) < 3:
         lines.append("note: an interval over two seeds says little; final.seeds is 5 unless you change it")

@@ -164,6 +164,12 @@ class Results:
         """Whether the configuration was chosen by a search, not by hand."""
         return self.selected_on in ("validation", "test")
 
+    @property
+    def further_looks(self) -> int:
+        """Configurations that have been scored on the test split beyond those of one search: its winner, and the
+        reference, which nothing depends on."""
+        return max(0, self.times_test_was_scored - (1 if self.reference is None else 2))
+
     def to_json(self) -> dict[str, Any]:
         """As `metrics.json` holds it, in its order."""
         facts = {

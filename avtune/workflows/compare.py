@@ -104,7 +104,8 @@ def compare(folders: Sequence[StudyFolder]) -> Comparison:
     for kind in kinds:
         ordered += _ranked([one for one in found if one.kind == kind and one.results is not None], notes)
     open_ones = [one for one in found if one.results is None]
-    return Comparison((*ordered, *open_ones), (*_why_apart(ordered), *notes, *_unfinished(open_ones)))
+    notes += [*_looks(ordered), *_unfinished(open_ones)]
+    return Comparison((*ordered, *open_ones), (*_why_apart(ordered), *notes))
 
 
 def _read(folder: StudyFolder, name: str) -> Compared:
@@ -194,6 +195,13 @@ def _why_apart(studies: Sequence[Compared]) -> list[str]:
     return notes
 
 
+def _looks(studies: Sequence[Compared]) -> list[str]:
+    """Studies whose test split has been looked at more often than one search does."""
+    found = [one for one in studies if one.results is not None and one.results.further_looks]
+    names = ", ".join(f"{one.name} ({one.results.times_test_was_scored})" for one in found if one.results is not None)
+    return [f"so many configurations have been scored on the test split of: {names}"] if found else []
+
+
 def _unfinished(studies: Sequence[Compared]) -> list[str]:
     names = ", ".join(one.name for one in studies)
     return [f"without test scores yet, so not ranked: {names}"] if studies else []
@@ -218,5 +226,6 @@ def facts_of(one: Compared) -> dict[str, Any]:
         facts[f"{name}_map"] = None if row is None else row.map.mean
     seeds = None if test is None else len(test.seeds)
     facts |= {"seeds": seeds, "selected_on": None if results is None else results.selected_on}
+    facts["times_test_was_scored"] = None if results is None else results.times_test_was_scored
     facts["problems"] = "; ".join(results.problems or ()) if results is not None else None
     return facts

@@ -176,6 +176,21 @@ def test_a_study_without_event_files_says_how_to_get_them(here, capsys, tmp_path
     assert not Path(tmp_path / "board").exists()
 
 
+def test_further_looks_at_the_test_split_are_said(here, capsys, tmp_path):
+    twice = StudyFolder(tmp_path / "twice")
+    shutil.copytree(here / "results" / "best", twice.root)
+    write_results(twice, replace(read_results(twice), times_test_was_scored=3))
+    said = call(capsys, "compare", "best", twice.root, "--page", tmp_path / "page.html")
+    assert "so many configurations have been scored on the test split of: twice (3)" in " ".join(said.split())
+    assert (
+        "so many configurations have been scored on the test split of: twice (3)"
+        in (tmp_path / "page.html").read_text()
+    )
+    told = {one["study"]: one for one in json.loads(call(capsys, "compare", "best", twice.root, "--json"))["studies"]}
+    assert [told[name]["times_test_was_scored"] for name in ("best", "twice")] == [1, 3]
+    assert "scored on the test split" not in call(capsys, "compare", "best", "same")
+
+
 def test_python_compares_as_the_command_line_does(here, capsys, tmp_path):
     page, board = tmp_path / "page.html", tmp_path / "board"
     found = avtune.compare(avtune.load_study("other"), here / "results" / "best", "open", "less", page=page)
