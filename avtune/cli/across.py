@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from avtune.cli import console
 from avtune.cli.arguments import Verbs, add_json, add_results, add_verb, completes
+from avtune.cli.pages import write_page
 from avtune.core.errors import UserError
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ def run(given: argparse.Namespace, log: list[Path]) -> int:
     if given.picture is not None:
         found.write_picture(given.picture)
     _print(found, given)
-    _write_page(found, given)
+    quiet = given.json or given.csv or given.format is not None
+    write_page(found.write_page, given, PAGE, quiet=quiet)
     return 0
 
 
@@ -71,20 +73,3 @@ def _print(found: BenchComparison, given: argparse.Namespace) -> None:
         console.say(*found.lines(console.fitting))
         if given.picture is not None:
             console.say("", f"picture      {given.picture}")
-
-
-def _write_page(found: BenchComparison, given: argparse.Namespace) -> None:
-    """Writes the page where it is asked for; else beside the benches, if that can be written."""
-    quiet = given.json or given.csv or given.format is not None
-    if given.page is None and quiet:
-        return
-    path = given.page or (given.results if given.results.is_dir() else Path()) / PAGE
-    try:
-        found.write_page(path)
-    except UserError as error:
-        if given.page is not None:
-            raise
-        console.say("", f"note: no page: {error}")
-        return
-    if not quiet:
-        console.say("", f"page         {path}")

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 from avtune.cli import console
 from avtune.cli.arguments import Verbs, add_json, add_results, add_verb
 from avtune.cli.folders import study_called
+from avtune.cli.pages import write_page
 from avtune.cli.remote import bring
 from avtune.core.errors import UserError
 
 if TYPE_CHECKING:
-    from avtune.workflows.compare_view import StudyComparison
+    pass
 
 PAGE = "compare.html"
 
@@ -58,26 +59,9 @@ def run(given: argparse.Namespace, log: list[Path]) -> int:
         writer.writerows(rows)
     else:
         console.say(*found.lines())
-    _write_page(found, given)
+    write_page(found.write_page, given, PAGE, quiet=given.json or given.csv)
     if given.tensorboard is not None:
         found.write_board(given.tensorboard)
         if not (given.json or given.csv):
             console.say(f"TensorBoard  avtune tensorboard --results {given.tensorboard}")
     return 0
-
-
-def _write_page(found: StudyComparison, given: argparse.Namespace) -> None:
-    """Writes the page where it is asked for; else beside the studies, if that can be written."""
-    quiet = given.json or given.csv
-    if given.page is None and quiet:
-        return
-    path = given.page or (given.results if given.results.is_dir() else Path()) / PAGE
-    try:
-        found.write_page(path)
-    except UserError as error:
-        if given.page is not None:
-            raise
-        console.say("", f"note: no page: {error}")
-        return
-    if not quiet:
-        console.say("", f"page         {path}")

@@ -14,6 +14,8 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from avtune.metrics.significance import finite
+
 Floats: TypeAlias = npt.NDArray[np.float64]
 Runs: TypeAlias = Sequence[Sequence[npt.ArrayLike]]
 RESAMPLES = 2000
@@ -31,7 +33,7 @@ def ranks(scores: npt.ArrayLike) -> Floats:
     """
     from scipy import stats  # here: it takes a second to import, and no engine needs it
 
-    given = _matrix(scores)
+    given = finite(scores, 2)
     return np.asarray(stats.rankdata(-given.round(_DIGITS), axis=-1), dtype=np.float64)
 
 
@@ -162,7 +164,7 @@ def probability_of_improvement(runs: Runs) -> Floats:
     >>> probability_of_improvement([[[0.3, 0.5], [0.4, 0.2]], [[0.9, 0.9], [0.9, 0.8]]]).tolist()
     [[0.5, 0.75], [0.25, 0.5]]
     """
-    given = [[_run(one)[None] for one in of_set] for of_set in runs]
+    given = [[finite(one)[None] for one in of_set] for of_set in runs]
     return np.asarray(_improvement(given)[0])
 
 
@@ -206,7 +208,7 @@ def _resampled(runs: Runs, seed: int, resamples: int) -> list[list[Floats]]:
     assert resamples > 0
     rng = np.random.default_rng(seed)
     return [
-        [scores[rng.integers(len(scores), size=(resamples, len(scores)))] for scores in map(_run, of_set)]
+        [scores[rng.integers(len(scores), size=(resamples, len(scores)))] for scores in map(finite, of_set)]
         for of_set in runs
     ]
 
@@ -219,20 +221,4 @@ def _ends(values: Floats, confidence: float) -> Interval:
 
 def _single(runs: Runs) -> npt.NDArray[np.bool_]:
     """Of each method, whether it has a single seed on some data set [k]."""
-    return np.asarray(np.any([[len(_run(one)) == 1 for one in of_set] for of_set in runs], axis=0))
-
-
-def _run(scores: npt.ArrayLike) -> Floats:
-    given = np.asarray(scores, dtype=np.float64)
-    assert given.ndim == 1
-    assert given.size > 0
-    assert np.isfinite(given).all()
-    return given
-
-
-def _matrix(scores: npt.ArrayLike) -> Floats:
-    given = np.asarray(scores, dtype=np.float64)
-    assert given.ndim == 2
-    assert given.size > 0
-    assert np.isfinite(given).all()
-    return given
+    return np.asarray(np.any([[len(finite(one)) == 1 for one in of_set] for of_set in runs], axis=0))

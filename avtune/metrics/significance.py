@@ -26,7 +26,7 @@ def mean_interval(values: npt.ArrayLike, confidence: float = 0.95) -> tuple[floa
     >>> round(mean, 4), round(half, 4)
     (0.72, 0.0497)
     """
-    scores = _finite(values)
+    scores = finite(values)
     assert 0 < confidence < 1
     mean, count = float(scores.mean()), len(scores)
     if count == 1:
@@ -52,7 +52,7 @@ def bootstrap_interval(
     >>> 0.2 < low < 0.5 < high < 0.8
     True
     """
-    scores = _finite(per_query_ap)
+    scores = finite(per_query_ap)
     assert resamples > 0
     assert 0 < confidence < 1
     rng = np.random.default_rng(seed)
@@ -70,7 +70,7 @@ def randomisation_test(ap_a: npt.ArrayLike, ap_b: npt.ArrayLike, seed: int, roun
         ap_a, ap_b: AP of each system on the same queries, in the same order [N].
         seed, rounds: as `randomisation_tests` takes them.
     """
-    first, second = _finite(ap_a), _finite(ap_b)
+    first, second = finite(ap_a), finite(ap_b)
     assert first.shape == second.shape, "paired test: the same queries for both"
     return float(randomisation_tests((first - second)[None], seed, rounds)[0])
 
@@ -152,7 +152,7 @@ def detectable_difference(
         level: of the two-sided test; for m comparisons by Holm's method `level / m`, its strictest step.
         power: share of experiments, in (0.5, 1).
     """
-    values = _finite(differences)
+    values = finite(differences)
     assert seed_variance >= 0
     assert 0 < level < 1
     assert 0.5 < power < 1
@@ -175,7 +175,7 @@ def detectable_difference(
 
 def holm(p_values: npt.ArrayLike) -> Floats:
     """p-values [m] adjusted for m tests by Holm's step-down method (1979), in the given order."""
-    given = _finite(p_values)
+    given = finite(p_values)
     assert ((given >= 0) & (given <= 1)).all()
     order = np.argsort(given, kind="stable")
     steps = np.maximum.accumulate(given[order] * np.arange(len(given), 0, -1))
@@ -184,9 +184,10 @@ def holm(p_values: npt.ArrayLike) -> Floats:
     return adjusted
 
 
-def _finite(values: npt.ArrayLike) -> Floats:
+def finite(values: npt.ArrayLike, axes: int = 1) -> Floats:
+    """The values in float64, none of them missing; with so many axes."""
     array = np.asarray(values, dtype=np.float64)
-    assert array.ndim == 1
+    assert array.ndim == axes
     assert array.size > 0
     assert np.isfinite(array).all()
     return array
