@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_across import SCORES, made_sources
 from toy import toy_dataset, write_toy
 
 import avtune
@@ -28,6 +29,9 @@ from avtune.report.text import escaped
 from avtune.study.folder import StudyFolder
 from avtune.study.results import read_results
 from avtune.study.study import Study
+from avtune.workflows.bench.across import compared
+from avtune.workflows.bench.across_page import across_page
+from avtune.workflows.bench.across_text import markdown as across_markdown
 from avtune.workflows.bench.board import Board
 from avtune.workflows.bench.leaderboard import markdown
 from avtune.workflows.bench.leaderboard_page import leaderboard_page
@@ -231,12 +235,16 @@ def test_pages_show_what_they_are_given_and_run_nothing(tmp_path, results):
     about |= {"trials": 4, "epochs": 4, "seeds": 2, "grace": 1, "factor": 2, "finalists": 1, "fraction": 0.2}
     none = np.ones((0, 0))
     board = Board(about, (), (), none, none, 10_000, (), {HOSTILE: HOSTILE}, (HOSTILE,))
-    for html, scripts in ((made, 3), (leaderboard_page(board), 3)):
+    data = {"name": HOSTILE, "digest": HOSTILE, "train": 1, "test": 1, "classes": 2}
+    says = {0: {"dataset": data, "command": HOSTILE}, 1: {"command": HOSTILE, "precision": HOSTILE}}
+    over = compared(made_sources({**SCORES, HOSTILE: (0.1, 0.1, 0.1)}, about=says, problems=(HOSTILE,)))
+    # Pages without charts have their data alone.
+    for html, scripts in ((made, 3), (leaderboard_page(board), 1), (across_page(over, tmp_path), 1)):
         assert "&lt;script&gt;" in html
         assert html.count("<script") == scripts
         assert html.count("</script") == scripts
         assert "<b>" not in html.replace("<body>", "")
-    for line in markdown(board).splitlines():
+    for line in (*markdown(board).splitlines(), *across_markdown(over).splitlines()):
         assert "<script" not in line
         assert "\x1b" not in line
         assert "[a](" not in line

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,8 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
+
+from avtune.core.streams import visible
 
 TITLE = "Critical-difference diagram"
 _INK = "#1c2126"  # what a page replaces by the colour of its text
@@ -45,15 +48,21 @@ class RankDiagram:
 def rank_diagram(of: RankDiagram, *, on_page: bool = False) -> str:
     """One `<svg>` element: the axis of ranks, 1 on the left; below it the bars of the groups; the better half of the
     methods on the left, the other on the right, each with its mean rank; above, the critical difference. The same
-    diagram gives the same bytes.
+    diagram gives the same bytes. A letter that the font lacks is drawn as a box.
 
     Args:
         on_page: without a ground, in the colour of the text around it.
     """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        return _drawn(of, on_page=on_page)
+
+
+def _drawn(of: RankDiagram, *, on_page: bool) -> str:
     bars = _levels([group for group in of.groups if len(group) > 1])
     left = (len(of.names) + 1) // 2
     labels = [f"{name}  {rank:.2f}" if at < left else f"{rank:.2f}  {name}"
-              for at, (name, rank) in enumerate(zip(of.names, of.ranks, strict=True))]  # fmt: skip
+              for at, (name, rank) in enumerate(zip(map(visible, of.names), of.ranks, strict=True))]  # fmt: skip
     wide = [_width(label) for label in labels]
     start = _MARGIN + max(wide[:left]) + 2 * _GAP
     below = 0.95 + _LEVEL * (1 + max(bars, default=-1) + 1)

@@ -374,6 +374,10 @@ def test_the_diagram_takes_the_colour_of_the_text_on_a_page_only():
     assert "#ffffff" not in rank_diagram(diagram(), on_page=True)
 
 
+def test_the_diagram_takes_names_that_its_font_has_no_letters_for():
+    assert "<!-- 方法:方法  1.20 -->" in rank_diagram(diagram(names=("方法:方法", "a\nb", "c\x1b")))
+
+
 def test_the_diagram_is_as_wide_as_its_names():
     def width(names):
         return float(re.search(r'width="([\d.]+)pt"', rank_diagram(diagram(names=names)))[1])
