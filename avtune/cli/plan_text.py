@@ -8,7 +8,6 @@ from pathlib import Path
 from avtune.cli import console
 from avtune.core.objective import MAP
 from avtune.core.protocol import PUBLISHED, SELECTED_ON_TEST, VALIDATION
-from avtune.space.space import Space
 from avtune.study.asha import expected_epochs, rung_table
 from avtune.study.horizon import FEW_STEPS, Horizon
 
@@ -40,7 +39,7 @@ def plan_lines(
         f"method     {space.method}; searches {axes}",
         f"trials     {trials}, {where}",
         *nodes,
-        f"validation {_validation(space)}",
+        f"validation {space.validation_rows}",
         *(
             []
             if space.search.objective == MAP.text
@@ -101,23 +100,3 @@ def _open_plan(horizon: Horizon) -> list[str]:
         f"a trial ends when nothing better has come for {patience} epochs, and for a third of those that it "
         "took to get there",
     ]
-
-
-def _validation(space: Space) -> str:
-    if space.validation.split is not None:
-        return "the data set's own validation split"
-    folds, fraction = space.validation.folds, space.validation.fraction
-    rows = f"{fraction:.0%} of the training rows" if folds is None else f"{folds} folds of the training rows"
-    equal = ", equal rows on one side" if space.validation.equal_rows is not None else ""
-    return rows + equal + _drawn(space)
-
-
-def _drawn(space: Space) -> str:
-    """Whether trials and seeds of the finals have rows of their own."""
-    trials, finals = space.validation.reshuffle, space.of_finals().validation.reshuffle
-    return {
-        (False, False): "",
-        (False, True): "; in the finals others for each seed",
-        (True, False): "; others for each trial, in the finals those of the study's seed",
-        (True, True): "; others for each trial, and in the finals for each seed",
-    }[trials, finals]

@@ -91,6 +91,7 @@ def _chosen_by(space: Space, results: Results) -> str:
         f"{escaped(label(space.search.objective, 'validation'))} of {space.search.trials} configurations, "
         f"then of the {space.final.finalists} best over {len(results.seeds)} fresh seeds"
         + (f" ({results.race.words})" if results.race is not None else "")
+        + f"; validation rows: {space.validation_rows}"
     )
 
 

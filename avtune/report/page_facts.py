@@ -26,6 +26,7 @@ def facts(study: Study, times: Times) -> list[Fact]:
         ("digest of the dataset", str(settings["dataset"]["digest"])),
         ("method", study.space.method),
         ("trials", _trials(study)),
+        ("validation rows", study.space.validation_rows),
         ("ended early", study.ended_early),
         ("begun", when[0] if when else ""),
         ("last trial", when[1] if when else ""),

@@ -88,6 +88,22 @@ class Space:
         reshuffle = self.final.reshuffle
         return self if reshuffle is None else replace(self, validation=replace(self.validation, reshuffle=reshuffle))
 
+    @property
+    def validation_rows(self) -> str:
+        """Which rows trials and finals are validated on, for people."""
+        if self.validation.split is not None:
+            return "the data set's own validation split"
+        folds, fraction = self.validation.folds, self.validation.fraction
+        rows = f"{fraction:.0%} of the training rows" if folds is None else f"{folds} folds of the training rows"
+        equal = ", equal rows on one side" if self.validation.equal_rows is not None else ""
+        drawn = {
+            (False, False): "",
+            (False, True): "; in the finals others for each seed",
+            (True, False): "; others for each trial, in the finals those of the study's seed",
+            (True, True): "; others for each trial, and in the finals for each seed",
+        }
+        return rows + equal + drawn[self.validation.reshuffle, self.of_finals().validation.reshuffle]
+
     def distributions(self) -> dict[str, optuna.distributions.BaseDistribution]:
         """One Optuna distribution for each axis, in the order of the axes."""
         return {axis.name: axis.distribution() for axis in self.axes}

@@ -127,6 +127,9 @@ def test_the_plan_and_the_record_say_it(here):
         )
         assert recorded["final"].get("reshuffle") == {"finals": True, "trials": False}.get(name)
         assert folder(name).settings()["rows"] == 45
+        rows = said[name].removeprefix("validation ")
+        assert rows in folder(name).model_card.read_text()
+        assert rows.replace("'", "&#39;") in (folder(name).root / "report.html").read_text()
 
 
 @pytest.mark.parametrize("name", WAYS)
