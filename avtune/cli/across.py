@@ -43,8 +43,9 @@ def add(verbs: Verbs) -> None:
 
 def run(given: argparse.Namespace, log: list[Path]) -> int:
     from avtune.workflows.bench.across import across
-    from avtune.workflows.bench.across_view import BenchComparison, checked_format
+    from avtune.workflows.bench.across_view import FORMATS, BenchComparison
     from avtune.workflows.bench.folder import BenchFolder
+    from avtune.workflows.bench.formats import checked_format
     from avtune.workflows.bench.view import existing_bench
 
     if len(given.benches) < 2:
@@ -52,7 +53,7 @@ def run(given: argparse.Namespace, log: list[Path]) -> int:
     if sum((given.csv, given.json, given.format is not None)) > 1:
         raise UserError("give one of --csv, --json and --format")
     if given.format is not None:
-        checked_format(given.format)
+        checked_format(given.format, FORMATS)
     found = BenchComparison(across([BenchFolder(existing_bench(name, given.results)) for name in given.benches]))
     if given.picture is not None:
         found.write_picture(given.picture)

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from avtune.core.errors import UserError, choices, did_you_mean, shown
 from avtune.metrics.across import Floats
 from avtune.report.text import table as aligned
 from avtune.workflows.bench.across import Across
 from avtune.workflows.bench.across_paper import latex
 from avtune.workflows.bench.across_text import markdown, reading, text, verdict
 from avtune.workflows.bench.board import LEVEL
+from avtune.workflows.bench.formats import checked_format
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -131,7 +131,7 @@ class BenchComparison:
             UserError: there is no such format.
         """
         shown_as = None if picture is None else picture.name
-        return latex(self._found) if checked_format(name) == "latex" else markdown(self._found, shown_as)
+        return latex(self._found) if checked_format(name, FORMATS) == "latex" else markdown(self._found, shown_as)
 
     def write_page(self, path: Path) -> None:
         """See `across_page.write_across_page`."""
@@ -181,16 +181,6 @@ class BenchComparison:
         import pandas
 
         return pandas.DataFrame(values, index=self._found.methods, columns=self._found.methods)
-
-
-def checked_format(name: object) -> str:
-    """Raises:
-    UserError: there is no such format.
-    """
-    if not isinstance(name, str) or name not in FORMATS:
-        hint = did_you_mean(name, FORMATS) if isinstance(name, str) else ""
-        raise UserError(f"--format is {shown(name)}; allowed: {choices(FORMATS)}{hint}")
-    return name
 
 
 def _known(value: np.floating[Any]) -> float | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from avtune.core.errors import UserError, choices, did_you_mean, shown
 from avtune.workflows.bench.board import Board
@@ -18,13 +18,13 @@ FORMATS: dict[str, Callable[[Board], str]] = {
 }
 
 
-def checked_format(name: object) -> str:
+def checked_format(name: object, allowed: Collection[str] = FORMATS.keys()) -> str:
     """Raises:
     UserError: there is no such format.
     """
-    if not isinstance(name, str) or name not in FORMATS:
-        hint = did_you_mean(name, FORMATS) if isinstance(name, str) else ""
-        raise UserError(f"--format is {shown(name)}; allowed: {choices(FORMATS)}{hint}")
+    if not isinstance(name, str) or name not in allowed:
+        hint = did_you_mean(name, allowed) if isinstance(name, str) else ""
+        raise UserError(f"--format is {shown(name)}; allowed: {choices(allowed)}{hint}")
     return name
 
 
