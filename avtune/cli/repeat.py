@@ -29,20 +29,20 @@ def repeat_search(
     Raises:
         UserError: the number is no whole number from 2, or something is wrong with a search.
     """
-    from avtune.workflows.repeat import FILE, repeats_of
+    from avtune.workflows.repeat import further_name, repeats_of, write_repeats
 
     if given.repeat < 2:
         raise UserError(f"--repeat is {given.repeat}; allowed: a whole number from 2")
     requests = [make(given)]
     name, seed = requests[0].folder.root.name, requests[0].space.search.seed
     for further in range(seed + 1, seed + given.repeat):
-        words = vars(given) | {"name": f"{name}-seed{further}", "set": [*given.set, f"search.seed={further}"]}
+        words = vars(given) | {"name": further_name(name, further), "set": [*given.set, f"search.seed={further}"]}
         requests.append(make(argparse.Namespace(**words)))
     for place, request in enumerate(requests, 1):
         console.say("", f"search {place} of {len(requests)}, search seed {request.space.search.seed}")
         search(request)
     found = repeats_of([one.folder for one in requests], [one.space for one in requests])
-    console.say("", *lines(found), "", f"written    {requests[0].folder.root / FILE}")
+    console.say("", *lines(found), "", f"written    {write_repeats(found)}")
     return 0
 
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from avtune.core.errors import UserError
@@ -24,6 +26,8 @@ from avtune.study.scores import Score
 
 FILE = "repeated.json"
 """In the folder of the first study."""
+
+_FURTHER = re.compile(r"-seed\d+$")  # see `further_name`
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,7 @@ class Repeats:
 
 
 def repeats_of(folders: Sequence[StudyFolder], spaces: Sequence[Space]) -> Repeats:
-    """What the searches found, and `repeated.json` in the folder of the first.
+    """What the searches found together.
 
     Args:
         folders: of finished studies.
@@ -120,7 +124,7 @@ def repeats_of(folders: Sequence[StudyFolder], spaces: Sequence[Space]) -> Repea
         if results is None or best is None:
             raise UserError(f"{folder.root} is not finished; the same command continues")
         searches.append(Repeat(folder, space.search.seed, results, best))
-    found = Repeats(
+    return Repeats(
         tuple(searches),
         mean_score([one.map for one in searches]),
         _gain([(one.map, one.results.default.map.mean if one.results.default else None) for one in searches]),
@@ -128,8 +132,36 @@ def repeats_of(folders: Sequence[StudyFolder], spaces: Sequence[Space]) -> Repea
         tuple(_spread(spaces[0], axis.name, searches) for axis in spaces[0].axes),
         sum(one.results.default_is_winner is True for one in searches),
     )
-    write_text(folders[0].root / FILE, json.dumps(found.to_json(), indent=2, allow_nan=False) + "\n")
-    return found
+
+
+def write_repeats(found: Repeats) -> Path:
+    """Writes `repeated.json` into the folder of the first search; returns its path."""
+    path = found.searches[0].folder.root / FILE
+    write_text(path, json.dumps(found.to_json(), indent=2, allow_nan=False) + "\n")
+    return path
+
+
+def forget_repeats(folder: StudyFolder) -> None:
+    """Removes the `repeated.json` that counts on the result of a study, which is about to change: the file is in its
+    folder, or in that of the search whose repetition it is. The command with `--repeat` writes it anew."""
+    first = folder.root.with_name(_FURTHER.sub("", folder.root.name))
+    for root in {folder.root, first}:
+        path = root / FILE
+        if path.is_file() and folder.root.name in named_in(path):
+            path.unlink(missing_ok=True)
+
+
+def further_name(first: str, seed: int) -> str:
+    """The name of the study that repeats a search with another search seed."""
+    return f"{first}-seed{seed}"
+
+
+def named_in(path: Path) -> list[str]:
+    """The studies that a `repeated.json` counts on, by name; none where it is damaged."""
+    try:
+        return [str(one["study"]) for one in json.loads(path.read_text(encoding="utf-8"))["searches"]]
+    except (ValueError, KeyError, TypeError):
+        return []
 
 
 def _gain(pairs: Sequence[tuple[float, float | None]]) -> Score | None:

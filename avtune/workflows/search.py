@@ -35,6 +35,7 @@ from avtune.workflows.end_early import EndEarly, clear_request
 from avtune.workflows.listening import Concluded, Planned, SearchListener, Silent
 from avtune.workflows.open_study import basis_of, horizon_of
 from avtune.workflows.portfolio import uses_portfolio
+from avtune.workflows.repeat import forget_repeats
 from avtune.workflows.search_plan import Plan, Request, resolve
 from avtune.workflows.tracking import Trackers
 from avtune.workflows.validation_rows import many_rows_notes
@@ -293,6 +294,7 @@ class _Opened:
             with using(folder.metrics):
                 folder.metrics.unlink(missing_ok=True)
                 clear_finals(folder.tensorboard)
+                forget_repeats(folder)
             record_changes(folder, {**self.settings, "keep": keep}, changes)
 
     def _ended(self, stopped: Stopped) -> None:

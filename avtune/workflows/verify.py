@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,9 +29,11 @@ from avtune.study.folder import StudyFolder
 from avtune.study.results import Race, Results, read_results
 from avtune.study.scores import ValidationScore
 from avtune.study.study import Study
+from avtune.workflows.differences import any_difference, first_difference, text_difference
 from avtune.workflows.open_study import open_space, open_study
 from avtune.workflows.verify_model import Check, check, check_model, skipped
 from avtune.workflows.verify_reference import check_reference
+from avtune.workflows.verify_repeats import check_repeats
 from avtune.workflows.verify_retrain import check_retraining
 
 _OLD = "written by an avtune that did not name its runs or sum up its files"
@@ -63,6 +65,7 @@ def verify_study(folder: StudyFolder, dataset: Dataset, *, retrain: bool = False
                 checks += _finished(folder, protocol, dataset, replay.study, replay.rows, retrain=retrain)
     if not finished:
         checks.append(skipped("final/", "scores", "the study is not finished"))
+    checks += check_repeats(folder)
     for made in sorted(folder.root.glob("retrained_trial_*/metrics.json")):
         checks += check_model(made.parent, dataset, name=f"{made.parent.name}/")
     return checks
@@ -145,7 +148,7 @@ class _Replay:
                 return ""
             if not self.study.exhausted:
                 return "the study has final scores, and trials that have not ended"
-            return _differs(self._folder.trials_csv, self._copy.trials_csv.read_text())
+            return text_difference(self._folder.trials_csv, self._copy.trials_csv.read_text())
 
     def _best(self) -> str:
         assert self.study is not None
@@ -156,7 +159,7 @@ class _Replay:
                 return "no finalist has a result"
             if read_best(self._folder) is None:  # raises where it is damaged
                 return "it is missing"
-            return _any_difference(read_yaml(self._folder.best_yaml), best_of(self.study, won, self.rows).to_json())
+            return any_difference(read_yaml(self._folder.best_yaml), best_of(self.study, won, self.rows).to_json())
 
     def _on_record(self, stage: str, names: Sequence[str], trials: Sequence[Trial]) -> list[Result]:
         return on_record(self._copy.repeats, trials)
@@ -232,39 +235,4 @@ def _told(results: Results, best: Repeated, seeds: list[int], trial: Trial, prec
         "validation": ValidationScore(best.mean, best.spread, best.values, results.objective is None).to_json(),
         "race": race and race.to_json(),
     }
-    return _first_difference(results.to_json(), made)
-
-
-def _first_difference(told: Mapping[str, Any], made: Mapping[str, Any]) -> str:
-    for key, value in made.items():
-        if told.get(key) != value:
-            return f"{key} is {told.get(key)!r}; made again it is {value!r}"[:200]
-    return ""
-
-
-def _any_difference(told: Any, made: Any, name: str = "") -> str:
-    """As `_first_difference`, for content that is made again in full: a key that is not made is a difference too."""
-    if isinstance(told, dict) and isinstance(made, dict):
-        inside = f"{name}." if name else ""
-        for key in [*made, *(key for key in told if key not in made)]:
-            where = f"{inside}{key}"
-            if key not in made:
-                return f"{where} is {told[key]!r}; made again there is none"[:200]
-            if key not in told:
-                return f"{where} is missing; made again it is {made[key]!r}"[:200]
-            if found := _any_difference(told[key], made[key], where):
-                return found
-        return ""
-    if isinstance(told, list) and isinstance(made, list) and len(told) == len(made):
-        pairs = enumerate(zip(told, made, strict=True))
-        return next((found for at, (a, b) in pairs if (found := _any_difference(a, b, f"{name}[{at}]"))), "")
-    return "" if told == made else f"{name} is {told!r}; made again it is {made!r}"[:200]
-
-
-def _differs(path: Path, made: str) -> str:
-    told = path.read_text(encoding="utf-8") if path.is_file() else ""
-    if told == made:
-        return ""
-    pairs = list(zip(told.splitlines(), made.splitlines(), strict=False))
-    at = next((number for number, (one, other) in enumerate(pairs, 1) if one != other), len(pairs) + 1)
-    return f"line {at} is another than the one made again"
+    return first_difference(results.to_json(), made)

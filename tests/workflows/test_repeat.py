@@ -1,6 +1,7 @@
 """`avtune search --repeat`: whole searches with other seeds, and what they say together."""
 
 import json
+import shutil
 
 import pytest
 import yaml
@@ -81,3 +82,42 @@ def test_scores_that_were_selected_on_test_say_so(tmp_path, capsys):
 def test_one_is_no_repetition_and_slurm_takes_one(done, capsys):
     assert "--slurm submits one" in call(capsys, *words(done, "--repeat", "2", "--slurm", "nodes=2"), code=2)
     assert "--repeat is 1; allowed: a whole number from 2" in call(capsys, *words(done, "--repeat", "1"), code=2)
+
+
+def test_a_search_that_goes_on_takes_what_all_said_away(done, tmp_path, capsys):
+    shutil.copytree(done, tmp_path, dirs_exist_ok=True)
+    both = [tmp_path / "results/one/repeated.json", tmp_path / "results/one-seed3/repeated.json"]
+    both[1].write_text(json.dumps({"searches": [{"study": "others"}]}))  # of other searches: it stays
+    more = [word if word != "2" else "3" for word in words(tmp_path)[:10]] + words(tmp_path)[10:]
+    call(capsys, *more, "--name", "one-seed3", "--set", "search.seed=3")
+    assert [path.exists() for path in both] == [False, True]
+    call(capsys, *words(tmp_path, "--repeat", "2"))
+    assert len(found(tmp_path)["searches"]) == 2
+    call(capsys, *more)
+    assert not both[0].exists()
+
+
+def test_verify_compares_it_with_the_searches(done, tmp_path, capsys):
+    shutil.copytree(done, tmp_path, dirs_exist_ok=True)
+    path = tmp_path / "results/one/repeated.json"
+    written = path.read_text()
+
+    def verified():
+        ended = main(["verify", str(tmp_path / "results/one")])
+        return ended, capsys.readouterr().out
+
+    ended, printed = verified()
+    assert (ended, printed.count("made again from the results of its searches")) == (0, 1)
+    for changed, problem in (
+        (written.replace('"default_won": ', '"default_won": 1'), "default_won is 1"),
+        ("{}", "it cannot be read"),
+    ):
+        path.write_text(changed)
+        ended, printed = verified()
+        assert ended == 1
+        assert problem in printed
+    path.write_text(written)
+    shutil.rmtree(tmp_path / "results/one-seed2")
+    ended, printed = verified()
+    assert ended == 0
+    assert "one-seed2 is not beside this study" in printed
