@@ -69,6 +69,7 @@ def build(found: Found, options: ReadOptions) -> Dataset:
             raise UserError(
                 f"{found.source}: {printable(view)} is no name of a view, which is printable text; rename it"
             )
+    _check_pool(found, options)
     arrays = {role: _fitting(role, one, options) for role, one in found.arrays.items()}
     names = found.names
     features = [role for role in arrays if role.startswith(("audio", "visual"))]
@@ -94,6 +95,19 @@ def build(found: Found, options: ReadOptions) -> Dataset:
         options=options.given(),
     )
     return replace(dataset, unread=unread) if unread else dataset
+
+
+def _check_pool(found: Found, options: ReadOptions) -> None:
+    """Raises:
+    UserError: features are to be pooled over time, and none have a time axis.
+    """
+    shapes = {role: one.shape for role, one in found.arrays.items() if role.startswith(("audio", "visual"))}
+    if options.pool and all(len(shape) <= 2 for shape in shapes.values()):
+        said = ", ".join(f"{role} has shape {shape}" for role, shape in shapes.items())
+        raise UserError(
+            f"{found.source}: --pool {','.join(options.pool)} pools over time, and no features have a time axis "
+            f"({said}); leave --pool out"
+        )
 
 
 def _fitting(role: str, declared: Declared, options: ReadOptions) -> Declared:

@@ -161,6 +161,9 @@ def test_words_one_hot_bytes_and_time(tmp_path: Path) -> None:
     assert "shape (24, 2, 7); features are [clips, dims]; pool over its other axes with --pool mean" in refused(folder)
     pooled = read(folder, options_of(pool="mean"))
     np.testing.assert_allclose(pooled.test.visual, arrays["visual"][18:] + 1, atol=2e-3)
+    flat = refused(npy_folder(tmp_path / "e", **arrays, split=marks), pool="max")
+    assert "--pool max pools over time, and no features have a time axis" in flat
+    assert "(audio has shape (24, 10), visual has shape (24, 7)); leave --pool out" in flat
 
 
 def test_groups_stay_on_one_side_of_a_drawn_test_split(tmp_path: Path) -> None:
