@@ -25,6 +25,15 @@ if TYPE_CHECKING:
     from avtune.workflows.bench.folder import BenchFolder
 
 
+_OF_A_RUN = (
+    *("classes", "several_labels", "views", "map", "pool", "test_fraction"),
+    *("methods", "train", "trials", "epochs", "seeds", "space", "set", "protocol", "reference", "name"),
+    *("gpus", "cpus", "lanes", "runner", "trials_per_gpu", "cluster", "max_failures", "trial_timeout"),
+    *("precision", "deterministic"),
+)
+"""Options that say how a bench is run; of one that is there they say nothing."""
+
+
 def add(verbs: Verbs) -> None:
     verb = add_verb(
         verbs,
@@ -82,6 +91,7 @@ def add(verbs: Verbs) -> None:
     devices = add_devices(verb)
     add_precision(devices)
     devices.add_argument("--deterministic", action="store_true", help="same result however many devices")
+    verb.set_defaults(usual={name: verb.get_default(name) for name in _OF_A_RUN})
 
 
 def run(given: argparse.Namespace, log: list[Path]) -> int:
@@ -107,11 +117,9 @@ def _check_shown(given: argparse.Namespace) -> None:
     """Raises:
     UserError: an option says how a bench is run, where one that is there is printed.
     """
-    usual = {"space": [], "set": [], "reference": True, "deterministic": False}
-    names = ("methods", "train", "trials", "epochs", "seeds", "space", "set", "protocol", "reference", "name")
-    asked = [one for one in (*names, "precision", "deterministic") if getattr(given, one) != usual.get(one)]
+    asked = [one for one, usual in given.usual.items() if getattr(given, one) != usual]
     if asked:
-        option = "--no-reference" if asked[0] == "reference" else f"--{asked[0]}"
+        option = "--no-reference" if asked[0] == "reference" else f"--{asked[0].replace('_', '-')}"
         raise UserError(
             f"{given.dataset} is a bench that is there, which --format prints as it is; leave out {option}\n"
             "to extend it, name its dataset in its place"

@@ -1,5 +1,6 @@
 """What the tables of a bench say of how it was made, for boards that are made without training."""
 
+import argparse
 import csv
 import io
 import json
@@ -149,6 +150,22 @@ def test_a_bench_that_is_there_is_printed_as_it_is(option, tmp_path, capsys):
     (tmp_path / "b" / "bench.yaml").write_text("format: 1\n")
     said = call(capsys, "bench", "b", "--results", tmp_path, "--format", "latex", option, code=2)
     assert f"b is a bench that is there, which --format prints as it is; leave out {option.split('=')[0]}" in said
+
+
+def test_no_option_of_a_run_is_ignored_of_a_bench_that_is_there(tmp_path, capsys):
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "bench.yaml").write_text("format: 1\n")
+    verbs = next(one for one in parser()._actions if isinstance(one, argparse._SubParsersAction))
+    options = [one for one in verbs.choices["bench"]._actions if one.option_strings]
+    others = {"help", "verbose", "results", "format"}
+    assert len(options) > 25
+    for option in options:
+        if option.dest not in others:
+            word = option.option_strings[-1]
+            text = "operator:setitem" if option.dest == "train" else "x=y"
+            value = [] if option.nargs == 0 else ["7" if option.type in (int, float) else text]
+            said = call(capsys, "bench", "b", "--results", tmp_path, "--format", "csv", word, *value, code=2)
+            assert f"leave out {word}" in said
 
 
 def test_rows_that_score_the_same_do_not_show_how_much_could_be_seen():
