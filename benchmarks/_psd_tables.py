@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean, median
 
-from matplotlib import rc_context
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from avtune.metrics.significance import mean_interval
+from avtune.report.svg import svg_file
 from benchmarks import _report
 from benchmarks._psd_cells import ALL_LABELS, CLASSIFIERS, CONDITIONS, MEANING, PSD, TRIPLET, Cell, variants
 from benchmarks._searches import Found
@@ -185,10 +184,7 @@ def picture(results: Results, datasets: Sequence[str]) -> str:
         row[1].invert_xaxis()
         drawn = {name: line for axes in row for line, name in zip(*axes.get_legend_handles_labels(), strict=True)}
         row[1].legend(drawn.values(), drawn, frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1, 1))
-    out = io.StringIO()
-    with rc_context({"svg.hashsalt": "avtune"}):
-        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
-    return out.getvalue()
+    return svg_file(figure)
 
 
 def _lines(axes: object, results: Results, dataset: str, kind: str) -> None:

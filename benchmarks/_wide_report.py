@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib import rc_context
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from avtune.core.hyper import Value
 from avtune.metrics.significance import mean_interval
+from avtune.report.svg import svg_file
 from avtune.workflows.study_view import StudyView
 from benchmarks import _report
 
@@ -152,10 +151,7 @@ def picture(found: Mapping[str, Sides]) -> str:
             axes.set_ylabel("best validation MAP so far" if label == "trial" else "validation MAP")
             axes.spines[["top", "right"]].set_visible(False)
             axes.legend(frameon=False)
-    out = io.StringIO()
-    with rc_context({"svg.hashsalt": "avtune"}):
-        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
-    return out.getvalue()
+    return svg_file(figure)
 
 
 def _draw(axes: object, lines: Sequence[Sequence[float]], space: str, *, whole: bool) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING, Any
 
-from matplotlib import rc_context
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+
+from avtune.report.svg import svg_element
 
 if TYPE_CHECKING:
     from avtune.report.board_page import Compared
@@ -35,7 +35,7 @@ def intervals_picture(board: Compared) -> str:
     _name_rows(axes, [row.name for row in board.rows])
     axes.set_xlabel("test MAP")
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
-    return _svg(figure)
+    return svg_element(figure)
 
 
 def groups_picture(board: Compared) -> str:
@@ -51,7 +51,7 @@ def groups_picture(board: Compared) -> str:
     means = [row.scores[0] for row in board.rows]
     _name_rows(axes, [f"{row.name}  {score.mean:.4f}" for row, score in zip(board.rows, means, strict=True) if score])
     axes.set_xlabel("group")
-    return _svg(figure)
+    return svg_element(figure)
 
 
 def cost_picture(board: Compared) -> str:
@@ -72,7 +72,7 @@ def cost_picture(board: Compared) -> str:
         axes.xaxis.set_minor_formatter("")
     axes.set_xlabel("device seconds of the search")
     axes.set_ylabel("test MAP")
-    return _svg(figure)
+    return svg_element(figure)
 
 
 def _figure(height: float) -> tuple[Figure, Any]:
@@ -86,12 +86,3 @@ def _figure(height: float) -> tuple[Figure, Any]:
 def _name_rows(axes: Any, names: list[str]) -> None:
     axes.set_yticks(range(len(names)), names, parse_math=False)
     axes.set_ylim(len(names) - 0.5, -0.5)
-
-
-def _svg(figure: Figure) -> str:
-    """Its `<svg>` element, without date and creator."""
-    out = io.StringIO()
-    with rc_context({"svg.hashsalt": "avtune"}):
-        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
-    drawn = out.getvalue()
-    return drawn[drawn.index("<svg") :]

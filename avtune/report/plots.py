@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+
+from avtune.report.svg import boxes_for_letters, svg_element, svg_file
 
 _COLOURS = ("#cc3311", "#4477aa", "#228833", "#aa7700", "#aa3377", "#555555")
 
@@ -42,10 +43,7 @@ def curves(
     axes.set_xlabel("epoch")
     axes.set_ylabel(name)
     axes.spines[["top", "right"]].set_visible(False)
-    out = io.StringIO()
-    _save_svg(figure, out)
-    text = out.getvalue()
-    return text[text.index("<svg") :]
+    return svg_element(figure)
 
 
 @dataclass(frozen=True)
@@ -89,16 +87,10 @@ def comparison(panels: Sequence[Sequence[Panel]], title: str) -> tuple[str, byte
             axes.spines[["top", "right"]].set_visible(False)
             axes.legend(frameon=False)
     figure.suptitle(_plain(title), fontsize="medium")
-    svg, png = io.StringIO(), io.BytesIO()
-    _save_svg(figure, svg)
-    figure.savefig(png, format="png", dpi=150)
-    return svg.getvalue(), png.getvalue()
-
-
-def _save_svg(figure: Figure, out: io.StringIO) -> None:
-    """The same figure gives the same text: without a salt of ours, matplotlib draws the names of its marks anew."""
-    with rc_context({"svg.hashsalt": "avtune"}):
-        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
+    png = io.BytesIO()
+    with boxes_for_letters():
+        figure.savefig(png, format="png", dpi=150)
+    return svg_file(figure), png.getvalue()
 
 
 def _plain(text: str) -> str:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import io
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from markupsafe import escape
-from matplotlib import rc_context
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextPath
 
 from avtune.core.streams import visible
+from avtune.report.svg import boxes_for_letters, svg_element
 
 TITLE = "Critical-difference diagram"
 _INK = "#1c2126"  # what a page replaces by the colour of its text
@@ -53,8 +51,7 @@ def rank_diagram(of: RankDiagram, *, on_page: bool = False) -> str:
     Args:
         on_page: without a ground, in the colour of the text around it.
     """
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+    with boxes_for_letters():  # the widths of names are asked, too
         return _drawn(of, on_page=on_page)
 
 
@@ -143,11 +140,6 @@ def _canvas(width: float, height: float) -> Any:
 
 def _svg(figure: Figure, alt: str, *, on_page: bool) -> str:
     """Its `<svg>` element with a title and a description, without date and creator."""
-    out = io.StringIO()
-    with rc_context({"svg.hashsalt": "avtune"}):
-        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None}, transparent=on_page)
-    drawn = out.getvalue()
-    drawn = drawn[drawn.index("<svg") :]
-    head, rest = drawn.split(">", 1)
+    head, rest = svg_element(figure, transparent=on_page).split(">", 1)
     drawn = f"{head}>\n <title>{TITLE}</title>\n <desc>{escape(alt)}</desc>{rest}"
     return drawn.replace(_INK, "currentColor") if on_page else drawn

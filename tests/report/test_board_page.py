@@ -57,6 +57,11 @@ def test_every_chart_has_a_picture_for_paper(made):
             assert row["method"] in alt
 
 
+def test_names_that_the_font_of_the_pictures_has_no_letters_for():
+    page = leaderboard_page(made_board({"方法": 0.0, "psd": -0.1}))  # warnings are errors in tests
+    assert page.count("<!-- 方法") >= 3
+
+
 def test_the_dots_of_the_groups_are_those_of_the_letters(made):
     page, rows = made
     alt = re.search(r'id="groups-0".*?aria-label="(.*?)"', page)[1]

@@ -135,7 +135,7 @@ def test_a_line_that_fails_is_said_and_left_out(tmp_path, capsys):
 
 
 def test_a_name_that_looks_like_a_formula_is_drawn_as_it_is():
-    panels = [[Panel("cost $ & <b>", "loss", [("a$b$", np.array([[1.0, 0.5]]))])]]
+    panels = [[Panel("cost $ & <b>", "loss", [("a$b$ 方法", np.array([[1.0, 0.5]]))])]]
     svg, png = comparison(panels, r"$\frac{$ <svg>")
     ET.fromstring(svg)
     assert png.startswith(b"\x89PNG")
