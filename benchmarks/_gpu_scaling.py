@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from avtune.data.arrays import plural
+from avtune.core.words import plural
 from avtune.engine.lane_trainer import LaneTrainer
 from benchmarks import _report
 from benchmarks._gpu_device import Clock, Device, out_of_memory

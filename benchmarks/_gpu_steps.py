@@ -10,7 +10,7 @@ from functools import partial
 
 import torch
 
-from avtune.data.arrays import plural
+from avtune.core.words import plural
 from avtune.engine.captured import CudaGraphs
 from avtune.engine.lane_trainer import LaneTrainer
 from avtune.lanes.modules import matrix_precision

@@ -19,7 +19,7 @@ from types import FrameType
 
 import torch
 
-from avtune.data.arrays import plural
+from avtune.core.words import plural
 from benchmarks import _gpu_conformance, _gpu_kernels, _gpu_scaling, _gpu_steps, _report
 from benchmarks._gpu_device import Clock, Device
 from benchmarks._gpu_report import Report, Section, one_line

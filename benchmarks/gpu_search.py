@@ -31,7 +31,7 @@ import h5py
 import numpy as np
 from torch import cuda
 
-from avtune.data.arrays import plural
+from avtune.core.words import plural
 from benchmarks import _report
 from benchmarks._gpu_device import Clock
 from benchmarks._gpu_report import Report, Section, Table, one_line

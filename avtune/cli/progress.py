@@ -16,6 +16,7 @@ from avtune.cli.pace import FINALISTS, RETRAINING, Rate, StageClock
 from avtune.cli.search_table import RunningTrial, SearchView, progress_text, search_lines
 from avtune.core.objective import MAP, label
 from avtune.core.protocol import VALIDATION
+from avtune.core.words import plural
 from avtune.report.text import duration
 from avtune.runners.placement_text import Places, places_of
 from avtune.study.record import Record
@@ -98,13 +99,13 @@ class Progress:
         self._clock.set(name, done, total)
         self.display.done()
         if done == total:
-            self._say(f"{name}: {total} runs done in {duration(self._clock.elapsed)}")
+            self._say(f"{name}: {plural(total, 'run')} done in {duration(self._clock.elapsed)}")
             if name.startswith(RETRAINING):
                 self.display.step("scoring the test split")
         elif not self.display.live and not done:
-            self._say(f"{name}: {total} runs")
+            self._say(f"{name}: {plural(total, 'run')}")
         elif not self.display.live and done % 5 == 0:
-            self._say(f"{name}: {done} of {total} runs done")
+            self._say(f"{name}: {done} of {plural(total, 'run')} done")
 
     @property
     def _value_name(self) -> str:

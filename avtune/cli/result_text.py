@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from avtune.cli import console
 from avtune.cli.data_text import problem_lines
 from avtune.core.objective import label as objective_label
+from avtune.core.words import plural
 from avtune.report.text import score_header, score_rows, score_text, seeds_text, still_rises, ties_text
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def result_lines(results: Results, best: Best | None) -> list[str]:
         results: what `metrics.json` holds.
         best: what `best.yaml` holds; None for a trial that the user chose.
     """
-    seeds = f"{len(results.seeds)} seed{'s' * (len(results.seeds) > 1)}"
+    seeds = f"{plural(len(results.seeds), 'seed')}"
     lines = [] if best is None else _finalist_lines(results, best, seeds)
     if not results.searched:
         lines.append(f"trial {results.trial}, chosen by hand, retrained for {results.epochs} epochs")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from avtune.cli.display import Line
 from avtune.core.hyper import Value
+from avtune.core.words import plural
 from avtune.report.text import duration, short
 from avtune.runners.placement_text import Places
 from avtune.study.record import Record
@@ -29,8 +30,9 @@ class Stage:
     @property
     def text(self) -> str:
         """E.g. `finalists: 3 of 20 runs done`."""
-        of = "" if self.total is None else f" of {self.total}"
-        return f"{self.name}: {self.done}{of} runs done"
+        if self.total is None:
+            return f"{self.name}: {plural(self.done, 'run')} done"
+        return f"{self.name}: {self.done} of {plural(self.total, 'run')} done"
 
 
 @dataclass(frozen=True)

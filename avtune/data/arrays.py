@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from avtune.core.errors import UserError
 from avtune.core.system import available_memory
+from avtune.core.words import plural
 from avtune.data.on_disk import is_on_disk, room
 
 Array = npt.NDArray[Any]
@@ -219,15 +220,6 @@ def _not_whole(values: Any, good: npt.NDArray[np.bool_], where: str) -> str:
         f"{where}: {plural(count, 'label')} {verb} not whole, the first in row {row}: {given}\n"
         f"labels are whole numbers; names of the classes go into class_names"
     )
-
-
-def plural(count: int, one: str, many: str = "") -> str:
-    """`1 clip`, `2 clips`.
-
-    >>> plural(1, "clip"), plural(2, "class", "classes")
-    ('1 clip', '2 classes')
-    """
-    return f"{count} {one if count == 1 else many or one + 's'}"
 
 
 def printable(key: str | bytes) -> str:

@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from avtune.core.errors import UserError
+from avtune.core.words import plural
 from avtune.data.arrays import (
     Array,
     Declared,
     check_feature_shape,
     check_label_shape,
-    plural,
     printable,
     to_features,
     turned_hint,

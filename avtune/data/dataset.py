@@ -15,7 +15,8 @@ import numpy.typing as npt
 from avtune.core.errors import UserError
 from avtune.core.relevance import is_multi_label
 from avtune.core.view_names import VIEWS as VIEWS
-from avtune.data.arrays import plural, to_features, turned_hint
+from avtune.core.words import plural
+from avtune.data.arrays import to_features, turned_hint
 from avtune.data.given_names import given_class_names, given_name, given_views
 from avtune.data.groups import GROUP_KEYS as GROUP_KEYS
 from avtune.data.groups import read_groups

@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from avtune.data.arrays import plural
+from avtune.core.words import plural
 from avtune.data.dataset import Dataset
 from avtune.data.groups import BLOCK_ROWS, row_digests
 from avtune.data.labels import counts_by_class

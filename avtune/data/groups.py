@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from avtune.core.errors import UserError
-from avtune.data.arrays import plural
+from avtune.core.words import plural
 from avtune.data.labels import read_whole
 
 BLOCK_ROWS = 4096
@@ -121,7 +121,7 @@ def divided(
         raise UserError(f"{folds} folds; allowed: 2 to {least} for this dataset")
     if (folds or 2) > least:
         raise UserError(
-            f"the clips of class {rarest} (from 0) are in {least} group{'s' * (least != 1)}, which stay together; "
+            f"the clips of class {rarest} (from 0) are in {plural(least, 'group')}, which stay together; "
             f"{'a split' if folds is None else f'{folds} folds'} need {folds or 2} groups of every class\n"
             "groups are those of the file, and equal clips; what helps: other groups, or remove the class"
         )

@@ -13,7 +13,8 @@ import numpy.typing as npt
 from avtune.core.errors import UserError
 from avtune.core.relevance import is_multi_label
 from avtune.core.system import available_memory
-from avtune.data.arrays import Array, check_label_shape, plural, to_labels
+from avtune.core.words import plural
+from avtune.data.arrays import Array, check_label_shape, to_labels
 
 Labels = npt.NDArray[Any]
 """Of clips: int64 [N]; or, where clips have several labels, bool [N, C] with a column a class. `core.relevance` says

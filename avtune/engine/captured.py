@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from avtune.core.errors import is_out_of_memory
-from avtune.data.arrays import plural
+from avtune.core.words import plural
 from avtune.engine.steps import Plan, Steps
 from avtune.lanes.measured import clocked, wait
 

@@ -6,6 +6,7 @@ from typing import TypedDict
 
 from avtune.core.objective import label
 from avtune.core.seeds import mix
+from avtune.core.words import plural
 from avtune.metrics import holm, randomisation_tests
 from avtune.report.query_ap import clip_ap
 from avtune.report.text import score_text, seeds_text
@@ -109,7 +110,7 @@ def verdict(study: Study, best: Best | None, results: Results | None) -> Verdict
 
 
 def _seeds(results: Results) -> str:
-    return f"{len(results.seeds)} seed{'s' * (len(results.seeds) != 1)}"
+    return f"{plural(len(results.seeds), 'seed')}"
 
 
 def _so_far(study: Study, best: Best | None) -> Verdict:

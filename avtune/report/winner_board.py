@@ -20,6 +20,7 @@ from avtune.core.hyper import Value
 from avtune.core.objective import MAP
 from avtune.core.seeds import mix
 from avtune.core.view_names import VIEWS, ways
+from avtune.core.words import plural
 from avtune.data.labels import label_text
 from avtune.metrics.precision_recall import precision_recall
 from avtune.metrics.query_kinds import QueryKinds
@@ -144,7 +145,7 @@ def _score_table(results: Results) -> str:
     seeds = len(results.seeds)
     lines = [
         f"**{results.method} on {escaped(results.dataset.name)}, test split** "
-        f"({results.label or f'selected on {results.selected_on}'}): mean over {seeds} seed{'s' * (seeds > 1)}, "
+        f"({results.label or f'selected on {results.selected_on}'}): mean over {plural(seeds, 'seed')}, "
         "95 % interval over the seeds.",
         "",
         f"| | {' | '.join(score_header(results))} |",

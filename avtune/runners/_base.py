@@ -11,6 +11,7 @@ from typing import Protocol
 
 from avtune.core.trained_on import TrainedOn
 from avtune.core.trial import Trial
+from avtune.core.words import plural
 from avtune.data.prepare import Prepared
 from avtune.runners.nodes import Node, described
 
@@ -135,13 +136,13 @@ class Placement:
     @property
     def text(self) -> str:
         """For the terminal and `study.yaml`, e.g. `8 at a time on the CPU: 2 engines of 4 lanes`."""
-        where = f"{self.gpus} GPU{'s' * (self.gpus > 1)}" if self.gpus else "the CPU"
+        where = f"{plural(self.gpus, 'GPU')}" if self.gpus else "the CPU"
         if self.cluster is not None:
             where += f" of the cluster at {self.cluster.address}"
         if self.lanes > 1:
-            engines = f"{self.count} engine{'s' * (self.count > 1)} of {self.lanes} lanes"
+            engines = f"{plural(self.count, 'engine')} of {self.lanes} lanes"
             return f"{self.count * self.lanes} at a time on {where}: {engines}"
-        return f"{self.count} at a time on {where}, {self.threads} thread{'s' * (self.threads > 1)} each"
+        return f"{self.count} at a time on {where}, {plural(self.threads, 'thread')} each"
 
 
 Run = Callable[[Source, Sequence[Prepared]], None]

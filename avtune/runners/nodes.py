@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from avtune.core.system import size
+from avtune.core.words import plural
 
 _SAME = ("avtune", "python", "ray", "torch", "numpy")  # versions on which results, or what processes send, depend
 _CLOCK = 60.0  # seconds that a clock may be wrong by without a note
@@ -60,8 +61,8 @@ class Node:
     @property
     def line(self) -> str:
         """For the plan, e.g. `n1 (10.0.0.5): 8 CPUs, 2 GPUs, 30 GB of memory free`."""
-        parts = [f"{self.cpus} CPU{'s' * (self.cpus != 1)}"]
-        parts += [f"{self.gpus} GPU{'s' * (self.gpus != 1)}"] * bool(self.gpus)
+        parts = [f"{plural(self.cpus, 'CPU')}"]
+        parts += [f"{plural(self.gpus, 'GPU')}"] * bool(self.gpus)
         if self.memory is not None:
             parts.append(f"{size(self.memory)} of memory free")
         return f"{self.name}: {', '.join(parts)}"
@@ -142,7 +143,7 @@ def _problems(node: Node, here: Mapping[str, str], *, gpus: bool) -> list[str]:
     ]
     if gpus and node.torch_gpus < node.gpus:
         found.append(
-            f"{node.name} says to Ray that it has {node.gpus} GPU{'s' * (node.gpus != 1)}, and torch sees "
+            f"{node.name} says to Ray that it has {plural(node.gpus, 'GPU')}, and torch sees "
             f"{node.torch_gpus}: install torch with CUDA there, or start its Ray with --num-gpus {node.torch_gpus}"
         )
     if node.scratch < _LEAST_SCRATCH:

@@ -10,6 +10,7 @@ import torch
 
 from avtune.core.errors import UserError
 from avtune.core.system import available_memory, cores, usable_cores
+from avtune.core.words import plural
 from avtune.runners._base import Cluster, Placement
 
 # Memory for a process with torch, its data and its weights; measured 376 MB resident without data.
@@ -127,7 +128,7 @@ def _gpus(request: PlacementRequest) -> int:
     there = request.cluster.gpus if request.cluster else torch.cuda.device_count()
     gpus = there if request.gpus is None else request.gpus
     if gpus < 0 or gpus > there:
-        have = f"{there} GPU{'s' * (there != 1)}"
+        have = f"{plural(there, 'GPU')}"
         who = f"the cluster at {request.cluster.address} has {have}" if request.cluster else _seen(have)
         raise UserError(
             f"--gpus is {gpus}; {who}, so 0 to {there} are allowed"

@@ -13,6 +13,7 @@ from avtune.core.errors import UserError
 from avtune.core.files import to_yaml, write_text
 from avtune.core.hyper import Value
 from avtune.core.protocol import VALIDATION
+from avtune.core.words import plural
 from avtune.engine import user_code
 from avtune.methods import get
 from avtune.space.settings import FULL
@@ -176,7 +177,7 @@ def start_of(
             f"--start names {len(added)} configurations, more than the {space.search.trials} trials of the search; "
             f"add --trials {len(added)} or more"
         )
-    said = f"start: {len(added)} configuration{'s' * (len(added) > 1)} of the user's to try next"
+    said = f"start: {plural(len(added), 'configuration')} of the user's to try next"
     return [*known, *added], [said] if added else []
 
 
@@ -196,7 +197,7 @@ def _start_note(study: Study, *, portfolio: bool) -> list[str]:
     if not study.waiting:
         return []
     sources = "--start, --like or --portfolio" if portfolio else "--start or --like"
-    said = f"{study.waiting} configuration{'s' * (study.waiting > 1)} of {sources}"
+    said = f"{plural(study.waiting, 'configuration')} of {sources}"
     known, turn, trials = len(study.records), first_turn(study.space), study.space.search.trials
     if known >= trials:
         return [f"{said} wait: all {trials} trials have been suggested; more --trials try them"]

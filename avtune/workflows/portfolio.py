@@ -13,6 +13,7 @@ from typing import Any
 
 from avtune.core.errors import UserError, choices
 from avtune.core.hyper import Value
+from avtune.core.words import plural
 from avtune.space.configuration import configurations_of_file, without_repeats
 from avtune.space.space import Space
 from avtune.workflows.like import Like, searched_point
@@ -68,5 +69,5 @@ def uses_portfolio(settings: Mapping[str, Any]) -> bool:
 def tried_text(space: Space, tried: Like) -> list[str]:
     """How many of a portfolio a search of the space tries, in words; nothing where it tries none."""
     count = len(tried.points)
-    said = f"portfolio of {space.method}: {count} configuration{'s' * (count != 1)} tried after the default"
+    said = f"portfolio of {space.method}: {plural(count, 'configuration')} tried after the default"
     return [said, *tried.notes] if tried.studies else []

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from avtune.core.errors import UserError
+from avtune.core.words import plural
 from avtune.data import load
 from avtune.data.dataset import Dataset
 from avtune.data.findings import examine
@@ -82,11 +83,11 @@ class Retrained:
 
     def __repr__(self) -> str:
         results = self.results
-        over = f"{results.epochs} epochs over {len(results.seeds)} seed{'s' * (len(results.seeds) > 1)}"
+        over = f"{results.epochs} epochs over {plural(len(results.seeds), 'seed')}"
         times = results.times_test_was_scored
         return (
             f"<Retrained trial {results.trial}: {over}, test MAP {score_text(results.test.map)}, in {self.path}; "
-            f"{times} configuration{'s' * (times > 1)} of the study scored on the test split so far>"
+            f"{plural(times, 'configuration')} of the study scored on the test split so far>"
         )
 
 

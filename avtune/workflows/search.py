@@ -11,6 +11,7 @@ from avtune.core.environment import environment
 from avtune.core.errors import UserError
 from avtune.core.files import using
 from avtune.core.objective import objective
+from avtune.core.words import plural
 from avtune.data.findings import examine
 from avtune.data.prepare import Prepared, for_search
 from avtune.data.reading import on_disk_notes
@@ -309,7 +310,7 @@ class _Opened:
             return []
         again = self.study.retry_failed()
         said = [f"trial{'s' * (len(again) > 1)} {', '.join(map(str, again))}"] if again else []
-        said += [f"{runs} run{'s' * (runs > 1)} of finalists or retrainings"] if runs else []
+        said += [f"{plural(runs, 'run')} of finalists or retrainings"] if runs else []
         return [f"trained again after failing: {' and '.join(said)}"]
 
     @property

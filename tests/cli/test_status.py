@@ -177,7 +177,7 @@ def test_the_finals_are_counted_by_their_runs(study):
                 assert stage.text == f"finalists: {count} of 6 runs done"
         assert stage.text == "finalists whose curves still rise: 0 runs done"
         append_line(folder.repeats, {"run": "f" * 24, "curve": {"1": 0.5}, "seconds": 1.0})
-        assert watching.view().stage.text == "finalists whose curves still rise: 1 runs done"
+        assert watching.view().stage.text == "finalists whose curves still rise: 1 run done"
         winner = Finalist(4, 6, 0.5, 0.1, is_default=False)
         config = dict(study.records[4].trial.config)
         write_best(folder, Best(4, 6, 0.5, config, (winner,), 6))
@@ -197,6 +197,6 @@ def test_a_method_of_the_users_own_needs_no_code(study, capsys):
     study.folder.study_yaml.write_text(settings)
     with study.folder.locked():
         append_line(study.folder.repeats, {"run": "a" * 24, "curve": {"1": 0.5}, "seconds": 1.0})
-        assert Watching(study.folder).view().stage.text == "finalists: 1 runs done"
+        assert Watching(study.folder).view().stage.text == "finalists: 1 run done"
         assert status_of("one", "--once") == 0
-    assert "finals     finalists: 1 runs done" in capsys.readouterr().out
+    assert "finals     finalists: 1 run done" in capsys.readouterr().out

@@ -95,7 +95,7 @@ def test_it_is_what_the_command_line_retrains(study, capsys):
 def test_progress_and_result_are_printed_unless_it_is_quiet(study, capsys):
     avtune.retrain(study, trial=0, seeds=1, runner="inline", gpus=0)
     printed = capsys.readouterr().out
-    assert "retraining: 1 runs done in " in printed
+    assert "retraining: 1 run done in " in printed
     assert "trial 0, chosen by hand, retrained for " in printed
     assert printed.endswith(f"model  {study.path / 'retrained_trial_0'}\n")
 

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from avtune.core.errors import UserError, did_you_mean
-from avtune.data.arrays import Array, Container, Declared, check_memory, plural, to_labels
+from avtune.core.words import plural
+from avtune.data.arrays import Array, Container, Declared, check_memory, to_labels
 from avtune.data.build import Found, build, held
 from avtune.data.dataset import VIEWS, Dataset
 from avtune.data.layouts.youtube8m import read_class_file

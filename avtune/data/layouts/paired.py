@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from avtune.core.errors import UserError
-from avtune.data.arrays import Declared, check_memory, plural
+from avtune.core.words import plural
+from avtune.data.arrays import Declared, check_memory
 from avtune.data.build import Found, build
 from avtune.data.dataset import Dataset
 from avtune.data.opening import class_names_of, keys_of, open_arrays

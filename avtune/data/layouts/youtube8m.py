@@ -18,7 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from avtune.core.errors import UserError, did_you_mean
-from avtune.data.arrays import Array, plural
+from avtune.core.words import plural
+from avtune.data.arrays import Array
 from avtune.data.dataset import Dataset, from_arrays
 from avtune.data.layouts.tfrecord import parse_example, read_records
 from avtune.data.on_disk import Rows, taken

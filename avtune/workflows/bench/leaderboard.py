@@ -9,6 +9,7 @@ import numpy as np
 
 from avtune.core.protocol import PUBLISHED, SELECTED_ON_TEST
 from avtune.core.view_names import VIEWS, views_in, ways
+from avtune.core.words import plural
 from avtune.finals.reference import NONE
 from avtune.report.text import duration, escaped, score_text, table
 from avtune.space.settings import AUTO, MOST_STEPS
@@ -115,7 +116,7 @@ def notes(board: Board, *, earlier: bool = False) -> list[str]:
         f"; a closed-form method is solved at once), {validation_text(about)} "
         f"for validation. The {min(about['finalists'], trials)} best are repeated over {seeds} "
         f"seed{'s' * (seeds > 1)} on {'such' if _reshuffled(about) else 'these'} rows, and the best mean wins.",
-        f"The winner is retrained on the whole training set over {seeds} seed{'s' * (seeds > 1)}"
+        f"The winner is retrained on the whole training set over {plural(seeds, 'seed')}"
         + ("" if published else ", and each is scored once on the test split")
         + ". Configurations are compared on validation rows only.",
         "map is exact over all ranks, cosine, gallery = all test clips of the other view: mean over the seeds with "
@@ -126,7 +127,7 @@ def notes(board: Board, *, earlier: bool = False) -> list[str]:
         "devices (a CPU core or a GPU each), without finalists and retraining.",
         f"group: between rows that share a letter no difference was found at {LEVEL:g}, by the paired randomisation "
         f"test over the average precision of every test clip (mean over seeds and both directions, {board.rounds:,} "
-        f"rounds), Holm-corrected over {pairs} pair{'s' * (pairs != 1)}; that is not to say that there is none. The "
+        f"rounds), Holm-corrected over {plural(pairs, 'pair')}; that is not to say that there is none. The "
         "p-value of tuned against default is by the same test, corrected over the methods.",
         *([f"{detectable}."] if (detectable := detectable_text(board)) else []),
     ]
@@ -248,7 +249,7 @@ def made_with(rows: Sequence[Row]) -> list[tuple[str, str]]:
     packages = {name for one in machines for name in one["versions"]}
     versions = [f"{name} {_distinct(one['versions'].get(name) for one in machines)}" for name in sorted(packages)]
     places = _distinct(
-        f"{one['cpu']}, {one['cores']} core{'s' * (one['cores'] != 1)}"
+        f"{one['cpu']}, {plural(one['cores'], 'core')}"
         + (f", {len(one['gpus'])} x {one['gpus'][0]}" if one["gpus"] else "")
         for one in machines
     )

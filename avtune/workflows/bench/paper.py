@@ -8,6 +8,7 @@ from typing import Any
 
 from avtune.core.protocol import PUBLISHED
 from avtune.core.view_names import views_in, ways
+from avtune.core.words import plural
 from avtune.report.text import escaped
 from avtune.study.scores import Score
 from avtune.workflows.bench.board import LEVEL, Board
@@ -39,7 +40,7 @@ def caption(board: Board) -> str:
             f"Test MAP on {title(about)} ({data['train']} training and {data['test']} test clips, {data['classes']} "
             f"classes), {several}; cosine, all ranks, gallery = all test clips of the other view.",
             f"Budget: {trials} configurations a method, {length_text(about)}); the {min(about['finalists'], trials)} "
-            f"best repeated over {seeds} seed{'s' * (seeds > 1)} and compared on {validation_text(about)}; the winner "
+            f"best repeated over {plural(seeds, 'seed')} and compared on {validation_text(about)}; the winner "
             f"retrained on the whole training set and {_scored(about)}.",
             "Default: the method's default configuration, treated the same.",
             *exceptions(board),
