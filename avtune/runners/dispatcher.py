@@ -10,6 +10,7 @@ machines down reaches.
 from __future__ import annotations
 
 import logging
+import math
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -40,14 +41,17 @@ class Dispatcher:
         source: a study, or a list of runs.
         spare: trials asked for before an engine wants them, so that suggestions are made while engines train.
         max_failures: how many engines may die with a trial before it fails.
+        engines: how many there are, or will be.
 
     Attributes:
-        spare: as given; another number may be set.
+        spare, engines: as given; another number may be set.
     """
 
-    def __init__(self, source: Source, *, spare: int, max_failures: int) -> None:
+    def __init__(self, source: Source, *, spare: int, max_failures: int, engines: int = 1) -> None:
         self._source = source
         self.spare = spare
+        self.engines = engines
+        self._asked = 0
         self._max_failures = max_failures
         self._ready: deque[Trial] = deque()
         self._alone: deque[Trial] = deque()  # trials on their last attempt, for engines without other trials
@@ -101,10 +105,15 @@ class Dispatcher:
         """Asks for one trial ahead of need; returns whether there was anything to do."""
         if len(self._ready) >= self.spare:
             return False
-        trial = self._source.ask()
+        trial = self._ask()
         if trial is not None:
             self._ready.append(trial)
         return trial is not None
+
+    def _ask(self) -> Trial | None:
+        trial = self._source.ask()
+        self._asked += trial is not None
+        return trial
 
     def lost_machine(self, engine: str) -> int:
         """An engine has died with its machine: its trials return to the queue, which counts as no attempt.
@@ -169,10 +178,23 @@ class Dispatcher:
             return []
         if self._alone and not mine:
             return [self._alone.popleft()] if count else []
+        if self._source.independent:
+            count = min(count, self._share(mine))
         taken: list[Trial] = []
         while len(taken) < count:
-            trial = self._ready.popleft() if self._ready else self._source.ask()
+            trial = self._ready.popleft() if self._ready else self._ask()
             if trial is None:
                 break
             taken.append(trial)
         return taken
+
+    def _share(self, mine: Mapping[int, Trial]) -> int:
+        """How many further runs an engine that has `mine` is given, so that it has about as much to train as the
+        others; at least one where it has none. A run counts by the part of its epochs that is left."""
+        waiting = self._source.independent - self._asked + len(self._ready)
+        under_way = sum(self._left(trial) for trials in self._leases.values() for trial in trials.values())
+        own = sum(map(self._left, mine.values()))
+        return max(math.floor((waiting + under_way) / self.engines - own + 0.5), 0 if mine else 1)
+
+    def _left(self, trial: Trial) -> float:
+        return 1 - max(trial.known, self._known.get(trial.number, 0)) / trial.epochs

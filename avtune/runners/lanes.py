@@ -97,7 +97,8 @@ class _Engines:
         import ray
 
         most = self._placement.max_failures
-        dispatcher = Dispatcher(source, spare=spare_trials(self._placement), max_failures=most)
+        spare, engines = spare_trials(self._placement), self._placement.count
+        dispatcher = Dispatcher(source, spare=spare, max_failures=most, engines=engines)
         self._session += 1
         lanes = self._placement.lanes_for(source.independent)
         sent = handed(data, same_machine=self._placement.cluster is None)
@@ -142,7 +143,7 @@ class _Engines:
                 source.note(line, shown=True)
             self._list.add(news.processes)
             self._placement = self._placement.with_more(news.processes)
-            dispatcher.spare = spare_trials(self._placement)
+            dispatcher.spare, dispatcher.engines = spare_trials(self._placement), self._placement.count
 
     def _take_deaths(self, dispatcher: Dispatcher) -> None:
         """Takes note of the engines that have died."""

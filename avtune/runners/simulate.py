@@ -128,7 +128,12 @@ class _Simulated:
         self._source = _Asked(source, self._clock, self._costs.suggestion)
         self._data = data
         self._capacity = placement.lanes_for(source.independent)
-        self._dispatcher = Dispatcher(self._source, spare=spare_trials(placement), max_failures=placement.max_failures)
+        self._dispatcher = Dispatcher(
+            self._source,
+            spare=spare_trials(placement),
+            max_failures=placement.max_failures,
+            engines=placement.count,
+        )
         self._lanes: list[dict[int, _Lane]] = [{} for _ in range(placement.count)]
         self._events: list[tuple[float, int]] = []  # when an engine's epoch ends; equal times in the engines' order
         self._idle: deque[int] = deque(range(placement.count))

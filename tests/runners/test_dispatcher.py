@@ -3,6 +3,8 @@
 import random
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from avtune.core.trial import Trial
 from avtune.engine.messages import Message
@@ -12,8 +14,10 @@ from avtune.runners.dispatcher import Dispatcher
 class Source:
     """Gives out trials of three epochs; the worst case for a dispatcher: it never has a reason to stop one."""
 
-    def __init__(self, count):
-        self.waiting = [Trial(number, "toy", {}, number, 3) for number in range(count)]
+    independent = 0
+
+    def __init__(self, count, epochs=3):
+        self.waiting = [Trial(number, "toy", {}, number, epochs) for number in range(count)]
         self.count = count
         self.ends, self.notes = {}, []
 
@@ -40,8 +44,9 @@ class Source:
 class Engine:
     """Trains by counting. Returns False from `turn` when it is dead or has gone home."""
 
-    def __init__(self, name, dispatcher, room, poison):
+    def __init__(self, name, dispatcher, room, poison, length=3):
         self.name, self.dispatcher, self.room, self.poison = name, dispatcher, room, poison
+        self.length = length
         self.epochs, self.message = {}, Message(room)
 
     def turn(self):
@@ -56,7 +61,7 @@ class Engine:
             self.crowd = len(self.epochs)
             return False
         self.epochs = {number: epoch + 1 for number, epoch in self.epochs.items()}
-        done = [number for number, epoch in self.epochs.items() if epoch == 3]
+        done = [number for number, epoch in self.epochs.items() if epoch == self.length]
         reports = [(number, epoch, {}) for number, epoch in self.epochs.items()]
         for number in done:
             del self.epochs[number]
@@ -177,3 +182,64 @@ def test_an_engine_whose_machine_is_about_to_go_returns_its_trials_and_gets_none
     assert sorted((trial.number, trial.known) for trial in there) == [(0, 1), (1, 1), (2, 0)]
     assert dispatcher.lost_machine("engine 0") == 0
     assert source.ends == {}
+
+
+class Runs(Source):
+    """Runs that do not learn from each other."""
+
+    def __init__(self, count, epochs=3):
+        super().__init__(count, epochs)
+        self.independent = count
+
+    def trained_on(self, number, where):
+        """It is not kept."""
+
+
+@pytest.mark.parametrize(
+    ("runs", "room", "shares"), [(3, 4, [2, 1]), (6, 4, [3, 3]), (8, 4, [4, 4]), (1, 8, [1, 0]), (20, 64, [7, 7, 6])]
+)
+def test_independent_runs_are_shared_out_among_engines_that_have_room_for_more(runs, room, shares):
+    source = Runs(runs)
+    dispatcher = Dispatcher(source, spare=0, max_failures=1, engines=len(shares))
+    given = [len(dispatcher.exchange(str(place), Message(room)).trials) for place in range(len(shares))]
+    assert given == shares
+    again = [len(dispatcher.exchange(str(place), Message(room - had)).trials) for place, had in enumerate(given)]
+    assert again == [0] * len(shares)
+
+
+def test_the_last_of_them_are_shared_out_too():
+    source = Runs(10, epochs=20)
+    dispatcher = Dispatcher(source, spare=0, max_failures=1, engines=2)
+    engines = [Engine(str(place), dispatcher, 3, set(), length=20) for place in range(2)]
+    under_way = []
+    while not source.exhausted:
+        for engine in engines:
+            engine.turn()
+        under_way.append(tuple(len(engine.epochs) for engine in engines))
+    assert list(dict.fromkeys(under_way)) == [(3, 3), (0, 0), (2, 2)], "and not (3, 1), which takes as long as (3, 3)"
+
+
+def test_an_engine_that_never_comes_leaves_its_share_to_the_others():
+    source = Runs(9)
+    dispatcher = Dispatcher(source, spare=0, max_failures=1, engines=4)
+    engine = Engine("the only one", dispatcher, 5, set())
+    while not source.exhausted:
+        assert engine.turn() or source.exhausted
+    assert set(source.ends.values()) == {None}
+
+
+@given(runs=st.integers(1, 40), rooms=st.lists(st.integers(1, 9), min_size=1, max_size=5), seed=st.integers(0, 99))
+@settings(max_examples=60)
+def test_no_engine_waits_while_runs_do_and_each_run_is_done_once(runs, rooms, seed):
+    source, draw = Runs(runs), random.Random(seed)
+    told = []
+    source.tell = lambda number, failure=None, details="": (told.append(number), Source.tell(source, number, failure))
+    dispatcher = Dispatcher(source, spare=1, max_failures=2, engines=len(rooms))
+    engines = [Engine(str(place), dispatcher, room, set()) for place, room in enumerate(rooms)]
+    while not source.exhausted:
+        engine = draw.choice(engines)
+        waiting = bool(source.waiting or dispatcher._ready)
+        engine.turn()
+        assert engine.epochs or engine.message.ends or not waiting
+        dispatcher.prepare()
+    assert sorted(told) == list(range(runs))
