@@ -10,13 +10,16 @@ the race saves. Its seeds are the residuals of recorded runs (`study.simulated_c
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from statistics import mean
 
 from avtune.runners._base import Placement
 from avtune.runners.costs import Costs, EpochCost
+from avtune.runners.dispatcher import Dispatcher
 from avtune.space.settings import FULL, RACE
 from avtune.study.simulated import UniformSuggestions
 from avtune.study.simulated_curves import Nearest
@@ -33,7 +36,7 @@ def main() -> None:
     parser.add_argument("--devices", type=int, default=512)
     parser.add_argument("--trials", type=int, default=100_000)
     parser.add_argument("--searches", type=int, default=60, help="simulated searches of each row of finals (60)")
-    parser.add_argument("--only", choices=("large", "small", "finals"), help="one of the three tables")
+    parser.add_argument("--only", choices=("large", "small", "finals", "shares"), help="one of the four tables")
     given = parser.parse_args()
     sizes = [given.trials // 100, given.trials // 10, given.trials]
     searches = [32, 64, 128]
@@ -48,6 +51,8 @@ def main() -> None:
         sections.append(f"## TPE, finals and retraining, two engines of four lanes, a surrogate's curves\n\n{table}")
     if given.only in (None, "finals"):
         sections += _finals_section(given, 8 if given.quick else None)
+    if given.only in (None, "shares"):
+        sections += _shares_section(given, 8 if given.quick else None)
     title = "Simulated searches"
     claim = "simulate" if given.only is None else f"simulate-{given.only}"
     print(_simulated.write(claim, given.curves, title, sections, given.out))
@@ -141,6 +146,40 @@ def _finals_row(
         f"{mean(one.seconds for one in full):.0f}",
         f"{mean(one.seconds for one in race):.0f}",
     ]
+
+
+def _shares_section(given: argparse.Namespace, trials: int | None) -> list[str]:
+    rows = []
+    for seeds in (3, 5):
+        for policy in (RACE, FULL):
+            shared = _variant(seeds, policy)
+            greedy = replace(shared, name="as each has room", patch=((Dispatcher, "_share", _all),))
+            taken = [
+                [_simulated.one_search(given.curves, variant, trials, seed).seconds for seed in range(given.searches)]
+                for variant in (greedy, shared)
+            ]
+            saved = _simulated.interval([one - other for one, other in zip(*taken, strict=True)])
+            rows.append(
+                [
+                    str(seeds),
+                    policy,
+                    *(f"{mean(one):.1f}" for one in taken),
+                    "{:+.1f} ({:+.1f} to {:+.1f})".format(*saved),
+                ]
+            )
+            print(f"shares, {seeds} seeds: {rows[-1]}", flush=True)
+    head = ["seeds", "finals", "s, as each has room", "s, shared out", "s saved"]
+    about = (
+        f"{given.searches} searches a row, {_simulated.title_of(given.curves)}, two engines of four lanes; seconds of "
+        "the whole command on the virtual clock, with the 95 % bootstrap interval of what is saved. The reference row "
+        "is not simulated."
+    )
+    return [f"## Runs of the finals shared out among engines\n\n{about}\n\n{_report.table(head, rows)}"]
+
+
+def _all(dispatcher: Dispatcher, mine: object) -> int:
+    """In the place of `Dispatcher._share`: no limit."""
+    return sys.maxsize
 
 
 if __name__ == "__main__":
