@@ -55,7 +55,7 @@ def lines(found: Repeats) -> list[str]:
             str(one.seed),
             str(one.results.trial),
             score_text(one.results.test.map) + (f" {one.results.label}" if one.results.label else ""),
-            score_text(one.results.default.map) if one.results.default else "failed",
+            score_text(one.results.default.map) if one.results.default else "–",
             *(short(spread.values[place]) for spread in found.spreads),
         ]
         for place, one in enumerate(found.searches)

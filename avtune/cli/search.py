@@ -161,6 +161,13 @@ def _add_finals(to: Options) -> None:
         help="without the row of a plain method beside the winner; as --set final.reference=none",
     )
     to.add_argument(
+        "--no-default",
+        dest="default",
+        action="store_false",
+        help="without the row of the default configuration beside the winner, which is nearly half of the finals; as "
+        "--set final.default=false",
+    )
+    to.add_argument(
         "--retry-failed",
         action="store_true",
         help="train again what failed in the study: trials, finalists, retrainings",
@@ -238,4 +245,6 @@ def _overrides(given: argparse.Namespace) -> list[str]:
         overrides.append(f"final.seeds={given.final_seeds}")
     if not given.reference:
         overrides.append("final.reference=none")
+    if not given.default:
+        overrides.append("final.default=false")
     return overrides

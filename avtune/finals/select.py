@@ -68,7 +68,7 @@ class Repeated:
 def candidates(
     ranking: Sequence[Record], space: Space, repeated_before: Callable[[Candidate], bool] = lambda one: False
 ) -> list[Candidate]:
-    """The finalists, best first, then the default configuration unless it is one of them.
+    """The finalists, best first, then the default configuration unless it is one of them, or `final.default` is false.
 
     Args:
         repeated_before: whether all runs of a candidate are on record. One that was a finalist before its study was
@@ -78,7 +78,7 @@ def candidates(
     most = space.final.finalists
     chosen = [*ranked[:most], *filter(repeated_before, ranked[most:])]
     default = space.defaults()
-    if all(dict(candidate.config) != default for candidate in chosen):
+    if space.final.default and all(dict(candidate.config) != default for candidate in chosen):
         number = next((record.number for record in ranking if dict(record.trial.config) == default), None)
         chosen.append(Candidate(number, default))
     return chosen

@@ -62,7 +62,7 @@ class Chosen:
     @property
     def retrained(self) -> dict[str, Repeated]:
         """What is retrained, by its row in the table of test scores: `test` and, where it is another, `default`."""
-        default = self.default
+        default = self.default if self.space.final.default else None
         return {"test": self.best} | ({"default": default} if default is not None and default is not self.best else {})
 
     def is_default(self, row: Repeated) -> bool:

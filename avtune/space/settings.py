@@ -122,6 +122,8 @@ class Final:
             where nobody says: it is chosen where a search begins, and is `full` where it was not.
         reshuffle: the validation rows vary with the seed, the same for all finalists; None for as `Validation` says of
             the trials.
+        default: the default configuration is repeated, retrained and scored like a finalist, whatever it came to in
+            the search; else it is one only where it is among the best.
     """
 
     finalists: int = 3
@@ -129,6 +131,7 @@ class Final:
     policy: str | None = None
     reference: str = "classifiers"
     reshuffle: bool | None = None
+    default: bool = True
 
     @property
     def races(self) -> bool:
@@ -178,6 +181,7 @@ SETTINGS: dict[str, dict[str, Hyper]] = {
             Hyper("policy", "choice", FULL, values=(FULL, RACE)),
             Hyper("reference", "choice", "classifiers", values=("classifiers", "none")),
             Hyper("reshuffle", "bool", default=False),
+            Hyper("default", "bool", default=True),
         ),
     }.items()
 }
@@ -255,12 +259,14 @@ def _check_horizon(given: dict[str, Entry], values: Mapping[str, Value]) -> None
 def settings_dict(made: SearchSettings | EarlyStopping | Validation | Final) -> dict[str, Written]:
     """The section as it is written; what has no part in it is left out: the half of `validation` that is not used,
     `steps` where the epochs are a number, `stop_when_flat` where it is 0, `objective` where it is MAP, `reshuffle`
-    where all trials have one split."""
+    where all trials have one split, `default` where it is one of the finalists."""
     values = {field.name: getattr(made, field.name) for field in fields(made)}
     if isinstance(made, EarlyStopping) and not made.open:
         del values["steps"]
     if isinstance(made, Validation) and not made.reshuffle:
         del values["reshuffle"]
+    if isinstance(made, Final) and made.default:
+        del values["default"]
     if isinstance(made, SearchSettings) and not made.stop_when_flat:
         del values["stop_when_flat"]
     if isinstance(made, SearchSettings) and made.objective == MAP.text:

@@ -19,6 +19,7 @@ _LEFT_OUT: tuple[tuple[str, str, Written], ...] = (
     ("search", "objective", MAP.text),
     ("validation", "reshuffle", False),
     ("final", "reshuffle", "as the trials"),
+    ("final", "default", True),
 )
 """Settings that are not written where nobody says them, with what they are then."""
 

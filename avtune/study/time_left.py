@@ -149,11 +149,12 @@ def finals_cost(
     each = done.seconds / done.epochs
     length = float(epochs) if isinstance(epochs := space.early_stopping.epochs, int) else sum(lengths) / len(lengths)
     best = length if protocol == PUBLISHED else sum(bests) / len(bests)
-    seeds, configurations = space.final.seeds, min(space.final.finalists, done.trials) + 1
+    default = space.final.default
+    seeds, configurations = space.final.seeds, min(space.final.finalists, done.trials) + default
     repeats = configurations * seeds
     if space.final.races:
         repeats -= (configurations - 1) * max(0, seeds - 2)
-    return Finals(repeats * length * each, 2 * seeds * best * each * _rows_ratio(space.validation))
+    return Finals(repeats * length * each, (1 + default) * seeds * best * each * _rows_ratio(space.validation))
 
 
 def finals_left(

@@ -15,7 +15,7 @@ from avtune.finals.reference import NONE
 from avtune.workflows.options import DeviceOptions, SearchOptions
 
 _WHOLE = ("gpus", "cpus", "trials_per_gpu", "lanes", "keep", "max_failures")
-_YES_OR_NO = ("deterministic", "retry_failed", "reference", "portfolio")
+_YES_OR_NO = ("deterministic", "retry_failed", "reference", "default", "portfolio")
 _TEXT = ("name", "cluster", "runner", "precision", "protocol", "finals")
 
 AnyOptions = TypeVar("AnyOptions", bound=DeviceOptions)
@@ -81,6 +81,7 @@ class SearchArguments(SearchOptions):
     objective: str | None
     set: Mapping[str, Any]
     reference: bool
+    default: bool
 
     def overrides(self) -> list[str]:
         """The values of the space that the call names, as `key=value`.
@@ -106,6 +107,8 @@ class SearchArguments(SearchOptions):
             named["final.seeds"] = self.final_seeds
         if not self.reference:
             named["final.reference"] = NONE
+        if not self.default:
+            named["final.default"] = False
         return [f"{key}={_yaml(value)}" for key, value in named.items()]
 
 

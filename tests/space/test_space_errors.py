@@ -57,8 +57,8 @@ def test_errors_of_the_top_level(text: str, message: str) -> None:
         ),
         (
             "final: {sedes: 3}",
-            "unknown key 'sedes' in final; allowed: finalists, policy, reference, reshuffle or seeds; did you mean "
-            "'seeds'?",
+            "unknown key 'sedes' in final; allowed: default, finalists, policy, reference, reshuffle or seeds; did you "
+            "mean 'seeds'?",
         ),
         ("search: {trials: 0}", "search.trials is 0; allowed: a whole number from 1 to 100000"),
         ("search: {trials: 1.5}", "search.trials is 1.5; allowed: a whole number from 1 to 100000"),

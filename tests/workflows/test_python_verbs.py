@@ -400,6 +400,7 @@ def test_what_makes_a_request_is_an_option_of_both(verb, options):
             "trials",
             "epochs",
             "reference",
+            "default",
             "finals",
             "final_seeds",
             "sampler",
