@@ -26,7 +26,7 @@ def runs_of(*values: tuple[float, float]) -> list[dict[str, float]]:
 
 def test_the_claims_stand_beside_what_was_found() -> None:
     given = argparse.Namespace(data="some/demo.h5", trials=64, seeds=5)
-    results = {"avtune fp32": runs_of((10, 0.5), (20, 0.7)), "optuna": runs_of((40, 0.5), (40, 0.5))}
+    results = {"avtune same finals": runs_of((10, 0.5), (20, 0.7)), "optuna": runs_of((40, 0.5), (40, 0.5))}
     assert peers.claims(given, results).splitlines()[2:] == [
         "- at least 3.0 times faster than optuna: 3.00 times",
         "- test MAP not lower than that of optuna: +0.1000",
@@ -37,8 +37,8 @@ def test_the_claims_stand_beside_what_was_found() -> None:
 
 
 def test_a_row_has_the_interval_over_searches_and_the_ratio_to_each_peer() -> None:
-    said = peers.table({"avtune fp32": runs_of((10, 0.5), (20, 0.7)), "ray": runs_of((40, 0.5), (40, 0.5))})
-    ours = next(line for line in said.splitlines() if line.startswith("| avtune fp32"))
+    said = peers.table({"avtune same finals": runs_of((10, 0.5), (20, 0.7)), "ray": runs_of((40, 0.5), (40, 0.5))})
+    ours = next(line for line in said.splitlines() if line.startswith("| avtune same finals"))
     # By hand: t of one degree of freedom is 12.706, the deviation of two values 0.2 apart is 0.1414.
     assert [cell.strip() for cell in ours.split("|")[2:-1]] == [
         "15.0 (10.0 to 20.0)",
@@ -51,14 +51,14 @@ def test_a_row_has_the_interval_over_searches_and_the_ratio_to_each_peer() -> No
 
 def test_time_to_quality_takes_the_fewest_configurations_that_are_as_good_as_the_peers() -> None:
     results = {
-        "avtune fp32, 8 trials": runs_of((2, 0.4)),
-        "avtune fp32, 16 trials": runs_of((5, 0.6)),
-        "avtune fp32": runs_of((9, 0.7)),
+        "avtune same finals, 8 trials": runs_of((2, 0.4)),
+        "avtune same finals, 16 trials": runs_of((5, 0.6)),
+        "avtune same finals": runs_of((9, 0.7)),
         "optuna": runs_of((30, 0.5)),
         "ray": runs_of((70, 0.7)),
     }
-    assert "avtune fp32, 16 trials: 0.6000 after 5.0 s, 10.0 times as fast" in peers.quality(results, [16, 8])
-    worse = results | {"avtune fp32, 16 trials": runs_of((5, 0.5)), "avtune fp32": runs_of((9, 0.5))}
+    assert "avtune same finals, 16 trials: 0.6000 after 5.0 s, 10.0 times as fast" in peers.quality(results, [16, 8])
+    worse = results | {"avtune same finals, 16 trials": runs_of((5, 0.5)), "avtune same finals": runs_of((9, 0.5))}
     assert "did not reach it" in peers.quality(worse, [16, 8])
 
 
