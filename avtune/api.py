@@ -156,7 +156,7 @@ def search(
             `full`.
         final_seeds: seeds of the finals and of the retraining, at least 1; 10 for a score to publish.
         reference: also score plain `classifiers`, not tuned, beside the winner.
-        default: also repeat, retrain and score the default configuration, which is nearly half of the finals.
+        default: also repeat, retrain and score the default configuration, which is about a third of the finals.
         keep: also keep the weights of so many best trials, as models.
         retry_failed: train the failed trials of the study again.
         track: also track it there, by a process of its own: `mlflow`, `mlflow:URI`, `wandb`, `wandb:PROJECT`, or

@@ -164,7 +164,7 @@ def _add_finals(to: Options) -> None:
         "--no-default",
         dest="default",
         action="store_false",
-        help="without the row of the default configuration beside the winner, which is nearly half of the finals; as "
+        help="without the row of the default configuration beside the winner, about a third of the finals; as "
         "--set final.default=false",
     )
     to.add_argument(
