@@ -66,15 +66,13 @@ def add(verbs: Verbs) -> None:
 
 
 def run(given: argparse.Namespace, log: list[Path]) -> int:
-    from avtune.cli.main import parser
-
     try:
         import shtab
     except ImportError:
         raise UserError("avtune completion needs shtab; pip install 'avtune[completion]'") from None
     template = {"bash": _BASH, "zsh": _ZSH}[given.shell]
     preamble = template.format(**{kind: " ".join(words) for kind, words in _names().items()})
-    print(shtab.complete(parser(), given.shell, preamble=preamble))
+    print(shtab.complete(given.parser, given.shell, preamble=preamble))
     return 0
 
 

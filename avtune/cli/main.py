@@ -104,6 +104,7 @@ def parser() -> Parser:
     verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=Parser)
     for verb in _FILES.values():
         verb.add(verbs)
+    top.set_defaults(parser=top)
     return top
 
 

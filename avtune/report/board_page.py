@@ -13,8 +13,8 @@ from markupsafe import Markup
 
 from avtune import __version__
 from avtune.report.board_plots import cost_picture, groups_picture, intervals_picture
+from avtune.report.compared import Compared
 from avtune.report.page_payload import as_script
-from avtune.study.scores import Score
 
 _HTML = Path(__file__).parent / "html"
 _SCRIPTS = ("core", "chart_board")
@@ -46,36 +46,6 @@ class Table:
     header: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
     named: bool = False
-
-
-@dataclass(frozen=True)
-class Shown:
-    """What stands side by side with others.
-
-    Attributes:
-        name: of the method or study.
-        scores: test MAP for each of the series, the first being what counts; None where there is none.
-        group: letters: between two that share one no difference was found; empty where that was not tested.
-        seconds: device seconds of its search.
-    """
-
-    name: str
-    scores: tuple[Score | None, ...]
-    group: str
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Compared:
-    """Those that can be ranked against each other, best first.
-
-    Attributes:
-        series: names of their scores.
-        rows: each has a first score.
-    """
-
-    series: tuple[str, ...]
-    rows: tuple[Shown, ...]
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from avtune.report.compared import Compared
 from avtune.report.svg import svg_element
-
-if TYPE_CHECKING:
-    from avtune.report.board_page import Compared
 
 _LOOKS = (("#cc3311", "o"), ("#4477aa", "s"), ("#bbbbbb", "d"))
 

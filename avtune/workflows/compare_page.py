@@ -7,8 +7,9 @@ from pathlib import Path
 
 from avtune.core.errors import UserError
 from avtune.core.files import update_text, using
-from avtune.report.board_page import BoardPage, Cell, Chart, Section, Shown, Table, alike, charts, render
-from avtune.report.board_page import Compared as Board
+from avtune.report.board_page import BoardPage, Cell, Chart, Section, Table, alike, charts, render
+from avtune.report.compared import Compared as Board
+from avtune.report.compared import Shown
 from avtune.workflows.compare import Compared, Comparison
 from avtune.workflows.compare_text import by_dataset, cells, head, reading
 

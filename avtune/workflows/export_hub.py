@@ -14,7 +14,7 @@ from avtune.core.files import to_yaml, using
 from avtune.core.names import legal_name
 from avtune.engine.model import CONFIG, WEIGHTS, Model
 from avtune.study.results import Results, load_results
-from avtune.workflows.export import Exported
+from avtune.workflows.exported import Exported
 from avtune.workflows.verify_model import check_model
 
 _FILES = (WEIGHTS, CONFIG, "metrics.json", "query_ap.npz", "by_class.json")

@@ -14,7 +14,7 @@ from avtune.data.labels import label_numbers
 from avtune.engine.model import Model
 from avtune.metrics.cosine import unit_rows
 from avtune.workflows.clips import Clips, embed_clips
-from avtune.workflows.export import Exported, about, extra, write_json
+from avtune.workflows.exported import Exported, about, extra, write_json
 
 
 def write_index(model: Model, clips: Clips, out: Path) -> Exported:

@@ -18,7 +18,7 @@ from torch import Tensor
 from avtune.core.errors import UserError
 from avtune.core.files import using
 from avtune.engine.model import Model
-from avtune.workflows.export import Exported, about, extra, write_json
+from avtune.workflows.exported import Exported, about, extra, write_json
 
 Floats = npt.NDArray[np.float32]
 TOLERANCE = 1e-5

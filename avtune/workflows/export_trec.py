@@ -21,7 +21,7 @@ from avtune.engine.model import Model
 from avtune.metrics import retrieval_scores
 from avtune.metrics.cosine import unit_rows
 from avtune.workflows.clips import Clips, embed_clips
-from avtune.workflows.export import Exported, about, write_json
+from avtune.workflows.exported import Exported, about, write_json
 from avtune.workflows.retrieve import ranking
 
 Floats = npt.NDArray[np.float64]

@@ -5,7 +5,8 @@ from ink import INK
 from made_across import SCORES, made_sources
 from made_boards import METHODS, made_board
 
-from avtune.report.board_page import BoardPage, Compared, Section, Shown, charts, render
+from avtune.report.board_page import BoardPage, Section, charts, render
+from avtune.report.compared import Compared, Shown
 from avtune.workflows.bench.across import compared
 from avtune.workflows.bench.across_page import across_page
 from avtune.workflows.bench.leaderboard_page import leaderboard_page

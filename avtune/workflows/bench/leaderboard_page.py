@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from avtune.report.board_page import BoardPage, Cell, Compared, Section, Shown, Table, alike, charts, plain, render
+from avtune.report.board_page import BoardPage, Cell, Section, Table, alike, charts, plain, render
+from avtune.report.compared import Compared, Shown
 from avtune.report.text import short
 from avtune.workflows.bench.board import LEVEL, POWER, Board, Row
 from avtune.workflows.bench.folder import folder_name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
@@ -13,9 +13,6 @@ from avtune.engine import user_code
 from avtune.space.parse import parse
 from avtune.space.settings import SETTINGS
 from avtune.space.space import Space
-
-if TYPE_CHECKING:
-    from avtune.workflows.bench.rules import Rules
 
 _OF_RULES = {
     "early_stopping.grace": "grace",
@@ -77,8 +74,8 @@ def _parsed(text: str) -> Any:
         return text
 
 
-def ruled(rules: Rules, sets: Sequence[str]) -> Rules:
-    """The rules with those of the assignments that are rules.
+def rule_values(sets: Sequence[str]) -> dict[str, Any]:
+    """The assignments that are rules of a bench, by their names there.
 
     Raises:
         UserError: a value is out of range.
@@ -89,7 +86,7 @@ def ruled(rules: Rules, sets: Sequence[str]) -> Rules:
         if key in _OF_RULES:
             section, _, name = key.partition(".")
             values[_OF_RULES[key]] = replace(SETTINGS[section][name], name=f"--set {key}").check(_parsed(text))
-    return replace(rules, **values)
+    return values
 
 
 def overridden(space: Space, sets: Sequence[str]) -> Space:

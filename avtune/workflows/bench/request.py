@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from avtune.core.names import new_name
@@ -12,7 +13,7 @@ from avtune.engine.user_code import check_function_search, check_labels
 from avtune.finals.reference import NONE
 from avtune.space.space import Space
 from avtune.workflows.bench.folder import BenchFolder
-from avtune.workflows.bench.overrides import assignments, ruled
+from avtune.workflows.bench.overrides import assignments, rule_values
 from avtune.workflows.bench.rules import Rules, command_of, epochs_of, spaces_of
 from avtune.workflows.bench.run import BenchRequest
 from avtune.workflows.choose_runner import placement_request
@@ -116,4 +117,4 @@ def _rules(options: BenchOptions, before: Mapping[str, Any]) -> Rules:
     }
     sets = assignments(options.set, before.get("set", ()))
     rules = Rules(**kept | {name: value for name, value in chosen.items() if value is not None}, set=tuple(sets))
-    return ruled(rules, sets)
+    return replace(rules, **rule_values(sets))
