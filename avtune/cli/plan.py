@@ -47,6 +47,12 @@ def add(verbs: Verbs) -> None:
     )
     completes(policy, "finals")
     verb.add_argument("--final-seeds", type=int, metavar="N", help="seeds of the finals; as --set final.seeds=N")
+    verb.add_argument(
+        "--no-default",
+        dest="default",
+        action="store_false",
+        help="finals without the row of the default configuration; as --set final.default=false",
+    )
     space = verb.add_argument(
         "--space", metavar="FILE|NAME", help="what is searched (default: the dataset's own space, or psd)"
     )
@@ -95,6 +101,8 @@ def _request(given: argparse.Namespace) -> PlanRequest:
         overrides.append(f"final.policy={given.finals}")
     if given.final_seeds is not None:
         overrides.append(f"final.seeds={given.final_seeds}")
+    if not given.default:
+        overrides.append("final.default=false")
     file, data = given.space, None
     if given.rows is not None or given.dataset.endswith((".yaml", ".yml")):
         file, data = given.dataset, data_of_rows(given.rows)

@@ -212,7 +212,8 @@ def _with_policy(space: Space, placement: Placement) -> Space:
 
 
 def _finals(space: Space) -> str:
-    most = f"{space.final.finalists} finalists and the default configuration over {space.final.seeds} seeds"
+    default = " and the default configuration" if space.final.default else ""
+    most = f"{space.final.finalists} finalists{default} over {space.final.seeds} seeds"
     said = f"finals: {most}, {'those that may still win (a race)' if space.final.races else 'every one (full)'}"
     return said if space.final.reference == NONE else f"{said}; the plain reference beside them is not counted"
 

@@ -160,10 +160,12 @@ def _since(clock: Clock, before: Clock) -> Stage:
 
 
 def _retrain(given: Setting, clock: Clock, best: Repeated, rows: Sequence[Repeated]) -> int:
-    """Retrains the winner and the default configuration; returns how many models are scored on the test split."""
+    """Retrains the winner and, with `final.default`, the default configuration; returns how many models are scored on
+    the test split."""
     space, horizon = given.horizon.space, given.horizon
     default = space.defaults()
-    others = [row for row in rows if row is not best and dict(row.candidate.config) == default and row.failure is None]
+    whole = [row for row in rows if row is not best and row.failure is None and space.final.default]
+    others = [row for row in whole if dict(row.candidate.config) == default]
     trials = [
         Trial(0, space.method, row.candidate.config, seed, row.epoch, horizon=horizon.schedule(row.candidate.config))
         for row in [best, *others]

@@ -167,6 +167,8 @@ def test_a_space_file_takes_rows(capsys, tmp_path, curves):
     assert "5000 clips are not here" in capsys.readouterr().out
     assert main(["plan", str(file), "--rows", "5000", "--final-seeds", "10", "--curves", str(curves), "--json"]) == 0
     assert any("over 10 seeds" in line for line in json.loads(capsys.readouterr().out)["assumed"])
+    assert main(["plan", str(file), "--rows", "5000", "--no-default", "--curves", str(curves), "--json"]) == 0
+    assert any("finalists over" in line for line in json.loads(capsys.readouterr().out)["assumed"])
     assert main(["plan", str(file), "--rows", "5000", "--finals", "half"]) == 2
     assert "final.policy is 'half'; allowed: one of full or race" in capsys.readouterr().err
     assert main(["plan", str(file)]) == 2
