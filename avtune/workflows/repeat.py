@@ -17,6 +17,7 @@ from typing import Any
 from avtune.core.errors import UserError
 from avtune.core.files import write_text
 from avtune.core.hyper import Value
+from avtune.core.names import is_legal_name
 from avtune.finals.scores import mean_score
 from avtune.space.space import Space
 from avtune.study.best import Best, read_best
@@ -159,9 +160,10 @@ def further_name(first: str, seed: int) -> str:
 def named_in(path: Path) -> list[str]:
     """The studies that a `repeated.json` counts on, by name; none where it is damaged."""
     try:
-        return [str(one["study"]) for one in json.loads(path.read_text(encoding="utf-8"))["searches"]]
-    except (ValueError, KeyError, TypeError):
+        names = [str(one["study"]) for one in json.loads(path.read_text(encoding="utf-8"))["searches"]]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return []
+    return names if all(map(is_legal_name, names)) else []
 
 
 def _gain(pairs: Sequence[tuple[float, float | None]]) -> Score | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-from avtune.core.errors import UserError
 from avtune.study.folder import StudyFolder
 from avtune.workflows.differences import any_difference
 from avtune.workflows.open_study import open_space
@@ -28,10 +27,6 @@ def check_repeats(folder: StudyFolder) -> list[Check]:
         if not searches:
             return "it cannot be read"
         made = repeats_of(searches, [open_space(one) for one in searches])
-        try:
-            told = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise UserError(f"it cannot be read: {error}") from error
-        return any_difference(told, json.loads(json.dumps(made.to_json())))
+        return any_difference(json.loads(path.read_text(encoding="utf-8")), json.loads(json.dumps(made.to_json())))
 
     return [check(FILE, what, compare)]

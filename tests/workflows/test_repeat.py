@@ -111,6 +111,8 @@ def test_verify_compares_it_with_the_searches(done, tmp_path, capsys):
     for changed, problem in (
         (written.replace('"default_won": ', '"default_won": 1'), "default_won is 1"),
         ("{}", "it cannot be read"),
+        ("[" * 100_000, "it cannot be read"),
+        (written.replace('"one-seed2"', '"../results/one"'), "it cannot be read"),
     ):
         path.write_text(changed)
         ended, printed = verified()
