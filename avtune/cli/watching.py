@@ -120,17 +120,18 @@ class Watching:
 
     def _retrained(self, after: Sequence[str]) -> tuple[int, int]:
         """How many retrainings are done, and how many there are: of the winner, and of the default configuration where
-        it is another one.
+        it is another one and has a row.
 
         Args:
             after: the runs that came after those of the finalists.
         """
         best = read_best(self._folder)
         winner = next((row for row in best.finalists if row.trial == best.trial), None) if best is not None else None
-        rows = 1 if winner is not None and winner.is_default else 2
+        final = self._watch.space.final
+        rows = 2 if final.default and not (winner is not None and winner.is_default) else 1
         published = self._watch.settings.get("protocol") == PUBLISHED  # else a retraining has no curve
         done = [run for run in after if published or not self._curves[run]]
-        return len(done), rows * self._watch.space.final.seeds
+        return len(done), rows * final.seeds
 
     def _finalist_keys(self) -> set[str]:
         """Names of the runs of the finalists over seeds; none for a method of the user's own, whose default

@@ -191,6 +191,20 @@ def test_the_finals_are_counted_by_their_runs(study):
     assert Watching(folder).view().stage is None, "nobody works on it"
 
 
+def test_without_the_row_of_the_default_there_are_fewer_runs(study):
+    train(study, 5)
+    text = study.folder.study_yaml.read_text()
+    assert "seeds: 2" in text
+    study.folder.study_yaml.write_text(text.replace("seeds: 2", "seeds: 2\n    default: false", 1))
+    with study.folder.locked():
+        append_line(study.folder.repeats, {"run": "f" * 24, "curve": {"1": 0.5}, "seconds": 1.0})
+        assert Watching(study.folder).view().stage.text == "finalists: 0 of 4 runs done"
+        winner = Finalist(4, 6, 0.5, 0.1, is_default=False)
+        write_best(study.folder, Best(4, 6, 0.5, dict(study.records[4].trial.config), (winner,), 6))
+        append_line(study.folder.repeats, {"run": "e" * 24, "curve": {}, "seconds": 1.0})
+        assert Watching(study.folder).view().stage.text == "retraining: 1 of 2 runs done"
+
+
 def test_a_method_of_the_users_own_needs_no_code(study, capsys):
     train(study, 5)
     settings = study.folder.study_yaml.read_text().replace("method: triplet", "method: mine:Method")
