@@ -2,13 +2,15 @@
 
     python -m benchmarks.ray_start --rounds 5
 
-A run with the runner `lanes` of one trial of one epoch, on 64 clips: next to all of its time is Ray's start and end.
-Each side runs in a process of its own, and the sides take turns. The clock runs from before Ray starts until it has
-gone.
+A run with the runner `lanes` of one trial of one epoch, on 64 clips that are split as a search splits them: next to all
+of its time is Ray's start and end. Each side runs in a process of its own, and the sides take turns. The clock runs
+from before Ray starts until it has gone.
 
 - all: as avtune starts Ray;
 - all processes: with the dashboard's, the autoscaler's and the log monitor's processes (`few_processes` left out);
-- own workers: Tune's trials have worker processes of their own (`any_worker` left out).
+- own workers: Tune's trials have worker processes of their own (`any_worker` left out);
+- once a second: Ray looks once a second whether its node is there (`seen_at_once` left out);
+- next imports later: what splits rows is imported when Ray has started (`session.NEXT` left out).
 """
 
 from __future__ import annotations
@@ -26,7 +28,13 @@ from avtune.core.trained_on import TrainedOn
 from avtune.core.trial import Trial
 from benchmarks import _report
 
-LEFT_OUT = {"all": "", "all processes": "few_processes", "own workers": "any_worker"}
+LEFT_OUT = {
+    "all": "",
+    "all processes": "few_processes",
+    "own workers": "any_worker",
+    "once a second": "seen_at_once",
+    "next imports later": "NEXT",
+}
 
 
 def main() -> None:
@@ -96,19 +104,23 @@ def _seconds(left_out: str) -> float:
 
     from avtune.data.dataset import Split
     from avtune.data.prepare import Prepared
+    from avtune.data.split import validation_folds
     from avtune.runners import lanes
     from avtune.runners._base import Placement
-    from avtune.runners.ray import private
+    from avtune.runners.ray import private, session
 
-    if left_out:
+    if left_out == "NEXT":
+        session.NEXT = ()
+    elif left_out:
         setattr(private, left_out, contextlib.nullcontext)
     draw = np.random.default_rng(0)
     features = [draw.normal(size=(64, 8)).astype(np.float32) for _ in range(2)]
     rows = Split(*features, np.arange(64) % 4)
-    source = _Source([Trial(0, "triplet", {"hidden_dim": 8, "embedding_dim": 4, "batch_size": 64}, 0, 1)])
+    source = _Source([Trial(0, "triplet", {"hidden_dim": 8, "embedding_dim": 4, "batch_size": 48}, 0, 1)])
     start = time.perf_counter()
     with lanes.opened(Placement(2, 0, 1), 1 << 20) as run:
-        run(source, [Prepared(rows, rows, 4)])
+        (fold,) = validation_folds(rows.labels, fraction=0.25, seed=0)
+        run(source, [Prepared(rows.take(fold.fit), rows.take(fold.validation), 4)])
     return time.perf_counter() - start
 
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 START = """
-import inspect, logging, threading
+import inspect, logging, sys, threading
 import ray.tune.tune as tune
 from ray._private import node, services, utils, worker
 from ray.job_config import JobConfig
@@ -27,6 +27,8 @@ assert names(worker.listen_error_messages) == ["worker", "threads_stopped"]
 assert names(utils.set_sigterm_handler) == ["sigterm_handler"]
 assert names(node.Node.kill_all_processes) == ["self", "check_alive", "allow_graceful", "wait"]
 assert names(node.Node.start_monitor) == names(node.Node.start_log_monitor) == ["self"]
+assert names(services.get_node) == ["gcs_address", "node_id"]
+assert callable(private._find("ray._raylet", "InnerGcsClient").get_all_node_info), "what GcsClient passes calls on to"
 assert names(node.Node.start_api_server) == ["self", "include_dashboard", "raise_on_failure"]
 assert services.ConsolePopen.__bases__[0].__name__ == "Popen"
 assert type(class_cache.DEFAULT_ENV_VARS) is dict and type(class_cache.ENV_VARS_TO_PROPAGATE) is set
@@ -39,6 +41,7 @@ for where, text in (
     (node.Node.start_head_processes, "self.start_monitor("),
     (node.Node.start_ray_processes, "self.start_log_monitor("),
     (node.Node, "self.all_processes["),
+    (node.Node.__init__, "ray._private.services.get_node("),
     (services.start_ray_process, "ConsolePopen("),
     (JobConfig._get_proto_job_config, "self._py_driver_sys_path"),
     (tune.run, "_ray_auto_init("),
@@ -54,6 +57,27 @@ with private.few_processes(), private.quiet_errors(), private.any_worker(), priv
     assert not class_cache.DEFAULT_ENV_VARS and not class_cache.ENV_VARS_TO_PROPAGATE
 assert node.Node.start_monitor is plain and worker.listen_error_messages is quiet
 assert class_cache.DEFAULT_ENV_VARS and class_cache.ENV_VARS_TO_PROPAGATE
+
+looks, slept = [], []
+class Client:
+    def __init__(self, address):
+        assert address == "127.0.0.1:1"
+    def get_all_node_info(self):
+        looks.append(1)
+        if len(looks) == 4:
+            raise ConnectionError
+        return {bytes.fromhex("ab"): None} if len(looks) == 3 else {}
+
+_raylet = sys.modules["ray._raylet"]
+known, plain, _raylet.GcsClient = _raylet.GcsClient, services.get_node, Client
+services.get_node = lambda gcs_address, node_id: (gcs_address, node_id)
+private.time = type("Time", (), {"sleep": slept.append, "monotonic": staticmethod(lambda: 0.0)})
+with private.seen_at_once():
+    assert services.get_node("127.0.0.1:1", "ab") == ("127.0.0.1:1", "ab")
+    assert (len(looks), len(slept)) == (3, 2)
+    assert services.get_node("127.0.0.1:1", "ab") == ("127.0.0.1:1", "ab"), "Ray looks itself"
+    assert (len(looks), len(slept)) == (4, 2)
+_raylet.GcsClient, services.get_node = known, plain
 
 own = tune._ray_auto_init, tune._setup_signal_catching
 with private.guarded_tune():

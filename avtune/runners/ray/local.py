@@ -82,7 +82,7 @@ def _start(folder: Path) -> Iterator[None]:
         UserError: it has failed; says why in Ray's last words.
     """
     causes = Deaths()
-    with private.processes_in_own_session(), private.few_processes():
+    with private.processes_in_own_session(), private.few_processes(), private.seen_at_once():
         try:
             yield
         except UserError:

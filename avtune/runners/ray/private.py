@@ -13,6 +13,7 @@ import contextlib
 import importlib
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn
 
@@ -26,6 +27,7 @@ USED = (
     ("ray._private.state", "state.get_draining_nodes"),
     ("ray._private.utils", "set_sigterm_handler"),
     ("ray._private.services", "ConsolePopen"),
+    ("ray._private.services", "get_node"),
     ("ray._private.worker", "_global_node"),
     ("ray._private.worker", "listen_error_messages"),
     ("ray._private.node", "Node.start_api_server"),
@@ -40,6 +42,8 @@ USED = (
 
 TUNE_THREAD = "avtune engines"
 """The name of a thread of ours that runs Tune."""
+
+_LOOK, _LONGEST_LOOK = 0.02, 30.0  # seconds between two looks for a node, and until Ray itself looks
 
 _log = logging.getLogger(__name__)
 
@@ -214,6 +218,24 @@ def few_processes() -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         for name in ("start_api_server", "start_monitor", "start_log_monitor"):
             stack.enter_context(_replaced("ray._private.node", f"Node.{name}", lambda node, **more: None))
+        yield
+
+
+@contextlib.contextmanager
+def seen_at_once() -> Iterator[None]:
+    """A Ray that is started in the block is used as soon as its node is known to its head. By itself Ray looks once a
+    second."""
+    get_node, client = _find("ray._private.services", "get_node"), _find("ray._raylet", "GcsClient")
+
+    def awaited(gcs_address: str, node_id: str) -> Any:
+        until = time.monotonic() + _LONGEST_LOOK
+        with contextlib.suppress(Exception):  # of a head that does not answer: Ray's own look says what is wrong
+            known = client(address=gcs_address).get_all_node_info
+            while time.monotonic() < until and not any(node.hex() == node_id for node in known()):
+                time.sleep(_LOOK)
+        return get_node(gcs_address, node_id)
+
+    with _replaced("ray._private.services", "get_node", awaited):
         yield
 
 

@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -58,6 +58,9 @@ KEEP_MEMORY = (
 the system when they are freed and gets them anew, page by page, with every operation: 10 to 15 % of the time that many
 lanes take. So: keep them, in huge pages where the system has them."""
 
+NEXT = ("sklearn.model_selection",)
+"""What the driver needs next and takes a second to import: the splitting of rows. Like Tune it is imported in a thread,
+which overlaps with the wait for Ray's processes; one after the other, as they import much in common."""
 
 LOST = threading.Event()
 """Set when a private Ray has lost a process that all of it needs, until the next session."""
@@ -101,8 +104,7 @@ def ray_session(
         _check_token()
         connected = ray.is_initialized()
         held.enter_context(_quiet_loggers())
-        # Importing Tune takes more than a second; in a thread it overlaps with the wait for Ray's processes.
-        tune = _Import("ray.tune")
+        tune = _Import("ray.tune", then=NEXT)
         tune.start()
         try:
             if not connected:
@@ -159,11 +161,17 @@ def _check_token() -> None:
 
 
 class _Import(threading.Thread):
-    """Imports a module. `error` is what came of it, after its end."""
+    """Imports a module. `error` is what came of it, after its end.
 
-    def __init__(self, module: str) -> None:
+    Args:
+        module: name.
+        then: further ones, whose errors are left to who needs them.
+    """
+
+    def __init__(self, module: str, then: Sequence[str] = ()) -> None:
         super().__init__(name=f"import {module}")
         self._module = module
+        self._then = then
         self.error: Exception | None = None
 
     def run(self) -> None:
@@ -171,6 +179,9 @@ class _Import(threading.Thread):
             importlib.import_module(self._module)
         except Exception as error:
             self.error = error
+        for module in self._then:
+            with contextlib.suppress(Exception):
+                importlib.import_module(module)
 
 
 @contextlib.contextmanager
