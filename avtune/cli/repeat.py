@@ -12,7 +12,7 @@ from avtune.report.text import score_text, short
 
 if TYPE_CHECKING:
     from avtune.study.scores import Score
-    from avtune.workflows.repeat import Repeats
+    from avtune.workflows.repeat import Repeat, Repeats
     from avtune.workflows.search_plan import Request
 
 
@@ -55,7 +55,7 @@ def lines(found: Repeats) -> list[str]:
             str(one.seed),
             str(one.results.trial),
             score_text(one.results.test.map) + (f" {one.results.label}" if one.results.label else ""),
-            score_text(one.results.default.map) if one.results.default else "–",
+            _default(one),
             *(short(spread.values[place]) for spread in found.spreads),
         ]
         for place, one in enumerate(found.searches)
@@ -72,6 +72,13 @@ def lines(found: Repeats) -> list[str]:
         f"the default configuration won {found.default_won} of {count}",
         *([f"the winners span of the searched ranges: {', '.join(spans)}"] if spans else []),
     ]
+
+
+def _default(search: Repeat) -> str:
+    if search.results.default is not None:
+        return score_text(search.results.default.map)
+    failed = any(row.is_default and row.failure is not None for row in search.best.finalists)
+    return "failed" if failed else "–"
 
 
 def _gain(over: str, gain: Score | None) -> list[str]:

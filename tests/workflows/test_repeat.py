@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -9,7 +10,11 @@ from command import call
 from toy import SPACE, write_toy
 
 from avtune.cli.main import main
+from avtune.cli.repeat import lines
 from avtune.metrics import mean_interval
+from avtune.study.folder import StudyFolder
+from avtune.workflows.open_study import open_space
+from avtune.workflows.repeat import repeats_of
 
 SMALL = ["--trials", "2", "--set", "final.finalists=1", "--set", "final.seeds=1", "--set", "early_stopping.epochs=2"]
 
@@ -95,6 +100,23 @@ def test_a_search_that_goes_on_takes_what_all_said_away(done, tmp_path, capsys):
     assert len(found(tmp_path)["searches"]) == 2
     call(capsys, *more)
     assert not both[0].exists()
+
+
+def test_a_default_that_failed_says_so_and_one_that_was_left_out_does_not(done):
+    folders = [StudyFolder(done / "results" / one["study"]) for one in found(done)["searches"]]
+    whole = repeats_of(folders, [open_space(folder) for folder in folders])
+    first = whole.searches[0]
+    (default,) = [row for row in first.best.finalists if row.is_default]
+    others = tuple(row for row in first.best.finalists if row is not default)
+
+    def shown(*finalists):
+        results, best = replace(first.results, default=None), replace(first.best, finalists=finalists)
+        search = replace(first, results=results, best=best)
+        return next(line for line in lines(replace(whole, searches=(search,))) if line.startswith("one "))
+
+    assert "failed" in shown(*others, replace(default, failure="no luck"))
+    assert "–" in shown(*others)
+    assert "failed" not in shown(*others)
 
 
 def test_verify_compares_it_with_the_searches(done, tmp_path, capsys):
