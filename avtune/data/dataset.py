@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -51,6 +51,10 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def swapped(self) -> Split:
+        """The same clips with the second view first."""
+        return Split(self.visual, self.audio, self.labels)
 
     def take(self, rows: npt.NDArray[np.int64]) -> Split:
         """The clips at `rows` (int64 [M], each 0..N-1), in that order, copied; on disk where these are."""
@@ -108,6 +112,22 @@ class Dataset:
         """`10 classes`, and how many labels a training clip has where it may have several."""
         many = f" ({self.train.labels.sum() / len(self.train):.3g} labels a clip)" if self.is_multi_label else ""
         return f"{self.num_classes} classes{many}"
+
+    def in_order(self, views: tuple[str, str]) -> Dataset:
+        """The dataset with its views in the places that a model has for views of these names. Where no name is the
+        same, the first view stands for the first.
+
+        Raises:
+            UserError: one view has the name of the model's other one.
+        """
+        if self.views == views[::-1]:
+            return replace(self, train=self.train.swapped(), test=self.test.swapped(), views=views)
+        if self.views[0] == views[1] or self.views[1] == views[0]:
+            raise UserError(
+                f"{self.source} has {' and '.join(self.views)}, in this order, and the model has "
+                f"{' and '.join(views)}\nname the views, or order them, as the model has them"
+            )
+        return self
 
     def __repr__(self) -> str:
         sizes = f"{len(self.train)} training and {len(self.test)} test clips, {self.classes_text}"

@@ -42,6 +42,7 @@ def given_views(views: tuple[str, str]) -> tuple[str, str]:
     Raises:
         UserError: they are no two different names.
     """
-    if len(views) != 2 or views[0] == views[1] or not all(isinstance(one, str) and one.strip() for one in views):
-        raise UserError(f"views is {views!r}; give two different names, e.g. ('image', 'text')")
+    pair = isinstance(views, tuple | list) and len(views) == 2 and views[0] != views[1]
+    if not pair or not all(isinstance(one, str) and one.strip() for one in views):
+        raise UserError(f"views is {shown(views)}; give two different names, e.g. ('image', 'text')")
     return str(views[0]), str(views[1])

@@ -81,24 +81,25 @@ class Model:
         return dict(zip(self.views, (method.audio_dim, method.visual_dim), strict=True))
 
     @overload
-    def embed(self, audio: npt.ArrayLike, visual: npt.ArrayLike) -> tuple[Array, Array]: ...
+    def embed(self, first: npt.ArrayLike, second: npt.ArrayLike, /) -> tuple[Array, Array]: ...
     @overload
-    def embed(self, audio: npt.ArrayLike, visual: None = None) -> Array: ...
+    def embed(self, first: npt.ArrayLike, /) -> Array: ...
     @overload
-    def embed(self, audio: None = None, *, visual: npt.ArrayLike) -> Array: ...
-    @overload
-    def embed(self, **views: npt.ArrayLike | None) -> Array | tuple[Array, Array]: ...
+    def embed(
+        self, first: npt.ArrayLike | None = None, second: npt.ArrayLike | None = None, /, **views: npt.ArrayLike | None
+    ) -> Array | tuple[Array, Array]: ...
 
     def embed(
-        self, audio: npt.ArrayLike | None = None, visual: npt.ArrayLike | None = None, **views: npt.ArrayLike | None
+        self, first: npt.ArrayLike | None = None, second: npt.ArrayLike | None = None, /, **views: npt.ArrayLike | None
     ) -> Array | tuple[Array, Array]:
         """Embeddings of unscaled features, for retrieval by cosine. One view is enough: the embedding of a view does
         not depend on the other.
 
         Args:
-            audio: [N, A], the first view, whatever its name.
-            visual: [N, V], the second view.
-            views: the same by the names of the views, `image=...`.
+            first: [N, A], the first view (`model.views[0]`, usually audio).
+            second: [N, V], the second view.
+            views: the same by the names of the views, `image=...`. Where no view is called audio or visual, `audio=`
+                is the first and `visual=` the second.
 
         Returns:
             float32 [N, D] of the view that is given; of two, a pair of such arrays.
@@ -107,29 +108,42 @@ class Model:
             UserError: no view is given, one holds something else than finite numbers, its dimension is not that which
                 the model was trained on, or two differ in their number of rows.
         """
-        dims, (first, second) = self.dims, self.views
-        named = dict(zip(self.views, (audio, visual), strict=True))
-        for view, one in views.items():
-            if view not in named:
-                raise UserError(f"{view}= is no view of this model; it has {first} and {second}")
-            if named[view] is not None and one is not None:
-                raise UserError(f"the view {view} is given twice")
-            named[view] = one if one is not None else named[view]
-        given = {view: _features(one, view) for view, one in named.items() if one is not None}
+        dims, (one, other) = self.dims, self.views
+        named = self._by_name(first, second, views)
+        given = {view: _features(rows, view) for view, rows in named.items() if rows is not None}
         if not given:
-            raise UserError(f"nothing to embed; give {first}=, {second}= or both")
+            raise UserError(f"nothing to embed; give {one}=, {other}= or both")
         for view, rows in given.items():
             if rows.shape[1] != dims[view]:
                 raise UserError(f"the {view} features have {rows.shape[1]} dimensions; this model takes {dims[view]}")
         counts = {view: len(rows) for view, rows in given.items()}
         if len(set(counts.values())) > 1:
             raise UserError(
-                f"{first} has {counts[first]} rows and {second} has {counts[second]}; row i of both is the same clip\n"
+                f"{one} has {counts[one]} rows and {other} has {counts[other]}; row i of both is the same clip\n"
                 "embed views that are no pairs one after the other"
             )
         parts = [self._embed(given, slice(at, at + _ROWS)) for at in range(0, next(iter(counts.values())), _ROWS)]
         both = dict(zip(dims, map(np.concatenate, zip(*parts, strict=True)), strict=True))
-        return (both[first], both[second]) if len(given) == 2 else both[next(iter(given))]
+        return (both[one], both[other]) if len(given) == 2 else both[next(iter(given))]
+
+    def _by_name(
+        self, first: npt.ArrayLike | None, second: npt.ArrayLike | None, views: Mapping[str, npt.ArrayLike | None]
+    ) -> dict[str, npt.ArrayLike | None]:
+        """What is given of each view, by its name.
+
+        Raises:
+            UserError: a name is of no view, or a view is given twice.
+        """
+        named = dict(zip(self.views, (first, second), strict=True))
+        usual = {} if set(VIEWS) & set(self.views) else dict(zip(VIEWS, self.views, strict=True))
+        for name, one in views.items():
+            view = usual.get(name, name)
+            if view not in named:
+                raise UserError(f"{name}= is no view of this model; it has {' and '.join(self.views)}")
+            if named[view] is not None and one is not None:
+                raise UserError(f"the view {view} is given twice")
+            named[view] = one if one is not None else named[view]
+        return named
 
     def _embed(self, given: Mapping[str, Array], rows: slice) -> tuple[Array, Array]:
         """Embeddings of both views of some of the clips, of zeros where a view is not given: a method embeds both."""

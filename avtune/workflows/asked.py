@@ -128,6 +128,7 @@ def of_model(
 
 def _part(model: Model, what: Dataset | str, split: str, reading: ReadOptions | None) -> _Part:
     if isinstance(what, Dataset):
+        what = what.in_order(model.views)
         return _Part(embeddings_of(model, what, split), f"{what.name} ({split} split)", what, split)
     spec, colon, end = what.rpartition(":")
     wanted: str | None = end

@@ -121,7 +121,7 @@ def _is_dataset(spec: str) -> bool:
 def _of_dataset(source: Source, model: Model) -> Clips:
     if source.chosen:
         raise UserError(f"{source.spec} is a dataset; leave --map out, --split {' or '.join(SPLITS)} chooses the rows")
-    dataset = load(source.spec, source.reading)
+    dataset = load(source.spec, source.reading).in_order(model.views)
     split = source.split or SPLITS[0]
     rows = dataset.test if split == "test" else dataset.train
     wanted = model.views if source.view is None else (source.view,)
@@ -144,15 +144,8 @@ def embed_clips(model: Model, clips: Clips) -> dict[str, Embeddings]:
     Raises:
         UserError: they are not finite.
     """
-    made: dict[str, Embeddings] = {}
-    first, second = clips.view_names
-    if clips.audio is not None and clips.visual is not None:
-        made[first], made[second] = model.embed(clips.audio, clips.visual)
-    elif clips.audio is not None:
-        made[first] = model.embed(audio=clips.audio)
-    else:
-        assert clips.visual is not None
-        made[second] = model.embed(visual=clips.visual)
+    embedded = model.embed(clips.audio, clips.visual)
+    made = dict(zip(clips.views, embedded if isinstance(embedded, tuple) else (embedded,), strict=True))
     if not all(np.isfinite(one).all() for one in made.values()):
         raise UserError(f"the model's embeddings of {clips.title} are not finite; model and features do not fit")
     return made

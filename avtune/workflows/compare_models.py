@@ -190,10 +190,13 @@ def compare_models(
     looks, scores = [], []
     for model, place in models.values():
         own = model.method if ":" in model.method else None
-        looks.append(count_look_at(model, place, dataset, split, results=results, method=own))
+        ordered = dataset.in_order(model.views)
+        looks.append(count_look_at(model, place, ordered, split, results=results, method=own))
     for model, _ in models.values():
-        found = embeddings_of(model, dataset, split)
-        scores.append(retrieval_scores(found.audio, found.visual, found.labels, exact=True))
+        ordered = dataset.in_order(model.views)
+        found = embeddings_of(model, ordered, split)
+        first, second = (found.audio, found.visual)[:: 1 if ordered.views == dataset.views else -1]
+        scores.append(retrieval_scores(first, second, found.labels, exact=True))
     a, b = models
     by_way = [
         [(one.ap_a2v + one.ap_v2a) / 2 for one in scores],

@@ -136,6 +136,7 @@ def embeddings_of(model: Model, dataset: Dataset, split: str) -> Embeddings:
     Raises:
         UserError: the dataset does not fit the model.
     """
+    dataset = dataset.in_order(model.views)
     clips = dataset.test if split == "test" else dataset.train
     audio, visual = model.embed(clips.audio, clips.visual)
     if not (np.isfinite(audio).all() and np.isfinite(visual).all()):

@@ -150,7 +150,7 @@ def _difference(model: Model, view: str, data: bytes) -> float:
     draw = np.random.default_rng(0).normal(size=(_CLIPS, model.dims[view]))
     features: Floats = (scaler.mean + scaler.std * draw).astype(np.float32)
     session = runtime.InferenceSession(data, providers=["CPUExecutionProvider"])
-    wanted = model.embed(audio=features) if first else model.embed(visual=features)
+    wanted = model.embed(features) if first else model.embed(None, features)
     found = [session.run(None, {INPUT: part})[0] for part in (features, features[:1])]
     size = max(1.0, float(np.abs(wanted).max()))
     return max(float(np.abs(one - wanted[: len(one)]).max()) for one in found) / size

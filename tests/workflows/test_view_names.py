@@ -150,6 +150,81 @@ def test_what_is_no_view_is_said(study, capsys):
         assert text in capsys.readouterr().err
 
 
+def renamed(data, *views):
+    """The same clips, whose first view is called so."""
+    return dataclasses.replace(data, views=views)
+
+
+@pytest.fixture(scope="module")
+def crossed(tmp_path_factory):
+    """A model whose second view is called audio, its data set, and the results folder."""
+    results = tmp_path_factory.mktemp("crossed")
+    data = renamed(toy_dataset(train=30, test=12, dims=(8, 8)), "image", "audio")
+    more = {"space.hidden_dim": 8, "space.embedding_dim": 4, "final.finalists": 1, "final.seeds": 1}
+    how = {"trials": 1, "epochs": 2, "set": more, "runner": "inline", "gpus": 0, "quiet": True, "reference": False}
+    study = avtune.search(data, method="triplet", name="one", results=results, **how)
+    return avtune.load_model(study), data, results
+
+
+def test_a_view_is_embedded_by_its_name_in_whatever_place_it_is(crossed):
+    model, data, _ = crossed
+    first, second = model.embed(data.test.audio, data.test.visual)
+    np.testing.assert_array_equal(model.embed(audio=data.test.visual), second)
+    np.testing.assert_array_equal(model.embed(audio=data.test.visual, image=data.test.audio)[0], first)
+    with pytest.raises(UserError, match="visual= is no view of this model; it has image and audio"):
+        model.embed(visual=data.test.audio)
+    plain = dataclasses.replace(model, views=("image", "text"))
+    np.testing.assert_array_equal(plain.embed(audio=data.test.audio), first)
+    np.testing.assert_array_equal(plain.embed(visual=data.test.visual), second)
+
+
+def test_a_data_set_in_the_other_order_is_embedded_by_name(crossed, tmp_path):
+    model, data, results = crossed
+    turned = dataclasses.replace(
+        data, train=data.train.swapped(), test=data.test.swapped(), views=("audio", "image"), source="turned"
+    )
+    scores, again = (avtune.evaluate(model, one, results=results) for one in (data, turned))
+    assert (again.map, again.map_a2v) == (scores.map, scores.map_a2v)
+    assert "image->audio" in repr(again)
+    assert turned.in_order(model.views).digest == data.digest, "looks at a study's own test split are counted by it"
+    write_hdf5(turned, tmp_path / "turned.h5")
+    assert (
+        main(["embed", "one", str(tmp_path / "turned.h5"), "--out", str(tmp_path / "z.npz"), "--results", str(results)])
+        == 0
+    )
+    with np.load(tmp_path / "z.npz", allow_pickle=False) as arrays:
+        np.testing.assert_array_equal(arrays["audio"], model.embed(audio=data.test.visual))
+    mixed = renamed(data, "audio", "text")
+    with pytest.raises(UserError, match="has audio and text, in this order, and the model has image and audio"):
+        avtune.evaluate(model, mixed, results=results)
+
+
+def test_models_of_views_in_different_orders_are_compared_way_by_way(crossed, tmp_path):
+    model, data, results = crossed
+    turned = dataclasses.replace(
+        model,
+        views=("audio", "image"),
+        about={key: value for key, value in model.about.items() if key != "run"},
+    )
+    (tmp_path / "turned").mkdir()
+    turned.save(tmp_path / "turned")
+    found = avtune.compare_models("one", tmp_path / "turned", data, results=results)
+    ways = {one.name: one for one in found.differences}
+    first, second = (avtune.evaluate(one, data, results=results) for one in (model, turned))
+    assert [ways["map"].a, ways["map"].b] == pytest.approx([first.map, second.map])
+    to_second, to_first = found.differences[1:]
+    assert [to_second.a, to_first.a] == pytest.approx([first.map_a2v, first.map_v2a])
+    assert [to_second.b, to_first.b] == pytest.approx([second.map_v2a, second.map_a2v])
+
+
+def test_the_key_audio_holds_the_view_that_is_called_so(tmp_path):
+    data = renamed(toy_dataset(train=30, test=12, dims=(8, 8)), "image", "audio")
+    write_hdf5(data, tmp_path / "crossed.h5")
+    again = read(tmp_path / "crossed.h5")
+    assert again.views == ("audio", "image")
+    np.testing.assert_array_equal(again.train.audio, data.train.visual)
+
+
 def test_six_keys_keep_names_splits_and_groups(tmp_path):
     folder = dscmr_folder(tmp_path / "pascal", made(toy_dataset(train=30, test=12)))
     data = read(folder)

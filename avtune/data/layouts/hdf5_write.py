@@ -42,12 +42,14 @@ def _write_texts(file: Any, key: str, texts: Sequence[str]) -> None:
 
 def write_hdf5(dataset: Dataset, path: str | Path, *, overwrite: bool = False) -> None:
     """Writes the six-key layout, `class_names`, and the validation split, groups and names of views that there are. The
-    file appears whole or not at all.
+    file appears whole or not at all. A view that is called audio or visual is under the keys of that name.
 
     Raises:
         UserError: the file exists and `overwrite` is False, or it cannot be written there.
     """
     path = Path(path)
+    if dataset.views[0] == VIEWS[1] or dataset.views[1] == VIEWS[0]:  # others go by the keys
+        dataset = dataset.in_order(dataset.views[::-1])
     if not path.parent.is_dir():
         raise UserError(f"{path} cannot be written: there is no folder {path.parent}")
     if path.exists() and not overwrite:
