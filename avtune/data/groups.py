@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from avtune.data.labels import read_whole
 
 BLOCK_ROWS = 4096
 MOST_PARTS = 20
+"""Of which some are taken for a fraction; more for a fraction below one part."""
 GROUP_KEYS = ("group_train", "group_val", "group_test")
 """Beside the six keys: what each clip is a part of, e.g. its video."""
 Labels = npt.NDArray[np.int64]
@@ -102,7 +104,7 @@ def divided(
 
     Args:
         labels, groups: int64 [N].
-        fraction: share of the validation rows, met to about one part in `MOST_PARTS`.
+        fraction: share of the validation rows, met to about one part in `MOST_PARTS`, or to the size of a group.
         folds: number of folds. Exactly one of the two is given.
 
     Raises:
@@ -125,10 +127,12 @@ def divided(
             f"{'a split' if folds is None else f'{folds} folds'} need {folds or 2} groups of every class\n"
             "groups are those of the file, and equal clips; what helps: other groups, or remove the class"
         )
-    parts, taken = (folds, 1) if folds is not None else _closest(fraction or 0.0, least)
-    made = [
-        part for _, part in StratifiedGroupKFold(parts, shuffle=True, random_state=seed).split(labels, labels, groups)
-    ]
+    most = min(len(np.unique(groups)), int(np.bincount(labels).max()))  # more parts are refused by scikit-learn
+    parts, taken = (folds, 1) if folds is not None else _closest(fraction or 0.0, most)
+    divider = StratifiedGroupKFold(parts, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():  # that a class has fewer rows than there are parts; each side gets one below
+        warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+        made = [part for _, part in divider.split(labels, labels, groups)]
     chosen = made if folds is not None else [np.sort(np.concatenate(made[:taken]))]
     return [_with_every_class(labels, groups, part, classes) for part in chosen]
 
@@ -136,6 +140,7 @@ def divided(
 def _closest(fraction: float, most: int) -> tuple[int, int]:
     """(parts, how many of them are taken) whose ratio is closest to a fraction."""
     pairs = [(parts, taken) for parts in range(2, min(most, MOST_PARTS) + 1) for taken in range(1, parts)]
+    pairs += [(min(most, round(1 / fraction)), 1)] if most > MOST_PARTS and 1 / fraction > MOST_PARTS else []
     return min(pairs, key=lambda pair: (round(abs(pair[1] / pair[0] - fraction), 9), pair[0]))
 
 

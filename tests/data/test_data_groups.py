@@ -50,6 +50,24 @@ def test_groups_are_whole_and_every_class_is_on_both_sides(seed: int, share: flo
             assert abs(len(made[0].validation) / len(labels) - share) < 0.15
 
 
+@pytest.mark.parametrize("share", [0.02, 0.05, 0.1, 0.2, 0.25, 0.5, 0.9])
+@pytest.mark.parametrize("rare", [2, 3, 5])
+def test_a_rare_class_does_not_decide_the_share(share: float, rare: int) -> None:
+    """Of 300 rows one pair stays together, and a class has few: about the share that is asked for is set aside."""
+    labels, groups = np.where(np.arange(300) < rare, 2, np.arange(300) % 2), np.arange(300)
+    groups[102] = 100
+    (fold,) = validation_folds(labels, fraction=share, seed=0, groups=groups)
+    assert abs(len(fold.validation) - 300 * share) <= 4
+    assert set(labels[fold.validation]) == set(labels[fold.fit]) == {0, 1, 2}
+
+
+def test_a_split_of_few_rows_in_groups() -> None:
+    labels, groups = np.arange(12) % 3, np.arange(12)
+    groups[11] = 8
+    (fold,) = validation_folds(labels, fraction=0.1, seed=0, groups=groups)
+    assert 3 <= len(fold.validation) <= 4
+
+
 def test_lone_rows_are_split_as_without_groups() -> None:
     labels = np.arange(40) % 4
     alone = validation_folds(labels, fraction=0.25, seed=3)[0]

@@ -121,3 +121,32 @@ def test_many_validation_rows_are_said_with_what_helps(monkeypatch):
     assert many_rows_notes(Validation(fraction=0.18), MADE) == []
     assert many_rows_notes(Validation(fraction=None, folds=5), MADE)[0].startswith("12 ")
     assert many_rows_notes(Validation(fraction=None, split="given"), HELD)[0].startswith("12 ")
+
+
+def test_a_study_that_an_earlier_version_has_split_otherwise_does_not_go_on(tmp_path, capsys):
+    """Its trials would be of two splits."""
+    data, file = write_toy(tmp_path)
+    words = [
+        "search",
+        data,
+        "--space",
+        file,
+        "--results",
+        tmp_path,
+        "--name",
+        "old",
+        "--runner",
+        "inline",
+        "--gpus",
+        "0",
+    ]
+    words = [str(word) for word in words] + ["--set", "final.seeds=1", "--epochs", "1"]
+    assert main([*words, "--trials", "1"]) == 0
+    kept = tmp_path / "old/study.yaml"
+    assert "rows: 45" in kept.read_text()
+    kept.write_text(kept.read_text().replace("rows: 45", "rows: 40"))
+    capsys.readouterr()
+    assert main([*words, "--trials", "2"]) == 2
+    said = capsys.readouterr().err
+    assert "old trains on 40 rows, and its training set is split now so that 45 are trained on" in said
+    assert "begin a new study (--name)" in said
