@@ -178,7 +178,7 @@ def check_label_shape(shape: tuple[int, ...], where: str) -> None:
 
 
 def to_labels(array: Array, where: str) -> npt.NDArray[np.int64]:
-    """Original labels as int64 [N], from [N], [N, 1] or [1, N] integers, floats of whole value, or text digits.
+    """Original labels as int64 [N], from [N], [N, 1] or [1, N] integers, floats of whole value, or these as text.
 
     Raises:
         UserError: another shape, empty, or a label that is no whole number.
@@ -204,9 +204,9 @@ def to_labels(array: Array, where: str) -> npt.NDArray[np.int64]:
         raise UserError(_not_whole(flat, good, where))
     if flat.dtype.kind in "SUO":
         texts = [item.decode("utf-8", "replace") if isinstance(item, bytes) else str(item) for item in flat]
-        good = np.array([re.fullmatch(r"\s*[+-]?[0-9]{1,15}\s*", text) is not None for text in texts], bool)
+        good = np.array([re.fullmatch(r"\s*[+-]?[0-9]{1,15}(\.0*)?\s*", text) is not None for text in texts], bool)
         if good.all():
-            return np.array([int(text) for text in texts], np.int64)
+            return np.array([int(text.partition(".")[0]) for text in texts], np.int64)
         raise UserError(_not_whole(texts, good, where))
     raise UserError(f"{where} holds {flat.dtype}; labels are whole numbers")
 

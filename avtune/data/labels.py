@@ -16,6 +16,7 @@ from avtune.core.system import available_memory
 from avtune.core.words import plural
 from avtune.data.arrays import Array, check_label_shape, to_labels
 
+_LISTS = (list, tuple, set, frozenset, np.ndarray)
 Labels = npt.NDArray[Any]
 """Of clips: int64 [N]; or, where clips have several labels, bool [N, C] with a column a class. `core.relevance` says
 which clips are relevant to each other."""
@@ -41,12 +42,13 @@ def encode(arrays: Mapping[str, Array], where: Mapping[str, str]) -> Encoded:
     each number or word that is there.
 
     Args:
-        arrays: [N], [N, 1], [1, N] or [N, C] by split; or [N] of tuples.
+        arrays: [N], [N, 1], [1, N] or [N, C] by split; or [N] of tuples, lists, sets or arrays.
         where: file and key of each, for messages.
 
     Raises:
         UserError: labels of another shape or value, a clip without a label, splits of different forms.
     """
+    arrays = {key: _of_tuples(array) for key, array in arrays.items()}
     for key, array in arrays.items():
         check_label_shape(array.shape, where[key])
     if any(is_lists(array) for array in arrays.values()):
@@ -76,7 +78,19 @@ def is_columns(shape: Sequence[int]) -> bool:
 
 def is_lists(array: Array) -> bool:
     """Whether labels are a list (a tuple) of any length for each clip."""
-    return array.dtype.kind == "O" and array.ndim == 1 and len(array) > 0 and isinstance(array[0], tuple)
+    return array.dtype.kind == "O" and array.ndim == 1 and any(isinstance(one, tuple) for one in array)
+
+
+def _of_tuples(array: Array) -> Array:
+    """The labels, with a tuple in place of each list, set or array, which a column of a table holds."""
+    if array.dtype.kind != "O" or array.ndim != 1 or not any(isinstance(one, _LISTS) for one in array):
+        return array
+    made = np.empty(len(array), object)
+    for row, one in enumerate(array):
+        made[row] = one
+        if isinstance(one, _LISTS):
+            made[row] = tuple(label.item() if isinstance(label, np.generic) else label for label in one)
+    return made
 
 
 def _of_lists(arrays: Mapping[str, Array], where: Mapping[str, str]) -> Encoded:
@@ -89,6 +103,10 @@ def _of_lists(arrays: Mapping[str, Array], where: Mapping[str, str]) -> Encoded:
         if not is_lists(array):
             raise UserError(f"{where[key]} has one label a clip, where others have lists; write all in one form")
         for row, labels in enumerate(array):
+            if not isinstance(labels, tuple):
+                raise UserError(
+                    f"{where[key]} has no list of labels in row {row}, where other rows have one: {labels!r}"
+                )
             wrong = [one for one in labels if not isinstance(one, int | str)]
             if wrong:
                 raise UserError(
@@ -186,8 +204,41 @@ def counts_by_class(labels: Labels, num_classes: int) -> npt.NDArray[np.int64]:
 
 
 def _texts(array: Array, where: str) -> list[str]:
+    """The labels as text.
+
+    Raises:
+        UserError: some are missing, or neither text nor a number.
+    """
+    if array.dtype.kind == "O":
+        _check_objects(array.reshape(-1), where)
     found = [item.decode("utf-8", "replace") if isinstance(item, bytes) else str(item) for item in array.reshape(-1)]
     return [text.strip() for text in found]
+
+
+def _check_objects(array: Array, where: str) -> None:
+    """Raises:
+    UserError: labels of a table are missing, or neither text nor a number.
+    """
+    missing = [row for row, one in enumerate(array) if _is_missing(one)]
+    if missing:
+        verb = "has" if len(missing) == 1 else "have"
+        raise UserError(
+            f"{where}: {len(missing)} of {plural(len(array), 'clip')} {verb} no label, the first in row {missing[0]}\n"
+            "nothing is relevant to a clip without a label: keep the others"
+        )
+    for row, one in enumerate(array):
+        if not isinstance(one, str | bytes | int | float | np.integer | np.floating | np.bool_):
+            raise UserError(
+                f"{where} has a {type(one).__name__} in row {row}; labels are whole numbers or words, or a list of "
+                "these for each clip"
+            )
+
+
+def _is_missing(one: object) -> bool:
+    """Whether a cell of a table says that it holds nothing: None, NaN, or what pandas has for it."""
+    if one is None or type(one).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(one, float | np.floating) and math.isnan(one)
 
 
 def _is_word(text: str) -> bool:
@@ -207,6 +258,11 @@ def _check_words(texts: Sequence[str], where: str, of_row: int | None = None) ->
         if not text or not text.isprintable() or "\ufffd" in text:
             row = place if of_row is None else of_row
             raise UserError(f"{where}: the label in row {row} is {text[:40]!r}; a label is a number or printable text")
+        if text.lower() == "nan":  # as tables write it
+            row = place if of_row is None else of_row
+            raise UserError(
+                f"{where}: the label in row {row} is {text!r}, a missing one; leave clips without a label out"
+            )
 
 
 def read_whole(array: Array, where: str) -> npt.NDArray[np.int64]:

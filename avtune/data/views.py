@@ -12,10 +12,10 @@ import numpy as np
 
 from avtune.core.errors import UserError, choices, did_you_mean
 from avtune.core.view_names import VIEWS
-from avtune.data.arrays import Container, Declared, check_feature_shape, to_features, to_labels
+from avtune.data.arrays import Container, Declared, check_feature_shape, to_features
 from avtune.data.dataset import SIX_KEYS, Features, Labels, names_of
 from avtune.data.formats import LAYOUTS
-from avtune.data.labels import encode, held_by, is_columns
+from avtune.data.labels import encode, held_by, is_several, numbered, to_hot
 from avtune.data.layouts.four_keys import FOUR_KEYS
 from avtune.data.layouts.npy import ARRAY
 from avtune.data.opening import open_arrays, read_names
@@ -97,9 +97,9 @@ def read_views(
         names = container.declare("class_names") if "labels" in keys and "class_names" in container.keys else None
         there = [what for what in views if what in declared]
         reads = readers(declared, there, [names] if names else [])
-        labels = _labels(declared["labels"]) if "labels" in keys else None
-        listed = read_names(names) if names else container.listed()
         read = {what: to_features(reads[what](), declared[what].where) for what in there}
+        labels, words = _labels(declared["labels"], len(read[there[0]])) if "labels" in keys else (None, None)
+        listed = words if words is not None else read_names(names) if names else container.listed()
         used = {*(key.strip("/").split("/")[0] for key in keys.values()), "class_names"}
         unused = tuple(key for key in container.keys if key not in used)
     rows = {what: len(one) for what, one in read.items()} | ({} if labels is None else {"labels": len(labels)})
@@ -111,11 +111,14 @@ def read_views(
     return Views(read.get(views[0]), read.get(views[1]), labels, named, keys, unused)
 
 
-def _labels(declared: Declared) -> Labels:
+def _labels(declared: Declared, rows: int) -> tuple[Labels, list[str] | None]:
+    """Labels of so many clips in any form, and their names where they are words."""
     array = declared.read()
-    if is_columns(array.shape):
-        return encode({"": array}, {"": declared.where}).labels[""]
-    return to_labels(array, declared.where)
+    if rows == 1 and array.ndim == 2 and array.shape[1] > 1:  # columns of one clip, and not a row of labels
+        hot = to_hot(array, declared.where)
+        return hot if is_several(hot) else numbered({"": hot})[""], None
+    encoded = encode({"": array}, {"": declared.where})
+    return encoded.labels[""], encoded.words
 
 
 def _chosen(container: Container, views: Sequence[str], chosen: Mapping[str, str], view: str | None) -> dict[str, str]:

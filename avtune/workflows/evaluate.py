@@ -97,7 +97,7 @@ def _checked(audio: np.ndarray, visual: np.ndarray, labels: np.ndarray, where: s
             )
     labels = labels.reshape(-1) if labels.ndim == 2 and labels.shape[1] == 1 else labels
     columns = is_columns(labels.shape)
-    if not columns and (labels.ndim != 1 or labels.dtype.kind not in "iuUS"):
+    if not columns and (labels.ndim != 1 or labels.dtype.kind not in "iufUSO"):
         raise UserError(
             f"{where}labels is {labels.dtype} {labels.shape}; one whole number or word a clip is needed, or a "
             "column of 0 and 1 a class"
@@ -109,10 +109,10 @@ def _checked(audio: np.ndarray, visual: np.ndarray, labels: np.ndarray, where: s
         )
     if not len(labels):
         raise UserError(f"{where}there are no clips" if not where else f"{where[:-2]} holds no clips")
-    if columns:
-        labels = encode({"labels": labels}, {"labels": f"{where}labels"}).labels["labels"]
+    encoded = encode({"labels": labels}, {"labels": f"{where}labels"})
+    labels, words = encoded.labels["labels"], encoded.words
     held = held_by(labels)
-    return Embeddings(audio, visual, renumbered(labels, held), [str(one) for one in held.tolist()])
+    return Embeddings(audio, visual, renumbered(labels, held), [words[v] if words else str(v) for v in held.tolist()])
 
 
 def model_of(folder: Path, method: str | None) -> Model:

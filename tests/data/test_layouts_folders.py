@@ -192,6 +192,12 @@ def test_a_csv_beside_arrays(tmp_path: Path) -> None:
     dataset = read(folder)
     assert (dataset.views, dataset.class_names) == (("image", "text"), ("a", "b", "c"))
     np.testing.assert_array_equal(dataset.test.audio, arrays["audio"][18:])
+    np.save(folder / "class_names.npy", ["dog", "rain", "siren"])
+    np.save(folder / "ids.npy", [f"clip{i}" for i in range(24)])
+    for form in ("{}", "{}.0"):
+        numbered = [f"{form.format(label)},{mark}" for label, mark in zip(arrays["labels"], marks, strict=True)]
+        (folder / "clips.csv").write_text("\n".join(["label,split", *numbered]))
+        assert read(folder).class_names == ("dog", "rain", "siren")
     (folder / "clips.csv").write_text("\n".join(["id,kind,split", *lines]))
     assert "names no column label" in refused(folder)
     (folder / "clips.csv").write_text("\n".join(["id,label", *lines]))

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from toy import SPACE, toy_dataset, write_toy
@@ -178,13 +179,16 @@ def test_scores_are_typed_and_shown():
     assert "audio-&gt;visual" in scores._repr_html_()
     words = avtune.evaluate(audio=audio, visual=visual, labels=[["dog", "rain", "siren"][label] for label in labels])
     assert words.map == scores.map
+    column = pd.Series(["dog", "rain", "siren"] * 4)
+    for same in (column, column.astype("category"), column.astype(object), labels.astype(float)):
+        assert avtune.evaluate(audio=audio, visual=visual, labels=same).map == scores.map
 
 
 @pytest.mark.parametrize(
     ("more", "said"),
     [
         ({"audio": np.zeros(4)}, "audio is float64 (4,); a table of numbers [clips, dimensions] is needed"),
-        ({"labels": [0.5, 1.5]}, "labels is float64 (2,); one whole number or word a clip is needed"),
+        ({"labels": [0.5, 1.5]}, "labels: 2 labels are not whole, the first in row 0: 0.5"),
         ({"labels": [0]}, "audio (2, 3), visual (2, 3) and labels (1,) do not match"),
         ({"audio": np.full((2, 3), np.inf)}, "audio embeddings hold NaN or infinity"),
         ({"at": (0,)}, "at is (0,); allowed: whole numbers from 1"),

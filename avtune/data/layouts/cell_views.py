@@ -13,7 +13,7 @@ from avtune.data.build import Found, build, transposed
 from avtune.data.dataset import Dataset
 from avtune.data.labels import label_rows
 from avtune.data.layouts.paired import check_same
-from avtune.data.opening import keys_of, open_arrays
+from avtune.data.opening import class_names_of, keys_of, open_arrays
 from avtune.data.options import ReadOptions
 
 TITLE = "cell array of views"
@@ -46,7 +46,8 @@ def read(path: Path, options: ReadOptions) -> Dataset:
         for what in ("split", "group"):
             if what in container.keys:
                 declared[what] = container.declare(what)
-        return build(Found(str(path), declared, (f"view{first}", f"view{second}"), keys=container.keys), options)
+        names = class_names_of(container) or container.listed()
+        return build(Found(str(path), declared, (f"view{first}", f"view{second}"), names, container.keys), options)
 
 
 def _cells(container: Container) -> list[Declared]:

@@ -15,7 +15,7 @@ from avtune.data.arrays import Array
 from avtune.data.build import Found, build, held
 from avtune.data.dataset import Dataset
 from avtune.data.layouts.npy_folder import view_stems
-from avtune.data.opening import files_of, open_arrays
+from avtune.data.opening import class_names_of, files_of, open_arrays
 from avtune.data.options import ReadOptions
 
 TITLE = "CSV of labels beside .npy arrays"
@@ -50,7 +50,7 @@ def read(path: Path, options: ReadOptions) -> Dataset:
         declared = {"audio": container.declare(first), "visual": container.declare(second)}
         columns["lab"] = columns["lab"][0], label_lists(columns["lab"][1])
         declared |= {role: held(f"{table}: {name}", array) for role, (name, array) in columns.items()}
-        return build(Found(str(path), declared, (first, second)), options)
+        return build(Found(str(path), declared, (first, second), class_names_of(container)), options)
 
 
 def read_columns(path: Path) -> dict[str, tuple[str, Array]]:

@@ -45,6 +45,8 @@ def view_stems(container: Container, path: Path, options: ReadOptions, taken: tu
         UserError: there are more and none are chosen, or one is not there.
     """
     there = [key for key in container.keys if key not in taken and key not in OTHERS]
+    if len(there) > 2 and not options.views:  # such as ids.npy beside them
+        there = [key for key in there if _may_be_features(container, key)]
     if options.views:
         for view in options.views:
             if view not in there:
@@ -58,3 +60,8 @@ def view_stems(container: Container, path: Path, options: ReadOptions, taken: tu
             f"choose two: --views {','.join(there[:2])}"
         )
     return there[0], there[1]
+
+
+def _may_be_features(container: Container, key: str) -> bool:
+    declared = container.declare(key)
+    return declared.dtype.kind in "biuf" and len(declared.shape) > 1
