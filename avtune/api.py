@@ -7,7 +7,6 @@ ends the process.
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -23,7 +22,7 @@ from avtune.methods import Method
 from avtune.workflows.listening import SearchListener, Silent
 from avtune.workflows.options import DeviceOptions
 from avtune.workflows.python_code import named_code
-from avtune.workflows.python_data import Place, dataset_for, path_text
+from avtune.workflows.python_data import Place, classes_text, dataset_for, path_text
 from avtune.workflows.python_errors import python_errors
 from avtune.workflows.python_options import SearchArguments
 from avtune.workflows.python_retrain import request_for as retrain_request
@@ -64,7 +63,7 @@ def load_dataset(
     """
     with python_errors():
         how = options_of(
-            classes=None if classes is None else os.fspath(classes),
+            classes=classes_text(classes),
             views=views,
             map=map,
             pool=pool,

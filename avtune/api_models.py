@@ -43,9 +43,8 @@ def load_model(
     """
     with python_errors():
         named = register_model(method)
-        return model_of(
-            model.path if isinstance(model, StudyView | Retrained) else _folder(model, Path(results)), named
-        )
+        place = Path(path_text(results, "results"))
+        return model_of(model.path if isinstance(model, StudyView | Retrained) else _folder(model, place), named)
 
 
 def evaluate(
@@ -105,6 +104,9 @@ def evaluate(
             asked = _clips(query, classes) if data is None else dataset_for(data, classes)
             return evaluate_model(found, asked, split, ranks, gallery=_clips(gallery, classes), results=place, **also)
         arrays = _arrays(views, query, alone=model is None and data is None)
+        for what, one in (("split", None if split == "test" else split), ("classes", classes), ("method", method)):
+            if one is not None:
+                raise UserError(f"{what} goes with a model and a dataset; embeddings hold everything")
         return evaluate_embeddings(arrays, cast("Any", gallery), ranks, **also)
 
 
@@ -140,6 +142,7 @@ def compare_models(
     *,
     split: Literal["test", "train"] = "test",
     classes: Place | None = None,
+    method: str | type[Method] | None = None,
     results: Place = "results",
 ) -> ModelComparison:
     """Tests two models against each other by their scores of every query: paired randomisation test over the clips.
@@ -152,6 +155,7 @@ def compare_models(
         data: a dataset, or what `load_dataset` takes.
         split: of the dataset.
         classes: as for `load_dataset`.
+        method: of models of a method of your own, as for `load_model`.
         results: the folder of studies, where models and their studies are looked for.
 
     Returns:
@@ -165,7 +169,7 @@ def compare_models(
     avtune.core.errors.UserError: a and b are one model; give two
     """
     with python_errors():
-        found = [one if isinstance(one, Model) else load_model(one, results=results) for one in (a, b)]
+        found = [one if isinstance(one, Model) else load_model(one, method=method, results=results) for one in (a, b)]
         places = [one.folder for one in found]
         assert places[0] is not None, "it was read from there"
         assert places[1] is not None, "it was read from there"
@@ -176,7 +180,7 @@ def compare_models(
         return run_compare(models, dataset_for(data, classes), split=split, results=place)
 
 
-def _folder(model: Place, results: Place) -> Path:
+def _folder(model: Place, results: Path) -> Path:
     path = Path(path_text(model, "model"))
-    below = Path(path_text(results, "results")) / path
+    below = results / path
     return path if path.exists() or not below.is_dir() else below

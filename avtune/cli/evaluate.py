@@ -30,6 +30,9 @@ from avtune.core.view_names import ways
 from avtune.report.text import table, ties_text
 
 if TYPE_CHECKING:
+    from avtune.data.dataset import Dataset
+    from avtune.data.options import ReadOptions
+    from avtune.engine.model import Model
     from avtune.workflows.asked import Asked
 
 
@@ -102,7 +105,6 @@ def _ranks(text: str) -> list[int]:
 
 
 def _scored(given: argparse.Namespace) -> Asked:
-    from avtune.data import load
     from avtune.workflows.asked import of_embeddings, of_model
     from avtune.workflows.evaluate import model_of
     from avtune.workflows.galleries import kind_of
@@ -113,18 +115,45 @@ def _scored(given: argparse.Namespace) -> Asked:
     if given.query is not None and (given.dataset or given.embeddings is not None):
         raise UserError("--query names the clips to ask with; leave DATASET and --embeddings out")
     if not given.model and (given.embeddings is not None or given.query):
+        _check_alone(given)
         return of_embeddings(given.embeddings or Path(given.query), kind, None if kind else Path(given.gallery))
     if not given.model or not (given.dataset or given.query):
         raise UserError("evaluate needs a model and a dataset, or --embeddings FILE.npz\nsee: avtune evaluate --help")
     place = model_folder(given)
     model, reading = model_of(place, given.method), reading_of(given)
-    query = given.query or load(given.dataset, reading)
+    query = given.query or _dataset(given, reading, model)
     how = {"split": given.split, "reading": reading, "results": given.results, "method": given.method}
     asked = of_model(model, place, query, given.gallery, **how)
     if not given.json:
         console.say(*problem_lines(list(asked.problems)))
     title = asked.title if given.query else asked.title.replace(query.name, given.dataset, 1)
     return asked._replace(title=f"{given.model} on {title}")
+
+
+def _dataset(given: argparse.Namespace, reading: ReadOptions, model: Model) -> Dataset:
+    """Raises:
+    UserError: there is no such dataset; says where a file has views of clips without splits.
+    """
+    from avtune.data import load
+    from avtune.data.views import has_views
+
+    try:
+        return load(given.dataset, reading)
+    except UserError as error:
+        if reading.given() or not has_views(Path(given.dataset).expanduser(), model.views):
+            raise
+        more = f"all clips of the file are scored by: avtune evaluate {given.model} --query {given.dataset}"
+        raise UserError(f"{str(error).partition(chr(10))[0]}\n{more}") from None
+
+
+def _check_alone(given: argparse.Namespace) -> None:
+    """Raises:
+    UserError: embeddings are given with what goes with a model.
+    """
+    options = list(reading_of(given).given())
+    options += ["split"] * (given.split != "test") + ["method"] * (given.method is not None)
+    if options:
+        raise UserError(f"--{options[0].replace('_', '-')} goes with a model and a dataset; embeddings hold everything")
 
 
 def _lines(facts: Mapping[str, Any], scored: Asked, ranks: Sequence[int]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -66,7 +67,7 @@ def read(path: str | Path, options: ReadOptions | None = None, *, name: str | No
     options = (options or options_of()).named(name or (path.resolve().name if os.path.isdir(path) else path.stem))
     layout = layout_of(path, options)
     _check_taken(path, layout, options)
-    return layout.read(path, options)
+    return replace(layout.read(path, options), place=str(path.resolve()))
 
 
 def layout_of(path: Path, options: ReadOptions) -> Layout:

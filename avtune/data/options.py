@@ -38,8 +38,10 @@ class ReadOptions:
 
     def given(self) -> dict[str, Any]:
         """Those that are given, but for the name, in the form that `options_of` takes."""
-        texts = {"views": ",".join(self.views), "pool": ",".join(self.pool)}
+        texts: dict[str, Any] = {"views": ",".join(self.views), "pool": ",".join(self.pool)}
         texts["map"] = ",".join(f"{what}={key}" for what, key in self.map.items())
+        if any("," in name for pair in self.map.items() for name in pair):  # which no text can hold
+            texts["map"] = dict(self.map)
         made = {one.name: texts.get(one.name, getattr(self, one.name)) for one in fields(self) if one.name != "name"}
         return {what: value for what, value in made.items() if value not in (None, "", False)}
 
@@ -68,9 +70,8 @@ def options_of(
     """
     share = None if test_fraction is None else _fraction(test_fraction)
     place = None if classes is None else os.path.abspath(os.path.expanduser(classes))
-    return ReadOptions(
-        place, _views(_listed(views)), _pool(_listed(pool)), share, _map(map), several_labels=several_labels
-    )
+    chosen, pooled = _views(_listed(views, "views")), _pool(_listed(pool, "pool"))
+    return ReadOptions(place, chosen, pooled, share, _map(map), several_labels=several_labels)
 
 
 def _fraction(given: float) -> float:
@@ -96,15 +97,21 @@ def recorded_options(facts: Mapping[str, Any], where: str) -> ReadOptions:
         UserError: it is damaged.
     """
     options = facts.get("options", {})
-    kinds = {"classes": str, "views": str, "pool": str, "map": str, "test_fraction": float, "several_labels": bool}
+    kinds: dict[str, Any] = {"classes": str, "views": str, "pool": str, "map": (str, dict)}
+    kinds |= {"test_fraction": float, "several_labels": bool}
     if not isinstance(options, dict) or not all(isinstance(options[name], kinds.get(name, ())) for name in options):
         raise UserError(f"{where} is damaged: dataset.options is {shown(options)}; name the data and its options again")
     return options_of(**options)
 
 
-def _listed(given: str | Sequence[str] | None) -> tuple[str, ...]:
-    words = given.split(",") if isinstance(given, str) else given or ()
-    return tuple(str(word).strip() for word in words)
+def _listed(given: str | Sequence[str] | None, what: str) -> tuple[str, ...]:
+    """Raises:
+    UserError: they are no names.
+    """
+    words = given.split(",") if isinstance(given, str) else () if given is None else given
+    if not isinstance(words, Iterable) or not all(isinstance(word, str) for word in words):
+        raise UserError(f"--{what} is {shown(given)}; give names, as a text with commas or a list of texts")
+    return tuple(word.strip() for word in words)
 
 
 def _views(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -137,7 +144,9 @@ def _map(given: str | Iterable[str] | Mapping[str, str] | None) -> dict[str, str
     if isinstance(given, Mapping):
         parts = [(str(what), "=", str(key)) for what, key in given.items()]
     else:
-        words = [given] if isinstance(given, str) else list(given or ())
+        words = [given] if isinstance(given, str) else () if given is None else given
+        if not isinstance(words, Iterable) or not all(isinstance(word, str) for word in words):
+            raise UserError(f"--map is {shown(given)}; give WHAT=KEY, as texts or a mapping")
         parts = [part.strip().partition("=") for word in words for part in word.split(",")]
     found: dict[str, str] = {}
     for what, sign, key in parts:

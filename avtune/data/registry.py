@@ -140,7 +140,7 @@ def locate(entry: Entry) -> Path | None:
 def problems(dataset: Dataset) -> list[str]:
     """What differs between a dataset of a registered name and what the registry says of it."""
     entry = REGISTRY.get(dataset.name)
-    if entry is None:
+    if entry is None or entry.file is None:  # a file of one's own may be called as what is generated
         return []
     compared = (
         ("classes", dataset.num_classes, entry.num_classes),

@@ -59,6 +59,17 @@ def is_dataset(path: Path) -> bool:
         return False
 
 
+def has_views(path: Path, views: Sequence[str]) -> bool:
+    """Whether a file holds views of these names, and labels, of clips without splits."""
+    if not os.path.isfile(path):
+        return False
+    try:
+        with open_arrays(path, tuple(views), single=True) as container:
+            return {*views, "labels"} <= set(_found(container, views, None, None))
+    except UserError:
+        return False
+
+
 def _is_dataset(container: Container) -> bool:
     return any(set(keys) <= set(container.keys) for keys in (SIX_KEYS, FOUR_KEYS))
 

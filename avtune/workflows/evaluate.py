@@ -109,8 +109,10 @@ def _checked(audio: np.ndarray, visual: np.ndarray, labels: np.ndarray, where: s
         )
     if not len(labels):
         raise UserError(f"{where}there are no clips" if not where else f"{where[:-2]} holds no clips")
-    encoded = encode({"labels": labels}, {"labels": f"{where}labels"})
-    labels, words = encoded.labels["labels"], encoded.words
+    words = None
+    if labels.dtype.kind not in "US":  # text is shown as it is, whatever it holds
+        encoded = encode({"labels": labels}, {"labels": f"{where}labels"})
+        labels, words = encoded.labels["labels"], encoded.words
     held = held_by(labels)
     return Embeddings(audio, visual, renumbered(labels, held), [words[v] if words else str(v) for v in held.tolist()])
 

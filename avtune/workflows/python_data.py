@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from avtune.core.errors import UserError
 from avtune.core.object_store import is_url
 from avtune.data import load
-from avtune.data.dataset import ARRAYS, Dataset
+from avtune.data.dataset import Dataset
 from avtune.data.options import options_of
 from avtune.data.registry import REGISTRY, locate
 
@@ -16,7 +15,7 @@ Place = str | os.PathLike[str]
 
 
 def path_text(given: object, what: str) -> str:
-    """A name or a path as text.
+    """A name or a path as text, `~` as the home folder.
 
     Raises:
         UserError: it is neither.
@@ -26,8 +25,17 @@ def path_text(given: object, what: str) -> str:
         raise UserError(f"{what} is a {type(given).__name__}; give {more}")
     path = os.fspath(given)
     if what == "results" and is_url(path):
-        raise UserError(f"results is the URL {path}; only the command line takes one (avtune search --results {path})")
-    return path
+        raise UserError(f"results is the URL {path}; a call takes a folder, and a URL: avtune search --results {path}")
+    return os.path.expanduser(path)
+
+
+def classes_text(classes: Place | None) -> str | None:
+    """The file that names the classes.
+
+    Raises:
+        UserError: it is no path.
+    """
+    return None if classes is None else path_text(classes, "classes")
 
 
 def dataset_for(data: Dataset | Place, classes: Place | None) -> Dataset:
@@ -37,7 +45,7 @@ def dataset_for(data: Dataset | Place, classes: Place | None) -> Dataset:
         UserError: it cannot be loaded, or is loaded and `classes` says how to.
     """
     if not isinstance(data, Dataset):
-        return load(path_text(data, "data"), options_of(classes=None if classes is None else os.fspath(classes)))
+        return load(path_text(data, "data"), options_of(classes=classes_text(classes)))
     if classes is not None:
         raise UserError("classes goes with the path of a file or folder of features; this dataset is loaded already")
     return data
@@ -52,4 +60,4 @@ def spec_of(dataset: Dataset, given: object) -> str:
         found = locate(entry)
         if dataset.source == ("generated" if found is None else str(found)):
             return entry.name
-    return dataset.source if dataset.source == ARRAYS else str(Path(dataset.source).resolve())
+    return dataset.place or dataset.source

@@ -15,6 +15,8 @@ _RETRY = "once the cause is mended, the same call with retry_failed=True trains 
 _SET = re.compile(r"--set ([\w.]+)=([^\s:;,)]+)")
 # A value follows an option where the text tells what to do.
 _TO_DO = re.compile(r"\b(add|take|only|or|with) --(name|method|train|runner|gpus|keep) ([\w.:-]*\w)(?! is\b)")
+# So does one that says how a file is read, where it has one.
+_READ = re.compile(r"--(map|views|pool|test-fraction) (?!(?:is|names|has|goes|out|and|or|with|alone)\b)([\w./=,+-]*\w)")
 _OPTION = re.compile(r"(?<![\w-])--([a-z][a-z-]*[a-z])")
 _ARGUMENTS = {"dataset": "data"}  # options that are arguments of another name
 _COMMAND = re.compile(r"(\bavtune [a-z]+ [^\n;]*)")  # one to type, which stays as it is
@@ -57,6 +59,7 @@ def in_python(text: str) -> str:
 def _spelt(text: str) -> str:
     text = _SET.sub(lambda found: f"set={{{found[1]!r}: {_literal(found[2])}}}", text)
     text = _TO_DO.sub(lambda found: f"{found[1]} {found[2]}={_literal(found[3])}", text)
+    text = _READ.sub(lambda found: f"{found[1].replace('-', '_')}={_literal(found[2])}", text)
     text = _OPTION.sub(lambda found: _ARGUMENTS.get(found[1], found[1].replace("-", "_")), text)
     for words, ours in _WORDS.items():
         text = text.replace(words, ours)

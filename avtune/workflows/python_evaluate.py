@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,15 @@ def checked_ranks(at: Sequence[int]) -> list[int]:
     Raises:
         UserError: one is no whole number from 1.
     """
-    ranks = list(at)
-    if not all(isinstance(k, int) and not isinstance(k, bool) and k >= 1 for k in ranks):
+    ranks = list(at) if isinstance(at, Iterable) else [0]
+    if not all(_is_whole(k) and k >= 1 for k in ranks):
         raise UserError(f"at is {shown(at)}; allowed: whole numbers from 1, e.g. at=(1, 5, 10)")
-    return sorted({*ranks})
+    return sorted({int(k) for k in ranks})
+
+
+def _is_whole(given: object) -> bool:
+    """Whether it is a whole number, of NumPy too."""
+    return isinstance(given, Integral) and not isinstance(given, bool)
 
 
 def checked_confusion(confusion: bool | int) -> int:
@@ -37,7 +43,7 @@ def checked_confusion(confusion: bool | int) -> int:
     Raises:
         UserError: it is neither a truth value nor a whole number from 0.
     """
-    if not isinstance(confusion, int) or confusion < 0:
+    if not isinstance(confusion, Integral) or confusion < 0:
         raise UserError(f"confusion is {shown(confusion)}; allowed: True, or how many nearest clips count, from 1")
     return int(confusion)
 

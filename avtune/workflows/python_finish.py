@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-
 from avtune.data.dataset import Dataset
 from avtune.data.options import options_of
 from avtune.study.folder import StudyFolder
 from avtune.workflows.finish_search import ask
 from avtune.workflows.finish_search import request_for as finish_request
 from avtune.workflows.options import DeviceOptions
-from avtune.workflows.python_data import Place
+from avtune.workflows.python_data import Place, classes_text
 from avtune.workflows.python_options import checked
 from avtune.workflows.python_run import check_ray
 from avtune.workflows.retrain import dataset_of
@@ -33,5 +31,5 @@ def request_for(
     check_ray(options)
     if ask(folder) is not None:
         return None
-    dataset = dataset_of(folder, data, options_of(classes=None if classes is None else os.fspath(classes)))
+    dataset = dataset_of(folder, data, options_of(classes=classes_text(classes)))
     return finish_request(folder, dataset, options, code, options.runner)

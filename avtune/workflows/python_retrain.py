@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from avtune.data.dataset import Dataset
@@ -10,7 +9,7 @@ from avtune.data.options import options_of
 from avtune.study.folder import StudyFolder
 from avtune.workflows.choose_runner import placement_request
 from avtune.workflows.options import DeviceOptions
-from avtune.workflows.python_data import Place
+from avtune.workflows.python_data import Place, classes_text
 from avtune.workflows.python_options import checked, whole_or_none
 from avtune.workflows.python_run import check_ray
 from avtune.workflows.retrain import RetrainRequest, dataset_of, shared_folder
@@ -44,7 +43,7 @@ def request_for(
     folder = StudyFolder(study)
     return RetrainRequest(
         folder=folder,
-        dataset=dataset_of(folder, data, options_of(classes=None if classes is None else os.fspath(classes))),
+        dataset=dataset_of(folder, data, options_of(classes=classes_text(classes))),
         placement=placement_request(options.at(shared_folder(folder, out))),
         trial=trial,
         epochs=epochs,

@@ -125,8 +125,11 @@ def dataset_of(folder: StudyFolder, named: Dataset | str | None, reading: ReadOp
     spec = named or facts.get("spec")
     if spec is None:
         raise UserError("this study does not say where its dataset is; name it with --dataset")
-    how = reading if reading is not None and reading.given() else recorded_options(facts, str(folder.study_yaml))
-    dataset = spec if isinstance(spec, Dataset) else load(spec, how)
+    if isinstance(spec, Dataset):
+        dataset = spec
+    else:
+        said = reading is not None and reading.given()
+        dataset = load(spec, reading if said else recorded_options(facts, str(folder.study_yaml)))
     if dataset.digest != facts["digest"]:
         called = dataset.name if isinstance(spec, Dataset) else spec
         raise UserError(

@@ -68,7 +68,7 @@ class StudyView:
     """
 
     def __init__(self, path: Path) -> None:
-        self._folder = StudyFolder(path)
+        self._folder = StudyFolder(path.absolute())  # a notebook may change its folder
 
     @property
     def path(self) -> Path:
@@ -80,7 +80,13 @@ class StudyView:
 
     @property
     def state(self) -> State:
-        """`finished` (there are results), `running` (a process works on it) or `stopped` (the same call continues)."""
+        """`finished` (there are results), `running` (a process works on it) or `stopped` (the same call continues).
+
+        Raises:
+            UserError: the study is there no more.
+        """
+        if not self._folder.exists:
+            raise UserError(f"there is no study at {self._folder.root}; it was removed, renamed or moved")
         if self._folder.owner() is not None:
             return "running"
         return "finished" if self._folder.metrics.is_file() else "stopped"
@@ -111,7 +117,8 @@ class StudyView:
             # A choice may be called `none` or `NA`: only where there is no number yet is a cell empty, and where a
             # hyper-parameter has none, since its condition does not hold.
             empty = {name: [""] for name in ("best_epoch", value, *self._conditional())}
-            return pandas.read_csv(path, dtype=numbers, keep_default_na=False, na_values=empty)
+            kinds = numbers | self._kinds()
+            return pandas.read_csv(path, dtype=kinds, keep_default_na=False, na_values=empty)
         except (ValueError, OSError) as error:
             raise UserError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
 
@@ -119,6 +126,21 @@ class StudyView:
         """The hyper-parameters that are searched on a condition."""
         searched = self._folder.settings()["space"]["space"]
         return [name for name, axis in searched.items() if isinstance(axis, dict) and WHEN in axis]
+
+    def _kinds(self) -> dict[str, str]:
+        """Those columns of hyper-parameters that pandas would take for something else: a word such as `01` for a
+        number, and whole numbers of a condition that does not always hold for fractions."""
+        kinds: dict[str, str] = {}
+        for name, axis in self._folder.settings()["space"]["space"].items():
+            if not isinstance(axis, dict):
+                continue
+            values = axis.get("values", [])
+            if values and all(isinstance(one, str) for one in values):
+                kinds[name] = "str"
+            whole = axis.get("type") == "int" or (values and all(type(one) is int for one in values))
+            if whole and WHEN in axis:
+                kinds[name] = "Int64"
+        return kinds
 
     @property
     def curves(self) -> pd.DataFrame:
@@ -158,7 +180,7 @@ class StudyView:
         if known.empty:
             return None
         row = trials.loc[known[value].idxmax()].to_dict()
-        config = {name: row[name] for name in _hypers(trials)}
+        config = {name: row[name] for name in _hypers(trials) if not _pandas().isna(row[name])}
         return BestTrial(int(row["trial"]), int(row["best_epoch"]), row[value], config, False, objective)
 
     @property

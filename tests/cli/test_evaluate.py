@@ -165,6 +165,9 @@ def test_many_classes_fit_too(count, tmp_path, capsys):
         (["--confusion-at", "0"], "--confusion-at is '0'; allowed: how many nearest clips count, from 1"),
         (["--confusion-at", "37"], "k is 37; allowed: 1 to 36, the number of clips"),
         (["--at", "0"], "--at is '0'; allowed: whole numbers from 1"),
+        (["--split", "train"], "--split goes with a model and a dataset; embeddings hold everything"),
+        (["--map", "audio=x"], "--map goes with a model and a dataset"),
+        (["--test-fraction", "0.3"], "--test-fraction goes with a model and a dataset"),
     ],
 )
 def test_what_cannot_be_counted_is_said(words, said, embeddings, capsys):

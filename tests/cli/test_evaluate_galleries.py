@@ -95,10 +95,12 @@ def test_a_look_counts_by_the_gallery_too(trained, unseen, capsys, tmp_path):
         (["one", "toy.h5", "--query", "toy.h5"], "--query names the clips to ask with; leave DATASET and"),
         (["one", "toy.h5", "--gallery", "othr"], "gallery is 'othr'; allowed: all, disjoint, other"),
         (["one", "--query", "bare.npz"], "has no labels; name their array labels"),
+        (["one", "clips.npz"], "all clips of the file are scored by: avtune evaluate one --query clips.npz"),
     ],
 )
 def test_what_cannot_be_asked_is_said(words, said, trained, capsys, monkeypatch):
     monkeypatch.chdir(trained)
     test = toy_dataset().test
     np.savez("bare.npz", audio=test.audio, visual=test.visual)
+    np.savez("clips.npz", audio=test.audio, visual=test.visual, labels=test.labels)
     assert said in call(capsys, "evaluate", *words, code=2)

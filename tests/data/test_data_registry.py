@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +79,7 @@ def test_other_sizes_are_a_problem_not_an_error(no_data: Path) -> None:
     assert "8 training clips, where VEGAS has 22482" in found[1]
     assert describe(dataset)["problems"][:5] == found
     assert problems(small) == []
+    assert problems(dataclasses.replace(small, name="demo")) == [], "a file of one's own may be called so"
 
 
 def test_a_wrong_name_gives_the_nearest(no_data: Path) -> None:

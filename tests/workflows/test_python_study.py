@@ -72,6 +72,66 @@ def test_a_choice_that_looks_like_nothing_stays_a_word(folder):
     assert best.config == {"mining": "NA", "lr": 0.1}
 
 
+def test_columns_keep_the_kind_that_their_axes_have(folder):
+    """Words that look like numbers are words; whole numbers of a condition that does not hold are no fractions."""
+    code = {"type": "choice", "values": ["01", "1"]}
+    count = {"type": "int", "low": 1, "high": 9, "when": {"code": ["01"]}}
+    settings = yaml.safe_load(folder.study_yaml.read_text())
+    settings["space"]["space"] = {"code": code, "count": count}
+    folder.study_yaml.write_text(yaml.safe_dump(settings))
+    head = "trial,state,epochs,best_epoch,val_map,code,count,seconds\n"
+    folder.trials_csv.write_text(f"{head}0,COMPLETE,1,1,0.2,01,6,1.5\n1,COMPLETE,1,1,0.1,1,,1.5\n")
+    study = avtune.load_study(folder.root)
+    assert list(study.trials["code"]) == ["01", "1"]
+    assert study.trials["count"].isna().tolist() == [False, True]
+    assert study.best.config == {"code": "01", "count": 6}
+    assert isinstance(study.best.config["count"], int)
+    folder.trials_csv.write_text(f"{head}0,COMPLETE,1,1,0.2,01,6,1.5\n1,COMPLETE,1,1,0.3,1,,1.5\n")
+    assert avtune.load_study(folder.root).best.config == {"code": "1"}
+
+
+def test_a_notebook_may_change_its_folder(tmp_path, monkeypatch):
+    """What was read or searched by a relative path is found from elsewhere."""
+    (tmp_path / "a").mkdir()
+    monkeypatch.chdir(tmp_path / "a")
+    write_toy(tmp_path / "a")
+    data = avtune.load_dataset("toy.h5")
+    more = {"trials": 1, "epochs": 1, "set": {"final.finalists": 1, "final.seeds": 1, "final.reference": "none"}}
+    more |= {"runner": "inline", "gpus": 0, "quiet": True, "space": yaml.safe_load(SPACE)}
+    monkeypatch.chdir(tmp_path)
+    study = avtune.search(data, name="one", results="r", **more)
+    assert yaml.safe_load((tmp_path / "r/one/study.yaml").read_text())["dataset"]["spec"] == str(tmp_path / "a/toy.h5")
+    monkeypatch.chdir(tmp_path / "a")
+    assert study.state == "finished"
+    assert len(study.trials) == 1
+    assert avtune.retrain(study, runner="inline", gpus=0, quiet=True).path.is_dir()
+    (tmp_path / "r/one/study.yaml").unlink()
+    with pytest.raises(avtune.UserError, match="there is no study at"):
+        study.state  # noqa: B018  a property that looks
+
+
+def test_an_array_whose_name_has_a_comma(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data = toy_dataset()
+    splits = {"train": data.train, "test": data.test}
+    arrays = {f"au,dio {name}": split.audio for name, split in splits.items()}
+    arrays |= {f"v {name}": split.visual for name, split in splits.items()}
+    arrays |= {f"y {name}": split.labels for name, split in splits.items()}
+    np.savez(tmp_path / "odd.npz", **arrays)
+    roles = {"audio": "au,dio", "visual": "v", "lab": "y"}
+    keys = {f"{role}_{name}": f"{key} {name}" for name in splits for role, key in roles.items()}
+    read = avtune.load_dataset("odd.npz", map=keys)
+    more = {"trials": 1, "epochs": 1, "set": {"final.finalists": 1, "final.seeds": 1, "final.reference": "none"}}
+    more |= {"runner": "inline", "gpus": 0, "quiet": True, "space": yaml.safe_load(SPACE)}
+    study = avtune.search(read, name="one", **more)
+    assert avtune.retrain(study, runner="inline", gpus=0, quiet=True).path.is_dir()
+
+
+def test_the_home_folder_is_meant_by_a_tilde(made, monkeypatch):
+    monkeypatch.setenv("HOME", str(made.parent))
+    assert avtune.load_study("toy", results=f"~/{made.name}").path == made / "toy"
+
+
 def test_a_study_is_shown_with_its_state_its_winner_and_its_best_trials(made):
     study = avtune.load_study("toy", results=made)
     text = repr(study).splitlines()
@@ -177,6 +237,8 @@ def test_scores_are_typed_and_shown():
     assert len(scores.curve["levels"]) == len(scores.curve["curve_a2v"])
     assert repr(scores).startswith("<Evaluation of 12 clips of 3 classes>\n  MAP ")
     assert "audio-&gt;visual" in scores._repr_html_()
+    same = avtune.evaluate(audio=audio, visual=visual, labels=labels, at=np.array([5, 1]), confusion=np.int64(3))
+    assert [row["k"] for row in same.at] == [1, 5]
     words = avtune.evaluate(audio=audio, visual=visual, labels=[["dog", "rain", "siren"][label] for label in labels])
     assert words.map == scores.map
     column = pd.Series(["dog", "rain", "siren"] * 4)
@@ -192,6 +254,11 @@ def test_scores_are_typed_and_shown():
         ({"labels": [0]}, "audio (2, 3), visual (2, 3) and labels (1,) do not match"),
         ({"audio": np.full((2, 3), np.inf)}, "audio embeddings hold NaN or infinity"),
         ({"at": (0,)}, "at is (0,); allowed: whole numbers from 1"),
+        ({"at": 5}, "at is 5; allowed: whole numbers from 1"),
+        ({"at": None}, "at is None; allowed: whole numbers from 1"),
+        ({"split": "train"}, "split goes with a model and a dataset; embeddings hold everything"),
+        ({"classes": "c.csv"}, "classes goes with a model and a dataset"),
+        ({"method": "m:M"}, "method goes with a model and a dataset"),
         ({"visual": [[1], [1, 2]]}, "visual cannot be made an array"),
         ({"audio": np.zeros((0, 3)), "visual": np.zeros((0, 3)), "labels": np.zeros(0, int)}, "there are no clips"),
     ],
@@ -209,6 +276,30 @@ SMALL = {
     "runner": "inline",
     "gpus": 0,
 }
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"views": 3}, "views is 3; give names"),
+        ({"pool": 3}, "pool is 3; give names"),
+        ({"map": 5}, "map is 5; give WHAT=KEY, as texts or a mapping"),
+        ({"map": ["a", 3]}, "map is ['a', 3]; give WHAT=KEY"),
+        ({"classes": 5}, "classes is a int; give a name or a path"),
+    ],
+)
+def test_options_of_a_file_that_are_none_are_refused(more, said):
+    with pytest.raises(avtune.UserError) as caught:
+        avtune.load_dataset("demo", **more)
+    assert str(caught.value).startswith(said)
+
+
+@pytest.mark.parametrize("views", [5, "ab", ("a",), ("a", 3), ("a", " ")])
+def test_views_that_are_no_two_names_are_refused(views):
+    data = toy_dataset()
+    parts = [(one.audio, one.visual, one.labels) for one in (data.train, data.test)]
+    with pytest.raises(avtune.UserError, match=r"give two different names, e\.g\. \('image', 'text'\)"):
+        avtune.Dataset.from_arrays(train=parts[0], test=parts[1], views=views)
 
 
 def test_a_method_of_the_users_own_is_given_by_name_or_as_the_class(workplace, monkeypatch):
@@ -277,6 +368,10 @@ def test_code_that_no_other_process_can_import_is_refused(tmp_path):
         ("a -- b, x--y and -v stay", "a -- b, x--y and -v stay"),
         ("try it\navtune evaluate --embeddings a.npz", "try it\navtune evaluate --embeddings a.npz"),
         ("the same command continues", "the same call continues"),
+        ("add --test-fraction 0.2 to set a fifth aside", "add test_fraction=0.2 to set a fifth aside"),
+        ("choose two: --views audio,ids", "choose two: views='audio,ids'"),
+        ("try --map a=x,labels=y.T", "try map='a=x,labels=y.T'"),
+        ("--views names 'x'; --pool is 3; leave --map out", "views names 'x'; pool is 3; leave map out"),
     ],
 )
 def test_messages_spell_options_as_arguments(said, spelt):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import os
 from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
@@ -133,17 +134,17 @@ class BenchComparison:
         shown_as = None if picture is None else picture.name
         return latex(self._found) if checked_format(name, FORMATS) == "latex" else markdown(self._found, shown_as)
 
-    def write_page(self, path: Path) -> None:
+    def write_page(self, path: str | os.PathLike[str]) -> None:
         """See `across_page.write_across_page`."""
         from avtune.workflows.bench.across_page import write_across_page
 
-        write_across_page(self._found, path)
+        write_across_page(self._found, Path(path))
 
-    def write_picture(self, path: Path) -> None:
+    def write_picture(self, path: str | os.PathLike[str]) -> None:
         """See `across_page.write_across_picture`."""
         from avtune.workflows.bench.across_page import write_across_picture
 
-        write_across_picture(self._found, path)
+        write_across_picture(self._found, Path(path))
 
     def lines(self, lay_out: Callable[[Sequence[str], Sequence[Sequence[str]]], list[str]] = aligned) -> list[str]:
         """The tables for a terminal, and what must be known to read them.
