@@ -5,7 +5,6 @@ Legend: N clips, A audio features, V visual features, D embedding.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from avtune.core.view_names import VIEWS, views_in
 from avtune.data.arrays import cause, to_features
 from avtune.data.prepare import Scalers
 from avtune.data.split import Scaler
+from avtune.engine.allocation import AtMost, TooMany
 from avtune.engine.trainer import Trained, embed
 from avtune.lanes.modules import Tensors
 from avtune.lanes.noise import init_generator
@@ -35,6 +35,9 @@ from avtune.methods import check_config, get, named_part, static_values
 Array = npt.NDArray[np.float32]
 _ROWS = 8192
 """Clips that are scaled and embedded at a time."""
+_SPARE, _TIMES = 1 << 25, 16
+"""`init` may make so many numbers (128 MiB of float32), and so many times those that the file holds: one of a user's
+own may draw more than it keeps."""
 WEIGHTS, CONFIG = "model.safetensors", "config.yaml"
 EMBEDDINGS = "test_embeddings.npz"
 """What a user's training function leaves instead of a model."""
@@ -278,9 +281,7 @@ def _trained(
     tensors: Tensors, path: Path, method: str, config: Mapping[str, Value], dims: tuple[int, int, int], epochs: int
 ) -> Trained:
     """The weights in `tensors`, checked against the shapes that the configuration has."""
-    kind = get(method)
-    _refuse_huge(kind.name, config, dims, sum(value.numel() for value in tensors.values()), path)
-    like = untrained(method, config, dims, 0)
+    like = _expected(method, config, dims, sum(value.numel() for value in tensors.values()), path)
     parts: list[Tensors] = []
     for prefix, wanted in (("params.", like.params), ("buffers.", like.buffers)):
         got = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
@@ -295,11 +296,14 @@ def _trained(
     return Trained(like.method, parts[0], parts[1], epochs)
 
 
-def _refuse_huge(method: str, config: Mapping[str, Value], dims: tuple[int, int, int], stored: int, path: Path) -> None:
-    """A configuration that declares far more weights than the file holds must not be allocated to find that out."""
-    widths = [int(value) for name, value in config.items() if name.endswith("_dim") and isinstance(value, int)]
-    least = math.prod([max(widths, default=1), max(dims[:2])])
-    if least > 4 * stored + 1024:
+def _expected(method: str, config: Mapping[str, Value], dims: tuple[int, int, int], stored: int, path: Path) -> Trained:
+    """Fresh weights, for their names and shapes. A configuration that declares far more numbers than the `stored` ones
+    of the file must not be allocated to find that out."""
+    try:
+        with AtMost(_SPARE + _TIMES * stored):
+            return untrained(method, config, dims, 0)
+    except TooMany:
         raise UserError(
-            f"the weights in {path} do not fit a {method} of {max(widths)} units; restore both from one copy"
-        )
+            f"the weights in {path} do not fit the configuration beside them, by which a {get(method).name} has many "
+            "more; restore both from one copy"
+        ) from None
