@@ -15,6 +15,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,7 +25,7 @@ from avtune.core.errors import UserError, choices, did_you_mean
 from avtune.core.hyper import Hyper
 from avtune.core.protocol import VALIDATION
 from avtune.methods import METHODS, ClosedForm, Method, check_config
-from avtune.methods._base import REQUIRED_HYPERS
+from avtune.methods._base import REQUIRED_HYPERS, TRAINING_HYPERS
 from avtune.methods._contract import check
 from avtune.methods.pml import PREFIX as PML
 from avtune.methods.pml import method_of, source_file
@@ -33,6 +34,9 @@ from avtune.space.space import Space
 METHOD, TRAIN = "--method", "--train"
 _EXAMPLES = {METHOD: "my_package:MyMethod", TRAIN: "my_module:train"}
 _MANUAL = "see docs/own_method.md"
+_PAIRS = (("lr_end", "warmup"), ("average", "average_decay"), ("mixup", "mixup_share"))
+"""Of `TRAINING_HYPERS`: what the trainer reads together."""
+_WIDTHS = ("embedding_dim", "hidden_dim")
 SAFE_PATH = ("PYTHONSAFEPATH", "avtune")
 """Environment variable and our value of it, in all processes of a run: Python looks for modules neither in the current
 folder nor beside the script. Code of the user's own may start scripts that need it to."""
@@ -254,6 +258,7 @@ def _checked_method(spec: str, thing: Any) -> type[Method]:
     lacks = [hyper.name for hyper in REQUIRED_HYPERS if hyper.name not in given]
     if lacks and not issubclass(thing, ClosedForm):
         raise UserError(f"{METHOD} {spec}: hypers lacks {', '.join(lacks)}; add *TRAINING_HYPERS from avtune.methods")
+    _check_trainers_names(spec, {hyper.name: hyper for hyper in thing.hypers})
     for hyper in thing.hypers:
         if not hyper.static and hyper.kind in ("choice", "bool"):
             raise UserError(
@@ -265,6 +270,43 @@ def _checked_method(spec: str, thing: Any) -> type[Method]:
         except UserError as error:
             raise UserError(f"{METHOD} {spec}: the default of {error}") from None
     return thing
+
+
+def _check_trainers_names(spec: str, own: dict[str, Hyper]) -> None:
+    """The trainer reads `TRAINING_HYPERS` by their names: one of another meaning would switch on what it does by that
+    name. The model card and `avtune plan` read widths by theirs.
+
+    Raises:
+        UserError: a hyper-parameter has the name of one of them and is another, or lacks the one it goes with.
+    """
+    for ours in TRAINING_HYPERS:
+        if ours.name in own and not _is_ours(own[ours.name], ours):
+            raise UserError(
+                f"{METHOD} {spec}: {ours.name} is a name of avtune's own ({ours.doc}); give yours another name, or "
+                f"take that of TRAINING_HYPERS from avtune.methods, whose default alone may be another; {_MANUAL}"
+            )
+    for pair in _PAIRS:
+        lone = [name for name in pair if name in own]
+        if len(lone) == 1:
+            (other,) = {*pair} - {*lone}
+            raise UserError(
+                f"{METHOD} {spec}: hypers has {lone[0]} without {other}; take both from TRAINING_HYPERS of "
+                "avtune.methods, or none"
+            )
+    for name in _WIDTHS:
+        if name in own and own[name].kind != "int":
+            raise UserError(
+                f"{METHOD} {spec}: {name} is a {own[name].kind}; it must be an int, a width in units: give yours "
+                f"another name or kind; {_MANUAL}"
+            )
+
+
+def _is_ours(own: Hyper, ours: Hyper) -> bool:
+    """Whether a hyper-parameter is avtune's of its name, which may have another default; what every method needs may
+    have another range and text too."""
+    if ours in REQUIRED_HYPERS:
+        return (own.kind, own.static) == (ours.kind, ours.static)
+    return replace(own, default=ours.default) == ours
 
 
 def _checked_function(spec: str, thing: Any) -> Function:

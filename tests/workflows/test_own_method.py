@@ -213,6 +213,61 @@ def test_a_wrong_method_gets_a_helpful_line(spec, said, workplace, capsys):
     assert sorted(path.name for path in workplace.iterdir()) == before
 
 
+TAKEN = """
+from dataclasses import replace
+from avtune.methods import Hyper, Method, TRAINING_HYPERS
+
+class Whole(Method):
+    name, summary, source = "whole", "does nothing", "nobody"
+    init = embed = loss = None
+
+class Proxies(Whole):
+    hypers = (*TRAINING_HYPERS[:-1], Hyper("per_class", "int", 4, 1, 64, static=True, doc="proxies of a class"))
+
+class Pooled(Whole):
+    hypers = (*TRAINING_HYPERS[:3], Hyper("average", "choice", "mean", values=("mean", "max"), static=True))
+
+class Fixed(Whole):
+    hypers = (*TRAINING_HYPERS[:2], Hyper("batch_size", "float", 8, 8, 64))
+
+class Lone(Whole):
+    hypers = tuple(hyper for hyper in TRAINING_HYPERS if hyper.name != "mixup_share")
+
+class Warm(Whole):
+    hypers = tuple(hyper for hyper in TRAINING_HYPERS if hyper.name != "lr_end")
+
+class Wordy(Whole):
+    hypers = (Hyper("embedding_dim", "choice", "wide", values=("wide", "small"), static=True), *TRAINING_HYPERS)
+
+class Tuned(Whole):
+    hypers = (
+        Hyper("lr", "float", 1e-2, 1e-3, 0.1, doc="mine"),
+        *(replace(hyper, default=4) if hyper.name == "per_class" else hyper for hyper in TRAINING_HYPERS[1:]),
+    )
+"""
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ("taken:Proxies", "per_class is a name of avtune's own (clips of each class in a batch (balanced batches)"),
+        ("taken:Pooled", "average is a name of avtune's own"),
+        ("taken:Fixed", "batch_size is a name of avtune's own"),
+        ("taken:Lone", "hypers has mixup without mixup_share; take both"),
+        ("taken:Warm", "hypers has warmup without lr_end; take both"),
+        ("taken:Wordy", "embedding_dim is a choice; it must be an int"),
+    ],
+)
+def test_names_that_the_trainer_reads_are_taken(spec, said, workplace, capsys):
+    Path("taken.py").write_text(TAKEN)
+    assert said in call(capsys, "search", "demo", "--method", spec, code=2)
+
+
+def test_what_is_avtunes_own_may_have_another_default(workplace, capsys):
+    Path("taken.py").write_text(TAKEN)
+    assert "per_class" in call(capsys, "methods", "taken:Tuned")
+
+
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
