@@ -26,6 +26,7 @@ from avtune.core.errors import UserError
 from avtune.core.objective import MAP, VALUE, Objective
 from avtune.core.trial import Trial
 from avtune.data.dataset import Split
+from avtune.data.on_disk import is_on_disk
 from avtune.data.prepare import Prepared
 from avtune.engine.trainer import Report
 from avtune.engine.user_code import Function
@@ -37,7 +38,7 @@ Embed = Callable[[np.ndarray, np.ndarray], tuple[Any, Any]]
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What a training function is given besides its configuration.
+    """What a training function is given besides its configuration. The arrays are read-only.
 
     Attributes:
         train: scaled rows to train on: `audio` float32 [N, A], `visual` float32 [N, V], `labels` int64 [N], 0..C-1, or
@@ -91,7 +92,10 @@ def train_function(
     torch.manual_seed(trial.seed)
     progress = _Progress(trial, data, report)
     epochs = trial.horizon or trial.epochs
-    given = TrainingData(data.train, data.validation, data.num_classes, epochs, trial.seed, device, data.objective)
+    validation = None if data.validation is None else _split_read_only(data.validation)
+    given = TrainingData(
+        _split_read_only(data.train), validation, data.num_classes, epochs, trial.seed, device, data.objective
+    )
     embed = function(dict(trial.config), given, progress)
     if progress.problem is not None:  # the user's code has caught the exception
         raise progress.problem
@@ -99,7 +103,23 @@ def train_function(
         raise UserError(f"{trial.method} ended after epoch {progress.epoch} of {trial.epochs} without being told to")
     if not callable(embed):  # needed of a training that was stopped early too: a retraining may end early
         raise UserError(f"{trial.method} returned {type(embed).__name__}; it must return embed(audio, visual)")
-    return None if data.unlabelled is None else _embedded(embed, *data.unlabelled)
+    return None if data.unlabelled is None else _embedded(embed, *map(_read_only, data.unlabelled))
+
+
+def _split_read_only(split: Split) -> Split:
+    return Split(_read_only(split.audio), _read_only(split.visual), _read_only(split.labels))
+
+
+def _read_only(rows: np.ndarray) -> np.ndarray:
+    """The same values in an array that NumPy does not write to.
+
+    `torch.from_numpy` shares the memory of such an array all the same, after a warning. So where later trials of this
+    process would read that memory it is a copy, for as long as the trial: of arrays that are ours to write to, which
+    those that Ray hands to a trial's own process are not. Arrays on disk are larger than a copy may be.
+    """
+    given = rows.copy() if rows.flags.writeable and not is_on_disk(rows) else rows.view()
+    given.flags.writeable = False
+    return given
 
 
 class _Progress:

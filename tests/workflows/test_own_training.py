@@ -3,6 +3,8 @@
 import contextlib
 import json
 import re
+import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -152,8 +154,6 @@ def test_the_stored_space_is_read_again_as_it_was(toy, capsys):
 
 def run(function, epochs=3, stop_after=99, unlabelled=False, goal=MAP):
     """What `report` heard of a training function, and what it returned."""
-    from dataclasses import replace
-
     heard = []
 
     def report(epoch, metrics):
@@ -258,6 +258,55 @@ def test_a_function_that_catches_what_report_raises_fails_all_the_same():
 def test_a_function_must_return_embed_also_when_it_is_stopped(stop_after):
     with pytest.raises(UserError, match="returned tuple; it must return embed"):
         run(lambda config, data, report: (loop(config, data, report),), stop_after=stop_after)
+
+
+def scales_with_numpy(rows):
+    rows *= 0.5
+
+
+def scales_with_torch(rows):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch says that the array is read-only, and writes
+        torch.from_numpy(rows).mul_(0.5)
+
+
+@pytest.mark.parametrize(("scale", "raises"), [(scales_with_numpy, True), (scales_with_torch, False)])
+@pytest.mark.parametrize("which", ["train", "validation", "unlabelled"])
+def test_a_function_cannot_change_what_later_trials_read(scale, raises, which):
+    data = toy_prepared()
+    held_out = data.validation
+    if which == "unlabelled":
+        data = replace(data, validation=None, unlabelled=(held_out.audio, held_out.visual))
+    before = [rows.copy() for rows in (data.train.audio, held_out.audio, held_out.visual)]
+
+    def embed(audio, visual):
+        if which == "unlabelled":
+            scale(audio)
+            scale(visual)
+        return first_columns(audio, visual)
+
+    def writes(config, given, report):
+        if which != "unlabelled":
+            scale(getattr(given, which).audio)
+            scale(getattr(given, which).visual)
+        return loop(config, given, report, embed=embed)
+
+    with pytest.raises(ValueError, match="read-only") if raises else contextlib.nullcontext():
+        train_function(writes, Trial(0, "mine:train", {}, 5, 2), data, lambda *_: True, device="cpu")
+    after = (data.train.audio, held_out.audio, held_out.visual)
+    assert all(np.array_equal(one, other) for one, other in zip(before, after, strict=True))
+
+
+def test_rows_that_are_not_this_processs_own_are_not_copied():
+    data = toy_prepared()
+    data.train.audio.flags.writeable = False  # as Ray hands them to a trial's process
+
+    def look(config, given, report):
+        assert np.shares_memory(given.train.audio, data.train.audio)
+        assert not np.shares_memory(given.train.visual, data.train.visual)
+        return loop(config, given, report)
+
+    train_function(look, Trial(0, "mine:train", {}, 5, 1), data, lambda *_: True, device="cpu")
 
 
 def test_a_function_must_return_embed():
