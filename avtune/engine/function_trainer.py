@@ -179,7 +179,7 @@ def _embedded(embed: Embed, audio: np.ndarray, visual: np.ndarray) -> tuple[np.n
     with torch.no_grad():
         views = embed(audio, visual)
     try:
-        z_a, z_v = (np.ascontiguousarray(view, dtype=np.float32) for view in views)
+        z_a, z_v = (np.ascontiguousarray(_for_numpy(view), dtype=np.float32) for view in views)
     except (TypeError, ValueError, RuntimeError) as error:
         raise UserError(f"embed must return two arrays on the CPU, audio and visual: {error}") from None
     if z_a.ndim != 2 or z_a.shape != z_v.shape or len(z_a) != len(audio):
@@ -187,3 +187,8 @@ def _embedded(embed: Embed, audio: np.ndarray, visual: np.ndarray) -> tuple[np.n
     if not (np.isfinite(z_a).all() and np.isfinite(z_v).all()):
         raise UserError("an embedding is not finite")
     return z_a, z_v
+
+
+def _for_numpy(view: Any) -> Any:
+    """NumPy has no bfloat16."""
+    return view.float() if isinstance(view, torch.Tensor) and view.dtype == torch.bfloat16 else view

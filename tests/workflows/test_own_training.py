@@ -309,6 +309,15 @@ def test_rows_that_are_not_this_processs_own_are_not_copied():
     train_function(look, Trial(0, "mine:train", {}, 5, 1), data, lambda *_: True, device="cpu")
 
 
+def test_an_embedding_may_be_of_bfloat16():
+    def halves(audio, visual):
+        return tuple(torch.tensor(view[:, :3]).bfloat16() for view in (audio, visual))
+
+    _, (z_a, _) = run(lambda config, data, report: loop(config, data, report, embed=halves), unlabelled=True)
+    assert z_a.dtype == np.float32
+    assert np.array_equal(z_a, torch.tensor(z_a).bfloat16().float().numpy())
+
+
 def test_a_function_must_return_embed():
     with pytest.raises(UserError, match=r"returned NoneType; it must return embed\(audio, visual\)"):
         run(lambda config, data, report: loop(config, data, report) and None)
