@@ -36,8 +36,11 @@ _LOG = logging.getLogger(__name__)
 _OURS = {hyper.name for hyper in (*ENCODER_HYPERS, *TRAINING_HYPERS)}
 _SIZES = ("num_classes", "embedding_size", "descriptors_dim", "l")
 """What a loss with weights of its own is told of the data and of the encoders, by the names that it has for it."""
-_UNUSABLE = ("GenericPairLoss", "SelfSupervisedLoss", "VICRegLoss")
-"""Of the library's losses: one that only others are made of, and those without labels."""
+_UNUSABLE = {
+    **dict.fromkeys(("GenericPairLoss", "SelfSupervisedLoss", "VICRegLoss"), "is not trained with labels"),
+    "DynamicSoftMarginLoss": "keeps a histogram over the steps with its gradient: the library cannot take two steps",
+}
+"""Of the library's losses: one that only others are made of, those without labels, and those with a state."""
 _AGREE = 1e-4
 """Largest difference between vmap and the loop, relative to the largest value."""
 
@@ -67,11 +70,6 @@ class PMLLoss(TwoEncoders):
             torch.manual_seed(seed)
             module = self._module({hyper.name: hyper.default for hyper in self.given.values()})
         params |= {f"loss.{name}": value.detach().float() for name, value in module.named_parameters()}
-        buffers |= {
-            f"loss.{name}": value.detach().float()
-            for name, value in module.named_buffers()
-            if value.is_floating_point()
-        }
         return params, buffers
 
     def loss(
@@ -199,8 +197,8 @@ def method_of(spec: str) -> type[Method]:
     known = [one for one, thing in vars(losses).items() if inspect.isclass(thing) and one.endswith("Loss")]
     usable = sorted({*known} - {*_UNUSABLE})
     if name not in usable:
-        why = "is not trained with labels" if name in _UNUSABLE else "is no loss of pytorch_metric_learning.losses"
-        raise UserError(f"--method {spec}: {name!r} {why}{did_you_mean(name, usable)}\nlosses: {', '.join(usable)}")
+        why = f"is no loss of pytorch_metric_learning.losses{did_you_mean(name, usable)}"
+        raise UserError(f"--method {spec}: {name!r} {_UNUSABLE.get(name, why)}\nlosses: {', '.join(usable)}")
     kind = getattr(losses, name)
     given = _hypers(kind)
     needs = [

@@ -115,7 +115,7 @@ def test_hyper_parameters_and_space_come_from_the_signature():
     like = load("psd", hypers_of=hypers_of, method_names=METHODS)
     text = space_of("pml:MultiSimilarityLoss", ours, like)
     assert "beta: {" in text.replace("\n      ", "{") or "beta:" in text
-    assert method_of("pml:DynamicSoftMarginLoss").given["num_bins"].static
+    assert method_of("pml:FastAPLoss").given["num_bins"].static
 
 
 def test_a_search_over_a_loss_by_its_name(workplace, capsys):
@@ -136,6 +136,7 @@ def test_a_search_over_a_loss_by_its_name(workplace, capsys):
     [
         ("MultiSimilartyLoss", "did you mean 'MultiSimilarityLoss'"),
         ("VICRegLoss", "is not trained with labels"),
+        ("DynamicSoftMarginLoss", "keeps a histogram over the steps"),
         ("RankedListLoss", "it must be given margin, Tn"),
     ],
 )
