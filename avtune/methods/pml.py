@@ -41,6 +41,13 @@ _UNUSABLE = {
     "DynamicSoftMarginLoss": "keeps a histogram over the steps with its gradient: the library cannot take two steps",
 }
 """Of the library's losses: one that only others are made of, those without labels, and those with a state."""
+_WHOLE = {("LargeMarginSoftmaxLoss", "margin"), ("SphereFaceLoss", "margin")}
+"""Numbers that the library cuts to whole ones."""
+_ALSO = {
+    ("MarginLoss", "beta"): "; without effect with learn_beta, which learns it from the default on",
+    ("MarginLoss", "nu"): "; without effect but with learn_beta",
+}
+"""What its signature does not say of a hyper-parameter."""
 _AGREE = 1e-4
 """Largest difference between vmap and the loop, relative to the largest value."""
 
@@ -261,17 +268,19 @@ def _hypers(kind: type) -> dict[str, Hyper]:
     for name, parameter in _parameters(kind).items():
         default = parameter.default
         if isinstance(default, bool | int | float) and name not in _SIZES:
-            made[name] = _hyper(f"loss_{name}" if name in _OURS else name, default)
+            made[name] = _hyper(kind, name, default)
     return made
 
 
-def _hyper(name: str, default: bool | int | float) -> Hyper:
+def _hyper(kind: type, parameter: str, default: bool | int | float) -> Hyper:
     """A number may be a tenth to ten times of its default. Counts decide shapes."""
-    doc = "as the library has it"
+    name = f"loss_{parameter}" if parameter in _OURS else parameter
+    doc = "as the library has it" + _ALSO.get((kind.__name__, parameter), "")
     if isinstance(default, bool):
         return Hyper(name, "bool", default, static=True, doc=doc)
-    if isinstance(default, int) and ("num_" in name or "centers" in name or name == "K"):
-        return Hyper(name, "int", default, max(1, default // 10), default * 10, static=True, doc=doc)
+    count = "num_" in name or "centers" in name or name == "K"
+    if isinstance(default, int) and (count or (kind.__name__, parameter) in _WHOLE):
+        return Hyper(name, "int", default, max(1, default // 10), default * 10, static=count, doc=doc)
     low, high = sorted((default / 10, default * 10)) if default else (0.0, 1.0)
     return Hyper(name, "float", float(default), float(low), float(high), doc=doc)
 

@@ -118,6 +118,31 @@ def test_hyper_parameters_and_space_come_from_the_signature():
     assert method_of("pml:FastAPLoss").given["num_bins"].static
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["LargeMarginSoftmaxLoss", "SphereFaceLoss"])
+def test_a_margin_that_the_library_cuts_is_a_whole_number_from_1(name):
+    losses()
+    kind = method_of(f"pml:{name}")
+    margin = kind.given["margin"]
+    assert (margin.kind, margin.default, margin.low, margin.high, margin.static) == ("int", 4, 1, 40, False)
+    for value in (margin.low, margin.high):
+        assert broken(kind, defaults(kind) | SMALL | {"margin": value}, DIMS) is None
+
+
+def test_what_has_no_effect_is_said():
+    losses()
+    given = method_of("pml:MarginLoss").given
+    assert "without effect with learn_beta" in given["beta"].doc
+    assert "without effect but with learn_beta" in given["nu"].doc
+    values = {}
+    for learn in (False, True):
+        for beta in (0.3, 1.2):
+            sample = sample_of("MarginLoss", beta=beta, learn_beta=learn)
+            values[learn, beta] = sample.method.loss(*sample.lane(0))["loss"].item()
+    assert values[False, 0.3] != values[False, 1.2]
+    assert values[True, 0.3] == values[True, 1.2]
+
+
 def test_a_search_over_a_loss_by_its_name(workplace, capsys):
     losses()
     write_toy(workplace)
