@@ -34,11 +34,13 @@ def balanced_rows(
     seed: int, epoch: int, labels: np.ndarray, batch_size: int, per_class: int, steps: int | None = None
 ) -> np.ndarray:
     """Batches of `per_class` clips each of batch_size / per_class classes (Hermans et al. 2017), the last class of a
-    batch with what is left: int64 [steps * batch_size]. The rows of a batch are in random order.
+    batch with what is left: int64 [steps * batch_size]. The rows of a batch are in random order. A class of fewer clips
+    gives all it has, and the batch holds more classes.
 
     Classes come in random turns, so that all are equally often there; with fewer classes than a batch has room for,
     they come several times. The clips of a class come in random turns too: a class with few clips has them more
-    often in an epoch, one with many may not have all.
+    often in an epoch, one with many may not have all. Where a class comes several times in a batch, or its turns begin
+    again within one, the batch may hold a clip twice.
     """
     draw = np.random.Generator(np.random.Philox(key=mix(seed, "balanced", epoch)))
     by_class = [_Turns(rows, draw) for rows in _rows_by_class(labels)]
@@ -48,7 +50,8 @@ def balanced_rows(
         rows: list[int] = []
         while len(rows) < batch_size:
             (which,) = classes.take(1)
-            rows += by_class[which].take(min(per_class, batch_size - len(rows)))
+            of_class = by_class[which]
+            rows += of_class.take(min(per_class, len(of_class), batch_size - len(rows)))
         batches.append(draw.permutation(np.array(rows)))
     return np.concatenate(batches)
 
@@ -67,6 +70,9 @@ class _Turns:
         self._values = values
         self._draw = draw
         self._left: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self._values)
 
     def take(self, count: int) -> list[int]:
         """The next ones."""

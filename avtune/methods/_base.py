@@ -76,7 +76,7 @@ TRAINING_HYPERS = (
         0,
         4096,
         extra=True,
-        doc="clips of each class in a batch (balanced batches), at most all; 0: rows come as they are",
+        doc="clips of each class in a batch (balanced batches), at most all of it; 0: rows come as they are",
     ),
 )
 """These, and what decides how it trains, off by default."""

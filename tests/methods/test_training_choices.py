@@ -213,7 +213,7 @@ def test_mixed_features_lie_between_a_clip_and_its_partner_in_both_views():
 
 @pytest.mark.parametrize(("classes", "batch", "per_class"), [(5, 12, 4), (5, 14, 4), (3, 24, 4), (5, 8, 100)])
 def test_a_balanced_batch_has_so_many_clips_of_a_class(classes, batch, per_class):
-    labels = np.random.default_rng(0).permutation(np.repeat(np.arange(classes), 7 + 11 * np.arange(classes)))
+    labels = np.random.default_rng(0).permutation(np.repeat(np.arange(classes), 8 + 11 * np.arange(classes)))
     rows = balanced_rows(3, 2, labels, batch, per_class)
     steps = len(labels) // batch
     assert rows.shape == (steps * batch,)
@@ -233,6 +233,20 @@ def test_a_class_comes_again_only_when_all_its_clips_have():
     rows = balanced_rows(0, 0, labels, 6, 3)
     small = [row for row in rows.tolist() if row < 6]
     assert sorted(small[:6]) == list(range(6))
+
+
+def test_a_class_of_fewer_clips_gives_all_it_has_and_no_more():
+    labels = np.repeat(np.arange(10), [1, 2, 3, 20, 20, 20, 20, 20, 20, 20])
+    for epoch in range(5):
+        for one in balanced_rows(0, epoch, labels, 64, 16).reshape(-1, 64):
+            # A class comes twice where a round of turns ends; turns of its clips begin again within one of the class.
+            assert np.bincount(one).max() <= 3
+            assert np.bincount(labels[one], minlength=10)[0] <= 2
+
+
+def test_batches_of_classes_with_enough_clips_stay_as_they_were():
+    labels = np.repeat(np.arange(3), [4, 5, 9])
+    assert balanced_rows(7, 1, labels, 9, 4).tolist() == [0, 6, 11, 3, 1, 16, 2, 13, 17, 8, 0, 1, 14, 3, 10, 2, 15, 9]
 
 
 # -- labels and encoders -----------------------------------------------------------------------------------------------
