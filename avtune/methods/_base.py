@@ -113,7 +113,8 @@ class Progress:
     Attributes:
         epoch: [L], epochs finished before this one (0 in the first).
         epochs: [L], epochs over which the lane's schedules are laid out. A trial with an open horizon may train longer:
-            a schedule then keeps its last value. A method that uses this says so by `Method.lays_out`.
+            a schedule then keeps the value that it has at `epochs`. A method that uses this says so by
+            `Method.lays_out`.
     """
 
     epoch: Tensor

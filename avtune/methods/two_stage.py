@@ -41,7 +41,7 @@ class TwoStage(Triplet):
     source: ClassVar[str] = "Zeng & Ikeda 2023; the two stages stated, the interpolation a reading"
     hypers: ClassVar[tuple[Hyper, ...]] = (
         *with_defaults(tuple(hyper for hyper in TRIPLET_HYPERS if hyper.name != "mining"), w_cross=0.3),
-        Hyper("stage_share", "float", 0.5, 0.0, 1.0, doc="share of the trial's epochs that is stage 1"),
+        Hyper("stage_share", "float", 0.5, 0.0, 1.0, doc="share of the schedule that is stage 1; 1: no stage 2"),
         Hyper("mix", "float", 0.5, 0.0, 1.0, doc="largest share of the other clip in an interpolated embedding"),
         *ENCODER_HYPERS,
         *TRAINING_HYPERS,
@@ -52,8 +52,11 @@ class TwoStage(Triplet):
         return True
 
     def schedules(self, hyper: Tensors, progress: Progress) -> dict[str, Tensor]:
-        """`stage` [L]: 1 in the epochs before stage_share * epochs, then 2."""
-        return {"stage": 1 + (progress.epoch >= hyper["stage_share"] * progress.epochs).to(hyper["stage_share"].dtype)}
+        """`stage` [L]: 1 in the epochs before stage_share * epochs, then 2, and 2 after the schedule's end; with
+        stage_share 1 always 1."""
+        share_L = hyper["stage_share"]
+        second_L = (progress.epoch >= share_L * progress.epochs) & (share_L < 1)
+        return {"stage": 1 + second_L.to(share_L.dtype)}
 
     def _cross(
         self,

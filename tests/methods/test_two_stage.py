@@ -66,3 +66,10 @@ def test_stage_two_begins_after_its_share_of_the_epochs(share, stages):
     progress = Progress(torch.arange(4).double(), torch.full((4,), 4.0).double())
     made = setting.method.schedules({"stage_share": torch.full((4,), share).double()}, progress)
     assert made["stage"].tolist() == stages
+
+
+def test_after_the_schedule_there_is_stage_two_but_for_a_share_of_1():
+    method = Setting("two_stage", {}, lanes=4).method
+    progress = Progress(torch.tensor([26.0, 27.0, 27.0, 90.0]), torch.full((4,), 27.0))
+    shares = torch.tensor([0.98, 0.98, 1.0, 1.0])
+    assert method.schedules({"stage_share": shares}, progress)["stage"].tolist() == [1, 2, 1, 1]
