@@ -95,7 +95,7 @@ DISTILLATION_HYPERS = (
     Hyper(
         "r_shrink", "float", 0.97, 0.0, 1.0, doc="exponential: factor of r per epoch; linear, cosine: final r / r_init"
     ),
-    Hyper("r_min", "float", 0.0, 0.0, 1.0, doc="smallest annotation ratio"),
+    Hyper("r_min", "float", 0.0, 0.0, 1.0, doc="smallest annotation ratio; r_init where that is smaller"),
     Hyper("tau", "float", 0.1, 0.001, 100.0, doc="temperature of the soft alignments"),
     Hyper("ema_decay", "float", 0.99, 0.0, 0.9999, doc="per-step decay of the averaged teacher (teacher: ema)"),
     Hyper(
@@ -174,8 +174,9 @@ class PSD(Method):
         return (cls.distils and config["r_schedule"] != "exponential") or super().lays_out(config)
 
     def schedules(self, hyper: Tensors, progress: Progress) -> dict[str, Tensor]:
-        """`r` [L]: max(r_min, r_init * r_shrink^t) for the exponential schedule (reading). The linear and the cosine
-        one go from r_init to r_init * r_shrink over the trial's epochs and stay there."""
+        """`r` [L]: r_init * r_shrink^t for the exponential schedule (reading). The linear and the cosine one go from
+        r_init to r_init * r_shrink over the trial's epochs and stay there. No r is below r_min, or below r_init where
+        that is the smaller one: r never rises."""
         if not self.distils:
             return {}
         start, shrink = hyper["r_init"], hyper["r_shrink"]

@@ -157,6 +157,14 @@ def test_r_starts_at_r_init_and_shrinks(schedule, middle):
     assert setting.method.schedules(hyper, progress)["r"].min().item() == pytest.approx(0.6)
 
 
+@pytest.mark.parametrize("schedule", ["exponential", "linear", "cosine"])
+def test_r_never_rises_to_an_r_min_above_r_init(schedule):
+    setting = Setting("psd", {"r_schedule": schedule})
+    hyper = {name: torch.full((3,), value) for name, value in {"r_init": 0.3, "r_shrink": 0.5, "r_min": 0.5}.items()}
+    progress = Progress(torch.tensor([0.0, 4.0, 8.0]), torch.full((3,), 9.0))
+    assert setting.method.schedules(hyper, progress)["r"].tolist() == pytest.approx([0.3] * 3)
+
+
 def test_triplet_is_psd_with_every_clip_annotated():
     psd, triplet = Setting("psd", {}), Setting("triplet", {})
     psd.hyper |= {"r_init": torch.ones(3).double(), "r_shrink": torch.ones(3).double()}
