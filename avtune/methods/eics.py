@@ -49,7 +49,7 @@ class EICS(Method):
         Hyper(
             "embedding_dim", "int", 32, 2, 4096, static=True, doc="width D of each subspace; embeddings have both, 2 D"
         ),
-        Hyper("hidden_dim", "int", 1024, 8, 16384, static=True, doc="width of the two hidden layers of each trunk"),
+        Hyper("hidden_dim", "int", 1024, 8, 16384, static=True, doc="width of the hidden layers of each trunk"),
         Hyper("dropout", "float", 0.2, 0.0, 0.9, doc="dropout after each hidden layer, in steps of 1/256"),
         LABEL_SMOOTHING,
         *BLOCK_HYPERS,

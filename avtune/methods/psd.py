@@ -55,7 +55,7 @@ BLOCK_HYPERS = (
 """How the hidden layers of an encoder are built, see `lanes.modules.Style`."""
 ENCODER_HYPERS = (
     Hyper("embedding_dim", "int", 64, 2, 4096, static=True, doc="width D of the embeddings"),
-    Hyper("hidden_dim", "int", 1024, 8, 16384, static=True, doc="width of the two hidden layers of each encoder"),
+    Hyper("hidden_dim", "int", 1024, 8, 16384, static=True, doc="width of the hidden layers of each encoder"),
     Hyper("dropout", "float", 0.2, 0.0, 0.9, doc="dropout after each hidden layer, in steps of 1/256"),
     *BLOCK_HYPERS,
 )
