@@ -13,9 +13,10 @@ Legend: N clips, A audio features, V visual features, D embedding.
 
 from __future__ import annotations
 
+import contextlib
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,23 +88,39 @@ def train_function(
     Raises:
         UserError: the function does not keep to what the head of this file shows.
     """
-    random.seed(trial.seed)
-    np.random.seed(trial.seed % 2**32)  # noqa: NPY002 - a user's code may use the global generator
-    torch.manual_seed(trial.seed)
     progress = _Progress(trial, data, report)
     epochs = trial.horizon or trial.epochs
     validation = None if data.validation is None else _split_read_only(data.validation)
     given = TrainingData(
         _split_read_only(data.train), validation, data.num_classes, epochs, trial.seed, device, data.objective
     )
-    embed = function(dict(trial.config), given, progress)
-    if progress.problem is not None:  # the user's code has caught the exception
-        raise progress.problem
-    if progress.epoch < trial.epochs and not progress.stopped:
-        raise UserError(f"{trial.method} ended after epoch {progress.epoch} of {trial.epochs} without being told to")
-    if not callable(embed):  # needed of a training that was stopped early too: a retraining may end early
-        raise UserError(f"{trial.method} returned {type(embed).__name__}; it must return embed(audio, visual)")
-    return None if data.unlabelled is None else _embedded(embed, *map(_read_only, data.unlabelled))
+    with _seeded(trial.seed, device):
+        embed = function(dict(trial.config), given, progress)
+        if progress.problem is not None:  # the user's code has caught the exception
+            raise progress.problem
+        if progress.epoch < trial.epochs and not progress.stopped:
+            said = f"{trial.method} ended after epoch {progress.epoch} of {trial.epochs} without being told to"
+            raise UserError(said)
+        if not callable(embed):  # needed of a training that was stopped early too: a retraining may end early
+            raise UserError(f"{trial.method} returned {type(embed).__name__}; it must return embed(audio, visual)")
+        return None if data.unlabelled is None else _embedded(embed, *map(_read_only, data.unlabelled))
+
+
+@contextlib.contextmanager
+def _seeded(seed: int, device: str) -> Iterator[None]:
+    """Within the block the global generators are seeded. Afterwards they are as before: the process may be a program of
+    the caller's."""
+    before, numpys = random.getstate(), np.random.get_state()  # noqa: NPY002 - a user's code may use the global one
+    gpus = [] if device == "cpu" else [torch.device(device).index or 0]
+    with torch.random.fork_rng(gpus):
+        random.seed(seed)
+        np.random.seed(seed % 2**32)  # noqa: NPY002
+        torch.manual_seed(seed)
+        try:
+            yield
+        finally:
+            random.setstate(before)
+            np.random.set_state(numpys)  # noqa: NPY002
 
 
 def _split_read_only(split: Split) -> Split:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import random
 import re
 import warnings
 from dataclasses import replace
@@ -204,8 +205,6 @@ def test_a_function_is_told_to_stop():
 
 
 def test_seeds_are_set_and_the_configuration_is_the_functions_own():
-    import random
-
     seen = []
 
     def draws(config, data, report):
@@ -234,6 +233,28 @@ def test_seeds_are_set_and_the_configuration_is_the_functions_own():
 def test_a_function_that_does_not_keep_to_the_manual_fails(more, said):
     with pytest.raises(UserError, match=re.escape(said)):
         run(lambda config, data, report: loop(config, data, report, **more))
+
+
+def test_the_callers_generators_are_left_as_they_were():
+    """A program that searches in its own process goes on with its own random numbers."""
+
+    def drawn():
+        return random.random(), np.random.random(), torch.rand(1).item()  # noqa: NPY002
+
+    def seed():
+        random.seed(5)
+        np.random.seed(5)  # noqa: NPY002
+        torch.manual_seed(5)
+
+    def draws(config, data, report):
+        drawn()
+        return loop(config, data, report)
+
+    seed()
+    wanted = drawn()
+    seed()
+    run(draws)
+    assert drawn() == wanted
 
 
 def test_a_function_that_trains_on_after_false_fails():
