@@ -170,13 +170,28 @@ class Scaler:
             with np.errstate(over="ignore"):
                 made[:] = (block - mean) / std
             finite &= np.isfinite(made).all(axis=0)
-        if not finite.all():
-            column = int(np.argmin(finite))
-            raise UserError(
-                f"feature {column} (from 0) has a value too far from those that were trained on: it cannot be scaled; "
-                "look at the data with: avtune data info DATASET"
-            )
+        _refuse_too_far(finite)
         return scaled
+
+    def check(self, low: npt.NDArray[np.float32], high: npt.NDArray[np.float32]) -> None:
+        """What `transform` would refuse of rows between these smallest and largest values of each column, [D] each.
+
+        Raises:
+            UserError: as `transform`.
+        """
+        with np.errstate(over="ignore"):
+            edges = (np.stack([low, high]).astype(np.float64) - self.mean) / self.std
+            scaled = edges.astype(np.float32)
+        _refuse_too_far(np.logical_and(*np.isfinite(scaled)))
+
+
+def _refuse_too_far(finite: npt.NDArray[np.bool_]) -> None:
+    if not finite.all():
+        column = int(np.argmin(finite))
+        raise UserError(
+            f"feature {column} (from 0) has a value too far from those that were trained on: it cannot be scaled; "
+            "look at the data with: avtune data info DATASET"
+        )
 
 
 def _blocks(x: npt.NDArray[np.float32], rows: npt.NDArray[np.int64] | None) -> Iterator[npt.NDArray[np.float64]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -77,7 +78,7 @@ class LaneRows:
         """The rows of a trial. They follow from its seed, so that any engine finds the same ones.
 
         Raises:
-            UserError: no split is found.
+            UserError: no split is found, or a value is too far from those of its training rows to be scaled.
         """
         seed = _seed(trial)
         if seed not in self._found:
@@ -106,9 +107,16 @@ class LaneRows:
         assert self._data.own_rows is not None
         fold = self._data.own_rows.of(self.labels, seed)
         scalers = Scalers.fit(self._data.train, fold.fit)
+        for scaler, edges in zip((scalers.audio, scalers.visual), self._edges, strict=True):
+            scaler.check(*edges)
         values = (scalers.audio.mean, scalers.audio.std, scalers.visual.mean, scalers.visual.std)
         scale = Scale(*(self._put(value) for value in values))
         return TrialRows(fold.fit, self.labels[fold.fit], fold.validation, scale)
+
+    @cached_property
+    def _edges(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """The smallest and the largest value of each feature, of both views."""
+        return [(rows.min(axis=0), rows.max(axis=0)) for rows in (self._data.train.audio, self._data.train.visual)]
 
     def _put(self, value: np.ndarray) -> Tensor:
         audio = self.train.audio

@@ -8,12 +8,14 @@ import torch
 from test_captured import stand_in
 from toy import toy_dataset
 
+from avtune.core.errors import UserError
 from avtune.core.objective import objective
 from avtune.core.trial import Trial
 from avtune.data.dataset import Split
 from avtune.data.prepare import for_search
 from avtune.engine import own_validation
 from avtune.engine.captured import Captured
+from avtune.engine.features import Features
 from avtune.engine.group import Group, lane_trials_of
 from avtune.engine.lane_rows import LaneRows
 from avtune.engine.lane_trainer import LaneTrainer
@@ -231,3 +233,24 @@ def test_rows_of_trials_that_are_gone_are_forgotten():
         lanes.store.release(lanes.store.trials[0])
     assert len(lanes._own._found) == 1
     assert isinstance(lanes._own, LaneRows)
+
+
+def test_a_value_that_cannot_be_scaled_is_refused_as_it_is_of_a_lone_trial():
+    audio = MADE.train.audio.copy()
+    audio[:, 1] *= 1e-30
+    audio[7, 1] = 3e38
+    (data,) = own(dataclasses.replace(MADE, train=Split(audio, MADE.train.visual, MADE.train.labels)))
+    rows = LaneRows(data, Features.of(data, torch.device("cpu"), torch.float32).train)
+    found = []
+    for seed in range(12):
+        refused = []
+        for look in (data.for_seed, lambda seed: rows.of(Trial(0, "psd", {}, seed, 1))):
+            try:
+                look(seed)
+                refused.append("")
+            except UserError as error:
+                refused.append(str(error))
+        assert refused[0] == refused[1]
+        found.append(refused[0])
+    assert "feature 1 (from 0) has a value too far" in "".join(found)
+    assert "" in found
