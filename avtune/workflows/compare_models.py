@@ -34,7 +34,8 @@ _WAYS = ("map", "map_a2v", "map_v2a")
 SPLITS = ("test", "train")
 LIMITS = (
     "the test is over the clips: it says whether these two trained models differ, not whether their methods would with "
-    "other seeds; avtune bench and avtune compare do that"
+    "other seeds; avtune bench and avtune compare show means and intervals over seeds, but their test is of trained "
+    "models too"
 )
 
 

@@ -8,13 +8,14 @@ from avtune.core.objective import MAP
 from avtune.core.view_names import VIEWS, ways
 from avtune.report.text import duration, score_text
 from avtune.study.results import Results
+from avtune.workflows.bench.board import OF_MODELS
 from avtune.workflows.compare import Compared, Comparison
 
 _HEAD = ("", "study", "method", "trials", "search", "val MAP", "test MAP", *ways(VIEWS).values(), "default", "")
 _ERROR_BARS = "± is half of the 95 % interval over the seeds (Student t); val MAP is the winner's, over other seeds"
 _LETTERS = (
     "between studies that share a letter no difference was found at 0.05 (paired randomisation test over the test "
-    "clips, Holm)"
+    f"clips, Holm); {OF_MODELS[0].lower()}{OF_MODELS[1:]}"
 )
 
 

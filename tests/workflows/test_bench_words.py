@@ -47,7 +47,7 @@ def test_selected_on_test_is_said_in_every_format():
     made = json.loads(result_json(found))
     assert made["protocol"]["name"] == "published"
     assert {row["selected_on"] for row in made["results"]} == {"test"}
-    assert "and each is scored once" in markdown(found, earlier=True), "verify knows the words of before"
+    assert "and each is scored once" in markdown(found, version=1), "verify knows the words of before"
     usual = bench_with()
     assert "scored once on the test split" in caption(usual)
     assert "each is scored once on the test split" in "\n".join(notes(usual))
@@ -92,7 +92,7 @@ def test_a_row_that_chose_among_more_finalists_is_named():
     said = "More than 3 configurations were repeated, since the bench was extended, of: psd (5)."
     assert said in caption(found)
     assert said in notes(found)
-    assert said not in notes(found, earlier=True)
+    assert said not in notes(found, version=1)
 
 
 def test_a_training_function_does_not_train_as_the_methods_do():
@@ -102,6 +102,13 @@ def test_a_training_function_does_not_train_as_the_methods_do():
     said = "Trained for as many epochs as its own space says, not until a curve is flat: mine:train."
     assert said in caption(found)
     assert said in notes(found)
+
+
+def test_it_is_said_that_the_test_is_of_the_trained_models():
+    found, said = bench_with(), "he test is of these trained models: other seeds may give another answer"
+    for words in (caption(found), leaderboard_page(found), "\n".join(notes(found)), "\n".join(text(found))):
+        assert said in words
+    assert said not in markdown(found, version=2), "verify knows the words of before"
 
 
 def test_one_seed_has_no_interval_that_the_heading_could_speak_of():

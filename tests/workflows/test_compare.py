@@ -76,6 +76,12 @@ def test_studies_on_the_same_data_are_ranked_with_letters(here, capsys):
     assert found["notes"] == []
 
 
+def test_the_legend_says_that_the_test_is_of_the_trained_models(here, capsys):
+    said = "the test is of these trained models: other seeds may give another answer"
+    assert said in " ".join(call(capsys, "compare", "less", "best").split())
+    assert said in (here / "results" / "compare.html").read_text()
+
+
 def test_other_data_and_unfinished_studies_are_shown_and_not_ranked(here, capsys):
     printed = call(capsys, "compare", "other", "best", "open", "less")
     assert "studies on different data are not ranked against each other" in printed

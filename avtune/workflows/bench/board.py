@@ -3,8 +3,9 @@
 The test is paired over the test clips. A clip's value is the mean, over the seeds and both directions, of its average
 precision; the mean of these values is the row's MAP. A difference between two rows is found when the randomisation
 test says so at `LEVEL` after Holm's correction over all pairs of rows. Whether one is found between a row's tuned
-configuration and its default one is a family of tests of its own. A difference that is not found may be there all the
-same: how large it would have had to be is told with it.
+configuration and its default one is a family of tests of its own. The seeds are averaged before the clips are swapped,
+so the tests are of the models that were trained: how far other seeds would move a row is not in them. A difference that
+is not found may be there all the same: how large it would have had to be is told with it.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ Floats = npt.NDArray[np.float64]
 
 _SEED = mix("leaderboard")
 LEVEL = 0.05
+OF_MODELS = "The test is of these trained models: other seeds may give another answer"
+"""What must be known of the test: a clip's value is a mean over the seeds, whose scatter is not in it."""
 POWER = 0.8
 """Share of benches in which the smallest difference that could be found would have been."""
 

@@ -15,7 +15,7 @@ from avtune.report.text import duration, escaped, score_text, table
 from avtune.space.settings import AUTO, MOST_STEPS
 from avtune.study.asha import rung_epochs
 from avtune.study.horizon import GRACE_STEPS
-from avtune.workflows.bench.board import LEVEL, POWER, Board, Row
+from avtune.workflows.bench.board import LEVEL, OF_MODELS, POWER, Board, Row
 from avtune.workflows.bench.folder import reference_row
 from avtune.workflows.bench.overrides import value_of
 
@@ -31,6 +31,9 @@ HEADER = (
     "device s",
     "group",
 )
+VERSION = 3
+"""Of the sentences below the table: version 1 does not know how a protocol, steps and functions change them, version 2
+does not say that the test is of the trained models."""
 
 
 def header(about: Mapping[str, Any]) -> tuple[str, ...]:
@@ -101,18 +104,18 @@ def _reshuffled(about: Mapping[str, Any]) -> bool:
     return any(value_of(f"{one}.reshuffle", about.get("set", ()), usual=False) for one in ("validation", "final"))
 
 
-def notes(board: Board, *, earlier: bool = False) -> list[str]:
+def notes(board: Board, *, version: int = VERSION) -> list[str]:
     """What must be known to read the table, a sentence or two each.
 
     Args:
-        earlier: as versions said it that did not know how a protocol, steps and functions change these sentences.
+        version: see `VERSION`.
     """
     about = board.about
-    published = about.get("protocol") == PUBLISHED and not earlier
+    published = about.get("protocol") == PUBLISHED and version > 1
     seeds, trials = about["seeds"], about["trials"]
     pairs = len(board.rows) * (len(board.rows) - 1) // 2
     lines = [
-        f"Same for every method: {trials} configurations of its space, {length_text(about, earlier=earlier)}"
+        f"Same for every method: {trials} configurations of its space, {length_text(about, version=version)}"
         f"; a closed-form method is solved at once), {validation_text(about)} "
         f"for validation. The {min(about['finalists'], trials)} best are repeated over {seeds} "
         f"seed{'s' * (seeds > 1)} on {'such' if _reshuffled(about) else 'these'} rows, and the best mean wins.",
@@ -127,8 +130,9 @@ def notes(board: Board, *, earlier: bool = False) -> list[str]:
         "devices (a CPU core or a GPU each), without finalists and retraining.",
         f"group: between rows that share a letter no difference was found at {LEVEL:g}, by the paired randomisation "
         f"test over the average precision of every test clip (mean over seeds and both directions, {board.rounds:,} "
-        f"rounds), Holm-corrected over {plural(pairs, 'pair')}; that is not to say that there is none. The "
-        "p-value of tuned against default is by the same test, corrected over the methods.",
+        f"rounds), Holm-corrected over {plural(pairs, 'pair')}; that is not to say that there is none. "
+        + f"{OF_MODELS}. " * (version > 2)
+        + "The p-value of tuned against default is by the same test, corrected over the methods.",
         *([f"{detectable}."] if (detectable := detectable_text(board)) else []),
     ]
     if about.get("set"):
@@ -138,14 +142,14 @@ def notes(board: Board, *, earlier: bool = False) -> list[str]:
             "Selected on test: every retrained seed was scored on the test split after each of its epochs and kept its "
             "best, as published tables do; compare with such tables only."
         )
-    return lines + exceptions(board, earlier=earlier)
+    return lines + exceptions(board, version=version)
 
 
-def exceptions(board: Board, *, earlier: bool = False) -> list[str]:
+def exceptions(board: Board, *, version: int = VERSION) -> list[str]:
     """Rows of which not all is true that is said of the methods, a sentence for each kind.
 
     Args:
-        earlier: see `notes`.
+        version: see `VERSION`.
     """
     about, lines = board.about, []
     name = reference_row(about.get("reference", NONE))
@@ -154,7 +158,7 @@ def exceptions(board: Board, *, earlier: bool = False) -> list[str]:
     several = [row.method for row in board.rows if row.results.times_test_was_scored > 1]
     if several:
         lines.append(f"More than one configuration has been scored on the test split by: {_listed(several)}.")
-    if earlier:
+    if version == 1:
         return lines
     most = min(about["finalists"], about["trials"])
     more = [f"{row.method} ({row.repeated})" for row in board.rows if row.repeated > most]
@@ -191,11 +195,16 @@ def size_text(value: float) -> str:
     return "over 1" if value > 1 else f"{value:.4f}"
 
 
-def length_text(about: Mapping[str, Any], *, earlier: bool = False) -> str:
-    """How long trials train, up to an open bracket with how they are stopped."""
+def length_text(about: Mapping[str, Any], *, version: int = VERSION) -> str:
+    """How long trials train, up to an open bracket with how they are stopped.
+
+    Args:
+        version: see `VERSION`.
+    """
     factor = about["factor"]
     if about["epochs"] == AUTO:
-        steps = MOST_STEPS if earlier else int(value_of("early_stopping.steps", about.get("set", ()), MOST_STEPS))
+        sets = about.get("set", ()) if version > 1 else ()
+        steps = int(value_of("early_stopping.steps", sets, MOST_STEPS))
         return (
             f"each trained until its curve is flat, for {steps:,} optimiser steps at most (at rungs from "
             f"{about['grace']} epochs on, or {GRACE_STEPS} steps, one trial in {factor} goes on"
@@ -269,16 +278,17 @@ def text(board: Board, lay_out: Callable[[list[str], list[list[str]]], list[str]
         *lay_out(list(header(board.about)), cells(board)),
         f"between rows that share a letter no difference was found at {LEVEL:g} (paired randomisation test over the "
         "test clips, Holm)",
+        f"{OF_MODELS[0].lower()}{OF_MODELS[1:]}",
         *([detectable] if (detectable := detectable_text(board)) else []),
         *gaps(board),
     ]
 
 
-def markdown(board: Board, *, earlier: bool = False) -> str:
+def markdown(board: Board, *, version: int = VERSION) -> str:
     """`leaderboard.md`.
 
     Args:
-        earlier: see `notes`.
+        version: see `VERSION`.
     """
     lines = [
         f"# Leaderboard: {escaped(title(board.about))}",
@@ -288,7 +298,7 @@ def markdown(board: Board, *, earlier: bool = False) -> str:
         "|" + "---|" * len(HEADER),
         *(_line(row) for row in cells(board)),
         "",
-        *(f"- {escaped(note)}" for note in notes(board, earlier=earlier)),
+        *(f"- {escaped(note)}" for note in notes(board, version=version)),
         "",
         "| | |",
         "|---|---|",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from avtune.report.board_page import BoardPage, Cell, Section, Table, alike, charts, plain, render
 from avtune.report.compared import Compared, Shown
 from avtune.report.text import short
-from avtune.workflows.bench.board import LEVEL, POWER, Board, Row
+from avtune.workflows.bench.board import LEVEL, OF_MODELS, POWER, Board, Row
 from avtune.workflows.bench.folder import folder_name
 from avtune.workflows.bench.leaderboard import cells, facts, gaps, header, notes, p_text, size_text, title
 
@@ -61,7 +61,8 @@ def _more(board: Board, compared: Compared) -> list[Section]:
 def _pairs_text() -> str:
     return (
         f"Holm-adjusted p-values of the paired randomisation test; in bold those below {LEVEL:g}. Where no difference "
-        f"was found, the second number is the smallest one of MAP that {POWER:.0%} of such benches would have found."
+        f"was found, the second number is the smallest one of MAP that {POWER:.0%} of such benches would have found. "
+        f"{OF_MODELS}."
     )
 
 

@@ -11,7 +11,7 @@ from avtune.core.view_names import views_in, ways
 from avtune.core.words import plural
 from avtune.report.text import escaped
 from avtune.study.scores import Score
-from avtune.workflows.bench.board import LEVEL, Board
+from avtune.workflows.bench.board import LEVEL, OF_MODELS, Board
 from avtune.workflows.bench.leaderboard import (
     detectable_text,
     exceptions,
@@ -46,7 +46,7 @@ def caption(board: Board) -> str:
             *exceptions(board),
             f"Bold: no difference from the best row was found; between rows that share a letter none was found either "
             f"({LEVEL:g}, paired randomisation test over the test clips, {board.rounds:,} rounds, Holm over {pairs} "
-            f"pair{'s' * (pairs != 1)}).",
+            f"pair{'s' * (pairs != 1)}). {OF_MODELS}.",
             *([f"{detectable[0].upper()}{detectable[1:]}."] if detectable else []),
             *gaps(board),
             f"Versions: {known['versions']}. Dataset digest {str(data['digest'])[:16]}. Command: {about['command']}",

@@ -9,6 +9,7 @@ from avtune.data.dataset import Dataset
 from avtune.report.text import escaped
 from avtune.workflows.bench.board import board
 from avtune.workflows.bench.folder import BenchFolder, is_current
+from avtune.workflows.bench.leaderboard import VERSION as WORDS
 from avtune.workflows.bench.leaderboard import markdown
 from avtune.workflows.bench.leaderboard_csv import VERSION, comma_separated
 from avtune.workflows.bench.rows import read_row
@@ -46,7 +47,7 @@ def _leaderboard(folder: BenchFolder, methods: list[str]) -> list[Check]:
         if not made:
             rows = [read_row(folder.study(method), method) for method in methods]
             found = board(folder.settings(), rows, {}, [], {})
-            made[folder.leaderboard_md] = [markdown(found, earlier=earlier) for earlier in (False, True)]
+            made[folder.leaderboard_md] = [markdown(found, version=one) for one in range(1, WORDS + 1)]
             made[folder.leaderboard_csv] = [comma_separated(found, version=one) for one in range(1, VERSION + 1)]
         told = path.read_text(encoding="utf-8") if path.is_file() else ""
         for old, new in _RENAMED:
