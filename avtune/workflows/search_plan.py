@@ -56,6 +56,7 @@ class Request:
         finish: suggest no further trial, see `study.study.Study.look_for_end`.
         notes: what is to be known of it before it runs.
         run: of a runner that is open already, as a bench has for its searches; None opens one for this search.
+        full_finals: where nobody says how the finals go, every finalist has every seed, as the rows of a bench have.
     """
 
     dataset: Dataset
@@ -77,6 +78,7 @@ class Request:
     finish: bool = False
     notes: Sequence[str] = ()
     run: Run | None = None
+    full_finals: bool = False
 
 
 @dataclass(frozen=True)
@@ -172,7 +174,7 @@ def _with_policy(
     if before:
         had = before["space"].get("final", {}).get("policy")
         policy = had if final.policy in (None, had or FULL) else final.policy
-    elif final.policy is not None or request.run is not None:
+    elif final.policy is not None or request.full_finals:
         policy = final.policy
     else:
         shared = placement.gpus > 0 and runner == "lanes" and not deterministic

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from made_boards import made_board
 
 from avtune.cli.main import parser
+from avtune.study.results import Race
 from avtune.workflows.bench.board import Board, board
 from avtune.workflows.bench.leaderboard import detectable_text, markdown, notes, text
 from avtune.workflows.bench.leaderboard_csv import comma_separated
@@ -93,6 +94,17 @@ def test_a_row_that_chose_among_more_finalists_is_named():
     assert said in caption(found)
     assert said in notes(found)
     assert said not in notes(found, version=1)
+
+
+def test_a_row_whose_finals_were_a_race_is_named():
+    found = bench_with(("psd", "mine:train"))
+    race = Race(3, 0.05, {"0": 3, "1": 2})
+    rows = [replace(row, results=replace(row.results, race=race if ":" in row.method else None)) for row in found.rows]
+    found = board(found.about, rows, {}, (), {})
+    said = "Finalists that could not win any more have fewer seeds (a race) of: mine:train."
+    assert said in caption(found)
+    assert said in notes(found)
+    assert said not in notes(found, version=2)
 
 
 def test_a_training_function_does_not_train_as_the_methods_do():

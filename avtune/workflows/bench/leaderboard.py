@@ -33,7 +33,7 @@ HEADER = (
 )
 VERSION = 3
 """Of the sentences below the table: version 1 does not know how a protocol, steps and functions change them, version 2
-does not say that the test is of the trained models."""
+does not say that the test is of the trained models, nor which rows had a race."""
 
 
 def header(about: Mapping[str, Any]) -> tuple[str, ...]:
@@ -165,6 +165,9 @@ def exceptions(board: Board, *, version: int = VERSION) -> list[str]:
     if more:  # what had been repeated before the bench was extended stays in the choice
         said = f"More than {most} configurations were repeated, since the bench was extended, of"
         lines.append(f"{said}: {_listed(more)}.")
+    raced = [row.method for row in board.rows if row.results.race is not None]
+    if raced and version > 2:
+        lines.append(f"Finalists that could not win any more have fewer seeds (a race) of: {_listed(raced)}.")
     own = [row.method for row in board.rows if row.results.untrained is None]
     if own and about["epochs"] == AUTO:
         lines.append(f"Trained for as many epochs as its own space says, not until a curve is flat: {_listed(own)}.")

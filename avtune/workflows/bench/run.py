@@ -140,6 +140,7 @@ def _study(request: BenchRequest, method: str) -> Request:
         precision=None if function else request.precision,
         deterministic=request.deterministic,
         protocol=request.protocol,
+        full_finals=True,
     )
 
 
