@@ -35,6 +35,15 @@ def slow_ranks(row):
     return [1 + sum(b > a for b in row) + (sum(b == a for b in row) - 1) / 2 for a in row]
 
 
+def slow_friedman(placed):
+    """(p, the least p): shares of all orders of the ranks within all data sets, the first one's too."""
+    every = [sorted(set(itertools.permutations(row))) for row in placed]
+    squares = [sum(sum(column) ** 2 for column in zip(*rows, strict=True)) for rows in itertools.product(*every)]
+    observed = sum(sum(column) ** 2 for column in zip(*placed, strict=True))
+    at_least = sum(one > observed - 1e-9 for one in squares)
+    return at_least / len(squares), sum(one > max(squares) - 1e-9 for one in squares) / len(squares)
+
+
 def slow_improvement(runs, one, other):
     shares = []
     for of_set in runs:
@@ -85,7 +94,7 @@ def test_friedmans_statistic_is_scipys(ties):
     assert found.chi2 == pytest.approx(stats.friedmanchisquare(*scores.T).statistic)
     f = 8 * found.chi2 / (9 * 4 - found.chi2)
     assert found.f == pytest.approx(f)
-    assert found.p == pytest.approx(stats.f.sf(f, 4, 32))
+    assert found.p == pytest.approx(stats.f.sf(f, 4, 32), abs=0.01), "which is an approximation"
 
 
 def test_iman_and_davenports_f_is_that_of_an_analysis_of_variance_of_the_ranks():
@@ -111,8 +120,45 @@ def test_methods_that_are_equal_everywhere_do_not_differ():
 
 def test_friedmans_test_finds_as_much_as_it_says_where_nothing_is():
     draw = np.random.default_rng(3)
-    found = [friedman(draw.normal(size=(12, 6))).p < 0.05 for _ in range(1000)]
+    found = [friedman(draw.normal(size=(12, 6)), 500).p < 0.05 for _ in range(1000)]
     assert np.mean(found) == pytest.approx(0.05, abs=0.02)
+
+
+@pytest.mark.parametrize(("sets", "methods"), [(2, 4), (3, 3), (4, 3), (5, 2), (3, 4)])
+@pytest.mark.parametrize("digits", [9, 0])
+def test_friedmans_p_is_that_of_all_orders_of_the_ranks(sets, methods, digits):
+    scores = np.random.default_rng(10 * sets + methods).normal(size=(sets, methods)).round(digits)
+    found = friedman(scores)
+    assert (found.p, found.least) == pytest.approx(slow_friedman(ranks(scores).tolist()))
+    assert found.rounds is None
+
+
+def test_friedmans_p_of_few_data_sets_is_that_of_published_tables():
+    # Friedman 1937: chi2 of three methods on three and four data sets, and of four on three.
+    for rows, chi2, p in (
+        ([[3, 2, 1], [3, 2, 1], [3, 1, 2]], 14 / 3, 0.194),
+        ([[3, 2, 1], [3, 2, 1], [3, 2, 1], [3, 1, 2]], 6.5, 0.042),
+        ([[4, 3, 2, 1], [4, 3, 2, 1], [4, 2, 3, 1]], 8.2, 0.017),
+    ):
+        found = friedman(rows)
+        assert found.chi2 == pytest.approx(chi2)
+        assert found.p == pytest.approx(p, abs=0.0005)
+
+
+def test_random_orders_estimate_friedmans_p_of_all():
+    scores = np.random.default_rng(4).normal(size=(5, 3))
+    exact, some = friedman(scores), friedman(scores, 1000)
+    assert (exact.rounds, some.rounds) == (None, 1000)
+    assert some.p == pytest.approx(exact.p, abs=0.06)
+    assert some.p == friedman(scores, 1000).p
+    assert friedman(np.tile(np.arange(5.0), (9, 1)), 1000).p == pytest.approx(1 / 1001)
+
+
+def test_ties_leave_fewer_orders():
+    found = friedman([[1.0, 0.0, 0.0]] * 3)
+    assert (found.p, found.least) == pytest.approx((1 / 9, 1 / 9))
+    outlier = [1.0] + [0.0] * 20
+    assert friedman([outlier] * 3).p == pytest.approx(1 / 21**2)
 
 
 def test_differences_are_found_from_the_critical_one_on_and_where_friedmans_test_finds_any():

@@ -293,6 +293,26 @@ def test_so_few_data_sets_that_nothing_could_be_seen_is_said():
     assert any("A signed-rank test of two methods could give no p below 0.5." in line for line in reading(found))
 
 
+def test_where_full_agreement_could_not_show_a_difference_it_is_said():
+    two = {"psd": (0.6, 0.7, 0.5, 0.6), "cca": (0.4, 0.5, 0.3, 0.2)}
+    found = found_of(two)
+    assert found.critical < 1
+    assert found.too_few
+    assert "F infinite with 1 and 3 degrees of freedom; p 0.125 over all orders of the ranks within data sets" in said(
+        found
+    )
+    assert (
+        "So few data sets could not have shown a difference between any two methods: where all of them agree, "
+        "Friedman's test gives p 0.125." in said(found)
+    )
+    assert BenchComparison(found).to_json()["friedman"]["least_p"] == 0.125
+    assert not found_of({"psd": (0.6,) * 6, "cca": (0.4,) * 6}).too_few
+    ties = {"psd": (0.6,) * 6, **dict.fromkeys(("cca", "kcca"), (0.4,) * 5 + (0.6,))}
+    assert not found_of(ties).too_few
+    equal = found_of({"psd": (0.6,) + (0.5,) * 5, "cca": (0.4,) + (0.5,) * 5})
+    assert "So few data sets with so many equal scores could not have shown a difference" in said(equal)
+
+
 def test_what_was_found_is_said():
     found = found_of(LADDER)
     assert not found.too_few

@@ -124,8 +124,8 @@ class Across:
     @property
     def too_few(self) -> bool:
         """Whether so few data sets could not have shown a difference between any two methods: mean ranks of k methods
-        are k - 1 apart at most."""
-        return self.critical > len(self.methods) - 1
+        are k - 1 apart at most, and Friedman's test comes first."""
+        return self.critical > len(self.methods) - 1 or self.friedman.least >= LEVEL
 
     @property
     def rivals(self) -> tuple[int, ...]:

@@ -85,17 +85,21 @@ def _friedman_text(found: Across) -> str:
     said = "finds that methods differ" if found.friedman.p < LEVEL else "finds no difference between the methods"
     f = "infinite" if math.isinf(found.friedman.f) else f"{found.friedman.f:.2f}"
     degrees = " and ".join(map(str, found.friedman.degrees))
-    return f"Friedman's test {said} (F {f} with {degrees} degrees of freedom, {p_text(found.friedman.p)})."
+    p = f"{p_text(found.friedman.p)} over {orders_text(found)}"
+    return f"Friedman's test {said} (F {f} with {degrees} degrees of freedom; {p})."
+
+
+def orders_text(found: Across) -> str:
+    """What p of Friedman's test is a share of."""
+    rounds = found.friedman.rounds
+    return f"{'all' if rounds is None else f'{rounds:,} random'} orders of the ranks within data sets"
 
 
 def _pairs_text(found: Across) -> str:
     """Which two methods differ; where none do, what could have been seen."""
     best, critical = found.methods[0], f"{found.critical:.2f}"
     if found.too_few:
-        return (
-            f"So few data sets could not have shown a difference between any two methods: mean ranks would have to be "
-            f"{critical} apart, and those of {len(found.methods)} methods are {len(found.methods) - 1} apart at most."
-        )
+        return _too_few_text(found)
     apart = [name for name, differs in zip(found.methods, found.differ[0], strict=True) if differs]
     if len(apart) == len(found.methods) - 1:
         return f"A difference was found between {best} and every other method."
@@ -112,6 +116,21 @@ def _pairs_text(found: Across) -> str:
     )
 
 
+def _too_few_text(found: Across) -> str:
+    sets, methods = len(found.sources), len(found.methods)
+    said = "could not have shown a difference between any two methods"
+    if found.critical > methods - 1:
+        return (
+            f"So few data sets {said}: mean ranks would have to be {found.critical:.2f} apart, and those of {methods} "
+            f"methods are {methods - 1} apart at most."
+        )
+    tied = math.factorial(methods) ** (sets - 1) * LEVEL > 1
+    return (
+        f"So few data sets{' with so many equal scores' * tied} {said}: where all of them agree, Friedman's test "
+        f"gives {p_text(found.friedman.least)}."
+    )
+
+
 def reading(found: Across) -> list[str]:
     """What must be known to read the tables, a sentence or two each."""
     sets = len(found.sources)
@@ -119,11 +138,14 @@ def reading(found: Across) -> list[str]:
         "Ranks are by mean test MAP over the seeds on each data set (1 is the best, equal ones share a rank); "
         + _ends_text(found),
         f"group: between methods that share a letter no difference was found at {LEVEL:g}: Friedman's test (Iman and "
-        f"Davenport's F), then Nemenyi's, for which mean ranks must be {found.critical:.2f} apart (Demšar 2006). That "
-        "is not to say that there is none.",
+        f"Davenport's F; p is the share of {orders_text(found)} that agree at least as much), then Nemenyi's, for "
+        f"which mean ranks must be {found.critical:.2f} apart (Demšar 2006). That is not to say that there is none.",
     ]
     if sets <= _FEW_SETS:
-        few = f"{sets} data sets are few: both tests are approximations for many, which they take to be independent."
+        few = (
+            f"{sets} data sets are few: Nemenyi's test is an approximation for many, and both take them to be "
+            "independent."
+        )
         lines.append(few + _signed_ranks(sets))
     return [
         *lines,

@@ -76,7 +76,7 @@ class BenchComparison:
 
     @property
     def friedman_p(self) -> float:
-        """p-value of Friedman's test (Iman and Davenport's F) that the methods do not differ."""
+        """p-value of Friedman's test that the methods do not differ, by permutation of the ranks within data sets."""
         return self._found.friedman.p
 
     @property
@@ -101,7 +101,8 @@ class BenchComparison:
             "methods": self.rows(),
             "level": LEVEL,
             "friedman": {"chi2": test.chi2, "f": None if math.isinf(test.f) else test.f,
-                         "degrees_of_freedom": list(test.degrees), "p": test.p},
+                         "degrees_of_freedom": list(test.degrees), "p": test.p, "least_p": test.least,
+                         "rounds": test.rounds},
             "critical_difference": found.critical,
             "groups": [[found.methods[place] for place in group] for group in found.groups],
             "reference": found.reference,
