@@ -133,7 +133,8 @@ def detectable_difference(
 ) -> float:
     """The smallest true difference of two systems' MAP that the paired randomisation test would have found, in a share
     `power` of experiments like this one; infinite where so few queries cannot show any, NaN where nothing scatters, so
-    that nothing can be said: systems that score the same on every query.
+    that nothing can be said: systems that score the same on every query. Few are N queries of which the least p-value,
+    2^(1 - N), is not below `level`.
 
     With N queries, s the standard deviation of their differences, and z the quantiles of the normal distribution, the
     test finds a mean difference D when |D| > z(1 - level/2) sqrt((s^2 + D^2) / N): swaps leave the squares as they are.
@@ -164,6 +165,8 @@ def detectable_difference(
     variance = float(values.var(ddof=1)) / count
     if variance + seed_variance < 1e-24:  # rounding alone
         return math.nan
+    if 2.0 ** (1 - count) >= level:
+        return math.inf
     share = float(special.ndtri(1 - level / 2)) ** 2 / count
     if share >= 1:
         return math.inf

@@ -136,6 +136,14 @@ def test_a_detectable_difference_grows_with_power_and_falls_with_queries() -> No
     assert detectable_difference([0.1], 0.0) == np.inf
 
 
+@pytest.mark.parametrize("level", [0.05, 0.025, 0.01, 0.05 / 45])
+def test_so_few_queries_that_no_difference_could_be_found_detect_none(level: float) -> None:
+    for count in range(2, 16):
+        values = np.random.default_rng(count).normal(0, 0.05, count)
+        possible = randomisation_tests(abs(values)[None] + 1, seed=0, rounds=2**15)[0] < level
+        assert np.isfinite(detectable_difference(values, 0.0, level)) == possible
+
+
 def test_a_detectable_difference_of_systems_that_score_the_same_is_not_known() -> None:
     for same in ([0.0] * 9, [0.25] * 9, [1e-17, 0.0, -1e-17, 0.0]):
         assert math.isnan(detectable_difference(same, 0.0))
