@@ -199,7 +199,11 @@ def _looks(studies: Sequence[Compared]) -> list[str]:
     """Studies whose test split has been looked at more often than one search does."""
     found = [one for one in studies if one.results is not None and one.results.further_looks]
     names = ", ".join(f"{one.name} ({one.results.times_test_was_scored})" for one in found if one.results is not None)
-    return [f"so many configurations have been scored on the test split of: {names}"] if found else []
+    return (
+        [f"scored on the test split so often, each time with another configuration, epochs or seeds: {names}"]
+        if found
+        else []
+    )
 
 
 def _unfinished(studies: Sequence[Compared]) -> list[str]:

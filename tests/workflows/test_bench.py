@@ -867,7 +867,7 @@ def test_more_trials_and_seeds_extend_every_row(tmp_path, capsys, monkeypatch):
         assert len(metrics_of(tmp_path, method)["test"]["map"]["seeds"]) == 2
     assert (tmp_path / "results" / "b" / "triplet" / "curves.jsonl").read_bytes().startswith(curves)
     text = (tmp_path / "results" / "b" / "leaderboard.md").read_text()
-    assert "More than one configuration has been scored on the test split by" in text
+    assert "Scored on the test split more than once, each time with another configuration, epochs or seeds:" in text
     assert "trials: 3 -> 2" in call(capsys, *words(tmp_path, methods="triplet,cca", budget=budget), code=2)
     same = words(tmp_path, methods="triplet,cca", budget=[])
     assert "2 of 2 methods known" in call(capsys, *same), "what is not said is as it was"

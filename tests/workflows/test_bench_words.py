@@ -78,7 +78,9 @@ def test_a_number_of_steps_that_was_set_is_the_one_that_is_told():
 def test_a_reference_row_and_further_looks_are_exceptions_that_every_format_names():
     found = bench_with(times=2)
     assert f"{REFERENCE}: a plain method's default configuration, not searched." in caption(found)
-    assert "More than one configuration has been scored on the test split by: psd," in caption(found)
+    said = "Scored on the test split more than once, each time with another configuration, epochs or seeds: psd,"
+    assert said in caption(found)
+    assert "More than one configuration has been scored on the test split by: psd," in markdown(found, version=2)
     trials = {row["method"]: row["trials"] for row in csv.DictReader(io.StringIO(comma_separated(found)))}
     assert trials == {"psd": "4", "cca": "4", REFERENCE: "1"}
     made = json.loads(result_json(found))["results"]

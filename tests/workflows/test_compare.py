@@ -187,9 +187,12 @@ def test_further_looks_at_the_test_split_are_said(here, capsys, tmp_path):
     shutil.copytree(here / "results" / "best", twice.root)
     write_results(twice, replace(read_results(twice), times_test_was_scored=3))
     said = call(capsys, "compare", "best", twice.root, "--page", tmp_path / "page.html")
-    assert "so many configurations have been scored on the test split of: twice (3)" in " ".join(said.split())
     assert (
-        "so many configurations have been scored on the test split of: twice (3)"
+        "scored on the test split so often, each time with another configuration, epochs or seeds: twice (3)"
+        in " ".join(said.split())
+    )
+    assert (
+        "scored on the test split so often, each time with another configuration, epochs or seeds: twice (3)"
         in (tmp_path / "page.html").read_text()
     )
     told = {one["study"]: one for one in json.loads(call(capsys, "compare", "best", twice.root, "--json"))["studies"]}

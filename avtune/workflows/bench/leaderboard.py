@@ -33,7 +33,8 @@ HEADER = (
 )
 VERSION = 3
 """Of the sentences below the table: version 1 does not know how a protocol, steps and functions change them, version 2
-does not say that the test is of the trained models, nor which rows had a race."""
+does not say that the test is of the trained models, nor which rows had a race, and says of looks at the test split that
+each is of another configuration, and of map_running that it is always the higher one."""
 
 
 def header(about: Mapping[str, Any]) -> tuple[str, ...]:
@@ -157,7 +158,10 @@ def exceptions(board: Board, *, version: int = VERSION) -> list[str]:
         lines.append(f"{name}: a plain method's default configuration, not searched.")
     several = [row.method for row in board.rows if row.results.times_test_was_scored > 1]
     if several:
-        lines.append(f"More than one configuration has been scored on the test split by: {_listed(several)}.")
+        said = "Scored on the test split more than once, each time with another configuration, epochs or seeds"
+        if version < 3:
+            said = "More than one configuration has been scored on the test split by"
+        lines.append(f"{said}: {_listed(several)}.")
     if version == 1:
         return lines
     most = min(about["finalists"], about["trials"])
