@@ -4,7 +4,8 @@ With relevant items at ranks k_1 < ... < k_R and P_h the mean of j / k_j over j 
 
 - standard (`ap`): P_R;
 - running cut-off (`ap_running`): AP@k normalised by the hits so far, averaged over every cut-off k = 1..G, where
-  cut-offs before the first hit count 0. On average it reads higher; released code of 2024 and later uses it.
+  cut-offs before the first hit count 0. It usually reads higher, but never where each query has one relevant item;
+  released code of 2024 and later uses it.
 
 Where relevant and irrelevant items tie, both are means over all orders of the tie, in closed form (`metrics.ties`): a
 score does not depend on the order of the gallery.

@@ -103,7 +103,7 @@ def _test_scores(results: Results) -> list[str]:
         "",
         f"Mean over {len(results.seeds)} seeds with the 95 % interval (Student t over the seeds). MAP over all ranks, "
         "cosine, gallery = all test clips of the other view. `map_running` averages AP@k over every cut-off k; it "
-        "always reads higher and is given to compare with papers that use it.",
+        "usually reads higher and is given to compare with papers that use it.",
         "",
         f"| | {' | '.join(score_header(results))} |",
         "|---|" + "---|" * len(score_header(results)),

@@ -109,6 +109,12 @@ def test_single_class_and_single_items() -> None:
         assert ap.tolist() == running.tolist() == [0, 1]
 
 
+def test_with_one_relevant_item_a_query_the_running_definition_never_reads_higher() -> None:
+    ap, running = average_precision(np.random.default_rng(0).uniform(-1, 1, (30, 30)), range(30), range(30))
+    assert (running <= ap).all()
+    assert running.mean() < ap.mean()
+
+
 @pytest.mark.parametrize("bad", [np.nan, -np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_similarities_must_be_finite(bad: float, dtype) -> None:

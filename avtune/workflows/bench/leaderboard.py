@@ -125,7 +125,7 @@ def notes(board: Board, *, version: int = VERSION) -> list[str]:
         + ". Configurations are compared on validation rows only.",
         "map is exact over all ranks, cosine, gallery = all test clips of the other view: mean over the seeds with "
         "the 95 % interval (Student t over the seeds; zero where a closed-form method gives the same for every seed). "
-        "map_running averages AP@k over every cut-off k and always reads higher.",
+        f"map_running averages AP@k over every cut-off k and {'always' if version < 3 else 'usually'} reads higher.",
         "default: the method's default configuration, treated like a finalist (its own epoch, the same seeds). "
         "untrained: the winner's network before training. device s: what the search's epochs took, added over "
         "devices (a CPU core or a GPU each), without finalists and retraining.",
