@@ -9,6 +9,7 @@ from avtune.engine.model import Model
 from avtune.finals.looks import count_look, is_behind, is_new_look, lost, show_count, study_of
 from avtune.study.folder import StudyFolder
 from avtune.study.study import Study
+from avtune.workflows.bench import rows
 from avtune.workflows.open_study import open_space, open_study
 from avtune.workflows.write_report import report_of, write_report
 
@@ -43,10 +44,11 @@ def count_look_at(
         folder.clear_torn()
         open_study(folder, open_space(folder, method=method), before_writing=check_shown).close()
         count = count_look(folder, model) if new else 0
-        show_looks(folder, method)
+        behind = show_looks(folder, method)
     if not new:
-        return ""
-    return f"this look is counted: {count} configurations of {folder.root} have been scored on its test split"
+        return behind
+    said = f"this look is counted: {count} configurations of {folder.root} have been scored on its test split"
+    return f"{said}; {behind}" if behind else said
 
 
 def check_shown(study: Study) -> None:
@@ -59,18 +61,22 @@ def check_shown(study: Study) -> None:
         report_of(study)
 
 
-def show_looks(folder: StudyFolder, method: str | None) -> None:
+def show_looks(folder: StudyFolder, method: str | None) -> str:
     """Has the model card, the metrics and the report of a finished study tell the count of looks, and all else that is
-    known: a command that was killed may have left them behind.
+    known: a command that was killed may have left them behind. So does the leaderboard of the bench that it is in.
 
     Args:
         folder: of the study, locked by this process.
         method: the user's own method or training function that the study was made with, if any.
+
+    Returns:
+        Why a leaderboard could not; else empty.
     """
     if not folder.metrics.is_file():
-        return
+        return ""
     show_count(folder)
     folder.clear_seeds()
     study = open_study(folder, open_space(folder, method=method))
     study.close()
     write_report(study)
+    return rows.renewed(folder)

@@ -173,7 +173,8 @@ def retrain(request: RetrainRequest, listener: RetrainListener) -> Retrained:
             with listener.training(), runner(placement, data_bytes(request.dataset, 0)) as call:
                 finals = FinalsRun(call, listener.stage, model_card)
                 results = _retrain_trial(study, record, request, finals, out)
-        show_looks(folder, request.code)
+        if behind := show_looks(folder, request.code):
+            folder.note(behind, "WARNING")
     made = Retrained(results, out)
     listener.retrained(made)
     return made

@@ -226,5 +226,11 @@ def test_a_bench_and_its_leaderboard(workplace, capsys):
     table.write_text("".join(",".join(row[:earlier]) + "\n" for row in rows))
     assert set(wrong(verify(capsys, "board", code=1))) == {"leaderboard.csv"}
     call(capsys, "bench", "toy.h5", *words_of_bench, "--runner", "inline", "--gpus", "0", "--name", "board")
+    files = [board.with_suffix(end) for end in (".md", ".html")]
+    named = "configuration, epochs or seeds: triplet"
+    assert not any(named in file.read_text() for file in files)
+    call(capsys, "retrain", "results/board/triplet", "--trial", "0", "--epochs", "1", "--seeds", "1")
+    assert all(named in file.read_text() for file in files), "a look is told by the leaderboard too"
+    assert verify(capsys, "board")["ok"]
     board.write_text(board.read_text().replace("| 1 ", "| 2 ", 1) + "\n")
     assert set(wrong(verify(capsys, "board", code=1))) == {"leaderboard.md"}

@@ -64,6 +64,15 @@ class BenchRows:
         """Notes why a method has no row."""
         self._failures[method] = reason
 
+    def read_again(self) -> None:
+        """Takes all rows as their studies are now: looks at their test splits may have been counted meanwhile.
+
+        Raises:
+            UserError: see `add`.
+        """
+        for method in list(self._rows):
+            self.add(method)
+
     def write(self) -> Board:
         """Writes `leaderboard.md`, `.csv` and `.html` of what is known."""
         done = self._rows.keys() | self._failures.keys()
@@ -88,6 +97,30 @@ def read_board(folder: BenchFolder) -> Board:
     settings = folder.settings()
     rows, waiting = finished_rows(folder, settings)
     return board(settings, rows, {}, waiting, {})
+
+
+def renewed(study: StudyFolder) -> str:
+    """Has the leaderboard of the bench around a study tell what the study's files say now. One that lacks a result is
+    left to the command that continues the bench: why a method has none is told by that command alone.
+
+    Returns:
+        Why it could not be done; empty where it was, or there is none.
+    """
+    folder = BenchFolder(study.root.resolve().parent)
+    if not folder.exists or not folder.leaderboard_md.is_file():
+        return ""
+    try:
+        settings = folder.settings()
+        rows = BenchRows(folder, settings)
+        if any(not is_current(folder, settings, method) for method in rows.methods):
+            return ""
+        with folder.shared.locked():
+            for method in rows.methods:
+                rows.add(method)
+            rows.write()
+    except UserError as error:
+        return f"{folder.leaderboard_md} does not tell it yet, the command of that bench will: {error}"
+    return ""
 
 
 def finished_rows(folder: BenchFolder, settings: Mapping[str, Any]) -> tuple[list[Row], list[str]]:

@@ -102,6 +102,7 @@ def bench(request: BenchRequest, listener: BenchListener) -> Board:
                     _train(request, method, run, rows, listener)
         for method in functions:  # each with a runner of its own, once that of the methods has ended
             _train(request, method, None, rows, listener)
+        rows.read_again()
         found = rows.write()
     listener.done(found, (folder.leaderboard_md, folder.leaderboard_html))
     return found
