@@ -11,7 +11,7 @@ from avtune.report.board_page import BoardPage, Cell, Chart, Section, Table, ali
 from avtune.report.compared import Compared as Board
 from avtune.report.compared import Shown
 from avtune.workflows.compare import Compared, Comparison
-from avtune.workflows.compare_text import by_dataset, cells, head, reading
+from avtune.workflows.compare_text import by_kind, cells, head, reading
 
 _SERIES = ("retrained winner", "default", "untrained")
 _INTERVAL = "mean over the seeds with the 95 % interval (Student t)"
@@ -42,18 +42,16 @@ def compare_page(found: Comparison, folder: Path) -> str:
     boards: list[Board] = []
     verdict: list[str] = []
     sections = []
-    for place, (title, studies) in enumerate(by_dataset(found)):
-        drawn: list[Chart] = []
-        for kind in dict.fromkeys(one.kind for one in studies if one.results is not None):
-            board = Board(
-                _SERIES, tuple(_shown(one) for one in studies if one.results is not None and one.kind == kind)
-            )
-            label = f", {kind[1]}" if kind[1] else ""
-            drawn += charts(board, len(boards), _INTERVAL + label)
+    for place, (title, studies) in enumerate(by_kind(found)):
+        drawn: tuple[Chart, ...] = ()
+        if ranked := [one for one in studies if one.results is not None]:
+            board = Board(_SERIES, tuple(map(_shown, ranked)))
+            label = f", {ranked[0].kind[1]}" if ranked[0].kind[1] else ""
+            drawn = charts(board, len(boards), _INTERVAL + label)
             verdict.append(f"On {studies[0].dataset}{label}: {alike(board)}")
             boards.append(board)
         sections.append(
-            Section(f"data-{place}", title[:1].upper() + title[1:], charts=tuple(drawn), table=_table(studies, folder))
+            Section(f"data-{place}", title[:1].upper() + title[1:], charts=drawn, table=_table(studies, folder))
         )
     sections.append(Section("reading", "How to read it", notes=tuple(reading(found))))
     page = BoardPage(

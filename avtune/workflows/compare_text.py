@@ -14,16 +14,27 @@ from avtune.workflows.compare import Compared, Comparison
 _HEAD = ("", "study", "method", "trials", "search", "val MAP", "test MAP", *ways(VIEWS).values(), "default", "")
 _ERROR_BARS = "± is half of the 95 % interval over the seeds (Student t); val MAP is the winner's, over other seeds"
 _LETTERS = (
-    "between studies that share a letter no difference was found at 0.05 (paired randomisation test over the test "
-    f"clips, Holm); {OF_MODELS[0].lower()}{OF_MODELS[1:]}"
+    "between studies of one table that share a letter no difference was found at 0.05 (paired randomisation test "
+    f"over the test clips, Holm); {OF_MODELS[0].lower()}{OF_MODELS[1:]}"
 )
 
 
-def by_dataset(found: Comparison) -> list[tuple[str, list[Compared]]]:
-    """(what the data are, the studies on them), in the order of the comparison."""
+def by_kind(found: Comparison) -> list[tuple[str, list[Compared]]]:
+    """(what they share, the studies that can be ranked with each other), in the order of the comparison: places and
+    letters begin anew in each. Studies without results are in the first table of their data."""
     digests = dict.fromkeys(one.digest for one in found.studies)
-    together = [[one for one in found.studies if one.digest == digest] for digest in digests]
-    return [(f"dataset {some[0].dataset} (digest {some[0].digest[:12]})", some) for some in together]
+    return [made for digest in digests for made in _tables([one for one in found.studies if one.digest == digest])]
+
+
+def _tables(studies: Sequence[Compared]) -> list[tuple[str, list[Compared]]]:
+    """Those on the same data."""
+    name = f"dataset {studies[0].dataset} (digest {studies[0].digest[:12]})"
+    open_ones = [one for one in studies if one.results is None]
+    made: list[tuple[str, list[Compared]]] = []
+    for kind in dict.fromkeys(one.kind for one in studies if one.results is not None):
+        some = [one for one in studies if one.results is not None and one.kind == kind]
+        made.append((f"{name}, {kind[1]}" if kind[1] else name, [*some, *(open_ones if not made else [])]))
+    return made or [(name, open_ones)]
 
 
 def head(studies: Sequence[Compared]) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from avtune.report.text import table
 from avtune.workflows.compare import Compared, Comparison, facts_of
-from avtune.workflows.compare_text import by_dataset, cells, head, reading
+from avtune.workflows.compare_text import by_kind, cells, head, reading
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,9 +73,9 @@ class StudyComparison:
         )
 
     def lines(self) -> list[str]:
-        """The tables for a terminal, one a dataset, and what must be known to read them."""
+        """The tables for a terminal, one for studies that can be ranked together, and how to read them."""
         lines: list[str] = []
-        for title, studies in by_dataset(self._found):
+        for title, studies in by_kind(self._found):
             lines += ["", title, *table(head(studies), [cells(one) for one in studies])]
         return [*lines[1:], "", *reading(self._found), *(f"note: {note}" for note in self.notes)]
 

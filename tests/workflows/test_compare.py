@@ -18,6 +18,7 @@ from toy import write_toy
 
 import avtune
 from avtune.cli.main import main
+from avtune.core.protocol import SELECTED_ON_TEST
 from avtune.finals.scores import mean_score
 from avtune.study.folder import StudyFolder
 from avtune.study.results import read_results, write_results
@@ -80,6 +81,28 @@ def test_the_legend_says_that_the_test_is_of_the_trained_models(here, capsys):
     said = "the test is of these trained models: other seeds may give another answer"
     assert said in " ".join(call(capsys, "compare", "less", "best").split())
     assert said in (here / "results" / "compare.html").read_text()
+
+
+def test_scores_made_otherwise_have_a_table_of_their_own(here, capsys, tmp_path):
+    """So that letters and places, which begin anew, are not read across kinds."""
+    chosen = {name: StudyFolder(tmp_path / f"{name}-chosen") for name in ("best", "less")}
+    for name, folder in chosen.items():
+        shutil.copytree(here / "results" / name, folder.root)
+        write_results(folder, replace(read_results(folder), label=SELECTED_ON_TEST))
+    names = ["best", "less", "open", *(folder.root for folder in chosen.values())]
+    page = tmp_path / "page.html"
+    printed = call(capsys, "compare", *names, "--page", page)
+    first, second = printed.split("dataset toy (digest ")[1:]
+    assert all(name in first and name not in second.split("between")[0] for name in ("best ", "less ", "open"))
+    assert second.split("\n")[0].endswith("), selected on test")
+    assert "best-chosen" in second
+    assert "best-chosen" not in first
+    assert "between studies of one table that share a letter" in " ".join(printed.split())
+    headings = re.findall(r"<h2[^>]*>(.*?)</h2>", page.read_text())
+    assert [one for one in headings if one.startswith("Dataset")] == [
+        f"Dataset toy (digest {read_results(chosen['best']).dataset.digest[:12]}){label}"
+        for label in ("", ", selected on test")
+    ]
 
 
 def test_other_data_and_unfinished_studies_are_shown_and_not_ranked(here, capsys):
