@@ -8,7 +8,7 @@ from avtune.cli import console
 from avtune.cli.data_text import problem_lines
 from avtune.core.objective import label as objective_label
 from avtune.core.words import plural
-from avtune.report.text import score_header, score_rows, score_text, seeds_text, still_rises, ties_text
+from avtune.report.text import over_seeds_text, score_header, score_rows, score_text, seeds_text, still_rises, ties_text
 
 if TYPE_CHECKING:
     from avtune.study.best import Best
@@ -29,7 +29,7 @@ def result_lines(results: Results, best: Best | None) -> list[str]:
     lines = [] if best is None else _finalist_lines(results, best, seeds)
     if not results.searched:
         lines.append(f"trial {results.trial}, chosen by hand, retrained for {results.epochs} epochs")
-    lines += _test_lines(results, seeds)
+    lines += _test_lines(results)
     if results.tied_queries is not None:
         lines.append(ties_text(results.tied_queries))
     lines += problem_lines(results.problems or ())
@@ -45,21 +45,21 @@ def result_lines(results: Results, best: Best | None) -> list[str]:
 
 
 def _finalist_lines(results: Results, best: Best, seeds: str) -> list[str]:
+    spread, raced = len(results.seeds) > 1, results.race is not None
+    header = ["trial", "epoch", objective_label(best.objective), *["sd"] * spread, *["seeds"] * raced]
     rows = [
         [
             f"{row.called} (default)" if row.is_default and row.trial is not None else row.called,
             str(row.epoch),
             "failed" if row.mean is None else f"{row.mean:.4f}",
-            "" if row.sd is None else f"{row.sd:.4f}",
+            *["" if row.spread is None else f"{row.spread:.4f}"] * spread,
             *([] if results.race is None else [seeds_text(row, results.race)]),
         ]
         for row in best.finalists
     ]
     return [
         f"finalists, repeated over {'' if results.race is None else 'up to '}{seeds} on the validation rows",
-        *console.fitting(
-            ["trial", "epoch", objective_label(best.objective), "sd", *["seeds"] * (results.race is not None)], rows
-        ),
+        *console.fitting(header, rows),
         "",
         f"winner: trial {best.trial}, retrained on the whole training set for {results.epochs} epochs",
         *["the winner is the default configuration: this search found nothing better"]
@@ -67,7 +67,7 @@ def _finalist_lines(results: Results, best: Best, seeds: str) -> list[str]:
     ]
 
 
-def _test_lines(results: Results, seeds: str) -> list[str]:
+def _test_lines(results: Results) -> list[str]:
     bootstrap = results.test.map.bootstrap
     assert bootstrap is not None
     label, lines = "", []
@@ -82,7 +82,7 @@ def _test_lines(results: Results, seeds: str) -> list[str]:
     return [
         *lines,
         "",
-        f"test split{label}: mean over {seeds}, 95 % interval over the seeds",
+        f"test split{label}: {over_seeds_text(len(results.seeds))}",
         *console.fitting(header, rows),
         *([] if results.objective is None else [f"the search maximised {results.objective} on the validation rows"]),
         f"over the queries (bootstrap) the 95 % interval of map is {bootstrap[0]:.4f} to {bootstrap[1]:.4f}{label}",

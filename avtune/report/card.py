@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from avtune import __version__
 from avtune.core.hyper import Value
 from avtune.core.objective import label
+from avtune.core.words import plural
 from avtune.methods import METHODS
 from avtune.report.text import escaped, score_header, score_rows, score_text, still_rises, ties_text
 
@@ -77,11 +78,21 @@ def _facts(dataset: Dataset, space: Space, config: Mapping[str, Value], results:
         f"| output | two {'?' if width is None else width}-d embeddings, compared by cosine |",
         f"| trained for | {results.epochs} epochs on the whole training set, {results.precision} |",
         f"| configuration chosen by | {_chosen_by(space, results)} |",
-        f"| the {left} in this folder | seed {results.seeds[0]}, the first of {len(results.seeds)}, not the best one |",
+        f"| the {left} in this folder | seed {_which(results.seeds)} |",
         f"| scored on the test split so far | {results.times_test_was_scored} configuration(s) of this study |",
         f"| made by | avtune {__version__} |",
         "",
     ]
+
+
+def _which(seeds: Sequence[int]) -> str:
+    return f"{seeds[0]}, the first of {len(seeds)}, not the best one" if len(seeds) > 1 else f"{seeds[0]}, the only one"
+
+
+def _over_seeds(count: int) -> str:
+    if count == 1:
+        return "One seed: no interval over seeds."
+    return f"Mean over {count} seeds with the 95 % interval (Student t over the seeds)."
 
 
 def _chosen_by(space: Space, results: Results) -> str:
@@ -89,7 +100,7 @@ def _chosen_by(space: Space, results: Results) -> str:
         return f"hand: trial {results.trial} of a search, whoever ran this said so"
     return (
         f"{escaped(label(space.search.objective, 'validation'))} of {space.search.trials} configurations, "
-        f"then of the {space.final.finalists} best over {len(results.seeds)} fresh seeds"
+        f"then of the {space.final.finalists} best over {plural(len(results.seeds), 'fresh seed')}"
         + (f" ({results.race.words})" if results.race is not None else "")
         + f"; validation rows: {space.validation_rows}"
     )
@@ -101,9 +112,9 @@ def _test_scores(results: Results) -> list[str]:
     return [
         f"## Test scores, {results.label}" if results.label is not None else "## Test scores",
         "",
-        f"Mean over {len(results.seeds)} seeds with the 95 % interval (Student t over the seeds). MAP over all ranks, "
-        "cosine, gallery = all test clips of the other view. `map_running` averages AP@k over every cut-off k; it "
-        "usually reads higher and is given to compare with papers that use it.",
+        f"{_over_seeds(len(results.seeds))} MAP over all ranks, cosine, gallery = all test clips of the other view. "
+        "`map_running` averages AP@k over every cut-off k; it usually reads higher and is given to compare with papers "
+        "that use it.",
         "",
         f"| | {' | '.join(score_header(results))} |",
         "|---|" + "---|" * len(score_header(results)),

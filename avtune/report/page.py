@@ -127,7 +127,7 @@ def _finalist(row: Finalist) -> dict[str, Any]:
         "trial": f"{row.called} (default)" if row.is_default and row.trial is not None else row.called,
         "epoch": row.epoch,
         "val_map_mean": None if row.mean is None else round(row.mean, 4),
-        "val_map_sd": None if row.sd is None else round(row.sd, 4),
+        "val_map_sd": None if row.spread is None else round(row.spread, 4),
     }
 
 

@@ -6,10 +6,9 @@ from typing import TypedDict
 
 from avtune.core.objective import label
 from avtune.core.seeds import mix
-from avtune.core.words import plural
 from avtune.metrics import holm, randomisation_tests
 from avtune.report.query_ap import clip_ap
-from avtune.report.text import score_text, seeds_text
+from avtune.report.text import over_seeds_text, score_text, seeds_text
 from avtune.study.best import Best, Finalist
 from avtune.study.folder import StudyFolder
 from avtune.study.results import Results
@@ -27,7 +26,7 @@ class Fate(TypedDict):
         name: `trial 3`, or `default`.
         search: its validation MAP in the search, the best of its epochs; None where it was no trial.
         seeds: validation MAP of each fresh seed; None where they were not kept.
-        mean, sd: over the fresh seeds; None where one failed.
+        mean, sd: over the fresh seeds; None where one failed, and the latter for one seed.
         test, test_interval: MAP on the test split and its 95 % interval; None for what was not scored there.
         winner, default: whether it is.
         dropped: over how many of the seeds it was run, where it could not win any more; else None.
@@ -74,7 +73,7 @@ def _fate(study: Study, row: Finalist, best: Best, results: Results | None) -> F
         "search": None if value is None else round(value, 6),
         "seeds": None if row.seeds is None else [round(one, 6) for one in row.seeds],
         "mean": None if row.mean is None else round(row.mean, 6),
-        "sd": None if row.sd is None else round(row.sd, 6),
+        "sd": None if row.spread is None else round(row.spread, 6),
         "test": None if scores is None else round(scores.map.mean, 6),
         "test_interval": None if scores is None else scores.map.interval,
         "winner": winner,
@@ -92,10 +91,9 @@ def verdict(study: Study, best: Best | None, results: Results | None) -> Verdict
     subject = f"The default configuration ({number}) is" if is_default else f"{number[0].upper()}{number[1:]} is"
     label = f" ({results.label})" if results.label is not None else ""
     clips = f" on {results.dataset.test_clips} test clips" if results.dataset.test_clips is not None else ""
-    interval = ", 95 % interval over the seeds" if results.test.map.interval is not None else ""
     sentence = (
         f"{subject} the {'winner' if results.searched else 'configuration chosen by hand'}: "
-        f"test MAP{label} {score_text(results.test.map)} (mean over {_seeds(results)}{interval}){clips}."
+        f"test MAP{label} {score_text(results.test.map)} ({over_seeds_text(len(results.seeds))}){clips}."
     )
     found, damage = _tests(study.folder, results)
     more = [
@@ -107,10 +105,6 @@ def verdict(study: Study, best: Best | None, results: Results | None) -> Verdict
         *damage,
     ]
     return {"sentence": sentence, "more": more, "p_values": found}
-
-
-def _seeds(results: Results) -> str:
-    return f"{plural(len(results.seeds), 'seed')}"
 
 
 def _so_far(study: Study, best: Best | None) -> Verdict:

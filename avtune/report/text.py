@@ -17,6 +17,11 @@ def score_text(score: Score) -> str:
     return f"{score.mean:.4f}" + (f" ± {half:.4f}" if half is not None else "")
 
 
+def over_seeds_text(count: int) -> str:
+    """What test scores are of, with how they are printed: `mean over 5 seeds, 95 % interval over the seeds`."""
+    return f"mean over {count} seeds, 95 % interval over the seeds" if count > 1 else "one seed"
+
+
 def ties_text(share: float) -> str:
     """What a reader of scores must know when this share of the queries, above 0, has ties."""
     return f"{100 * share:.3g} % of the queries have ties; their scores are means over the orders"

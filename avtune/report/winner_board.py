@@ -20,14 +20,13 @@ from avtune.core.hyper import Value
 from avtune.core.objective import MAP
 from avtune.core.seeds import mix
 from avtune.core.view_names import VIEWS, ways
-from avtune.core.words import plural
 from avtune.data.labels import label_text
 from avtune.metrics.precision_recall import precision_recall
 from avtune.metrics.query_kinds import QueryKinds
 from avtune.report.columns import row
 from avtune.report.event_files import scalars, tensor, write_whole
 from avtune.report.tensorboard import BEST_TAG, OBJECTIVE_TAG, VAL_TAG, end_event, start_event
-from avtune.report.text import escaped, score_header, score_rows, score_text, ties_text
+from avtune.report.text import escaped, over_seeds_text, score_header, score_rows, score_text, ties_text
 from avtune.study.results import Results
 
 FINALS, WINNER = "finals", "winner"
@@ -142,11 +141,9 @@ def _text(tag: str, markdown: str, step: int) -> Any:
 
 def _score_table(results: Results) -> str:
     """The table of test scores, as Markdown, which TensorBoard shows."""
-    seeds = len(results.seeds)
     lines = [
         f"**{results.method} on {escaped(results.dataset.name)}, test split** "
-        f"({results.label or f'selected on {results.selected_on}'}): mean over {plural(seeds, 'seed')}, "
-        "95 % interval over the seeds.",
+        f"({results.label or f'selected on {results.selected_on}'}): {over_seeds_text(len(results.seeds))}.",
         "",
         f"| | {' | '.join(score_header(results))} |",
         "|---|" + "---|" * len(score_header(results)),

@@ -42,7 +42,8 @@ class Finalist:
     Attributes:
         trial: its number; None for the default configuration where it was no trial.
         epoch: the one with the highest mean validation MAP; 0 where a seed failed.
-        mean, sd: validation MAP over the seeds at that epoch, and its standard deviation; None where a seed failed.
+        mean, sd: validation MAP over the seeds at that epoch, and its standard deviation, 0 for one seed; None where a
+            seed failed.
         is_default: it is the default configuration; None in files of an avtune that did not say so.
         seeds: validation MAP of each seed at that epoch; None in files of an avtune that did not keep them.
         dropped: it could not win any more and was given no further seeds; None where it has all of them.
@@ -57,6 +58,11 @@ class Finalist:
     seeds: tuple[float, ...] | None = None
     failure: str | None = None
     dropped: bool | None = None
+
+    @property
+    def spread(self) -> float | None:
+        """`sd`; None also for one seed, of which it says nothing."""
+        return None if self.seeds is not None and len(self.seeds) == 1 else self.sd
 
     @property
     def called(self) -> str:

@@ -11,7 +11,7 @@ from avtune.core.protocol import PUBLISHED, SELECTED_ON_TEST
 from avtune.core.view_names import VIEWS, views_in, ways
 from avtune.core.words import plural
 from avtune.finals.reference import NONE
-from avtune.report.text import duration, escaped, score_text, table
+from avtune.report.text import duration, escaped, over_seeds_text, score_text, table
 from avtune.space.settings import AUTO, MOST_STEPS
 from avtune.study.asha import rung_epochs
 from avtune.study.horizon import GRACE_STEPS
@@ -34,7 +34,8 @@ HEADER = (
 VERSION = 3
 """Of the sentences below the table: version 1 does not know how a protocol, steps and functions change them, version 2
 does not say that the test is of the trained models, nor which rows had a race, and says of looks at the test split that
-each is of another configuration, and of map_running that it is always the higher one."""
+each is of another configuration, of one seed that its mean has an interval, and of map_running that it is always the
+higher one."""
 
 
 def header(about: Mapping[str, Any]) -> tuple[str, ...]:
@@ -105,6 +106,12 @@ def _reshuffled(about: Mapping[str, Any]) -> bool:
     return any(value_of(f"{one}.reshuffle", about.get("set", ()), usual=False) for one in ("validation", "final"))
 
 
+_OVER_SEEDS = (
+    "mean over the seeds with the 95 % interval (Student t over the seeds; zero where a closed-form method gives the "
+    "same for every seed). "
+)
+
+
 def notes(board: Board, *, version: int = VERSION) -> list[str]:
     """What must be known to read the table, a sentence or two each.
 
@@ -123,9 +130,9 @@ def notes(board: Board, *, version: int = VERSION) -> list[str]:
         f"The winner is retrained on the whole training set over {plural(seeds, 'seed')}"
         + ("" if published else ", and each is scored once on the test split")
         + ". Configurations are compared on validation rows only.",
-        "map is exact over all ranks, cosine, gallery = all test clips of the other view: mean over the seeds with "
-        "the 95 % interval (Student t over the seeds; zero where a closed-form method gives the same for every seed). "
-        f"map_running averages AP@k over every cut-off k and {'always' if version < 3 else 'usually'} reads higher.",
+        "map is exact over all ranks, cosine, gallery = all test clips of the other view: "
+        + (_OVER_SEEDS if seeds > 1 or version < 3 else "of one seed, so without an interval over seeds. ")
+        + f"map_running averages AP@k over every cut-off k and {'always' if version < 3 else 'usually'} reads higher.",
         "default: the method's default configuration, treated like a finalist (its own epoch, the same seeds). "
         "untrained: the winner's network before training. device s: what the search's epochs took, added over "
         "devices (a CPU core or a GPU each), without finalists and retraining.",
@@ -280,8 +287,7 @@ def text(board: Board, lay_out: Callable[[list[str], list[list[str]]], list[str]
     """
     seeds = board.about["seeds"]
     return [
-        f"{title(board.about)}: test split, "
-        + (f"mean over {seeds} seeds, 95 % interval over the seeds" if seeds > 1 else "one seed"),
+        f"{title(board.about)}: test split, " + over_seeds_text(seeds),
         *lay_out(list(header(board.about)), cells(board)),
         f"between rows that share a letter no difference was found at {LEVEL:g} (paired randomisation test over the "
         "test clips, Holm)",

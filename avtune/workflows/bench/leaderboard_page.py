@@ -10,7 +10,8 @@ from avtune.workflows.bench.folder import folder_name
 from avtune.workflows.bench.leaderboard import cells, facts, gaps, header, notes, p_text, size_text, title
 
 _SERIES = ("tuned", "default", "untrained")
-_INTERVAL = "mean over the seeds with the 95 % interval"
+_INTERVAL = {True: "mean over the seeds with the 95 % interval", False: "one seed"}
+"""What the charts show, by whether there are several seeds."""
 
 
 def leaderboard_page(board: Board) -> str:
@@ -51,7 +52,7 @@ def _more(board: Board, compared: Compared) -> list[Section]:
     made = []
     if board.rows:
         made = [
-            Section("charts", "Charts", charts=charts(compared, 0, _INTERVAL)),
+            Section("charts", "Charts", charts=charts(compared, 0, _INTERVAL[board.about["seeds"] > 1])),
             Section("pairs", "Pairs", (_pairs_text(),), table=_pairs(board)),
             Section("winners", "Winning configurations", table=_winners(board)),
         ]
