@@ -259,6 +259,16 @@ def test_data_sets_of_one_name_go_by_their_benches():
     assert found_of(about={1: {"dataset": data}}).labels == ("bench-first", "bench-second", "third")
 
 
+def test_a_bench_that_is_called_as_another_data_set_has_columns_of_its_own():
+    data = made_sources()[0].about["dataset"]
+    about = {0: {"dataset": data | {"name": "bench-second"}}}
+    about |= {at: {"dataset": data | {"name": "one", "digest": str(at) * 64}} for at in (1, 2)}
+    found = found_of(about=about)
+    assert found.labels == ("bench-first", "bench-second", "bench-third")
+    columns = BenchComparison(found).csv().splitlines()[0].split(",")
+    assert [one for one in columns if one.startswith("map_")] == [f"map_{label}" for label in found.labels]
+
+
 def test_ranks_and_ties():
     found = found_of()
     assert found.methods == ("psd", "triplet", "classifiers", "cca")

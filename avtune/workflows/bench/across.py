@@ -263,8 +263,11 @@ def _value(source: Source, key: str) -> str:
 
 
 def _labels(sources: Sequence[Source]) -> tuple[str, ...]:
+    """Names of data sets, or of benches where two have one name; of benches alone where these would be mistaken for
+    data sets, so that each is another."""
     names = [one.dataset for one in sources]
-    return tuple(one.dataset if names.count(one.dataset) == 1 else one.name for one in sources)
+    labels = tuple(one.dataset if names.count(one.dataset) == 1 else one.name for one in sources)
+    return labels if len(set(labels)) == len(labels) else tuple(one.name for one in sources)
 
 
 def _reference(sources: Sequence[Source], methods: Sequence[str]) -> str | None:
