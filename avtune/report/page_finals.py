@@ -8,7 +8,7 @@ from avtune.core.objective import label
 from avtune.core.seeds import mix
 from avtune.metrics import holm, randomisation_tests
 from avtune.report.query_ap import clip_ap
-from avtune.report.text import over_seeds_text, score_text, seeds_text
+from avtune.report.text import over_seeds_text, p_text, score_text, seeds_text
 from avtune.study.best import Best, Finalist
 from avtune.study.folder import StudyFolder
 from avtune.study.results import Results
@@ -140,7 +140,7 @@ def _reference(results: Results) -> str:
 
 
 def _p_text(p: float) -> str:
-    return "below 0.001" if p < 0.001 else f"= {p:.3f}"
+    return "below 0.001" if p < 0.001 else f"= {p_text(p)}"
 
 
 def _capital(text: str) -> str:

@@ -22,6 +22,14 @@ def over_seeds_text(count: int) -> str:
     return f"mean over {count} seeds, 95 % interval over the seeds" if count > 1 else "one seed"
 
 
+def p_text(p: float) -> str:
+    """`0.012`, or `< 0.001`; with more digits where three would make it look as if it were not below 0.05."""
+    if p < 0.001:
+        return "< 0.001"
+    digits = next((digits for digits in range(3, 9) if p >= 0.05 or round(p, digits) < 0.05), 9)
+    return f"{p:.{digits}f}"
+
+
 def ties_text(share: float) -> str:
     """What a reader of scores must know when this share of the queries, above 0, has ties."""
     return f"{100 * share:.3g} % of the queries have ties; their scores are means over the orders"

@@ -24,6 +24,7 @@ from avtune.metrics import (
     randomisation_tests,
     retrieval_scores,
 )
+from avtune.report.text import p_text
 from avtune.workflows.evaluate import embeddings_of
 from avtune.workflows.looks import count_look_at
 
@@ -161,11 +162,6 @@ def size_text(detectable: float) -> str:
     if np.isnan(detectable):
         return "not known"
     return f"{detectable:.4f}" if detectable <= 1 else "over 1"
-
-
-def p_text(p: float) -> str:
-    """`0.012`, or `< 0.001`."""
-    return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def compare_models(

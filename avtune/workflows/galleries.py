@@ -1,8 +1,8 @@
 """What queries are looked for in: the gallery of `evaluate`, printed with every score.
 
 `all`: every clip of the other view, the query's own pair included, as the field's tables have it. `other`: the own pair
-left out. `disjoint`: queries and gallery are different clips, halves of each class drawn with a fixed seed. Or two sets
-of clips that the user gives, of any sizes.
+left out. `disjoint`: queries and gallery are different clips, halves of each class, or of all clips where these
+have several labels, drawn with a fixed seed. Or two sets of clips that the user gives, of any sizes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SEED = 0
 _WORDS = {
     ALL: "every clip of the other view, the query's own pair included",
     OTHER: "every clip of the other view but the query's own pair",
-    DISJOINT: "other clips than the queries: halves of each class, seed 0",
+    DISJOINT: "other clips than the queries: halves of {halves_of}, seed 0",
     GIVEN: "a set of its own",
 }
 
@@ -89,12 +89,17 @@ class Sets:
             "own_pair": self.kind != OTHER and self.pair is not None,
             "queries_left_out": self.left_out,
             "queries_in_gallery": self.shared,
+            **({"halves_of": self._halves_of} if self.kind == DISJOINT else {}),
         }
+
+    @property
+    def _halves_of(self) -> str:
+        return "each class" if self.gallery.labels.ndim == 1 else "all clips"
 
 
 def words(facts: dict[str, Any]) -> list[str]:
     """What `Sets.facts` says, in sentences."""
-    lines = [f"gallery {facts['kind']}: {_WORDS[facts['kind']]}"]
+    lines = [f"gallery {facts['kind']}: {_WORDS[facts['kind']].format(**facts)}"]
     lines.append(f"{facts['queries']} queries of each view, {facts['clips']} clips in the gallery of each")
     if left_out := facts["queries_left_out"]:
         verb = "has" if left_out == 1 else "have"

@@ -16,7 +16,7 @@ from made_boards import made_board
 from avtune.cli.main import parser
 from avtune.study.results import Race
 from avtune.workflows.bench.board import Board, board
-from avtune.workflows.bench.leaderboard import detectable_text, markdown, notes, text
+from avtune.workflows.bench.leaderboard import cells, detectable_text, markdown, notes, p_text, text
 from avtune.workflows.bench.leaderboard_csv import comma_separated
 from avtune.workflows.bench.leaderboard_page import leaderboard_page
 from avtune.workflows.bench.paper import caption, escaped_latex, markdown_table
@@ -123,6 +123,26 @@ def test_it_is_said_that_the_test_is_of_the_trained_models():
     for words in (caption(found), leaderboard_page(found), "\n".join(notes(found)), "\n".join(text(found))):
         assert said in words
     assert said not in markdown(found, version=2), "verify knows the words of before"
+
+
+def test_few_clips_have_all_their_swaps_tried_and_it_is_said():
+    few, many = bench_with(), bench_with()
+    few = board(few.about, [replace(row, ap=row.ap[:8], default_ap=None) for row in few.rows], {}, (), {})
+    for found, said in ((few, "all 256 swaps"), (many, f"{many.rounds:,} rounds")):
+        for words in (caption(found), "\n".join(notes(found))):
+            assert said in words
+            assert ("rounds" in words) == (found is many)
+    assert "10,000 rounds" in markdown(few, version=2)
+
+
+def test_a_p_below_the_level_does_not_look_as_if_it_were_not():
+    found = bench_with()
+    assert [p_text(p) for p in (0.0498, 0.04996, 0.05, 0.0123, 0.0004)] == [
+        "p 0.0498", "p 0.04996", "p 0.050", "p 0.012", "p < 0.001",
+    ]  # fmt: skip
+    found = replace(found, gain_p=(0.0498,) * 3)
+    assert cells(found)[0][7].endswith("(p 0.0498)")
+    assert cells(found, version=2)[0][7].endswith("(p 0.050)"), "verify knows the words of before"
 
 
 def test_one_seed_has_no_interval_that_the_heading_could_speak_of():

@@ -103,6 +103,15 @@ def test_halves_are_of_different_clips_and_of_every_class():
     compared(evaluation(sets, [2]), *(tuple(one[:3]) for one in (sets.queries, sets.gallery)))
 
 
+def test_of_several_labels_a_clip_all_clips_are_halved_and_it_is_said():
+    audio, visual, _ = made(12)
+    labels = np.random.default_rng(1).integers(2, size=(12, 3)).astype(bool)
+    labels[:, 0] |= ~labels.any(axis=1)
+    facts = within(checked_embeddings(audio, visual, labels), DISJOINT).facts()
+    assert words(facts)[0] == "gallery disjoint: other clips than the queries: halves of all clips, seed 0"
+    assert "halves of each class" in words(within(checked_embeddings(*made(12)), DISJOINT).facts())[0]
+
+
 def test_the_own_clip_is_found_in_a_gallery_that_holds_it():
     audio, visual, labels = made(12)
     queries = checked_embeddings(audio[:6], visual[:6], labels[:6])

@@ -12,6 +12,7 @@ from avtune.core.view_names import VIEWS, views_in, ways
 from avtune.core.words import plural
 from avtune.finals.reference import NONE
 from avtune.report.text import duration, escaped, over_seeds_text, score_text, table
+from avtune.report.text import p_text as number_text
 from avtune.space.settings import AUTO, MOST_STEPS
 from avtune.study.asha import rung_epochs
 from avtune.study.horizon import GRACE_STEPS
@@ -32,10 +33,9 @@ HEADER = (
     "group",
 )
 VERSION = 3
-"""Of the sentences below the table: version 1 does not know how a protocol, steps and functions change them, version 2
-does not say that the test is of the trained models, nor which rows had a race, and says of looks at the test split that
-each is of another configuration, of one seed that its mean has an interval, and of map_running that it is always the
-higher one."""
+"""Of the words of `leaderboard.md`, of which `verify` takes all. 1: from before a protocol, steps and functions changed
+them. 2: from before it was said that the test is of the trained models, with words that were not true of every race,
+look at the test split, single seed, number of swaps, `map_running`, and p just below 0.05."""
 
 
 def header(about: Mapping[str, Any]) -> tuple[str, ...]:
@@ -51,15 +51,19 @@ def title(about: Mapping[str, Any]) -> str:
     return (f"YouTube-8M subset ({name})" if name.lower().startswith("yt8m") else name) + label
 
 
-def cells(board: Board) -> list[list[str]]:
-    """The table's rows as text, a cell for each of `HEADER`."""
+def cells(board: Board, *, version: int = VERSION) -> list[list[str]]:
+    """The table's rows as text, a cell for each of `HEADER`.
+
+    Args:
+        version: see `VERSION`.
+    """
     return [
         [
             str(place),
             row.method,
             *map(score_text, row.results.test.shown),
             default_text(row),
-            _gain_text(row, gain_p),
+            _gain_text(row, gain_p, version),
             untrained_text(row),
             f"{row.seconds:.0f}" if row.seconds >= 10 else f"{row.seconds:.1f}",
             group,
@@ -82,7 +86,7 @@ def untrained_text(row: Row) -> str:
 
 def p_text(p: float) -> str:
     """`p 0.012`, or `p < 0.001`."""
-    return "p < 0.001" if p < 0.001 else f"p {p:.3f}"
+    return f"p {number_text(p)}"
 
 
 def validation_text(about: Mapping[str, Any]) -> str:
@@ -137,8 +141,9 @@ def notes(board: Board, *, version: int = VERSION) -> list[str]:
         "untrained: the winner's network before training. device s: what the search's epochs took, added over "
         "devices (a CPU core or a GPU each), without finalists and retraining.",
         f"group: between rows that share a letter no difference was found at {LEVEL:g}, by the paired randomisation "
-        f"test over the average precision of every test clip (mean over seeds and both directions, {board.rounds:,} "
-        f"rounds), Holm-corrected over {plural(pairs, 'pair')}; that is not to say that there is none. "
+        f"test over the average precision of every test clip (mean over seeds and both directions, "
+        f"{swaps_text(board) if version > 2 else f'{board.rounds:,} rounds'}), Holm-corrected over "
+        f"{plural(pairs, 'pair')}; that is not to say that there is none. "
         + f"{OF_MODELS}. " * (version > 2)
         + "The p-value of tuned against default is by the same test, corrected over the methods.",
         *([f"{detectable}."] if (detectable := detectable_text(board)) else []),
@@ -183,6 +188,13 @@ def exceptions(board: Board, *, version: int = VERSION) -> list[str]:
     if own and about["epochs"] == AUTO:
         lines.append(f"Trained for as many epochs as its own space says, not until a curve is flat: {_listed(own)}.")
     return lines
+
+
+def swaps_text(board: Board) -> str:
+    """How a p-value was found: `84,000 rounds`, or `all 256 swaps` where so few clips have no more."""
+    clips = len(board.rows[0].ap) if board.rows else 0
+    exact = 0 < clips < 63 and 2**clips <= board.rounds
+    return f"all {2**clips:,} swaps" if exact else f"{board.rounds:,} rounds"
 
 
 def detectable_text(board: Board) -> str:
@@ -309,7 +321,7 @@ def markdown(board: Board, *, version: int = VERSION) -> str:
         *(line for gap in gaps(board) for line in (f"**{escaped(gap)}**", "")),
         _line(header(board.about)),
         "|" + "---|" * len(HEADER),
-        *(_line(row) for row in cells(board)),
+        *(_line(row) for row in cells(board, version=version)),
         "",
         *(f"- {escaped(note)}" for note in notes(board, version=version)),
         "",
@@ -325,9 +337,11 @@ def _line(values: Sequence[str]) -> str:
     return "| " + " | ".join(escaped(value) for value in values) + " |"
 
 
-def _gain_text(row: Row, p: float | None) -> str:
+def _gain_text(row: Row, p: float | None, version: int) -> str:
     if row.gain is None:
         return ""
+    if version < 3 and p is not None:
+        p = round(p, 3) if p >= 0.001 else p
     return f"{row.gain:+.4f} ({p_text(p)})" if p is not None else "the default won"
 
 

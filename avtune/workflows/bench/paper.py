@@ -18,6 +18,7 @@ from avtune.workflows.bench.leaderboard import (
     facts,
     gaps,
     length_text,
+    swaps_text,
     title,
     validation_text,
 )
@@ -45,7 +46,7 @@ def caption(board: Board) -> str:
             "Default: the method's default configuration, treated the same.",
             *exceptions(board),
             f"Bold: no difference from the best row was found; between rows that share a letter none was found either "
-            f"({LEVEL:g}, paired randomisation test over the test clips, {board.rounds:,} rounds, Holm over {pairs} "
+            f"({LEVEL:g}, paired randomisation test over the test clips, {swaps_text(board)}, Holm over {pairs} "
             f"pair{'s' * (pairs != 1)}). {OF_MODELS}.",
             *([f"{detectable[0].upper()}{detectable[1:]}."] if detectable else []),
             *gaps(board),
