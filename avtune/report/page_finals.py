@@ -8,7 +8,7 @@ from avtune.core.objective import label
 from avtune.core.seeds import mix
 from avtune.metrics import holm, randomisation_tests
 from avtune.report.query_ap import clip_ap
-from avtune.report.text import over_seeds_text, p_text, score_text, seeds_text
+from avtune.report.text import OF_MODELS, over_seeds_text, p_text, score_text, seeds_text
 from avtune.study.best import Best, Finalist
 from avtune.study.folder import StudyFolder
 from avtune.study.results import Results
@@ -101,6 +101,7 @@ def verdict(study: Study, best: Best | None, results: Results | None) -> Verdict
         *(["No other finalist was better than the default configuration on validation."] if is_default else []),
         *_compared(_reference(results), results.reference, results, found),
         *_compared("the untrained network", results.untrained, results, found),
+        *([f"{OF_MODELS}."] if found else []),
         *([] if results.race is None else [f"The finals were {results.race.words}."]),
         *damage,
     ]

@@ -10,6 +10,9 @@ from avtune.study.best import Finalist
 from avtune.study.results import Race, Results
 from avtune.study.scores import Score, Scores
 
+OF_MODELS = "The test is of these trained models: other seeds may give another answer"
+"""What must be known of a test over the clips: a clip's value is a mean over the seeds, whose scatter is not in it."""
+
 
 def score_text(score: Score) -> str:
     """`0.5940 ± 0.0030`: the mean, and the half width of its interval over the seeds; one seed has none."""

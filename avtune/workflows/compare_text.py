@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 from avtune.core.objective import MAP
 from avtune.core.view_names import VIEWS, ways
-from avtune.report.text import duration, score_text
+from avtune.report.text import OF_MODELS, duration, score_text
 from avtune.study.results import Results
-from avtune.workflows.bench.board import OF_MODELS
 from avtune.workflows.compare import Compared, Comparison
 
 _HEAD = ("", "study", "method", "trials", "search", "val MAP", "test MAP", *ways(VIEWS).values(), "default", "")

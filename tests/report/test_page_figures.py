@@ -270,6 +270,7 @@ def test_the_verdict_says_the_scores_and_whether_a_difference_was_found(finished
         assert p == pytest.approx(adjusted[name], abs=0.02)
         said = next(sentence for sentence in verdict["more"] if sentence.lower().startswith(name))
         assert ("no difference was found" in said) == (p >= 0.05)
+    assert "The test is of these trained models: other seeds may give another answer." in verdict["more"]
 
 
 def test_the_classes_are_those_of_the_file(finished, tmp_path):
@@ -312,6 +313,7 @@ def test_scores_that_are_not_the_winners_are_not_compared(finished, tmp_path):
     verdict = payload_of(page(study, read_results(folder), read_best(folder)))["verdict"]
     assert verdict["p_values"] == {}
     assert "query_ap.npz is of other scores" in verdict["more"][-1]
+    assert not any("trained models" in sentence for sentence in verdict["more"]), "no test, no word of it"
     folder.query_ap.write_bytes(b"PK")
     verdict = payload_of(page(study, read_results(folder), read_best(folder)))["verdict"]
     assert "query_ap.npz is damaged" in verdict["more"][-1]

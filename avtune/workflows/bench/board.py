@@ -28,8 +28,6 @@ Floats = npt.NDArray[np.float64]
 
 _SEED = mix("leaderboard")
 LEVEL = 0.05
-OF_MODELS = "The test is of these trained models: other seeds may give another answer"
-"""What must be known of the test: a clip's value is a mean over the seeds, whose scatter is not in it."""
 POWER = 0.8
 """Share of benches in which the smallest difference that could be found would have been."""
 

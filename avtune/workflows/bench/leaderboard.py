@@ -11,12 +11,12 @@ from avtune.core.protocol import PUBLISHED, SELECTED_ON_TEST
 from avtune.core.view_names import VIEWS, views_in, ways
 from avtune.core.words import plural
 from avtune.finals.reference import NONE
-from avtune.report.text import duration, escaped, over_seeds_text, score_text, table
+from avtune.report.text import OF_MODELS, duration, escaped, over_seeds_text, score_text, table
 from avtune.report.text import p_text as number_text
 from avtune.space.settings import AUTO, MOST_STEPS
 from avtune.study.asha import rung_epochs
 from avtune.study.horizon import GRACE_STEPS
-from avtune.workflows.bench.board import LEVEL, OF_MODELS, POWER, Board, Row
+from avtune.workflows.bench.board import LEVEL, POWER, Board, Row
 from avtune.workflows.bench.folder import reference_row
 from avtune.workflows.bench.overrides import value_of
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from avtune.report.board_page import BoardPage, Cell, Section, Table, alike, charts, plain, render
 from avtune.report.compared import Compared, Shown
-from avtune.report.text import short
-from avtune.workflows.bench.board import LEVEL, OF_MODELS, POWER, Board, Row
+from avtune.report.text import OF_MODELS, short
+from avtune.workflows.bench.board import LEVEL, POWER, Board, Row
 from avtune.workflows.bench.folder import folder_name
 from avtune.workflows.bench.leaderboard import cells, facts, gaps, header, notes, p_text, size_text, title
 

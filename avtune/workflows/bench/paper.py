@@ -9,9 +9,9 @@ from typing import Any
 from avtune.core.protocol import PUBLISHED
 from avtune.core.view_names import views_in, ways
 from avtune.core.words import plural
-from avtune.report.text import escaped
+from avtune.report.text import OF_MODELS, escaped
 from avtune.study.scores import Score
-from avtune.workflows.bench.board import LEVEL, OF_MODELS, Board
+from avtune.workflows.bench.board import LEVEL, Board
 from avtune.workflows.bench.leaderboard import (
     detectable_text,
     exceptions,
