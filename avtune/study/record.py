@@ -42,6 +42,7 @@ class Record:
         stopped_at: epoch of the rung that stopped it, or at which its search was ended; None for none.
         rungs_decided: how many of its rungs are decided, in their order.
         places: (epoch, where), where it was trained from which epoch on; empty where that is not known.
+        reopened: it had trained all its epochs, its study was given more, and it has trained none of them yet.
     """
 
     trial: Trial
@@ -53,6 +54,7 @@ class Record:
     stopped_at: int | None = None
     rungs_decided: int = 0
     places: list[tuple[int, TrainedOn]] = field(default_factory=list)
+    reopened: bool = False
     _epoch_seconds: array[float] = field(default_factory=lambda: array("d"))  # until the end
 
     # -- what is known ---------------------------------------------------------------------------------------------
@@ -133,6 +135,7 @@ class Record:
         """
         if on is not None:
             self.places.append((epoch, on))
+        self.reopened = False
         self.values.add(epoch, value)
         self._epoch_seconds.append(seconds)
         self.seconds += seconds
@@ -163,7 +166,7 @@ class Record:
             self.reason = ""
         failed: EndState = "FAIL" if self.reason else "COMPLETE"
         state: EndState = failed if self.stopped_at is None else "PRUNED"
-        self.state = state
+        self.state, self.reopened = state, False
         return EndLine(self.number, state, self.values.last, self.reason, self.ended_flat)
 
     def release(self) -> None:
@@ -172,13 +175,20 @@ class Record:
 
     def begin_again(self) -> None:
         """A failed trial is one that has not begun."""
+        self.reopened = False
         self.state, self.reason = "RUNNING", ""
         self.training, self.rungs_decided = Training.OPEN, 0
         self._cut(0)
 
     def reopen(self) -> None:
         """Takes back its end, not its epochs and rungs."""
-        self.state, self.training = "RUNNING", Training.OPEN
+        self.state, self.training, self.reopened = "RUNNING", Training.OPEN, True
+
+    def close_again(self) -> None:
+        """Takes back `reopen`: it does not go on, and its end, which is on record, holds."""
+        assert self.reopened
+        assert self.stopped_at is None
+        self.state, self.training, self.reopened = "COMPLETE", Training.OVER, False
 
     # -- from its lines --------------------------------------------------------------------------------------------
 
@@ -189,7 +199,7 @@ class Record:
 
     def read_end(self, line: EndLine) -> None:
         """Takes an end's line of `curves.jsonl`."""
-        self.state, self.reason = line.state, line.reason
+        self.state, self.reason, self.reopened = line.state, line.reason, False
         if line.state == "PRUNED" and self.stopped_at is None:  # no rung has stopped it, but the end of the search
             self.stopped_at = line.epochs
         flat = line.flat and self.stopped_at is None

@@ -317,17 +317,27 @@ class Study:
         return self._stopped is not None and not self.deterministic
 
     def _end_running(self) -> None:
-        """Has trials that have an epoch end with it; one that has none yet ends with its first."""
+        """Has trials that have an epoch end with it; one that has none yet ends with its first. Trials that were
+        complete and have begun none of the epochs that their study was given since stay complete."""
         if not self._ends_running:
             return
+        for record in [one for one in self._queue if one.reopened and one.is_wanted]:
+            self._close_again(record)
         for record in self.records:
-            if record.state == "RUNNING" and record.values:
+            if record.state == "RUNNING" and record.values and not record.reopened:
                 _end_here(record)
         for record in [one for one in self._queue if not one.is_wanted]:  # nobody trains them
             for listener in self._listeners:
                 listener.started(record)
             self.tell(record.number)
         self._queue = deque(one for one in self._queue if one.is_wanted)
+
+    def _close_again(self, record: Record) -> None:
+        self._queue = deque(one for one in self._queue if one is not record)
+        self._running -= 1
+        record.close_again()
+        record.release()
+        self._results.ended(record)
 
     def _suggest(self) -> Record | None:
         """A new trial; None where there is none, or not yet."""

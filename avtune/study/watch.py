@@ -88,8 +88,9 @@ class StudyWatch:
         first = first_turn(self.space) + known
         self._flat = flat_search(search.stop_when_flat, first, self.records, search.lag if deterministic else None)
         self._read()
+        ended = not deterministic and Stopped.of(self.settings) is not None  # see `Study._end_running`
         for record in self.records:
-            if record.has_more_epochs:  # the study was given more epochs since
+            if record.has_more_epochs and not ended:  # the study was given more epochs since
                 record.reopen()
 
     def _space(self) -> Space:

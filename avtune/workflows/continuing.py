@@ -149,6 +149,12 @@ def _growth(before: Space, after: Space) -> dict[str, bool]:
     }
 
 
+def grows(before: Space, after: Space) -> bool:
+    """Whether a study is given more trials, epochs or steps."""
+    found = _growth(before, after)
+    return any(found[key] for key in ("search.trials", "early_stopping.epochs", "early_stopping.steps"))
+
+
 def with_schedule(space: Space, before: Space) -> Space:
     """The space of a study that is continued. Given more epochs, its trials keep the schedules that they had, so that
     what is known of them stays true."""

@@ -11,7 +11,6 @@ from typing import Any
 from avtune.core.files import to_yaml, using, write_text
 from avtune.core.log import append_note
 from avtune.runners.placement_text import Places
-from avtune.space.space import Space
 from avtune.study.ending import Stopped
 from avtune.study.folder import StudyFolder
 from avtune.study.study import Study
@@ -101,12 +100,13 @@ def ask_to_end(folder: StudyFolder) -> bool:
 
 
 def still_ended(
-    before: Mapping[str, Any], space: Space, seconds: float | None, *, finish: bool
+    before: Mapping[str, Any], grows: bool, seconds: float | None, *, finish: bool
 ) -> tuple[dict[str, Any], list[str]]:
-    """Whether a study that is continued stays ended: it goes on when it is given more trials, and one whose time was
-    over when it is given more time, or no limit.
+    """Whether a study that is continued stays ended: it goes on when it is given more trials, epochs or steps, and one
+    whose time was over when it is given more time, or no limit.
 
     Args:
+        grows: it is given more of them.
         seconds: what `--time` is now; None for no limit.
         finish: this command ends it.
 
@@ -118,6 +118,6 @@ def still_ended(
         return {}, []
     trials = before["space"]["search"]["trials"]
     longer = stopped.by == "time" and (seconds is None or seconds > stopped.seconds)
-    if not finish and (longer or space.search.trials > trials):
+    if not finish and (longer or grows):
         return {}, [f"the search goes on; it was {stopped.text(trials)}"]
     return {"stopped": stopped.to_json()}, []

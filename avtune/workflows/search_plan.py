@@ -24,7 +24,7 @@ from avtune.space.settings import FULL
 from avtune.space.space import Space
 from avtune.study.folder import StudyFolder
 from avtune.workflows.choose_runner import has_wide_lanes, precision_named, runner_named
-from avtune.workflows.continuing import changes_of, start_of, with_schedule
+from avtune.workflows.continuing import changes_of, grows, start_of, with_schedule
 from avtune.workflows.dataset_facts import dataset_facts
 from avtune.workflows.end_early import still_ended
 from avtune.workflows.like import Like
@@ -159,7 +159,8 @@ def resolve(request: Request) -> Plan:
         added.append(f"like: {', '.join(request.like.studies)}")
     request = replace(request, notes=[*request.notes, *earlier.notes])
     longest = None if request.time is None else request.time.seconds
-    ended, goes_on = still_ended(before, request.space, longest, finish=request.finish)
+    more = bool(before) and grows(open_space(request.folder), request.space)
+    ended, goes_on = still_ended(before, more, longest, finish=request.finish)
     settings |= ended
     changes = [*changes_of(request.folder, settings, request.space), *added, *goes_on] if before else []
     return Plan(request, before, changes, settings, runner, placement, function)

@@ -1,6 +1,7 @@
 """Searches that suggest fewer trials than they were asked for: their best value is flat, or someone has ended them."""
 
 import random
+from dataclasses import replace
 
 import pytest
 from test_known_first import folder  # noqa: F401
@@ -168,6 +169,29 @@ def test_a_kill_at_any_epoch_after_the_end_ends_alike(folder, most):  # noqa: F8
     assert again.exhausted
     assert len(again.records) == 6
     assert outcome(Study(folder, space_of(0), stopped=stopped[0])) == outcome(again)
+
+
+@pytest.mark.parametrize("stopped", [Stopped(3, "finish"), None])
+def test_an_end_leaves_complete_trials_that_were_given_more_epochs_complete(folder, stopped):  # noqa: F811
+    space = make_space(trials=3)
+    drive(Study(folder, space))
+    longer = replace(space, early_stopping=replace(space.early_stopping, epochs=27))
+    before = [(record.state, record.values.last) for record in Study(folder, space).records]
+    assert ("COMPLETE", 9) in before
+    until = (lambda study: Stopped(3, "finish")) if stopped is None else (lambda study: None)
+    for _ in range(2):  # what is on record stays so
+        study = Study(folder, longer, stopped=stopped, until=until)
+        study.look_for_end()
+        assert study.exhausted
+        assert study.ask() is None
+        assert [(record.state, record.values.last) for record in study.records] == before
+        study.close()
+    assert [one.state for one in watched(folder, longer, stopped={"trials": 3, "by": "finish"}).records] == [
+        state for state, _ in before
+    ]
+    goes_on = Study(folder, longer)
+    drive(goes_on)
+    assert max(record.values.last for record in goes_on.records) == 27
 
 
 def test_the_report_says_it_and_a_limit_without_effect_is_pointed_out(folder):  # noqa: F811

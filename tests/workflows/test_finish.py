@@ -75,6 +75,22 @@ def test_an_interrupted_search_is_finished_verified_and_goes_on_with_more_trials
     assert len(study.trials) == 7
 
 
+def test_one_that_is_given_more_epochs_goes_on(toy, capsys):
+    with interrupted(4):
+        call(capsys, *words(toy), code=130)
+    call(capsys, *finish(toy))
+    study = avtune.load_study("one", results=toy / "results")
+    assert list(study.trials["state"][:3]).count("COMPLETE") > 0
+    printed = call(capsys, *words(toy, "--epochs", "5"))
+    assert "changed: the search goes on; it was stopped after 4 of 6 trials: ended by avtune finish" in printed
+    assert "stopped" not in settings(toy)
+    assert len(study.trials) == 6
+    ended = study.trials[study.trials["state"] == "COMPLETE"]
+    assert list(ended["epochs"]) == [5] * len(ended)
+    assert len(ended) > 0
+    assert "no difference" in call(capsys, "verify", "one", "--results", toy / "results")
+
+
 def test_a_running_search_is_asked_to_end(toy, capsys):
     with at_training(3, lambda: said.append(call(capsys, *finish(toy)))):
         said = []
