@@ -3,8 +3,8 @@ has ended it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, Protocol
 
 from avtune.study.record import Record
@@ -22,27 +22,36 @@ class Stopped:
         trials: how many had been suggested.
         by: `avtune finish`, or `--time`.
         seconds: what `--time` was, in seconds; 0 for `avtune finish`.
+        again: failed trials that were begun again since; they train as if nobody had ended the search.
     """
 
     trials: int
     by: By
     seconds: float = 0.0
+    again: tuple[int, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        facts = asdict(self) | {"again": list(self.again)}
+        return {key: value for key, value in facts.items() if key != "again" or value}
+
+    def sparing(self, trials: Iterable[int]) -> Stopped:
+        """The same, with these trials begun again."""
+        return replace(self, again=tuple(sorted({*self.again, *trials})))
 
     @staticmethod
     def of(settings: Mapping[str, Any]) -> Stopped | None:
         """What the settings of a study say; None where nobody has ended it."""
         found = settings.get("stopped")
-        return None if found is None else Stopped(found["trials"], found["by"], found.get("seconds", 0.0))
+        if found is None:
+            return None
+        return Stopped(found["trials"], found["by"], found.get("seconds", 0.0), tuple(found.get("again", ())))
 
     def text(self, trials: int) -> str:
         """In words, of a search that was asked for so many trials."""
         return f"stopped after {self.trials} of {trials} trials: {_WORDS[self.by]}"
 
 
-STOPPED = {"trials": int, "by": ("finish", "time"), "seconds?": float}
+STOPPED = {"trials": int, "by": ("finish", "time"), "seconds?": float, "again?": [int]}
 """The shape of `stopped` in `study.yaml`."""
 
 

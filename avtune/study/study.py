@@ -159,7 +159,7 @@ class Study:
                 listener.epoch(record, epoch, finite)
             self._changed(record)
             self.look_for_end()
-            if self._ends_running:
+            if self._ends(record):
                 _end_here(record)
         return record.stopped_at is None
 
@@ -180,7 +180,8 @@ class Study:
 
     def retry_failed(self) -> list[int]:
         """Forgets the ends of the failed trials, which are given out again, before all others: the same configurations,
-        numbers and seeds. Values that they left at rungs go too; decisions that were made with them stand.
+        numbers and seeds. Values that they left at rungs go too; decisions that were made with them stand. That the
+        search was ended ends other trials, not these.
 
         Returns:
             Their numbers.
@@ -195,6 +196,8 @@ class Study:
                 "--retry-failed: the trials of a deterministic study must all have ended first\n"
                 "give the same command without it, and then with it"
             )
+        if self._stopped is not None:
+            self._stopped = self._stopped.sparing(record.number for record in failed)
         if failed:  # one line: a kill leaves all of them failed, or none
             self.folder.add_curve_line({"again": [record.number for record in failed]}, sync=True)
         for record in failed:
@@ -316,6 +319,10 @@ class Study:
     def _ends_running(self) -> bool:
         return self._stopped is not None and not self.deterministic
 
+    def _ends(self, record: Record) -> bool:
+        """Whether the end of the search ends that trial while it runs."""
+        return self._ends_running and self._stopped is not None and record.number not in self._stopped.again
+
     def _end_running(self) -> None:
         """Has trials that have an epoch end with it; one that has none yet ends with its first. Trials that were
         complete and have begun none of the epochs that their study was given since stay complete."""
@@ -324,7 +331,7 @@ class Study:
         for record in [one for one in self._queue if one.reopened and one.is_wanted]:
             self._close_again(record)
         for record in self.records:
-            if record.state == "RUNNING" and record.values and not record.reopened:
+            if record.state == "RUNNING" and record.values and not record.reopened and self._ends(record):
                 _end_here(record)
         for record in [one for one in self._queue if not one.is_wanted]:  # nobody trains them
             for listener in self._listeners:

@@ -32,7 +32,7 @@ from avtune.study.results import Results, read_results
 from avtune.study.study import Study
 from avtune.workflows.choose_runner import data_bytes
 from avtune.workflows.continuing import code_notes, keep_note, moves, record_changes, start_notes
-from avtune.workflows.end_early import EndEarly, clear_request
+from avtune.workflows.end_early import EndEarly, clear_request, record_end
 from avtune.workflows.listening import Concluded, Planned, SearchListener, Silent
 from avtune.workflows.open_study import basis_of, horizon_of
 from avtune.workflows.portfolio import uses_portfolio
@@ -322,10 +322,21 @@ class _Opened:
         if not trials and not runs:
             self.listener.nothing_to_retry()
             return []
+        self._spare_failed()
         again = self.study.retry_failed()
         said = [f"trial{'s' * (len(again) > 1)} {', '.join(map(str, again))}"] if again else []
         said += [f"{plural(runs, 'run')} of finalists or retrainings"] if runs else []
         return [f"trained again after failing: {' and '.join(said)}"]
+
+    def _spare_failed(self) -> None:
+        """Of a search that was ended, keeps that its failed trials are begun again, before they are: after a kill they
+        would be ended with their next epoch."""
+        stopped = Stopped.of(self.settings)
+        failed = [record.number for record in self.study.records if record.state == "FAIL"]
+        if stopped is not None and failed:
+            stopped = stopped.sparing(failed)
+            record_end(self.plan.folder, stopped)
+            self._ended(stopped)
 
     @property
     def is_finished(self) -> bool:

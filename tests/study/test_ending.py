@@ -194,6 +194,29 @@ def test_an_end_leaves_complete_trials_that_were_given_more_epochs_complete(fold
     assert max(record.values.last for record in goes_on.records) == 27
 
 
+def test_failed_trials_that_are_begun_again_after_an_end_train_as_any_other(folder):  # noqa: F811
+    space = space_of(0)
+    study = Study(folder, space, until=until(2))
+    study.report(study.ask().number, 1, {"val_map": 0.1})
+    study.tell(0, "it failed")
+    drive(study)
+    stopped = Stopped(2, "finish")
+    again = Study(folder, space, stopped=stopped)
+    assert again.retry_failed() == [0]
+    assert again.ask().number == 0
+    assert again.report(0, 1, {"val_map": 0.91})  # better than the others: no rung stops it
+    assert again.report(0, 2, {"val_map": 0.92})
+    spared = Stopped.of({"stopped": stopped.sparing([0]).to_json()})
+    killed = Study(folder, space, stopped=spared)
+    assert killed.ask().number == 0
+    for epoch in range(3, 10):
+        assert killed.report(0, epoch, {"val_map": 0.9 + epoch / 100})
+    killed.tell(0)
+    assert killed.exhausted
+    assert (killed.records[0].state, killed.records[0].values.last) == ("COMPLETE", 9)
+    assert killed.records[1].state == "PRUNED"
+
+
 def test_the_report_says_it_and_a_limit_without_effect_is_pointed_out(folder):  # noqa: F811
     study = Study(folder, space_of(0), stopped=Stopped(0, "time", 60.0))
     found = dict(facts(study, {}))

@@ -91,6 +91,23 @@ def test_one_that_is_given_more_epochs_goes_on(toy, capsys):
     assert "no difference" in call(capsys, "verify", "one", "--results", toy / "results")
 
 
+def test_its_failed_trials_can_be_trained_again(toy, capsys):
+    def fail():
+        raise ValueError("planted")
+
+    whole = ["--set", "early_stopping.grace=3"]
+    with interrupted(4), at_training(2, fail):
+        call(capsys, *words(toy, *whole), code=130)
+    call(capsys, *finish(toy))
+    study = avtune.load_study("one", results=toy / "results")
+    assert list(study.trials["state"][:2]) == ["COMPLETE", "FAIL"]
+    call(capsys, *words(toy, "--retry-failed"))
+    assert list(study.trials["epochs"][:2]) == [3, 3]
+    assert list(study.trials["state"][:2]) == ["COMPLETE", "COMPLETE"]
+    assert settings(toy)["stopped"]["again"] == [1]
+    assert "no difference" in call(capsys, "verify", "one", "--results", toy / "results")
+
+
 def test_a_running_search_is_asked_to_end(toy, capsys):
     with at_training(3, lambda: said.append(call(capsys, *finish(toy)))):
         said = []
