@@ -15,10 +15,11 @@ from avtune.core.seeds import mix
 from avtune.space.drawing import legal_point
 from avtune.space.space import Space
 from avtune.study.enqueued import Enqueued
-from avtune.study.grid import grid_size, key_of, legal_points, unseen, unseen_of
+from avtune.study.grid import key_of, unseen, unseen_of
 from avtune.study.journal import Journal, readable
 from avtune.study.optuna_private import Gp, Tpe
 from avtune.study.points import legal_quasi_random
+from avtune.study.remaining import Remaining
 from avtune.study.window import GP_SEEN, Window
 
 _NAME = "avtune"  # in memory
@@ -27,6 +28,7 @@ _NOT_COMPLETED = (
     f"in {_TRIES + 1} suggestions for the values that it leaves out none was new and fulfilled the constraints"
 )
 _AGAIN = {"gp": 2}  # suggestions until one fulfils the constraints, by sampler; a Gaussian process is slow. Else _TRIES
+_DRAWN = 100  # random points that have been tried, one after another, before one is taken that is known to be left
 _STATES = {"COMPLETE": TrialState.COMPLETE, "PRUNED": TrialState.PRUNED, "FAIL": TrialState.FAIL}
 
 
@@ -86,16 +88,12 @@ class Sampler:
             for number, trial in self._journal.read():
                 self._window_ids[number] = self._window.create_new_trial(self._window_id, trial)
         self._seen = {key_of(params) for params in self._journal.params.values()}
-        self._points = None if space.is_plain else legal_points(space)
-        if space.is_plain:
-            self._grid = grid_size(self._distributions)
-        else:
-            self._grid = None if self._points is None else len(self._points)
+        self._remaining = Remaining(space)
 
     @property
     def used_up(self) -> bool:
-        """Whether every configuration of a finite space has been suggested."""
-        return self._grid is not None and len(self._seen) >= self._grid
+        """Whether every configuration of a finite space has been suggested, see `Remaining`."""
+        return self._remaining.used_up(self._seen)
 
     def past(self) -> list[dict[str, Value]]:
         """The configurations suggested so far, by trial number."""
@@ -148,8 +146,15 @@ class Sampler:
                     return None
                 self._study.enqueue_trial(dict(enqueued.params))
             elif legal or attempt >= _AGAIN.get(self._space.search.sampler, _TRIES):
-                self._study.enqueue_trial(self._unseen(mix(self._space.search.seed, "unseen", number, attempt)))
+                seed = mix(self._space.search.seed, "unseen", number, attempt)
+                left = self._remaining.drawn(self._seen) if self._is_nearly_used_up(attempt) else None
+                self._study.enqueue_trial(left or self._unseen(seed))
         raise AssertionError
+
+    def _is_nearly_used_up(self, attempt: int) -> bool:
+        """Whether further draws at random, of a space whose points are neither countless nor listed, may go on giving
+        what has been tried: then one that is known to be left is taken."""
+        return attempt >= _DRAWN and self._remaining.size is None and not self._space.is_plain
 
     def _asked(self) -> optuna.Trial:
         """A trial of Optuna's with a value of every axis whose condition holds."""
@@ -252,9 +257,9 @@ class Sampler:
         Args:
             steps: see `grid.unseen`.
         """
-        if self._points is not None:
-            return unseen_of(self._points, self._seen, seed, steps)
-        if self._grid is not None:
+        if self._remaining.points is not None:
+            return unseen_of(self._remaining.points, self._seen, seed, steps)
+        if self._remaining.size is not None:
             return unseen(self._distributions, self._seen, seed, steps)
         if not self._space.is_plain:
             return legal_point(self._space, random.Random(seed))

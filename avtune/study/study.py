@@ -28,6 +28,7 @@ from avtune.study.folder import StudyFolder
 from avtune.study.horizon import Horizon
 from avtune.study.listener import Listener
 from avtune.study.record import Record, State
+from avtune.study.remaining import used_up_text
 from avtune.study.replay import lacks_only_its_end, replay
 from avtune.study.results_to_sampler import Suggestions, results_to_sampler
 from avtune.study.rungs import RungPolicy, rung_policy
@@ -250,8 +251,10 @@ class Study:
     def ended_early(self) -> str:
         """Why there are fewer trials than were asked for, in words; empty where there are not."""
         number, search = len(self.records), self.space.search
-        if number >= search.trials or self._sampler.used_up or not self._all_suggested:
+        if number >= search.trials or not self._all_suggested:
             return ""
+        if self._sampler.used_up:
+            return f"stopped after {number} of {search.trials} trials: {used_up_text(self.space)}"
         if self._stopped is not None:
             return self._stopped.text(search.trials)
         return f"stopped after {number} of {search.trials} trials: best has not risen for {search.stop_when_flat}"

@@ -90,6 +90,31 @@ def test_a_grid_has_every_legal_configuration_once(folder):  # noqa: F811
     assert all(map(legal, found))
 
 
+@pytest.mark.parametrize("sampler", ["random", "tpe", "qmc", "grid"])
+def test_a_space_with_too_many_points_to_list_is_used_up_when_draws_give_nothing_new(folder, sampler):  # noqa: F811
+    """Of 600,006 points; those of kind b are legal in 3 of 100,001 cases."""
+    text = f"""
+        method: toy
+        space:
+          y: {{type: float, low: 0.0, high: 1.0, step: 0.5}}
+          kind: {{type: choice, values: [a, b]}}
+          of_b: {{type: float, low: 0.0, high: 1.0, step: 0.00001, when: {{kind: b}}}}
+        constraints: [of_b <= 0.00002]
+        search: {{trials: 9, sampler: {sampler}, startup_trials: 2}}
+        early_stopping: {{epochs: 1}}
+        """
+    space = parse(text, file="toy.yaml", hypers_of=lambda name: HYPERS, method_names=["toy"])
+    study = Study(folder, space)
+    drive(study)
+    assert sorted(config["y"] for config in configs(study)) == [0.0, 0.5, 1.0]
+    assert study.exhausted
+    assert study.ended_early == (
+        "stopped after 3 of 9 trials: every configuration of the space that 500 random draws find has been tried"
+    )
+    again = Study(folder, space)
+    assert (again.exhausted, again.ask()) == (True, None)
+
+
 def test_tpe_learns_what_is_best_where_a_condition_holds():
     """The value is that of `of_b` where it is searched: TPE comes to kind b, and there to high values."""
     space, draw = space_of("tpe", 60), random.Random(0)
