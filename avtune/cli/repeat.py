@@ -70,8 +70,16 @@ def lines(found: Repeats) -> list[str]:
         *_gain("the default configuration", found.gain),
         *_gain("the reference", found.over_reference),
         f"the default configuration won {found.default_won} of {count}",
+        *_ended_early(found),
         *([f"the winners span of the searched ranges: {', '.join(spans)}"] if spans else []),
     ]
+
+
+def _ended_early(found: Repeats) -> list[str]:
+    early = [
+        f"{one.folder.root.name} ({one.trials} of {one.asked} trials)" for one in found.searches if one.ended_early
+    ]
+    return [f"ended early: {', '.join(early)}"] if early else []
 
 
 def _default(search: Repeat) -> str:

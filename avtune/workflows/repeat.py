@@ -24,6 +24,7 @@ from avtune.study.best import Best, read_best
 from avtune.study.folder import StudyFolder
 from avtune.study.results import Results, read_results
 from avtune.study.scores import Score
+from avtune.study.watch import StudyWatch
 
 FILE = "repeated.json"
 """In the folder of the first study."""
@@ -40,12 +41,20 @@ class Repeat:
         seed: of the search.
         results: what its `metrics.json` holds.
         best: what its `best.yaml` holds.
+        trials, asked: how many trials it has, and how many it was asked for.
     """
 
     folder: StudyFolder
     seed: int
     results: Results
     best: Best
+    trials: int
+    asked: int
+
+    @property
+    def ended_early(self) -> bool:
+        """Whether it has fewer trials than it was asked for."""
+        return self.trials < self.asked
 
     @property
     def map(self) -> float:
@@ -124,7 +133,8 @@ def repeats_of(folders: Sequence[StudyFolder], spaces: Sequence[Space]) -> Repea
         results, best = read_results(folder), read_best(folder)
         if results is None or best is None:
             raise UserError(f"{folder.root} is not finished; the same command continues")
-        searches.append(Repeat(folder, space.search.seed, results, best))
+        trials = len(StudyWatch(folder, lambda method: None).records)
+        searches.append(Repeat(folder, space.search.seed, results, best, trials, space.search.trials))
     return Repeats(
         tuple(searches),
         mean_score([one.map for one in searches]),

@@ -57,6 +57,8 @@ def search(request: Request, listener: SearchListener) -> Results:
         StorageError: a file cannot be written; the study stays as it was.
         NoWinner: every trial failed.
     """
+    if request.time is not None:
+        request.time.begin()
     plan = resolve(request)
     listener.begins(plan.space)
     trackers = Trackers(request.track, plan.folder, listener.tracking)

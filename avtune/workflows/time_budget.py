@@ -55,7 +55,7 @@ class TimeBudget:
     Attributes:
         seconds: the span.
         clock: seconds of any origin.
-        begun: when it began, by the clock.
+        begun: when it began, by the clock; see `begin`.
         expected: wall seconds that the finals were expected to take when the last trial had ended; None where nothing
             was known of them.
         searched: seconds from the beginning until then.
@@ -68,6 +68,10 @@ class TimeBudget:
     searched: float | None = None
 
     def __post_init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """The span begins now: a search does it that starts, also where it is one of several."""
         self.begun = self.clock()
 
     @property

@@ -128,6 +128,17 @@ def test_too_little_time_is_said_with_how_much_longer_it_took(toy, capsys):
     assert re.search(r"time +\d min \d+ s of 10 s, \d min \d+ s too long: 1 of 9 trials in 10 s, finals in", printed)
 
 
+def test_each_of_several_searches_has_the_whole_time(toy, capsys):
+    printed = call(capsys, *words(toy, "--repeat", "2", "--time", "5m"))
+    said = " ".join(printed.split())
+    first, second = (len(avtune.load_study(name, results=toy / "results").trials) for name in ("one", "one-seed2"))
+    assert 2 <= first < 9
+    assert 2 <= second < 9
+    assert "too long" not in said
+    assert said.count("of 5 min 0 s: ") == 2
+    assert f"ended early: one ({first} of 9 trials), one-seed2 ({second} of 9 trials)" in said
+
+
 def test_python_takes_seconds(toy):
     small = {"trials": 9, "epochs": 2, "set": {"final.finalists": 1, "final.seeds": 1}, "quiet": True, "gpus": 0}
     how = {"space": yaml.safe_load(SPACE), "results": toy / "results", "runner": "inline"}
