@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -77,11 +77,19 @@ def candidates(
     ranked = [Candidate(record.number, record.trial.config) for record in ranking]
     most = space.final.finalists
     chosen = [*ranked[:most], *filter(repeated_before, ranked[most:])]
-    default = space.defaults()
+    default = default_among([candidate.config for candidate in ranked], space)
     if space.final.default and all(dict(candidate.config) != default for candidate in chosen):
-        number = next((record.number for record in ranking if dict(record.trial.config) == default), None)
+        number = next((candidate.number for candidate in ranked if dict(candidate.config) == default), None)
         chosen.append(Candidate(number, default))
     return chosen
+
+
+def default_among(configs: Iterable[Mapping[str, Value]], space: Space) -> dict[str, Value]:
+    """The default configuration as one of these has it. On an axis with steps its value may differ from the method's by
+    a rounding; where a study of before has both, it is the method's."""
+    found = [dict(config) for config in configs if space.is_default(config)]
+    default = space.defaults()
+    return found[0] if found and default not in found else default
 
 
 def repeat_trials(

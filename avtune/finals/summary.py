@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from avtune.core.hyper import Value
 from avtune.core.objective import MAP
 from avtune.core.patience import still_rises
 from avtune.core.protocol import PUBLISHED, SELECTED_ON_TEST
@@ -15,7 +16,7 @@ from avtune.finals.race import ERROR
 from avtune.finals.retraining import Retraining
 from avtune.finals.run_record import Curve
 from avtune.finals.scores import over_seeds
-from avtune.finals.select import Repeated, retraining_seed
+from avtune.finals.select import Repeated, default_among, retraining_seed
 from avtune.metrics import RetrievalScores
 from avtune.space.space import Space
 from avtune.study.best import Best, Finalist
@@ -67,7 +68,7 @@ class Chosen:
 
     def is_default(self, row: Repeated) -> bool:
         """Whether a finalist is the default configuration."""
-        return dict(row.candidate.config) == self.space.defaults()
+        return dict(row.candidate.config) == _default(self.rows, self.space)
 
 
 @dataclass(frozen=True)
@@ -97,18 +98,23 @@ def best_of(study: Study, best: Repeated, rows: Sequence[Repeated]) -> Best:
     assert best.candidate.number is not None
     record = study.records[best.candidate.number]
     ordered = sorted(rows, key=lambda row: (row.failure is not None, row.dropped, -row.mean if row.values else 0.0))
+    default = _default(rows, study.space)
     return Best(
         trial=record.number,
         epoch=record.best_epoch,
         val_map=record.best_value,
         config=dict(record.trial.config),
-        finalists=tuple(_finalist(row, study.space.defaults()) for row in ordered),
+        finalists=tuple(_finalist(row, default) for row in ordered),
         retrain_epochs=best.epoch,
         objective=study.space.search.objective,
     )
 
 
-def _finalist(row: Repeated, default: Mapping[str, object]) -> Finalist:
+def _default(rows: Sequence[Repeated], space: Space) -> dict[str, Value]:
+    return default_among((row.candidate.config for row in rows), space)
+
+
+def _finalist(row: Repeated, default: Mapping[str, Value]) -> Finalist:
     return Finalist(
         trial=row.candidate.number,
         epoch=row.epoch,

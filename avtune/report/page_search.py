@@ -102,13 +102,15 @@ def _by_seconds(records: Sequence[Record], times: Times) -> tuple[list[tuple[flo
 
 def _independent(records: Sequence[Record], space: Space, known: Sequence[Mapping[str, Value]]) -> Independent | None:
     """Of the random trials, but for the default configuration and others that are not drawn."""
-    default, search = space.defaults(), space.search
+    search = space.search
     drawn = records[: search.startup_trials] if search.sampler in LEARNING else records
-    others = [{**point, **space.fixed} for point in known]
+    others = [space.fitted({**point, **space.fixed}) for point in known]
     values = [
         record.best_value
         for record in drawn
-        if record.state in ("COMPLETE", "PRUNED") and dict(record.trial.config) not in (default, *others)
+        if record.state in ("COMPLETE", "PRUNED")
+        and not space.is_default(record.trial.config)
+        and space.fitted(record.trial.config) not in others
     ]
     drawn_values = np.array([value for value in values if value is not None], np.float64)
     if len(drawn_values) < 2:

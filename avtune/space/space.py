@@ -49,10 +49,24 @@ class Space:
         return self.configuration({item.name: item.default for item in self.axes})
 
     def default_point(self) -> dict[str, Value] | None:
-        """The point of `defaults`; None where the space does not hold it."""
+        """The point of `defaults`, as the axes sample it; None where the space does not hold it."""
         point = self.active_part({axis.name: axis.default for axis in self.axes})
         searched = all(axis.contains(axis.default) for axis in self.axes if axis.name in point)
-        return point if searched and self.violated(point) is None else None
+        return self.fitted(point) if searched and self.violated(point) is None else None
+
+    def fitted(self, values: Mapping[str, Value]) -> dict[str, Value]:
+        """A point or a configuration with the values of the axes exactly as these sample them: 3.0 may lie on a step
+        that is computed as 3.0000000000000004. What an axis could not sample, and what is none, stays as it is."""
+        found = dict(values)
+        for axis in self.axes:
+            exact = axis.fitted(values[axis.name]) if axis.name in values else None
+            if exact is not None:
+                found[axis.name] = exact
+        return found
+
+    def is_default(self, config: Mapping[str, Value]) -> bool:
+        """Whether a configuration is that of `defaults`, on steps up to rounding."""
+        return self.fitted(config) == self.fitted(self.defaults())
 
     @property
     def is_plain(self) -> bool:

@@ -15,7 +15,7 @@ from avtune.core.seeds import mix
 from avtune.space.drawing import legal_point
 from avtune.space.space import Space
 from avtune.study.enqueued import Enqueued
-from avtune.study.grid import key_of, unseen, unseen_of
+from avtune.study.grid import Key, key_of, unseen, unseen_of
 from avtune.study.journal import Journal, readable
 from avtune.study.optuna_private import Gp, Tpe
 from avtune.study.points import legal_quasi_random
@@ -87,7 +87,7 @@ class Sampler:
         with readable(journal):
             for number, trial in self._journal.read():
                 self._window_ids[number] = self._window.create_new_trial(self._window_id, trial)
-        self._seen = {key_of(params) for params in self._journal.params.values()}
+        self._seen = {self._key(params) for params in self._journal.params.values()}
         self._remaining = Remaining(space)
 
     @property
@@ -118,7 +118,7 @@ class Sampler:
                 trial, params = found
                 self._journal.add(number, params, None if enqueued is None else enqueued.number)
                 self._window_ids[number] = trial.number  # of the one study in memory, ids are numbers
-                self._seen.add(key_of(params))
+                self._seen.add(self._key(params))
                 return self._space.configuration(params)
             assert enqueued is not None
             self._journal.leave_out(enqueued.number, _NOT_COMPLETED)
@@ -138,7 +138,7 @@ class Sampler:
             trial = self._asked()
             params: dict[str, Value] = self._space.active_part(trial.params)
             legal = self._space.violated(params) is None
-            if legal and key_of(params) not in self._seen:
+            if legal and self._key(params) not in self._seen:
                 return trial, params
             self._study.tell(trial, state=TrialState.FAIL)
             if enqueued is not None:
@@ -207,7 +207,7 @@ class Sampler:
     @property
     def waiting(self) -> int:
         """How many configurations that the user named, or earlier studies gave, have not been suggested yet."""
-        return sum(key_of(params) not in self._seen for params in self.known)
+        return sum(self._key(params) not in self._seen for params in self.known)
 
     def enqueued(self) -> list[Enqueued]:
         """The configurations that a script of the user's has put into the journal with `optuna.Study.enqueue_trial`,
@@ -230,8 +230,12 @@ class Sampler:
         """Configurations that need no suggestion and have not been tried, in the order in which they come."""
         default = self._space.default_point()
         for params in (*self._start, *([] if default is None else [default]), *self._like):
-            if key_of(params) not in self._seen:
+            if self._key(params) not in self._seen:
                 yield params
+
+    def _key(self, params: Mapping[str, Value]) -> Key:
+        """What tells a configuration from others, whatever it was read from."""
+        return key_of(self._space.fitted(params))
 
     def _by_number(self, number: int) -> dict[str, Value] | None:
         """The configuration that follows from the trial's number alone; None where the sampler is another."""

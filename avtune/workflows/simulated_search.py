@@ -19,7 +19,7 @@ from avtune.core.trained_on import TrainedOn
 from avtune.core.trial import Trial
 from avtune.finals.repeats import finalists
 from avtune.finals.run_record import Result
-from avtune.finals.select import Do, Repeated, retraining_seed, winner
+from avtune.finals.select import Do, Repeated, default_among, retraining_seed, winner
 from avtune.runners._base import Placement
 from avtune.runners.costs import Costs
 from avtune.runners.simulate import Clock, Curves, FromCurves, Simulation
@@ -163,7 +163,7 @@ def _retrain(given: Setting, clock: Clock, best: Repeated, rows: Sequence[Repeat
     """Retrains the winner and, with `final.default`, the default configuration; returns how many models are scored on
     the test split."""
     space, horizon = given.horizon.space, given.horizon
-    default = space.defaults()
+    default = default_among([row.candidate.config for row in rows], space)
     whole = [row for row in rows if row is not best and row.failure is None and space.final.default]
     others = [row for row in whole if dict(row.candidate.config) == default]
     trials = [

@@ -8,7 +8,10 @@ from test_known_first import folder  # noqa: F401
 from test_study import HYPERS, drive, make_space, outcome
 
 from avtune.core.errors import UserError
+from avtune.core.hyper import Hyper
+from avtune.finals.select import candidates
 from avtune.space.parse import parse
+from avtune.space.space import Space
 from avtune.study.folder import StudyFolder
 from avtune.study.grid import values_of
 from avtune.study.points import quasi_random
@@ -129,3 +132,30 @@ def test_a_gaussian_process_sees_stopped_trials_as_ended_ones(folder):  # noqa: 
 def test_values_of_another_space_or_name_are_said():
     with pytest.raises(UserError, match=r"search.sampler is 'gird'; allowed: one of gp, grid, qmc, random or tpe; did"):
         make_space(sampler="gird")
+
+
+STEPS = {"x": Hyper("x", "float", 0.3, 0.0, 1.0)}
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_the_default_on_a_step_is_one_configuration_whatever_its_last_digit(folder, monkeypatch, older):  # noqa: F811
+    """0.3 lies on the step 3 x 0.1, which is 0.30000000000000004. Studies of before have 0.3 on record."""
+    space = parse(
+        "method: toy\nspace: {x: {type: float, low: 0.0, high: 0.5, step: 0.1}}\n"
+        "search: {sampler: grid, trials: 9, startup_trials: 0}\nearly_stopping: {epochs: 9, grace: 1, factor: 3}",
+        file="toy.yaml",
+        hypers_of=lambda name: STEPS,
+        method_names=["toy"],
+    )
+    if older:
+        with monkeypatch.context() as patch:
+            patch.setattr(Space, "default_point", lambda self: {"x": 0.3})
+            assert Study(folder, space).ask().config == {"x": 0.3}
+    study = Study(folder, space)
+    drive(study)
+    values = [record.trial.config["x"] for record in study.records]
+    assert sorted(round(value, 9) for value in values) == [0.0, 0.1, 0.2, 0.3, 0.4, 0.5]
+    assert values[0] == (0.3 if older else 3 * 0.1)
+    rows = candidates(study.records, space)
+    assert [one.number for one in rows if space.is_default(one.config)] == [0]
+    assert rows[0].config == {"x": values[0]}
