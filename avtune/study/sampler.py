@@ -127,7 +127,7 @@ class Sampler:
     def _new(self, number: int, enqueued: Enqueued | None) -> tuple[optuna.Trial, dict[str, Value]] | None:
         """A configuration that is new and fulfils the constraints, with Optuna's trial of it: the one that a script
         has enqueued, completed by the sampler, where there is one. None where that cannot be completed."""
-        known = None if enqueued is None else dict(enqueued.params)
+        known = None if enqueued is None else self._completed(enqueued, number, 0)
         if known is None and number >= first_turn(self._space):
             known = next(self._known(), None)
         known = known or self._by_number(number)
@@ -144,12 +144,17 @@ class Sampler:
             if enqueued is not None:
                 if attempt >= _TRIES or not enqueued.lacks_values(self._space):
                     return None
-                self._study.enqueue_trial(dict(enqueued.params))
+                self._study.enqueue_trial(self._completed(enqueued, number, attempt + 1))
             elif legal or attempt >= _AGAIN.get(self._space.search.sampler, _TRIES):
                 seed = mix(self._space.search.seed, "unseen", number, attempt)
                 left = self._remaining.drawn(self._seen) if self._is_nearly_used_up(attempt) else None
                 self._study.enqueue_trial(left or self._unseen(seed))
         raise AssertionError
+
+    def _completed(self, enqueued: Enqueued, number: int, attempt: int) -> dict[str, Value]:
+        """An enqueued configuration with the choices that its values need; the rest is the sampler's."""
+        draw = random.Random(mix(self._space.search.seed, "condition", number, attempt))
+        return enqueued.with_conditions(self._space, draw)
 
     def _is_nearly_used_up(self, attempt: int) -> bool:
         """Whether further draws at random, of a space whose points are neither countless nor listed, may go on giving

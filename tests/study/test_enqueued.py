@@ -117,6 +117,25 @@ def test_one_that_cannot_be_completed_is_refused_in_words_and_tried_no_more(fold
     assert states.count("FAIL") == 1
 
 
+def test_a_choice_that_a_value_needs_is_drawn_so_that_the_value_is_tried(folder, enqueue):  # noqa: F811
+    axes = (
+        "kind: {type: choice, values: [a, b, c]}, x: {type: float, low: 0.0, high: 1.0, when: {kind: [b, c]}}, "
+        "fixed: {type: int, low: 1, high: 9, when: {kind: a}}"
+    )
+    space = make_space(axes, trials=12, startup_trials=0)
+    study = Study(folder, space, horizon=Horizon(space, 100))
+    study.ask()
+    for number in range(8):
+        enqueue({"x": 0.3 + number / 100})
+    enqueue({"x": 0.9, "fixed": 3})
+    found = [study.ask().config for _ in range(8)]
+    assert [config["x"] for config in found] == [0.3 + number / 100 for number in range(8)]
+    assert {config["kind"] for config in found} == {"b", "c"}
+    study.ask()
+    (text,) = study.left_out
+    assert text.endswith("is left out: no value of kind has all of x, fixed searched")
+
+
 def test_another_one_that_waits_takes_the_place_of_one_that_is_refused(folder, enqueue):  # noqa: F811
     space = make_space("kind: {type: choice, values: [a, b]}, fixed: {type: int, low: 1, high: 3}", startup_trials=0)
     study = Study(folder, space)
