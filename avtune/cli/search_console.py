@@ -10,6 +10,7 @@ from avtune.cli.result_text import failed_lines, result_lines
 from avtune.space.space import Space
 from avtune.study.best import read_best
 from avtune.study.study import Study
+from avtune.workflows.continuing import not_tried
 from avtune.workflows.dataset_facts import dataset_line
 from avtune.workflows.listening import Concluded, Planned
 
@@ -88,6 +89,7 @@ def _result(study: Study, end: Concluded) -> list[str]:
         f"model        {folder.final}",
         *([kept] if end.kept else []),
         *([f"time         {end.time}"] if end.time else []),
+        *[f"note         {text}" for text in not_tried(study)],
         f"TensorBoard  avtune tensorboard {folder.root}",
         *failed_lines(study),
     ]

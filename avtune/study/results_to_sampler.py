@@ -21,7 +21,7 @@ class Suggestions(Protocol):
         first_suggested: the number of the first trial that is suggested after those whose configurations are known
             beforehand.
         known: the configurations that the user named, and those of earlier studies.
-        waiting: how many of these have not been suggested yet.
+        waiting: those of these that have not been suggested yet, see `Sampler.waiting`.
     """
 
     repaired: bool
@@ -33,7 +33,7 @@ class Suggestions(Protocol):
     def known(self) -> list[dict[str, Value]]: ...
 
     @property
-    def waiting(self) -> int: ...
+    def waiting(self) -> list[int]: ...
 
     def enqueued(self) -> Sequence[Enqueued]:
         """The configurations that a script of the user's has put into the journal, and that no trial has yet."""

@@ -210,9 +210,12 @@ class Sampler:
         return [*self._start, *self._like]
 
     @property
-    def waiting(self) -> int:
-        """How many configurations that the user named, or earlier studies gave, have not been suggested yet."""
-        return sum(self._key(params) not in self._seen for params in self.known)
+    def waiting(self) -> list[int]:
+        """The configurations that the user named, or earlier studies gave, and that have not been suggested yet: their
+        places, from 1, among those that come without a suggestion."""
+        coming = list(dict.fromkeys(map(self._key, self._known())))
+        named = {self._key(params) for params in self.known}
+        return [place for place, key in enumerate(coming, 1) if key in named]
 
     def enqueued(self) -> list[Enqueued]:
         """The configurations that a script of the user's has put into the journal with `optuna.Study.enqueue_trial`,

@@ -51,11 +51,11 @@ class UniformSuggestions:
     repaired = False
     used_up = False
     first_suggested = 1
-    waiting = 0
 
     def __init__(self, space: Space, seed: int) -> None:
         self._space, self._seed = space, seed
         self.known: list[dict[str, Value]] = []
+        self.waiting: list[int] = []
 
     def enqueued(self) -> list[Enqueued]:
         return []

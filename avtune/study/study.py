@@ -32,7 +32,7 @@ from avtune.study.remaining import used_up_text
 from avtune.study.replay import lacks_only_its_end, replay
 from avtune.study.results_to_sampler import Suggestions, results_to_sampler
 from avtune.study.rungs import RungPolicy, rung_policy
-from avtune.study.sampler import Sampler
+from avtune.study.sampler import Sampler, first_turn
 from avtune.study.trial_maker import TrialMaker
 from avtune.study.trials_csv import TrialsCsv
 
@@ -228,6 +228,11 @@ class Study:
         return self._all_suggested and self._running == 0
 
     @property
+    def is_suggested(self) -> bool:
+        """Whether there will be no further trial: all have been given out, or the search has been ended."""
+        return self._all_suggested
+
+    @property
     def known(self) -> list[dict[str, Value]]:
         """The configurations that the user named, and those of earlier studies; values of the axes each."""
         return self._sampler.known
@@ -279,7 +284,23 @@ class Study:
     @property
     def waiting(self) -> int:
         """How many configurations that the user named, or earlier studies gave, have not been suggested yet."""
-        return self._sampler.waiting
+        return len(self._sampler.waiting)
+
+    @property
+    def fitting(self) -> int:
+        """How many of these fit into the trials that are still to be suggested."""
+        search, begins = self.space.search, first_turn(self.space)
+        begins = max(len(self.records) + self.enqueued, begins)
+        left = 0 if self._all_suggested else search.trials - begins
+        return sum(place <= left for place in self._sampler.waiting)
+
+    @property
+    def trials_for_all(self) -> int:
+        """With how many trials all of them would be tried."""
+        begins = len(self.records) + self.enqueued
+        most, startup = max(self._sampler.waiting, default=0), self.space.search.startup_trials
+        # More trials than random ones have the random ones come first.
+        return begins + most if begins + most <= startup else max(begins, startup) + most
 
     def count(self, state: State) -> int:
         """How many trials have that state."""

@@ -195,8 +195,26 @@ def start_notes(study: Study, *, portfolio: bool) -> list[str]:
     """
     found = study.left_out
     if study.enqueued:
-        found.append(f"configurations enqueued in {study.folder.journal.name} come next: {study.enqueued}")
+        come = "wait for more --trials" if study.is_suggested else "come next"
+        found.append(f"configurations enqueued in {study.folder.journal.name} {come}: {study.enqueued}")
     return [*found, *_start_note(study, portfolio=portfolio)]
+
+
+def not_tried(study: Study) -> list[str]:
+    """What the user named or enqueued and the search, which is over, has not tried."""
+    found = []
+    if study.waiting:
+        count = plural(study.waiting, "configuration")
+        found.append(
+            f"{count} of --start, --like or --portfolio not tried; --trials {study.trials_for_all} tries "
+            f"{'it' if study.waiting == 1 else 'them'}"
+        )
+    if study.enqueued:
+        found.append(
+            f"{plural(study.enqueued, 'configuration')} enqueued in {study.folder.journal.name} not tried; more "
+            "--trials try them"
+        )
+    return found
 
 
 def _start_note(study: Study, *, portfolio: bool) -> list[str]:
@@ -205,8 +223,14 @@ def _start_note(study: Study, *, portfolio: bool) -> list[str]:
     sources = "--start, --like or --portfolio" if portfolio else "--start or --like"
     said = f"{plural(study.waiting, 'configuration')} of {sources}"
     known, turn, trials = len(study.records), first_turn(study.space), study.space.search.trials
-    if known >= trials:
-        return [f"{said} wait: all {trials} trials have been suggested; more --trials try them"]
+    if study.is_suggested:
+        ended = f"all {trials} trials have been suggested" if known >= trials else "the search has been ended"
+        return [f"{said} wait: {ended}; --trials {study.trials_for_all} tries them"]
+    if study.fitting < study.waiting:
+        said = (
+            f"only {study.fitting} of {said} fit into the {trials} trials; add --trials {study.trials_for_all} for "
+            "all; they"
+        )
     if known >= turn:
         return [f"{said} come first" if not known else f"{said} come next"]
     return [f"{said} come after the {turn} random trials (search.startup_trials), as the default configuration does"]

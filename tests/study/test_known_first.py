@@ -4,8 +4,10 @@ import pytest
 from test_study import drive, make_space
 
 from avtune.report.page_search import bought
+from avtune.study.ending import Stopped
 from avtune.study.folder import StudyFolder
 from avtune.study.study import Study
+from avtune.workflows.continuing import not_tried, start_notes
 
 MINE = [{"x": 0.25}, {"x": 0.75}]
 
@@ -60,6 +62,34 @@ def test_one_that_was_tried_does_not_come_again_and_new_ones_come_next(folder):
         more.ask()
     assert asked(more, 3)[0] == 0.125
     assert more.waiting == 0
+
+
+@pytest.mark.parametrize(
+    ("trials", "random", "first", "fits", "enough"),
+    [(6, 4, 0, 2, 9), (6, 4, 5, 1, 9), (5, 4, 0, 1, 9), (4, 8, 0, 3, 5), (4, 5, 0, 3, 5), (3, 4, 0, 3, 9)],
+)
+def test_how_many_fit_is_said_and_how_many_trials_try_all(folder, trials, random, first, fits, enough):
+    """The default comes after the user's three and before the one of an earlier study."""
+    mine = [*MINE, {"x": 0.125}]
+    asked(Study(folder, make_space(trials=trials, startup_trials=random)), first)
+    study = Study(folder, make_space(trials=trials, startup_trials=random), start=mine, like=[{"x": 0.625}])
+    (said,) = start_notes(study, portfolio=False)
+    assert said.startswith(f"only {fits} of 4 configurations of --start or --like fit into the {trials} trials; add")
+    assert f"--trials {enough} for all; they come" in said
+    drive(study)
+    assert not_tried(study)[0].startswith(f"{4 - fits} configuration")
+    more = Study(folder, make_space(trials=enough, startup_trials=random), start=mine, like=[{"x": 0.625}])
+    drive(more)
+    assert (more.waiting, not_tried(more)) == (0, [])
+
+
+def test_those_of_a_search_that_was_ended_wait(folder):
+    space = make_space(trials=12, startup_trials=2)
+    asked(Study(folder, space), 4)
+    study = Study(folder, space, start=MINE, stopped=Stopped(4, "finish"))
+    assert start_notes(study, portfolio=False) == [
+        "2 configurations of --start or --like wait: the search has been ended; --trials 6 tries them"
+    ]
 
 
 def test_the_report_does_not_take_them_for_random_draws(folder):
