@@ -22,6 +22,8 @@ class Stopped:
         trials: how many had been suggested.
         by: `avtune finish`, or `--time`.
         seconds: what `--time` was, in seconds; 0 for `avtune finish`.
+        running: how many of them were running, where all that were asked for had been suggested and these ended with
+            their next epoch.
         again: failed trials that were begun again since; they train as if nobody had ended the search.
     """
 
@@ -29,10 +31,11 @@ class Stopped:
     by: By
     seconds: float = 0.0
     again: tuple[int, ...] = ()
+    running: int = 0
 
     def to_json(self) -> dict[str, Any]:
         facts = asdict(self) | {"again": list(self.again)}
-        return {key: value for key, value in facts.items() if key != "again" or value}
+        return {key: value for key, value in facts.items() if key not in ("again", "running") or value}
 
     def sparing(self, trials: Iterable[int]) -> Stopped:
         """The same, with these trials begun again."""
@@ -44,14 +47,17 @@ class Stopped:
         found = settings.get("stopped")
         if found is None:
             return None
-        return Stopped(found["trials"], found["by"], found.get("seconds", 0.0), tuple(found.get("again", ())))
+        again, running = tuple(found.get("again", ())), found.get("running", 0)
+        return Stopped(found["trials"], found["by"], found.get("seconds", 0.0), again, running)
 
     def text(self, trials: int) -> str:
         """In words, of a search that was asked for so many trials."""
+        if self.running:
+            return f"{_WORDS[self.by]} while {self.running} of {trials} trials were running"
         return f"stopped after {self.trials} of {trials} trials: {_WORDS[self.by]}"
 
 
-STOPPED = {"trials": int, "by": ("finish", "time"), "seconds?": float, "again?": [int]}
+STOPPED = {"trials": int, "by": ("finish", "time"), "seconds?": float, "again?": [int], "running?": int}
 """The shape of `stopped` in `study.yaml`."""
 
 

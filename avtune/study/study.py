@@ -254,8 +254,11 @@ class Study:
 
     @property
     def ended_early(self) -> str:
-        """Why there are fewer trials than were asked for, in words; empty where there are not."""
+        """Why there are fewer trials than were asked for, or some of these were ended while they were running, in
+        words; empty where neither is so."""
         number, search = len(self.records), self.space.search
+        if self._stopped is not None and self._stopped.running:
+            return self._stopped.text(search.trials)
         if number >= search.trials or not self._all_suggested:
             return ""
         if self._sampler.used_up:

@@ -57,10 +57,11 @@ class EndEarly:
         if moment < self._due:
             return None
         stopped, number, budget = None, len(study.records), self._budget
+        cut = 0 if study.deterministic or number < study.space.search.trials else study.count("RUNNING")
         if self._now or self._folder.finish.exists():
-            stopped = self._end(Stopped(number, "finish"), study)
+            stopped = self._end(Stopped(number, "finish", running=cut), study)
         elif budget is not None and budget.is_over(study, self._places, self._protocol):
-            stopped = self._end(Stopped(number, "time", budget.seconds), study)
+            stopped = self._end(Stopped(number, "time", budget.seconds, running=cut), study)
         self._due = moment + max(EVERY, _REST * (time.monotonic() - moment))
         return stopped
 
@@ -103,7 +104,7 @@ def still_ended(
     before: Mapping[str, Any], grows: bool, seconds: float | None, *, finish: bool
 ) -> tuple[dict[str, Any], list[str]]:
     """Whether a study that is continued stays ended: it goes on when it is given more trials, epochs or steps, and one
-    whose time was over when it is given more time, or no limit.
+    whose time was over when it is given more time, or no limit, unless all its trials had been suggested by then.
 
     Args:
         grows: it is given more of them.
@@ -117,7 +118,7 @@ def still_ended(
     if stopped is None:
         return {}, []
     trials = before["space"]["search"]["trials"]
-    longer = stopped.by == "time" and (seconds is None or seconds > stopped.seconds)
+    longer = stopped.by == "time" and (seconds is None or seconds > stopped.seconds) and stopped.trials < trials
     if not finish and (longer or grows):
         return {}, [f"the search goes on; it was {stopped.text(trials)}"]
     return {"stopped": stopped.to_json()}, []

@@ -10,7 +10,9 @@ from toy import SPACE, toy_dataset, write_toy
 
 import avtune
 import avtune.runners.work as work
+from avtune.study.ending import Stopped
 from avtune.workflows import end_early
+from avtune.workflows.end_early import still_ended
 
 SMALL = ["--set", "final.finalists=1", "--set", "final.seeds=1", "--trials", "6", "--epochs", "3"]
 
@@ -120,6 +122,27 @@ def test_a_running_search_is_asked_to_end(toy, capsys):
     assert list(study.trials["epochs"])[2] == 1
     assert not (toy / "results" / "one" / "finish").exists()
     assert "no difference" in call(capsys, "verify", "one", "--results", toy / "results")
+
+
+def test_an_end_while_the_last_trials_are_running_is_said(toy, capsys):
+    with at_training(2, lambda: call(capsys, *finish(toy))):
+        printed = call(capsys, *words(toy, "--trials", "2"))
+    assert printed.count("ended by avtune finish while 1 of 2 trials were running") == 2, "then, and with the result"
+    assert settings(toy)["stopped"]["running"] == 1
+    again = call(capsys, *words(toy, "--trials", "2"))
+    assert "this study is finished; here is its result again" in again
+    assert "ended by avtune finish while 1 of 2 trials were running" in again
+    assert "no difference" in call(capsys, "verify", "one", "--results", toy / "results")
+
+
+@pytest.mark.parametrize(("suggested", "goes_on"), [(2, False), (1, True)])
+def test_more_time_has_one_go_on_only_where_trials_were_not_suggested(suggested, goes_on):
+    stopped = Stopped(suggested, "time", 60.0, running=int(not goes_on))
+    before = {"space": {"search": {"trials": 2}}, "stopped": stopped.to_json()}
+    for seconds in (None, 90.0):
+        kept, said = still_ended(before, False, seconds, finish=False)
+        assert (kept == {}, bool(said)) == (goes_on, goes_on)
+        assert kept in ({}, {"stopped": stopped.to_json()})
 
 
 def test_one_whose_finals_are_under_way_is_not_asked(toy, capsys):
