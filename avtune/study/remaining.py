@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
+from functools import cached_property
 
 from avtune.core.hyper import Value
 from avtune.core.seeds import mix
@@ -21,25 +22,25 @@ class Remaining:
 
     Args:
         space: what is searched.
-
-    Attributes:
-        points: those of a finite space with conditions or constraints; None for others, and where there are too many to
-            list.
     """
 
     def __init__(self, space: Space) -> None:
         self._space = space
-        self._size = grid_size(space.distributions()) if space.is_plain else None
-        self.points = None if space.is_plain else legal_points(space)
-        if self.points is not None:
-            self._size = len(self.points)
         self._draws = 0
         self._drawn: dict[str, Value] = {}
 
-    @property
+    @cached_property
+    def points(self) -> list[dict[str, Value]] | None:
+        """Those of a finite space with conditions or constraints; None for others, and where there are too many to
+        list."""
+        return None if self._space.is_plain else legal_points(self._space)
+
+    @cached_property
     def size(self) -> int | None:
         """How many configurations there are; None where they are not counted."""
-        return self._size
+        if self._space.is_plain:
+            return grid_size(self._space.distributions())
+        return None if self.points is None else len(self.points)
 
     def used_up(self, seen: Collection[Key]) -> bool:
         """Whether every configuration has been suggested, as far as it is found out.
@@ -47,9 +48,11 @@ class Remaining:
         Args:
             seen: those that have been.
         """
-        if self._size is not None:
-            return len(seen) >= self._size
-        return not self._space.is_plain and self.drawn(seen) is None
+        if not self._space.is_plain and self.drawn(seen) is not None:  # before all of them are listed
+            return False
+        if self.size is not None:
+            return len(seen) >= self.size
+        return not self._space.is_plain
 
     def drawn(self, seen: Collection[Key]) -> dict[str, Value] | None:
         """A point that has not been suggested, of those that are drawn one after another; None where `DRAWS` gave
@@ -68,3 +71,9 @@ def used_up_text(space: Space) -> str:
     listed = space.is_plain or (size is not None and size <= MOST_POINTS)
     found = "" if listed else f" that {DRAWS} random draws find"
     return f"every configuration of the space{found} has been tried"
+
+
+def tried(space: Space, configs: Iterable[Mapping[str, Value]]) -> set[Key]:
+    """What tells configurations from others, of those that have been suggested."""
+    axes = [axis.name for axis in space.axes]
+    return {key_of(space.fitted({name: one[name] for name in axes if name in one})) for one in configs}

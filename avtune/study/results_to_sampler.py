@@ -18,6 +18,7 @@ class Suggestions(Protocol):
 
     Attributes:
         repaired: whether a line of its file was cut off.
+        configurations: how many there are; None where they are not counted.
         first_suggested: the number of the first trial that is suggested after those whose configurations are known
             beforehand.
         known: the configurations that the user named, and those of earlier studies.
@@ -25,6 +26,9 @@ class Suggestions(Protocol):
     """
 
     repaired: bool
+
+    @property
+    def configurations(self) -> int | None: ...
 
     @property
     def first_suggested(self) -> int: ...

@@ -95,6 +95,11 @@ class Sampler:
         """Whether every configuration of a finite space has been suggested, see `Remaining`."""
         return self._remaining.used_up(self._seen)
 
+    @property
+    def configurations(self) -> int | None:
+        """How many there are; None where they are not counted."""
+        return self._remaining.size
+
     def past(self) -> list[dict[str, Value]]:
         """The configurations suggested so far, by trial number."""
         params = self._journal.params

@@ -233,6 +233,11 @@ class Study:
         return self._all_suggested
 
     @property
+    def configurations(self) -> int | None:
+        """How many the space has; None where they are not counted."""
+        return self._sampler.configurations
+
+    @property
     def known(self) -> list[dict[str, Value]]:
         """The configurations that the user named, and those of earlier studies; values of the axes each."""
         return self._sampler.known
@@ -262,6 +267,8 @@ class Study:
         if number >= search.trials or not self._all_suggested:
             return ""
         if self._sampler.used_up:
+            if not self.space.axes:  # one configuration for several trials: the plan says it
+                return ""
             return f"stopped after {number} of {search.trials} trials: {used_up_text(self.space)}"
         if self._stopped is not None:
             return self._stopped.text(search.trials)

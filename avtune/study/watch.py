@@ -26,6 +26,7 @@ from avtune.study.folder import StudyFolder, like_of
 from avtune.study.horizon import Horizon
 from avtune.study.journal import NUMBER, readable
 from avtune.study.record import Record
+from avtune.study.remaining import Remaining, tried
 from avtune.study.replay import replay_line
 from avtune.study.rungs import RungPolicy, rung_policy
 from avtune.study.sampler import first_turn
@@ -79,6 +80,7 @@ class StudyWatch:
         self._made = self._stamp()
         self.settings = self.folder.settings()
         self.space = self._space()
+        self._remaining = Remaining(self.space)
         self.records: list[Record] = []
         self._curves, self._lines = Tail(self.folder.curves), CurveLines(self.folder.curves)
         self._journal = _Journal(self.folder)
@@ -125,7 +127,13 @@ class StudyWatch:
         known, asked = len(self.records), self.space.search.trials
         if known >= asked:
             return known
-        return known if Stopped.of(self.settings) is not None or self._flat.is_flat(known) else asked
+        if Stopped.of(self.settings) is not None or self._flat.is_flat(known):
+            return known
+        return known if self._is_used_up() else asked
+
+    def _is_used_up(self) -> bool:
+        """Whether every configuration of the space has been suggested."""
+        return self._remaining.used_up(tried(self.space, (record.trial.config for record in self.records)))
 
     def _add(self, number: int, config: Mapping[str, Value]) -> None:
         horizon = self.horizon or Horizon(_without_rungs(self.space))

@@ -236,6 +236,14 @@ def _start_note(study: Study, *, portfolio: bool) -> list[str]:
     return [f"{said} come after the {turn} random trials (search.startup_trials), as the default configuration does"]
 
 
+def size_note(study: Study) -> list[str]:
+    """That the space has fewer configurations than trials are asked for, where it has."""
+    size, trials = study.configurations, study.space.search.trials
+    if size is None or size >= trials or not study.space.axes:
+        return []
+    return [f"the space has {plural(size, 'configuration')}: the search ends after these, before {trials} trials"]
+
+
 def record_changes(folder: StudyFolder, settings: Mapping[str, Any], changes: Sequence[str]) -> None:
     """Keeps the settings of a study in which something has changed, and what has."""
     if changes:

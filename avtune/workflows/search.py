@@ -31,7 +31,7 @@ from avtune.study.limits import limits
 from avtune.study.results import Results, read_results
 from avtune.study.study import Study
 from avtune.workflows.choose_runner import data_bytes
-from avtune.workflows.continuing import code_notes, keep_note, moves, record_changes, start_notes
+from avtune.workflows.continuing import code_notes, keep_note, moves, record_changes, size_note, start_notes
 from avtune.workflows.end_early import EndEarly, clear_request, record_end
 from avtune.workflows.listening import Concluded, Planned, SearchListener, Silent
 from avtune.workflows.open_study import basis_of, horizon_of
@@ -351,6 +351,7 @@ class _Opened:
         notes = [*plan.space.notes(deterministic=study.deterministic), *code_notes(plan.before, plan.space)]
         notes += [] if plan.request.time is None else [plan.request.time.plan]
         data = plan.request.dataset
+        notes += size_note(study)
         notes += [*on_disk_notes(data), *many_rows_notes(plan.space.validation, data)]
         notes += [*plan.request.notes, *start_notes(study, portfolio=uses_portfolio(plan.settings))]
         self.listener.planned(

@@ -5,14 +5,17 @@ from dataclasses import replace
 
 import pytest
 from test_known_first import folder  # noqa: F401
-from test_study import drive, make_space, outcome, value_of
+from test_study import HYPERS, drive, make_space, outcome, value_of
 
 from avtune.core.files import to_yaml, write_text
 from avtune.report.page_facts import facts
+from avtune.space.parse import parse
 from avtune.study.ending import Stopped
 from avtune.study.folder import StudyFolder
+from avtune.study.horizon import Horizon
 from avtune.study.study import Study
 from avtune.study.watch import StudyWatch
+from avtune.workflows.continuing import size_note
 
 MOST = 60
 
@@ -215,6 +218,19 @@ def test_failed_trials_that_are_begun_again_after_an_end_train_as_any_other(fold
     assert killed.exhausted
     assert (killed.records[0].state, killed.records[0].values.last) == ("COMPLETE", 9)
     assert killed.records[1].state == "PRUNED"
+
+
+@pytest.mark.parametrize("constraint", ["", "\nconstraints: [fixed >= 2]"])
+def test_a_space_that_is_used_up_is_said_before_and_after(folder, constraint):  # noqa: F811
+    text = "method: toy\nspace: {fixed: {type: int, low: 2, high: 4}}\nsearch: {trials: 10, startup_trials: 0}"
+    space = parse(text + constraint, file="toy.yaml", hypers_of=lambda name: HYPERS, method_names=["toy"])
+    study = Study(folder, space, horizon=Horizon(space, 100))
+    assert size_note(study) == ["the space has 3 configurations: the search ends after these, before 10 trials"]
+    assert watched(folder, space, rows=100).trials == 10
+    drive(study)
+    assert study.ended_early == "stopped after 3 of 10 trials: every configuration of the space has been tried"
+    assert watched(folder, space, rows=100).trials == 3
+    assert size_note(Study(folder, replace(space, search=replace(space.search, trials=3)), horizon=study.horizon)) == []
 
 
 def test_the_report_says_it_and_a_limit_without_effect_is_pointed_out(folder):  # noqa: F811
