@@ -220,11 +220,14 @@ def _request(given: argparse.Namespace, log: list[Path]) -> Request:
     if folder.exists:
         log.append(folder.log)
 
+    notes: list[str] = []
+
     def make(overrides: Sequence[str]) -> Space:
-        return chosen(given.space, code, usual=usual_space(given.dataset), overrides=overrides)
+        return chosen(given.space, code, usual=usual_space(given.dataset), overrides=overrides, notes=notes)
 
     spec = given.dataset if given.dataset in REGISTRY else str(Path(given.dataset).resolve())
-    return request_of(dataset, spec, options, _overrides(given), code, make, space_is_named=bool(given.space))
+    named = bool(given.space)
+    return request_of(dataset, spec, options, _overrides(given), code, make, space_is_named=named, notes=notes)
 
 
 def _overrides(given: argparse.Namespace) -> list[str]:

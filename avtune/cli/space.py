@@ -37,11 +37,12 @@ def run(given: argparse.Namespace, log: list[Path]) -> int:
     method = given.train or given.method
     if given.space is None and method is None:
         raise UserError(f"name a space, by file or by name: {choices(names())}")
-    space = chosen(given.space, method, overrides=given.set)
+    notes: list[str] = []
+    space = chosen(given.space, method, overrides=given.set, notes=notes)
     if given.action == "show":
         print(space.to_yaml(), end="")
     else:
-        console.say(*_lines(space, given.space or "this"))
+        console.say(*_lines(space, given.space or "this"), *(f"note: {note}" for note in notes))
     return 0
 
 

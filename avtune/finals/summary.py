@@ -107,6 +107,7 @@ def best_of(study: Study, best: Repeated, rows: Sequence[Repeated]) -> Best:
         finalists=tuple(_finalist(row, default) for row in ordered),
         retrain_epochs=best.epoch,
         objective=study.space.search.objective,
+        method=study.space.method,
     )
 
 

@@ -25,6 +25,7 @@ _FINALIST = {
     "failure?": str,
 }
 _BEST = {
+    "method?": str,
     "trial": int,
     "epoch": (int, None),
     "val_map": (float, None),
@@ -109,6 +110,7 @@ class Best:
         config: its hyper-parameters, complete.
         finalists: best first, then those that were dropped, failed ones last.
         objective: what the study maximises; where that is not MAP, its values have `val_objective` in their names.
+        method: of the study; None in files of an avtune that did not say so.
         retrain_epochs: how long the finalists' curves say that it is retrained; None in files of an avtune that did
             not say so.
     """
@@ -120,10 +122,12 @@ class Best:
     finalists: tuple[Finalist, ...]
     retrain_epochs: int | None = None
     objective: str = MAP.text
+    method: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As `best.yaml` holds it."""
         facts = {
+            **({} if self.method is None else {"method": self.method}),
             "trial": self.trial,
             "epoch": self.epoch,
             "val_map": self.val_map,
@@ -152,6 +156,7 @@ class Best:
             finalists=tuple(map(Finalist.from_json, checked["finalists"])),
             retrain_epochs=checked.get("retrain_epochs"),
             objective=checked.get("objective", MAP.text),
+            method=checked.get("method"),
         )
 
 

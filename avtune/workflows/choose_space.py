@@ -20,7 +20,14 @@ from avtune.space.yaml_lines import read
 from avtune.study.folder import StudyFolder
 
 
-def chosen(file: str | None, method: str | None, *, usual: str | None = None, overrides: Sequence[str] = ()) -> Space:
+def chosen(
+    file: str | None,
+    method: str | None,
+    *,
+    usual: str | None = None,
+    overrides: Sequence[str] = (),
+    notes: list[str] | None = None,
+) -> Space:
     """The space that the user asked for.
 
     Args:
@@ -28,6 +35,7 @@ def chosen(file: str | None, method: str | None, *, usual: str | None = None, ov
         method: the method, or the code of the user's own, that it must be for; None for whatever it says.
         usual: the dataset's own space, taken where neither says otherwise; None for `psd`.
         overrides: see `space.parse.parse`.
+        notes: takes what is to be said of the choice.
 
     Raises:
         UserError: there is no such space or method, or the space is not as it should be.
@@ -36,7 +44,7 @@ def chosen(file: str | None, method: str | None, *, usual: str | None = None, ov
         path = find(file)
         text = text_of(path)
         if holds_configuration(text, str(path)):
-            return of_configuration(text, str(path), method, usual=usual, overrides=overrides)
+            return of_configuration(text, str(path), method, usual=usual, overrides=overrides, notes=notes)
         return parse_text(text, str(path), method, overrides)
     usual = usual or "psd"
     if method is None:
@@ -74,25 +82,33 @@ def holds_configuration(text: str, file: str) -> bool:
 
 
 def of_configuration(
-    text: str, file: str, method: str | None, *, usual: str | None = None, overrides: Sequence[str] = ()
+    text: str,
+    file: str,
+    method: str | None,
+    *,
+    usual: str | None = None,
+    overrides: Sequence[str] = (),
+    notes: list[str] | None = None,
 ) -> Space:
     """A space of one point, with the settings of its method's usual space.
 
     Args:
         text: of a `best.yaml`, a model's `config.yaml`, or a mapping of values.
         file: its path, or what errors call it.
-        method, usual, overrides: as in `chosen`.
+        method, usual, overrides, notes: as in `chosen`.
 
     Raises:
         UserError: a name or a value that the method does not take.
     """
     given = configurations_of_text(text, file)[0]
-    named = method or given.method or _method_of_study(Path(file))
+    named = method or given.method or method_of_study(Path(file))
     hypers = None
     if named is not None and user_code.function(named) is not None:
         base = parse_text(to_yaml({"method": named, "space": {}}), file, named, ())
     else:
         base = chosen(None, named, usual=usual)
+        if named is None and notes is not None:
+            notes.append(f"{file} names no method; it is taken for {base.method}; --method NAME says otherwise")
         hypers = user_code.hypers_of(base.method)
     return parse_text(to_yaml(point_space(base, given, hypers)), file, method, overrides)
 
@@ -103,7 +119,7 @@ def around_configuration(space: Space, given: Configuration, width: float, overr
     return parse_text(made.to_yaml(), f"the space around {given.where}", space.method, overrides)
 
 
-def _method_of_study(best: Path) -> str | None:
+def method_of_study(best: Path) -> str | None:
     """The method of the study that a `best.yaml` lies in; None where it lies in none."""
     folder = StudyFolder(best.parent)
     if best.name != folder.best_yaml.name or not folder.exists:

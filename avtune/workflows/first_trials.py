@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
@@ -19,6 +20,7 @@ from avtune.space.configuration import (
     without_repeats,
 )
 from avtune.space.space import Space
+from avtune.workflows.choose_space import method_of_study
 from avtune.workflows.options import SearchOptions
 from avtune.workflows.python_options import plain
 
@@ -59,7 +61,16 @@ def configurations(given: object, results: Path, option: str = "start") -> list[
         raise UserError(f"--{option} is {shown(given)}; give a file, a mapping of values, or a list of these")
     text = os.fspath(given)
     names = [text] if isinstance(given, os.PathLike) or Path(text).exists() else text.split(",")
-    return [found for name in names for found in configurations_of_file(_place(name.strip(), results))]
+    return [found for name in names for found in _of_file(_place(name.strip(), results))]
+
+
+def _of_file(path: Path) -> list[Configuration]:
+    """The configurations of a file. That of a study, by an avtune that did not write its method, is of the study's."""
+    path = path / "best.yaml" if (path / "best.yaml").is_file() else path
+    found = configurations_of_file(path)
+    if all(one.method is not None for one in found):
+        return found
+    return [replace(one, method=one.method or method_of_study(path)) for one in found]
 
 
 def centre_of(options: SearchOptions) -> Configuration | None:

@@ -32,19 +32,22 @@ def request_for(dataset: Dataset, given: object, arguments: SearchArguments, cod
     check_ray(arguments)
     spec, overrides = spec_of(dataset, given), arguments.overrides()
 
+    notes: list[str] = []
+
     def make(overrides: Sequence[str]) -> Space:
-        return _space(arguments.space, code, usual_space(spec), overrides)
+        return _space(arguments.space, code, usual_space(spec), overrides, notes)
 
     named = arguments.space is not None
-    return request_of(dataset, spec, arguments, overrides, code, make, space_is_named=named)
+    return request_of(dataset, spec, arguments, overrides, code, make, space_is_named=named, notes=notes)
 
 
-def _space(given: object, code: str | None, usual: str | None, overrides: Sequence[str]) -> Space:
+def _space(given: object, code: str | None, usual: str | None, overrides: Sequence[str], notes: list[str]) -> Space:
     if isinstance(given, Mapping):
         text = yaml.safe_dump(plain(given), sort_keys=False)
         if holds_configuration(text, "space"):
-            return of_configuration(text, "space", code, usual=usual, overrides=overrides)
+            return of_configuration(text, "space", code, usual=usual, overrides=overrides, notes=notes)
         return parse_text(text, "space", code, overrides)
     if given is not None and not isinstance(given, str | os.PathLike):
         raise UserError(f"space is a {type(given).__name__}; give a name, a file, or a mapping")
-    return chosen(None if given is None else os.fspath(given), code, usual=usual, overrides=overrides)
+    file = None if given is None else os.fspath(given)
+    return chosen(file, code, usual=usual, overrides=overrides, notes=notes)

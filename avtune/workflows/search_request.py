@@ -53,6 +53,7 @@ def request_of(
     make: MakeSpace,
     *,
     space_is_named: bool,
+    notes: Sequence[str] = (),
 ) -> Request:
     """The request for a new study, or to continue the one that has its name.
 
@@ -63,6 +64,7 @@ def request_of(
         code: the method, or the code of the user's own, that is named; None for what the space says.
         make: makes the space of a new study, or the one that is named for a study that exists.
         space_is_named: whether the user names a space.
+        notes: what is to be said of the space, which `make` may add.
 
     Raises:
         UserError: something the user gave is wrong.
@@ -95,7 +97,7 @@ def request_of(
         start=named_points([*([] if centre is None else [centre]), options.start], space, options.results),
         like=earlier.then(portfolio(space)) if options.portfolio else earlier,
         time=budget,
-        notes=[] if centre is None else [around_note(space, centre)],
+        notes=[*dict.fromkeys(notes), *([] if centre is None else [around_note(space, centre)])],
     )
 
 

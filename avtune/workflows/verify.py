@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -159,7 +160,10 @@ class _Replay:
                 return "no finalist has a result"
             if read_best(self._folder) is None:  # raises where it is damaged
                 return "it is missing"
-            return any_difference(read_yaml(self._folder.best_yaml), best_of(self.study, won, self.rows).to_json())
+            found, made = read_yaml(self._folder.best_yaml), best_of(self.study, won, self.rows)
+            if "method" not in found:  # an earlier avtune did not write it
+                made = replace(made, method=None)
+            return any_difference(found, made.to_json())
 
     def _on_record(self, stage: str, names: Sequence[str], trials: Sequence[Trial]) -> list[Result]:
         return on_record(self._copy.repeats, trials)

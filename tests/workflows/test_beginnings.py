@@ -100,6 +100,30 @@ def test_a_best_yaml_is_a_space_of_one_configuration(toy, capsys):
     assert [len(study.trials), dict(study.best.config)] == [1, config]
 
 
+@pytest.mark.parametrize("older", [False, True])
+def test_a_winner_of_another_method_is_refused_where_its_names_would_fit(toy, capsys, older):
+    call(capsys, *words(toy, name="first"))
+    best = toy / "results" / "first" / "best.yaml"
+    if older:
+        best.write_text(best.read_text().replace("method: triplet\n", ""))
+    assert yaml.safe_load(best.read_text()).get("method") == (None if older else "triplet")
+    assert "no difference" in call(capsys, "verify", "first", "--results", toy / "results")
+    (toy / "space.yaml").write_text(SPACE.replace("method: triplet", "method: hard_triplet"))
+    for option in (["--start", "first"], ["--start", best], ["--around", best]):
+        said = call(capsys, *words(toy, *option, name="two"), code=2)
+        assert "holds a configuration of triplet; the search is of hard_triplet" in said
+    (toy / "loose.yaml").write_text(best.read_text())
+    shown = call(capsys, "space", "check", toy / "loose.yaml")
+    assert ("is a legal space for triplet" in shown, "names no method" in shown) == (not older, older)
+
+
+def test_which_method_is_assumed_is_said(toy, capsys):
+    (toy / "mine.yaml").write_text("margin: 0.5")
+    shown = call(capsys, "space", "check", toy / "mine.yaml")
+    assert "mine.yaml names no method; it is taken for psd; --method NAME says otherwise" in " ".join(shown.split())
+    assert "names no method" not in call(capsys, "space", "check", toy / "mine.yaml", "--method", "triplet")
+
+
 def test_a_mapping_of_values_is_one_too(toy, capsys):
     (toy / "mine.yaml").write_text("margin: 0.5\nlr: 0.02")
     shown = yaml.safe_load(call(capsys, "space", "show", toy / "mine.yaml", "--method", "triplet"))
