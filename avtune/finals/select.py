@@ -72,12 +72,14 @@ def candidates(
 
     Args:
         repeated_before: whether all runs of a candidate are on record. One that was a finalist before its study was
-            extended stays one: what is known of it over several seeds is worth more than its place by one.
+            extended stays one: what is known of it over several seeds is worth more than its place by one. Where
+            `final.default` is false, the default configuration was one for its own sake, and does not stay one.
     """
     ranked = [Candidate(record.number, record.trial.config) for record in ranking]
     most = space.final.finalists
-    chosen = [*ranked[:most], *filter(repeated_before, ranked[most:])]
     default = default_among([candidate.config for candidate in ranked], space)
+    stays = (one for one in ranked[most:] if space.final.default or dict(one.config) != default)
+    chosen = [*ranked[:most], *filter(repeated_before, stays)]
     if space.final.default and all(dict(candidate.config) != default for candidate in chosen):
         number = next((candidate.number for candidate in ranked if dict(candidate.config) == default), None)
         chosen.append(Candidate(number, default))

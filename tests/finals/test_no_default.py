@@ -41,6 +41,12 @@ def test_it_is_a_finalist_only_where_it_is_among_the_best():
     assert [one.number for one in candidates([default_trial("COMPLETE", 0.9), *others], WITHOUT)] == [0, 4]
 
 
+def test_one_that_was_repeated_for_its_own_sake_does_not_stay_a_finalist():
+    ranking = [record(4, 0.5), record(3, 0.4), record(1, 0.3), default_trial("PRUNED", 0.2)]
+    assert [one.number for one in candidates(ranking, WITHOUT, lambda one: one.number in (0, 1))] == [4, 3, 1]
+    assert [one.number for one in candidates(ranking, SMALL, lambda one: one.number in (0, 1))] == [4, 3, 1, 0]
+
+
 @pytest.mark.parametrize(("space", "retrained"), [(SMALL, ["test", "default"]), (WITHOUT, ["test"])])
 def test_one_that_is_a_finalist_and_did_not_win_is_not_retrained(space, retrained):
     best = Repeated(Candidate(4, {**space.defaults(), "margin": 0.4}), 2, (0.5,), {1: 0.4, 2: 0.5})
