@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, Protocol
 
+from avtune.study.origins import Origins
 from avtune.study.record import Record
 
 By = Literal["finish", "time"]
@@ -75,11 +76,11 @@ class Flat(Protocol):
 
 
 class _Count:
-    """Counts ended trials since the best value rose. Trials before `first` raise it, but do not count: the random
-    start-up and the configurations that are known beforehand say nothing of what suggestions bring."""
+    """Counts ended trials since the best value rose. Trials that were not suggested raise it, but do not count: the
+    random start-up and the configurations that are known beforehand say nothing of what suggestions bring."""
 
-    def __init__(self, first: int) -> None:
-        self._first = first
+    def __init__(self, origins: Origins) -> None:
+        self._origins = origins
         self._best: float | None = None
         self._counted: set[int] = set()
         self.since = 0
@@ -91,7 +92,7 @@ class _Count:
         if self._best is None or value > self._best:
             self._best, self.since = value, 0
         elif record.number not in self._counted:
-            self.since += record.number >= self._first
+            self.since += self._origins.is_suggested(record)
         self._counted.add(record.number)
 
 
@@ -100,13 +101,13 @@ class FlatAtOnce:
 
     Args:
         patience: so many trials.
-        first: the first trial that was suggested, after those that are known beforehand.
+        origins: of the trials. What is known beforehand is tried before the search is flat.
     """
 
-    def __init__(self, patience: int, first: int) -> None:
+    def __init__(self, patience: int, origins: Origins) -> None:
         self._patience = patience
-        self._first = first
-        self._count = _Count(first)
+        self._origins = origins
+        self._count = _Count(origins)
 
     def ended(self, record: Record) -> None:
         self._count.add(record)
@@ -115,7 +116,7 @@ class FlatAtOnce:
         pass
 
     def is_flat(self, number: int) -> bool:
-        return number >= self._first and self._count.since >= self._patience
+        return self._count.since >= self._patience and not self._origins.waits
 
 
 class FlatInOrder:
@@ -123,20 +124,20 @@ class FlatInOrder:
     whichever were quicker.
 
     Args:
-        patience, first: as of `FlatAtOnce`.
+        patience, origins: as of `FlatAtOnce`.
         records: those of the study, which grow with it.
         lag: `search.lag`.
     """
 
-    def __init__(self, patience: int, first: int, records: Sequence[Record], lag: int) -> None:
+    def __init__(self, patience: int, origins: Origins, records: Sequence[Record], lag: int) -> None:
         self._patience = patience
-        self._first = first
+        self._origins = origins
         self._records = records
         self._lag = lag
         self._begin()
 
     def _begin(self) -> None:
-        self._count, self._next = _Count(self._first), 0
+        self._count, self._next = _Count(self._origins), 0
 
     def ended(self, record: Record) -> None:
         pass
@@ -145,15 +146,13 @@ class FlatInOrder:
         self._begin()
 
     def is_flat(self, number: int) -> bool:
-        if number < self._first:
-            return False
         while self._next < number - self._lag + 1:
             past = self._records[self._next]
             if past.state == "RUNNING":
                 return False
             self._count.add(past)
             self._next += 1
-        return self._count.since >= self._patience
+        return self._count.since >= self._patience and not self._origins.waits
 
 
 class NeverFlat:
@@ -169,11 +168,11 @@ class NeverFlat:
         return False
 
 
-def flat_search(patience: int, first: int, records: Sequence[Record], lag: int | None) -> Flat:
+def flat_search(patience: int, origins: Origins, records: Sequence[Record], lag: int | None) -> Flat:
     """Args:
     patience: `search.stop_when_flat`; 0 for never.
     lag: of a deterministic study; None for one that is not.
     """
     if not patience:
         return NeverFlat()
-    return FlatAtOnce(patience, first) if lag is None else FlatInOrder(patience, first, records, lag)
+    return FlatAtOnce(patience, origins) if lag is None else FlatInOrder(patience, origins, records, lag)

@@ -19,8 +19,6 @@ class Suggestions(Protocol):
     Attributes:
         repaired: whether a line of its file was cut off.
         configurations: how many there are; None where they are not counted.
-        first_suggested: the number of the first trial that is suggested after those whose configurations are known
-            beforehand.
         known: the configurations that the user named, and those of earlier studies.
         waiting: those of these that have not been suggested yet, see `Sampler.waiting`.
     """
@@ -29,9 +27,6 @@ class Suggestions(Protocol):
 
     @property
     def configurations(self) -> int | None: ...
-
-    @property
-    def first_suggested(self) -> int: ...
 
     @property
     def known(self) -> list[dict[str, Value]]: ...

@@ -205,11 +205,6 @@ class Sampler:
         self._window.set_trial_state_values(window_id, _STATES[state], values)
 
     @property
-    def first_suggested(self) -> int:
-        """The number of the first trial that is suggested after those whose configurations are known beforehand."""
-        return first_turn(self._space) + len(self._start) + 1 + len(self._like)
-
-    @property
     def known(self) -> list[dict[str, Value]]:
         """The configurations that the user named, and those of earlier studies."""
         return [*self._start, *self._like]

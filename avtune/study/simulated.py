@@ -51,7 +51,6 @@ class UniformSuggestions:
     repaired = False
     used_up = False
     configurations = None
-    first_suggested = 1
 
     def __init__(self, space: Space, seed: int) -> None:
         self._space, self._seed = space, seed

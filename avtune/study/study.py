@@ -27,6 +27,7 @@ from avtune.study.ending import Stopped, flat_search
 from avtune.study.folder import StudyFolder
 from avtune.study.horizon import Horizon
 from avtune.study.listener import Listener
+from avtune.study.origins import Origins
 from avtune.study.record import Record, State
 from avtune.study.remaining import used_up_text
 from avtune.study.replay import lacks_only_its_end, replay
@@ -108,7 +109,8 @@ class Study:
         self._sampler: Suggestions = suggestions or Sampler(folder.journal, space, start, like)
         lag = space.search.lag if deterministic else None
         self._results = results_to_sampler(self._sampler, self.records, lag)
-        self._flat = flat_search(space.search.stop_when_flat, self._sampler.first_suggested, self.records, lag)
+        origins = Origins(space, self._sampler.known, space.default_point(), self.records)
+        self._flat = flat_search(space.search.stop_when_flat, origins, self.records, lag)
         self._stopped = stopped
         self._until = until
         self._before_writing = before_writing

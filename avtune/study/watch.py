@@ -25,6 +25,7 @@ from avtune.study.ending import Stopped, flat_search
 from avtune.study.folder import StudyFolder, like_of
 from avtune.study.horizon import Horizon
 from avtune.study.journal import NUMBER, readable
+from avtune.study.origins import Origins
 from avtune.study.record import Record
 from avtune.study.remaining import Remaining, tried
 from avtune.study.replay import replay_line
@@ -41,8 +42,9 @@ class StudyWatch:
 
     Args:
         folder: of the study.
-        defaults_of: asked only where the rungs depend on it: with an open horizon and a batch size that is searched,
-            they are counted in steps of the default one.
+        defaults_of: asked only where something depends on it: with an open horizon and a batch size that is searched,
+            rungs are counted in steps of the default one; and the default configuration does not count for
+            `search.stop_when_flat`.
 
     Attributes:
         settings: what `study.yaml` says.
@@ -86,9 +88,8 @@ class StudyWatch:
         self._journal = _Journal(self.folder)
         deterministic, search = bool(self.settings["deterministic"]), self.space.search
         self._rungs: RungPolicy = rung_policy(deterministic=deterministic, factor=self.space.early_stopping.factor)
-        known = len(self.settings.get("start", ())) + 1 + len(like_of(self.settings))
-        first = first_turn(self.space) + known
-        self._flat = flat_search(search.stop_when_flat, first, self.records, search.lag if deterministic else None)
+        lag = search.lag if deterministic else None
+        self._flat = flat_search(search.stop_when_flat, self._origins(), self.records, lag)
         self._read()
         ended = not deterministic and Stopped.of(self.settings) is not None  # see `Study._end_running`
         for record in self.records:
@@ -109,6 +110,13 @@ class StudyWatch:
         if rows or space.early_stopping.epochs != AUTO:
             self.horizon = Horizon(space, rows)
         return space
+
+    def _origins(self) -> Origins:
+        start = self.settings.get("start", ())
+        defaults = self._defaults_of(self.space.method) if self.space.search.stop_when_flat else None
+        default = first_turn(self.space) + len(start) if defaults is None else None
+        point = None if defaults is None else with_defaults(self.space, defaults).default_point()
+        return Origins(self.space, [*start, *like_of(self.settings)], point or default, self.records)
 
     def _read(self) -> None:
         added = self._curves.take()  # before the journal: what they name is there already

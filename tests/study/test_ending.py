@@ -60,6 +60,32 @@ def test_random_trials_and_known_ones_do_not_count(folder):  # noqa: F811
     assert len(study.records) >= 13, "ten random ones, the user's, the default and at least one that was suggested"
 
 
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_what_counts_is_where_a_configuration_is_from_not_its_number(folder, deterministic):  # noqa: F811
+    """Seven are named after 8 trials, of which the last 3 were suggested (the default is trial 4): none of the seven
+    counts, and all are tried."""
+
+    def driven(study):
+        while (trial := study.ask()) is not None:
+            study.report(trial.number, 1, {"val_map": 0.9 if trial.number == 0 else 0.1})
+            study.tell(trial.number)
+        study.close()
+        return study
+
+    def one_epoch(**search):
+        space = make_space(startup_trials=4, lag=1, **search)
+        return replace(space, early_stopping=replace(space.early_stopping, epochs=1))
+
+    driven(Study(folder, one_epoch(trials=8), deterministic=deterministic))
+    start = [{"x": number / 64} for number in range(1, 8)]
+    flat = one_epoch(trials=MOST, stop_when_flat=5)
+    study = driven(Study(folder, flat, start=start, deterministic=deterministic))
+    assert (study.waiting, len(study.records)) == (0, 8 + 7 + 2)
+    again = Study(folder, flat, start=start, deterministic=deterministic)
+    assert again.exhausted
+    assert watched(folder, flat, start=start, deterministic=deterministic).trials == 17
+
+
 def test_a_trial_that_was_running_meanwhile_may_have_the_search_go_on(folder):  # noqa: F811
     study = Study(folder, space_of(2, startup_trials=0))
     trials = [study.ask() for _ in range(4)]
