@@ -10,6 +10,7 @@ from typing import Any
 
 from avtune.core.errors import UserError, shown
 from avtune.core.hyper import Value
+from avtune.core.words import plural
 from avtune.space.configuration import Configuration, point_in, without_repeats
 from avtune.space.space import Space
 from avtune.space.yaml_lines import Entry
@@ -52,6 +53,18 @@ class Like:
         points = without_repeats([*known["points"], *(self.points if new else ())])
         studies = list(dict.fromkeys([*known["studies"], *new]))
         return Like(studies, points, self.notes if new else ())
+
+    def left_out(self, before: Mapping[str, Any]) -> list[str]:
+        """That nothing of them is added to a study that is continued, where they would give configurations that it
+        does not have on record: a study of a name that is on record may be another one, or have gone on."""
+        known = before.get("like", {"studies": [], "points": []})
+        more = sum(dict(point) not in known["points"] for point in self.points)
+        if not more or not set(self.studies) <= set(known["studies"]):
+            return []
+        return [
+            f"--like {', '.join(self.studies)}: nothing is added, since configurations of a study of that name are on "
+            f"record; {plural(more, 'other')} would come from a copy of it under another name"
+        ]
 
     def to_json(self) -> dict[str, Any]:
         """As `study.yaml` has it."""

@@ -157,7 +157,7 @@ def resolve(request: Request) -> Plan:
     settings |= {"like": earlier.to_json()} if earlier.studies else {}
     if before and settings.get("like") != before.get("like"):
         added.append(f"like: {', '.join(request.like.studies)}")
-    request = replace(request, notes=[*request.notes, *earlier.notes])
+    request = replace(request, notes=[*request.notes, *earlier.notes, *request.like.left_out(before)])
     longest = None if request.time is None else request.time.seconds
     more = bool(before) and grows(open_space(request.folder), request.space)
     ended, goes_on = still_ended(before, more, longest, finish=request.finish)

@@ -53,6 +53,19 @@ def test_the_best_of_a_study_and_what_differs_most_from_it(made):
     assert least(found.points) > least(configs[:MOST])
 
 
+def test_that_a_study_of_a_name_on_record_adds_nothing_is_said():
+    before = {"like": {"studies": ["first"], "points": [{"x": 0.1}]}}
+    assert Like(["first"], [{"x": 0.1}]).left_out(before) == []
+    assert Like(["second"], [{"x": 0.5}]).left_out(before) == []
+    assert Like(["first"], [{"x": 0.5}]).left_out({}) == []
+    other = Like(["first"], [{"x": 0.5}, {"x": 0.1}])
+    assert other.after(before).points == [{"x": 0.1}]
+    assert other.left_out(before) == [
+        "--like first: nothing is added, since configurations of a study of that name are on record; 1 other would "
+        "come from a copy of it under another name"
+    ]
+
+
 def test_of_several_studies_they_take_turns(made):
     results, _ = made
     both = like("first,second", space_of(9), results)
