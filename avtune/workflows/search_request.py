@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from avtune.core.names import new_name
 from avtune.core.protocol import PUBLISHED
@@ -94,11 +95,22 @@ def request_of(
         keep=options.keep,
         retry_failed=options.retry_failed,
         track=checked(options.track or ()),
-        start=named_points([*([] if centre is None else [centre]), options.start], space, options.results),
+        start=named_points(
+            [*([] if centre is None else [_as_set(centre, space, overrides)]), options.start], space, options.results
+        ),
         like=earlier.then(portfolio(space)) if options.portfolio else earlier,
         time=budget,
         notes=[*dict.fromkeys(notes), *([] if centre is None else [around_note(space, centre)])],
     )
+
+
+def _as_set(centre: Configuration, space: Space, overrides: Sequence[str]) -> Configuration:
+    """The centre of ranges without the values in whose place an override has fixed another one."""
+    keys = [one.partition("=")[0].strip() for one in overrides]
+    values = {
+        name: entry for name, entry in centre.values.items() if f"space.{name}" not in keys or name not in space.fixed
+    }
+    return replace(centre, values=values)
 
 
 def _around(make: MakeSpace, centre: Configuration, width: float | None) -> MakeSpace:

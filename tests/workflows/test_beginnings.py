@@ -175,6 +175,14 @@ def test_what_cannot_be_searched_around_is_said(toy, capsys, monkeypatch, more, 
     assert not (toy / "results").exists()
 
 
+def test_a_value_that_is_set_takes_the_place_of_the_centres(toy, capsys):
+    (toy / "centre.yaml").write_text("margin: 0.5\nlr: 0.02")
+    around = ["--around", toy / "centre.yaml", "--set", "space.margin=0.3"]
+    call(capsys, *words(toy, *around))
+    assert settings(toy)["space"]["space"]["margin"] == 0.3
+    assert settings(toy)["start"] == [{"lr": 0.02}]
+
+
 def test_python_searches_around_a_mapping(toy):
     small = {"trials": 2, "epochs": 1, "set": {"final.finalists": 1, "final.seeds": 1}}
     how = {"space": yaml.safe_load(SPACE), "results": toy / "results", "quiet": True, "runner": "inline", "gpus": 0}
