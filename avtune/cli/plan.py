@@ -66,9 +66,9 @@ def add(verbs: Verbs) -> None:
     verb.add_argument("--portfolio", action="store_true", help="as search takes it")
     curves = verb.add_argument(
         "--curves",
-        metavar="STUDY|FILE",
-        help="how trials learn and what epochs take: a study on like data, or a file of recorded curves "
-        "(default: the nearest that come with avtune)",
+        metavar="STUDY|FILE[,...]",
+        help="how trials learn and what epochs take: studies on like data, or files of recorded curves "
+        "(default: those of the dataset that come with avtune, or of all others)",
     )
     completes(curves, "study")
     add_results(verb)
@@ -111,16 +111,14 @@ def _request(given: argparse.Namespace) -> PlanRequest:
     return PlanRequest(data, space, given.gpus, given.cpus, given.lanes, given.portfolio, _curves(given))
 
 
-def _curves(given: argparse.Namespace) -> StudyFolder | Path | None:
-    """The study, or the file, that --curves names.
+def _curves(given: argparse.Namespace) -> list[StudyFolder | Path]:
+    """The studies and the files that --curves names.
 
     Raises:
-        UserError: there is neither.
+        UserError: one is neither.
     """
-    if given.curves is None:
-        return None
-    path = Path(given.curves)
-    return path if path.is_file() else study_called(given.curves, given.results)
+    names = [] if given.curves is None else str(given.curves).split(",")
+    return [Path(name) if Path(name).is_file() else study_called(name, given.results) for name in names]
 
 
 def _facts(request: PlanRequest, found: Prediction) -> dict[str, object]:

@@ -1,9 +1,8 @@
 """What a search would take, before it runs: seconds, epochs and stopped trials, from simulated searches.
 
 The search is simulated as `search` would run it (the study, its sampler and rungs, finals and retraining), on a virtual
-clock. What trials come to is taken from recorded curves, those of the dataset where there are some, else others read at
-the same number of steps; what things take from a study's own seconds, or from what a named device was measured to do.
-What was assumed is said.
+clock. What trials come to is taken from recorded curves, see `plan_curves`; what things take from a study's seconds, or
+from what a named device was measured to do. What was assumed is said.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ from pathlib import Path
 import numpy as np
 
 from avtune.core.errors import UserError
-from avtune.core.hyper import Value
 from avtune.core.system import usable_cores
 from avtune.data.options import ReadOptions
 from avtune.data.registry import REGISTRY, Entry, load, locate
@@ -25,18 +23,18 @@ from avtune.engine.memory import is_wide
 from avtune.engine.precision import fast_precision
 from avtune.engine.user_code import check_labels
 from avtune.finals.reference import NONE
-from avtune.methods import hypers_of
 from avtune.runners._base import Cluster, Placement
 from avtune.runners.costs import Size
 from avtune.runners.placement import PlacementRequest, place
 from avtune.space.space import Space
 from avtune.study.folder import StudyFolder
 from avtune.study.horizon import Horizon
-from avtune.study.recorded_curves import RecordedCurves, curves_of_study, read_recorded, shipped
+from avtune.study.recorded_curves import RecordedCurves
 from avtune.study.simulated_curves import Surrogate
 from avtune.workflows.like import Like
 from avtune.workflows.open_study import horizon_of
 from avtune.workflows.plan_costs import costs_of, factor_here
+from avtune.workflows.plan_curves import curves_for
 from avtune.workflows.portfolio import portfolio, tried_text
 from avtune.workflows.simulated_search import Setting, Simulated, simulate
 
@@ -78,7 +76,7 @@ class PlanRequest:
         gpus, cpus: of the machine that is planned for; None for those of this one.
         lanes: of an engine, None to choose.
         portfolio: the search also tries the method's portfolio.
-        curves: a study, or a file of recorded curves; None for those that come with avtune.
+        curves: studies and files of recorded curves; none for those that come with avtune.
     """
 
     data: Data
@@ -87,7 +85,7 @@ class PlanRequest:
     cpus: int | None = None
     lanes: int | None = None
     portfolio: bool = False
-    curves: StudyFolder | Path | None = None
+    curves: Sequence[StudyFolder | Path] = ()
 
 
 @dataclass(frozen=True)
@@ -172,16 +170,16 @@ def plan(request: PlanRequest) -> Prediction:
     folds = space.validation.folds or 1
     held_out = data.train * (1 / folds if space.validation.folds else space.validation.fraction or 0.0)
     size = Size(int(data.train - held_out), round(held_out), data.widths)
-    recorded, note = _recorded(request)
-    factor, why, doubt = factor_here(request.curves, device, precision, recorded)
+    known, note = curves_for(request.curves, data.name, space)
+    factor, why, doubt = factor_here(request.curves, device, precision, known)
     horizon = horizon_of(space, size.rows)
-    curves = Surrogate(_thinned(recorded), horizon.steps)
+    fitted = [Surrogate(_thinned(one), horizon.steps) for one in known]
     costs = costs_of(size, device, precision, factor, folds)
     costs = replace(costs, scoring=_SCORING + _SCORING_PAIR * data.test**2, finish=_FINISH)
     whole = replace(size, rows=data.train, validation_rows=0)
     tried = portfolio(space) if request.portfolio else Like()
     final_costs = costs_of(whole, device, "fp32", factor, 1)
-    found = _simulated(Setting(horizon, curves, costs, final_costs, placement, like=tried.points))
+    found = _simulated([Setting(horizon, one, costs, final_costs, placement, like=tried.points) for one in fitted])
     return Prediction(
         horizon,
         placement.text,
@@ -200,7 +198,7 @@ def plan(request: PlanRequest) -> Prediction:
             why,
             _finals(space),
             *tried_text(space, tried),
-            f"ranges: eight in ten of {len(found)} simulated searches, and {doubt:.0%} for the costs",
+            _ranges(len(found), len(known), doubt),
         ],
     )
 
@@ -218,13 +216,26 @@ def _finals(space: Space) -> str:
     return said if space.final.reference == NONE else f"{said}; the plain reference beside them is not counted"
 
 
-def _simulated(setting: Setting) -> list[Simulated]:
-    """Simulated searches, which differ in their seeds, as many as a few seconds allow."""
-    space, end, found = setting.horizon.space, time.monotonic() + _SECONDS, list[Simulated]()
-    while len(found) < _LEAST or (time.monotonic() < end and len(found) < _MOST):
-        seeded = replace(space, search=replace(space.search, seed=space.search.seed + len(found)))
-        found.append(simulate(replace(setting, horizon=replace(setting.horizon, space=seeded))))
+def _ranges(searches: int, known: int, doubt: float) -> str:
+    shared = f", as many on each of the {known} sets of curves" if known > 1 else ""
+    return f"ranges: eight in ten of {searches} simulated searches{shared}, and {doubt:.0%} for the costs"
+
+
+def _simulated(settings: Sequence[Setting]) -> list[Simulated]:
+    """Simulated searches, which differ in their seeds, as many as a few seconds allow; of each setting as many."""
+    end, found = time.monotonic() + _SECONDS, list[Simulated]()
+    least = max(_LEAST, len(settings))
+    while len(found) < least or (time.monotonic() < end and len(found) < _MOST):
+        seed = len(found) // len(settings)
+        found += [simulate(_seeded(one, seed)) for one in settings]
     return found
+
+
+def _seeded(setting: Setting, seed: int) -> Setting:
+    """The same search with another seed."""
+    space = setting.horizon.space
+    space = replace(space, search=replace(space.search, seed=space.search.seed + seed))
+    return replace(setting, horizon=replace(setting.horizon, space=space))
 
 
 def _seconds(found: Sequence[Simulated], doubt: float) -> dict[str, Range]:
@@ -272,42 +283,6 @@ def _where(request: PlanRequest) -> tuple[Placement, str, str]:
     if gpus:
         return placement, "gpu", "bf16"
     return placement, "cpu", fast_precision(0)
-
-
-# --- curves
-
-
-def _recorded(request: PlanRequest) -> tuple[RecordedCurves, list[str]]:
-    """The curves to go by, and what to say of them."""
-    if isinstance(request.curves, StudyFolder):
-        found = curves_of_study(request.curves, _defaults_of)
-        return found, _said(found, f"the study {request.curves.root.name}", request)
-    if request.curves is not None:
-        found = read_recorded(request.curves)
-        return found, _said(found, request.curves.name, request)
-    files = shipped()
-    if not files:
-        raise UserError("no recorded curves come with this avtune; give a study or a file as --curves")
-    name = next(name for name in (request.data.name, "yt8m_ave15", "demo", *files) if name in files)
-    found = read_recorded(files[name])
-    return found, _said(found, f"{name}, recorded with avtune", request)
-
-
-def _said(found: RecordedCurves, called: str, request: PlanRequest) -> list[str]:
-    configurations = len(found.by_configuration)
-    lines = [f"curves: of {configurations} configurations of {called}"]
-    if found.about.get("dataset") != request.data.name:
-        lines[0] += f", at the same number of steps; {request.data.name} may learn faster or slower"
-    if found.space.method != request.space.method:
-        lines.append(f"those curves are of {found.space.method}; there are none of {request.space.method}")
-    missing = [axis.name for axis in request.space.axes if axis.name not in {one.name for one in found.space.axes}]
-    if missing:
-        lines.append(f"searched, and not in the curves, so that it changes nothing here: {', '.join(missing)}")
-    return lines
-
-
-def _defaults_of(method: str) -> dict[str, Value]:
-    return {name: hyper.default for name, hyper in hypers_of(method).items()}
 
 
 def _thinned(recorded: RecordedCurves) -> RecordedCurves:

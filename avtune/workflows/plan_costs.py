@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
@@ -46,16 +47,22 @@ def costs_of(size: Size, device: str, precision: str, factor: float, folds: int)
 
 
 def factor_here(
-    curves: StudyFolder | Path | None, device: str, precision: str, recorded: RecordedCurves
+    curves: Sequence[StudyFolder | Path], device: str, precision: str, recorded: Sequence[RecordedCurves]
 ) -> tuple[float, str, float]:
-    """By how much epochs take longer than `DEVICES` has it, where that comes from, and how far it may be off."""
+    """By how much epochs take longer than `DEVICES` has it, where that comes from, and how far it may be off.
+
+    Args:
+        curves, recorded: what was given, and what each holds. The first study on such a device is gone by.
+    """
     kind = DEVICES[device]
-    if isinstance(curves, StudyFolder):
-        settings = curves.settings()
-        if ("GPU" in str(settings.get("placement", ""))) == (device == "gpu") and recorded.rows:
-            measured = median(second for run in recorded.runs for second in run.seconds[1:] or run.seconds)
-            expected = _lane_epoch(settings, kind, recorded)
-            return measured / expected, f"costs: the seconds of the study {curves.root.name}", _MEASURED
+    for given, known in zip(curves, recorded, strict=False):
+        if not isinstance(given, StudyFolder) or not known.rows:
+            continue
+        settings = given.settings()
+        if ("GPU" in str(settings.get("placement", ""))) == (device == "gpu"):
+            measured = median(second for run in known.runs for second in run.seconds[1:] or run.seconds)
+            expected = _lane_epoch(settings, kind, known)
+            return measured / expected, f"costs: the seconds of the study {given.root.name}", _MEASURED
     if device == "gpu":
         return 1.0, f"costs: {kind.name}; GPUs of another kind take other times", _NAMED
     speed = _products()

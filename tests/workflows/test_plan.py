@@ -16,7 +16,7 @@ from avtune.study.folder import StudyFolder
 from avtune.study.recorded_curves import RecordedCurves, RecordedRun, write_curves
 from avtune.study.study import Study
 from avtune.workflows import plan as planning
-from avtune.workflows import plan_costs
+from avtune.workflows import plan_costs, plan_curves
 from avtune.workflows.plan import Data, PlanRequest, data_of, data_of_rows, plan
 from avtune.workflows.search_request import usual_space
 
@@ -47,7 +47,7 @@ def curves(tmp_path_factory):
 def quick(monkeypatch, curves):
     monkeypatch.setattr(planning, "_SECONDS", 0.0)
     monkeypatch.setattr(plan_costs, "_products", lambda: plan_costs._REFERENCE_PRODUCTS)
-    monkeypatch.setattr(planning, "shipped", lambda: {"demo": curves})
+    monkeypatch.setattr(plan_curves, "shipped", lambda: {"demo": curves})
     monkeypatch.setattr(planning, "usable_cores", lambda: 2)
 
 
@@ -71,6 +71,58 @@ def test_a_dataset_and_gpus_that_are_not_here(nowhere):
     assert whole.low < whole.expected < whole.high
     assert found.epochs["search"].high <= 6 * 4
     assert found.epochs["retraining"].high <= 2 * 2 * 4
+
+
+def slow_curves(path, dataset, length):
+    """Curves of the demo's space that rise for so many epochs."""
+    space, draw = space_of("demo"), np.random.default_rng(1)
+    rising = tuple(float(value) for value in np.linspace(0.1, 0.6, length))
+    configs = [{axis.name: float(draw.uniform(axis.low, axis.high)) for axis in space.axes} for _ in range(6)]
+    runs = [RecordedRun(number, config, 0, rising, (0.1,) * length) for number, config in enumerate(configs)]
+    write_curves(path, RecordedCurves(space, 1413, "fp32", {"dataset": dataset}, runs))
+    return path
+
+
+def test_a_new_dataset_is_planned_by_the_curves_of_all_others(monkeypatch, tmp_path, curves):
+    """How fast it learns is not known: the range holds what the slowest and the fastest of them would take."""
+    slow = slow_curves(tmp_path / "slow.jsonl.xz", "slow", 40)
+    monkeypatch.setattr(plan_curves, "shipped", lambda: {"demo": curves, "slow": slow})
+    asked = "early_stopping.epochs=40", "search.trials=8"
+
+    def epochs(name, *given):
+        found = plan(PlanRequest(Data(name, 1766, 189, (128, 1024), 15), space_of("demo", *asked), 0, curves=given))
+        return found.epochs["retraining"], found.assumed
+
+    new, said = epochs("mine")
+    assert said[0] == (
+        "curves: of 8 configurations of demo, 6 of slow, recorded with avtune, at the same number of steps; "
+        "mine may learn faster or slower"
+    )
+    assert said[-1].startswith("ranges: eight in ten of 2 simulated searches, as many on each of the 2 sets of c")
+    (fast, said_fast), (slow_alone, said_slow) = epochs("demo"), epochs("slow")
+    assert said_fast[0] == "curves: of 8 configurations of demo, recorded with avtune"
+    assert said_slow[0] == "curves: of 6 configurations of slow, recorded with avtune"
+    assert fast.expected < new.expected < slow_alone.expected
+    assert new.low < fast.expected + 0.2 * (slow_alone.expected - fast.expected)
+    assert new.high > slow_alone.expected - 0.2 * (slow_alone.expected - fast.expected)
+    both, said = epochs("mine", curves, slow)
+    assert both == new
+    assert said[0].startswith("curves: of 8 configurations of demo.jsonl.xz, 6 of slow.jsonl.xz, at the same number")
+
+
+def test_an_axis_that_only_some_curves_have(tmp_path, curves):
+    space = space_of("demo")
+    narrow = replace(space, axes=[axis for axis in space.axes if axis.name != "margin"])
+    file = tmp_path / "narrow.jsonl.xz"
+    runs = [
+        RecordedRun(n, {axis.name: axis.default for axis in narrow.axes}, 0, (0.1, 0.2), (1.0, 1.0)) for n in (0, 1)
+    ]
+    write_curves(file, RecordedCurves(narrow, 1413, "fp32", {"dataset": "demo"}, runs))
+    _, said = plan_curves.curves_for([curves, file], "demo", space)
+    assert said == [
+        "curves: of 8 configurations of demo.jsonl.xz, 2 of narrow.jsonl.xz",
+        "searched, and not in the curves of narrow.jsonl.xz, so that it changes nothing there: margin",
+    ]
 
 
 def test_more_devices_take_less_and_more_trials_take_more():
@@ -107,7 +159,7 @@ def test_a_study_says_how_trials_learn_and_what_epochs_take(tmp_path):
 
     def device_seconds(seconds):
         folder = study_with(StudyFolder(tmp_path / str(seconds)), seconds)
-        request = PlanRequest(data, space_of("demo"), gpus=0, lanes=4, curves=folder)
+        request = PlanRequest(data, space_of("demo"), gpus=0, lanes=4, curves=[folder])
         found = plan(request)
         assert f"costs: the seconds of the study {seconds}" in found.assumed
         return found.device_seconds.expected, found
@@ -147,7 +199,7 @@ def test_folds_cost_as_many_epochs():
 
 
 def test_the_command_line_says_it_in_words_and_in_json(capsys, nowhere, curves):
-    words = ["plan", "ave", "--gpus", "0", "--curves", str(curves), "--trials", "4", "--epochs", "3"]
+    words = ["plan", "ave", "--gpus", "0", "--curves", f"{curves},{curves}", "--trials", "4", "--epochs", "3"]
     assert main([*words, "--set", "search.startup_trials=4", "--set", "final.seeds=1"]) == 0
     said = capsys.readouterr().out
     assert "whole command" in said
@@ -181,7 +233,7 @@ def test_what_cannot_be_is_refused(monkeypatch, nowhere):
         data_of("vegsa")
     with pytest.raises(UserError, match="--gpus is -1"):
         plan(PlanRequest(data_of("vegas"), space_of("vegas"), gpus=-1))
-    monkeypatch.setattr(planning, "shipped", dict)
+    monkeypatch.setattr(plan_curves, "shipped", dict)
     with pytest.raises(UserError, match="no recorded curves come with this avtune"):
         plan(PlanRequest(data_of("vegas"), space_of("vegas"), gpus=0))
 
@@ -189,6 +241,6 @@ def test_what_cannot_be_is_refused(monkeypatch, nowhere):
 def test_products_of_twice_the_speed_do_not_halve_an_epoch(monkeypatch):
     """59 % of an epoch are products on the CPU that the costs are of, and the rest is taken to be the same here."""
     monkeypatch.setattr(plan_costs, "_products", lambda: 2 * plan_costs._REFERENCE_PRODUCTS)
-    factor, why, _ = plan_costs.factor_here(None, "cpu", "fp32", None)
+    factor, why, _ = plan_costs.factor_here((), "cpu", "fp32", [])
     assert factor == pytest.approx(0.41 + 0.59 / 2)
     assert "products here run at 200% of its speed" in why
