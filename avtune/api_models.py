@@ -104,9 +104,7 @@ def evaluate(
             asked = _clips(query, classes) if data is None else dataset_for(data, classes)
             return evaluate_model(found, asked, split, ranks, gallery=_clips(gallery, classes), results=place, **also)
         arrays = _arrays(views, query, alone=model is None and data is None)
-        for what, one in (("split", None if split == "test" else split), ("classes", classes), ("method", method)):
-            if one is not None:
-                raise UserError(f"{what} goes with a model and a dataset; embeddings hold everything")
+        _check_alone(split=None if split == "test" else split, classes=classes, method=method)
         return evaluate_embeddings(arrays, cast("Any", gallery), ranks, **also)
 
 
@@ -123,6 +121,15 @@ def _arrays(views: Sequence[Any], query: Any, *, alone: bool) -> Any:
             "give a model and a dataset, evaluate(study, data), or embeddings, evaluate(audio=, visual=, labels=)"
         )
     return arrays
+
+
+def _check_alone(**given: object) -> None:
+    """Raises:
+    UserError: what goes with a model is given with embeddings.
+    """
+    for what, one in given.items():
+        if one is not None:
+            raise UserError(f"{what} goes with a model and a dataset; embeddings hold everything")
 
 
 def _clips(given: Any, classes: Place | None) -> Dataset | str:

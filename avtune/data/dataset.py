@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -17,6 +16,7 @@ from avtune.core.relevance import is_multi_label
 from avtune.core.view_names import VIEWS as VIEWS
 from avtune.core.words import plural
 from avtune.data.arrays import to_features, turned_hint
+from avtune.data.class_names import names_of, some, words_of
 from avtune.data.given_names import given_class_names, given_name, given_views
 from avtune.data.groups import GROUP_KEYS as GROUP_KEYS
 from avtune.data.groups import read_groups
@@ -255,7 +255,7 @@ def from_arrays(
     features = {key: to_features(given[key], where[key]) for key in given if key.startswith(("audio", "visual"))}
     encoded = encode({key: given[key] for key in given if key.startswith("lab")}, where)
     labels = encoded.labels
-    names = class_names if encoded.words is None else _words_of(encoded.words, class_names, source)
+    names = class_names if encoded.words is None else words_of(encoded.words, class_names, source)
     train, validation = _training(features, labels, where)
     groups, test_groups = read_groups(given, where, len(train))
     values = held_by(train.labels)
@@ -265,7 +265,7 @@ def from_arrays(
         called = (keys or {}).get("lab_train", "lab_train")  # one array of all clips has one name for both splits
         train_lacks = "the training clips lack" if where["lab_test"] == where["lab_train"] else f"{called} lacks"
         raise UserError(
-            f"{where['lab_test']} has {plural(len(absent), 'label')} that {train_lacks}: {_some(shown)}\n"
+            f"{where['lab_test']} has {plural(len(absent), 'label')} that {train_lacks}: {some(shown)}\n"
             "every class of the test split must be in the training split: remove those test clips"
         )
     dataset = Dataset(
@@ -314,19 +314,6 @@ def _check_given(train: Split, held: Split, where: Mapping[str, str]) -> None:
             raise UserError(f"{where[f'{view}_train']} has {dims[0]} dims and {where[f'{view}_val']} has {dims[1]}")
 
 
-def _words_of(words: list[str], class_names: Sequence[str] | None, source: str) -> list[str]:
-    """The names of classes whose labels are words.
-
-    Raises:
-        UserError: `class_names` says something else.
-    """
-    if class_names is not None and not set(words) <= set(class_names):
-        raise UserError(
-            f"{source}: labels are words, and class_names lacks {_some(sorted(set(words) - {*class_names}))}"
-        )
-    return words
-
-
 def check(dataset: Dataset, *, keys: Mapping[str, str] | None = None) -> None:
     """Checks a dataset however it was made.
 
@@ -356,7 +343,7 @@ def check(dataset: Dataset, *, keys: Mapping[str, str] | None = None) -> None:
     if counts.min() < 2:
         few = [f"'{dataset.class_names[c]}' ({plural(int(counts[c]), 'clip')})" for c in np.flatnonzero(counts < 2)]
         raise UserError(
-            f"{named['lab_train']} has too few clips of {_some(few)}; a validation split needs two of every class\n"
+            f"{named['lab_train']} has too few clips of {some(few)}; a validation split needs two of every class\n"
             f"add training clips, or remove the class from both splits"
         )
 
@@ -386,35 +373,3 @@ def _rows_differ(features: Features, labels: int, named: Mapping[str, str], view
     return f"{where} has {plural(len(features), 'row')} and {named[f'lab_{split}']} has {plural(labels, 'label')}" + (
         hint or "\nrow i of both views and of the labels must be the same clip"
     )
-
-
-def names_of(values: Rows, names: Sequence[str] | None, source: str) -> tuple[str, ...]:
-    """One name a class, for classes whose original labels are `values` (sorted); see `class_names` of `from_arrays`.
-
-    Raises:
-        UserError: there is another number of names, one is there twice, or one is no printable text.
-    """
-    if names is None:
-        return tuple(str(v) for v in values)
-    if len(names) == len(values):
-        chosen = list(names)
-    elif len(names) > len(values) and values[0] >= 0 and values[-1] < len(names):
-        chosen = [names[int(v)] for v in values]
-    else:
-        raise UserError(
-            f"{source}: class_names has {plural(len(names), 'name')} for {plural(len(values), 'class', 'classes')}, "
-            f"labels {values[0]} to {values[-1]}"
-        )
-    repeated = sorted(n for n, count in Counter(chosen).items() if count > 1)
-    if repeated:
-        raise UserError(f"{source}: class_names repeats {_some([repr(n) for n in repeated])}")
-    unreadable = [n for n in chosen if not n.strip() or not n.isprintable()]
-    if unreadable:
-        raise UserError(f"{source}: class_names holds {unreadable[0]!r}; a name is printable text")
-    return tuple(chosen)
-
-
-def _some(items: Sequence[Any] | Labels, most: int = 5) -> str:
-    """The first few of `items`, then how many more."""
-    shown = ", ".join(str(item) for item in items[:most])
-    return shown + (f" and {len(items) - most} more" if len(items) > most else "")

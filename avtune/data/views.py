@@ -13,7 +13,8 @@ import numpy as np
 from avtune.core.errors import UserError, choices, did_you_mean
 from avtune.core.view_names import VIEWS
 from avtune.data.arrays import Container, Declared, check_feature_shape, to_features
-from avtune.data.dataset import SIX_KEYS, Features, Labels, names_of
+from avtune.data.class_names import names_of
+from avtune.data.dataset import SIX_KEYS, Features, Labels
 from avtune.data.formats import LAYOUTS
 from avtune.data.labels import encode, held_by, is_several, numbered, to_hot
 from avtune.data.layouts.four_keys import FOUR_KEYS

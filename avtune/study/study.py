@@ -24,23 +24,24 @@ from avtune.core.trial import Trial
 from avtune.space.space import Space
 from avtune.study.curves import ON
 from avtune.study.ending import Stopped, flat_search
+from avtune.study.facts import StudyFacts
 from avtune.study.folder import StudyFolder
 from avtune.study.horizon import Horizon
 from avtune.study.listener import Listener
 from avtune.study.origins import Origins
-from avtune.study.record import Record, State
+from avtune.study.record import Record
 from avtune.study.remaining import used_up_text
 from avtune.study.replay import lacks_only_its_end, replay
 from avtune.study.results_to_sampler import Suggestions, results_to_sampler
 from avtune.study.rungs import RungPolicy, rung_policy
-from avtune.study.sampler import Sampler, first_turn
+from avtune.study.sampler import Sampler
 from avtune.study.trial_maker import TrialMaker
 from avtune.study.trials_csv import TrialsCsv
 
 _LOG = logging.getLogger(__name__)
 
 
-class Study:
+class Study(StudyFacts):
     """One search.
 
     Args:
@@ -235,26 +236,6 @@ class Study:
         return self._all_suggested
 
     @property
-    def configurations(self) -> int | None:
-        """How many the space has; None where they are not counted."""
-        return self._sampler.configurations
-
-    @property
-    def known(self) -> list[dict[str, Value]]:
-        """The configurations that the user named, and those of earlier studies; values of the axes each."""
-        return self._sampler.known
-
-    @property
-    def enqueued(self) -> int:
-        """How many configurations a script of the user's has put into the journal that come next."""
-        return sum(not one.problem for one in self._sampler.enqueued())
-
-    @property
-    def left_out(self) -> list[str]:
-        """Of others that it has put there, why they are not tried."""
-        return [one.text for one in self._sampler.enqueued() if one.problem]
-
-    @property
     def trials(self) -> int:
         """How many trials there will be, as far as is known. For any thread."""
         return len(self.records) if self._no_more else max(self.space.search.trials, len(self.records))
@@ -280,47 +261,6 @@ class Study:
         """Writes `trials.csv` and takes away what no trial needs any more."""
         self._csv.write()
         self.folder.clear_lanes({record.number for record in self.records if record.state == "RUNNING"})
-
-    # -- what came of it -------------------------------------------------------------------------------------------
-
-    @property
-    def best(self) -> Record | None:
-        """The trial with the highest validation MAP over its evaluated epochs; the lowest number of equals."""
-        return next(iter(self.ranking()), None)
-
-    def ranking(self) -> list[Record]:
-        """Trials that did not fail, best first."""
-        ended = [record for record in self.records if record.state != "FAIL" and record.values]
-        return sorted(ended, key=lambda record: (-(record.best_value or 0.0), record.number))
-
-    @property
-    def waiting(self) -> int:
-        """How many configurations that the user named, or earlier studies gave, have not been suggested yet."""
-        return len(self._sampler.waiting)
-
-    @property
-    def fitting(self) -> int:
-        """How many of these fit into the trials that are still to be suggested."""
-        search, begins = self.space.search, first_turn(self.space)
-        begins = max(len(self.records) + self.enqueued, begins)
-        left = 0 if self._all_suggested else search.trials - begins
-        return sum(place <= left for place in self._sampler.waiting)
-
-    @property
-    def trials_for_all(self) -> int:
-        """With how many trials all of them would be tried."""
-        begins = len(self.records) + self.enqueued
-        most, startup = max(self._sampler.waiting, default=0), self.space.search.startup_trials
-        # More trials than random ones have the random ones come first.
-        return begins + most if begins + most <= startup else max(begins, startup) + most
-
-    def count(self, state: State) -> int:
-        """How many trials have that state."""
-        return sum(record.state == state for record in self.records)
-
-    def times(self) -> dict[int, tuple[float, float | None]]:
-        """When each trial was suggested, and when the sampler was told its end (None before), in seconds since 1970."""
-        return self._sampler.times()
 
     # -- inside ----------------------------------------------------------------------------------------------------
 

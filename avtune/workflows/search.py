@@ -39,7 +39,7 @@ from avtune.workflows.portfolio import uses_portfolio
 from avtune.workflows.repeat import forget_repeats
 from avtune.workflows.search_plan import Plan, Request, resolve
 from avtune.workflows.tracking import Trackers
-from avtune.workflows.validation_rows import many_rows_notes
+from avtune.workflows.validation_rows import check_rows, many_rows_notes
 from avtune.workflows.winner_board import write_finals
 from avtune.workflows.write_report import ReportListener, write_report
 
@@ -68,7 +68,7 @@ def search(request: Request, listener: SearchListener) -> Results:
         # While the runner's processes start; before there is a folder, which a bad split leaves not.
         folds = _split(plan, plan.space)
         settings = {**plan.settings, "rows": min(fold.rows for fold in folds)}
-        _check_rows(plan, settings["rows"])
+        check_rows(plan.folder.root, plan.before, settings["rows"])
         if not plan.folder.exists:
             plan.folder.create(settings, environment())
             lock.take()
@@ -178,19 +178,6 @@ def _split(plan: Plan, space: Space) -> tuple[Prepared, ...]:
         objective=objective(space.search.objective, plan.request.dataset.views),
         settings=plan.request.run is None,  # a bench's rules say how its searches split
     )
-
-
-def _check_rows(plan: Plan, rows: int) -> None:
-    """Raises:
-    UserError: an earlier version of avtune has split the training rows of the study in another way.
-    """
-    before = plan.before.get("rows")
-    if before and before != rows:
-        raise UserError(
-            f"{plan.folder.root} trains on {before} rows, and its training set is split now so that {rows} are trained "
-            "on: this avtune keeps closer to the fraction where clips of a rare class stay together\n"
-            "what helps: begin a new study (--name), or continue this one with the avtune that began it"
-        )
 
 
 class _Lock:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 from avtune.core.errors import UserError
 from avtune.data.dataset import Dataset
@@ -62,6 +64,26 @@ def as_recorded(space: Space, recorded: Space) -> Space:
         _check_reshuffle(space.final.reshuffle, recorded.validation, "the study has those of its data set")
         return replace(space, validation=recorded.validation)
     return replace(space, validation=replace(validation, equal_rows=recorded.validation.equal_rows))
+
+
+def check_rows(study: Path, before: Mapping[str, Any], rows: int) -> None:
+    """Refuses to continue a study whose training rows an earlier version of avtune has split in another way.
+
+    Args:
+        study: its folder.
+        before: its settings so far; none of a new study.
+        rows: that it would train on.
+
+    Raises:
+        UserError: it has trained on another number of rows.
+    """
+    known = before.get("rows")
+    if known and known != rows:
+        raise UserError(
+            f"{study} trains on {known} rows, and its training set is split now so that {rows} are trained on: this "
+            "avtune keeps closer to the fraction where clips of a rare class stay together\n"
+            "what helps: begin a new study (--name), or continue this one with the avtune that began it"
+        )
 
 
 def _check_reshuffle(reshuffle: bool | None, validation: Validation, why: str) -> None:
