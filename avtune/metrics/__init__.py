@@ -2,6 +2,7 @@
 
 from avtune.metrics.average_precision import RetrievalScores, average_precision, retrieval_scores
 from avtune.metrics.cutoffs import Cutoffs, cutoffs
+from avtune.metrics.over_seeds import detectable_over_seeds, welch_test
 from avtune.metrics.precision_recall import PrecisionRecall, precision_recall
 from avtune.metrics.significance import (
     bootstrap_interval,
@@ -21,6 +22,7 @@ __all__ = [
     "bootstrap_interval",
     "cutoffs",
     "detectable_difference",
+    "detectable_over_seeds",
     "holm",
     "mean_interval",
     "precision_recall",
@@ -28,4 +30,5 @@ __all__ = [
     "randomisation_tests",
     "retrieval_scores",
     "rounds_for",
+    "welch_test",
 ]

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TypedDict
 
+import numpy as np
+import numpy.typing as npt
+
 from avtune.core.objective import label
 from avtune.core.seeds import mix
-from avtune.metrics import holm, randomisation_tests
+from avtune.metrics import holm, randomisation_tests, welch_test
 from avtune.report.query_ap import clip_ap
-from avtune.report.text import OF_MODELS, over_seeds_text, p_text, score_text, seeds_text
+from avtune.report.text import over_seeds_text, p_text, score_text, seeds_text, tested_text
 from avtune.study.best import Best, Finalist
 from avtune.study.folder import StudyFolder
 from avtune.study.results import Results
@@ -101,7 +104,7 @@ def verdict(study: Study, best: Best | None, results: Results | None) -> Verdict
         *(["No other finalist was better than the default configuration on validation."] if is_default else []),
         *_compared(_reference(results), results.reference, results, found),
         *_compared("the untrained network", results.untrained, results, found),
-        *([f"{OF_MODELS}."] if found else []),
+        *([f"{tested_text(len(results.seeds))}."] if found else []),
         *([] if results.race is None else [f"The finals were {results.race.words}."]),
         *damage,
     ]
@@ -166,5 +169,12 @@ def _tests(folder: StudyFolder, results: Results) -> tuple[dict[str, float], lis
     known = {what: ap for what, ap in given.items() if ap is not None and ap.shape == winner.shape}
     if not known:
         return {}, []
-    raw = [float(randomisation_tests((winner - ap)[None], _SEED)[0]) for ap in known.values()]
+    raw = [_p_value(winner - ap, results, getattr(results, others[what])) for what, ap in known.items()]
     return dict(zip(known, map(float, holm(raw)), strict=True)), []
+
+
+def _p_value(difference: npt.NDArray[np.float64], results: Results, other: Scores | None) -> float:
+    """Of the winner against what has other scores: over the clips, and over the seeds where there are several."""
+    swaps = float(randomisation_tests(difference[None], _SEED)[0])
+    over = None if other is None else welch_test(difference, results.test.map.seeds, other.map.seeds)
+    return swaps if over is None else max(swaps, over)

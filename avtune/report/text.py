@@ -11,6 +11,10 @@ from avtune.study.results import Race, Results
 from avtune.study.scores import Score, Scores
 
 OF_MODELS = "The test is of these trained models: other seeds may give another answer"
+OF_SEEDS = (
+    "A difference must hold over the seeds too: p is the larger one of that test's and of Welch's t-test with the "
+    "variances over clips and over seeds"
+)
 """What must be known of a test over the clips: a clip's value is a mean over the seeds, whose scatter is not in it."""
 
 
@@ -18,6 +22,11 @@ def score_text(score: Score) -> str:
     """`0.5940 ± 0.0030`: the mean, and the half width of its interval over the seeds; one seed has none."""
     half = score.half_width
     return f"{score.mean:.4f}" + (f" ± {half:.4f}" if half is not None else "")
+
+
+def tested_text(seeds: int) -> str:
+    """What the test of a difference is of, where scores are means over so many seeds."""
+    return OF_SEEDS if seeds > 1 else OF_MODELS
 
 
 def over_seeds_text(count: int) -> str:

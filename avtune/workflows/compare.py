@@ -2,7 +2,8 @@
 
 Only studies whose test clips are the same, by the digest of their dataset, and whose scores were made alike (selected
 on validation rows, or on the test split) are ranked against each other. Each such group has places of its own. The test
-of a difference is that of `bench.board`: paired over the test clips, with Holm's correction over the pairs of a group.
+of a difference is that of `bench.board`: over the test clips and over the seeds, with Holm's correction over the pairs
+of a group.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 from avtune.core.errors import UserError
 from avtune.core.objective import MAP, value_of
 from avtune.core.seeds import mix
-from avtune.metrics import holm, randomisation_tests, rounds_for
+from avtune.metrics import holm, randomisation_tests, rounds_for, welch_test
 from avtune.metrics.letters import letters
 from avtune.report.query_ap import clip_ap
 from avtune.study.best import read_best
@@ -145,7 +146,7 @@ def _ranked(studies: Sequence[Compared], notes: list[str]) -> list[Compared]:
     found = [_clip_ap(one) for one in studies]
     groups = [""] * len(studies)
     if all(one is not None and found[0] is not None and len(one) == len(found[0]) for one in found):
-        groups = _groups([one for one in found if one is not None])
+        groups = _groups([one for one in found if one is not None], [_seeds(one) for one in studies])
     else:
         lacking = [one.name for one, ap in zip(studies, found, strict=True) if ap is None]
         notes.append(f"no test of differences: {', '.join(lacking) or 'a study'} lacks the scores of the single clips")
@@ -169,11 +170,18 @@ def _clip_ap(one: Compared) -> Floats | None:
     return ap if ap is not None and np.isclose(ap.mean(), _map(one)) else None
 
 
-def _groups(found: Sequence[Floats]) -> list[str]:
-    """Letters of studies, given the average precision of their test clips."""
+def _seeds(one: Compared) -> Sequence[float]:
+    assert one.results is not None
+    return one.results.test.map.seeds
+
+
+def _groups(found: Sequence[Floats], seeds: Sequence[Sequence[float]]) -> list[str]:
+    """Letters of studies, given the average precision of their test clips, and MAP of their seeds."""
     pairs = list(combinations(range(len(found)), 2))
     differences = np.stack([found[one] - found[other] for one, other in pairs])
-    p_values = holm(randomisation_tests(differences, _SEED, rounds_for(len(pairs), LEVEL)))
+    swaps = randomisation_tests(differences, _SEED, rounds_for(len(pairs), LEVEL))
+    welch = [welch_test(each, seeds[i], seeds[j]) for each, (i, j) in zip(differences, pairs, strict=True)]
+    p_values = holm([p if over is None else max(float(p), over) for p, over in zip(swaps, welch, strict=True)])
     differ = np.zeros((len(found), len(found)), bool)
     for (one, other), p in zip(pairs, p_values, strict=True):
         differ[one, other] = differ[other, one] = p < LEVEL

@@ -35,8 +35,7 @@ _WAYS = ("map", "map_a2v", "map_v2a")
 SPLITS = ("test", "train")
 LIMITS = (
     "the test is over the clips: it says whether these two trained models differ, not whether their methods would with "
-    "other seeds; avtune bench and avtune compare show means and intervals over seeds, but their test is of trained "
-    "models too"
+    "other seeds; the tests of avtune bench and avtune compare are over seeds too"
 )
 
 

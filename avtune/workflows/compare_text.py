@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from avtune.core.objective import MAP
 from avtune.core.view_names import VIEWS, ways
-from avtune.report.text import OF_MODELS, duration, score_text
+from avtune.report.text import OF_MODELS, OF_SEEDS, duration, score_text
 from avtune.study.results import Results
 from avtune.workflows.compare import Compared, Comparison
 
@@ -14,7 +14,7 @@ _HEAD = ("", "study", "method", "trials", "search", "val MAP", "test MAP", *ways
 _ERROR_BARS = "± is half of the 95 % interval over the seeds (Student t); val MAP is the winner's, over other seeds"
 _LETTERS = (
     "between studies of one table that share a letter no difference was found at 0.05 (paired randomisation test "
-    f"over the test clips, Holm); {OF_MODELS[0].lower()}{OF_MODELS[1:]}"
+    "over the test clips, Holm)"
 )
 
 
@@ -46,7 +46,13 @@ def head(studies: Sequence[Compared]) -> tuple[str, ...]:
 def reading(found: Comparison) -> list[str]:
     """What must be known to read the tables."""
     said = [_ERROR_BARS] if any(one.results is not None for one in found.studies) else []
-    return [*said, *([_LETTERS] if any(one.group for one in found.studies) else [])]
+    tested = [one.results for one in found.studies if one.group and one.results is not None]
+    if tested:
+        alone = [one for one in tested if len(one.seeds) < 2]
+        words = OF_MODELS if len(alone) == len(tested) else OF_SEEDS
+        more = "; of studies with one seed it is of the trained models alone" * (0 < len(alone) < len(tested))
+        said.append(f"{_LETTERS}; {words[0].lower()}{words[1:]}{more}")
+    return said
 
 
 def cells(one: Compared) -> list[str]:

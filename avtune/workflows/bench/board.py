@@ -2,10 +2,11 @@
 
 The test is paired over the test clips. A clip's value is the mean, over the seeds and both directions, of its average
 precision; the mean of these values is the row's MAP. A difference between two rows is found when the randomisation
-test says so at `LEVEL` after Holm's correction over all pairs of rows. Whether one is found between a row's tuned
-configuration and its default one is a family of tests of its own. The seeds are averaged before the clips are swapped,
-so the tests are of the models that were trained: how far other seeds would move a row is not in them. A difference that
-is not found may be there all the same: how large it would have had to be is told with it.
+test says so at `LEVEL` after Holm's correction over all pairs of rows, and so does Welch's t-test with the variances
+over clips and over seeds (`metrics.over_seeds`): the larger p-value of the two counts. The first test alone, of rows
+with one seed and of tables of earlier versions, is of the models that were trained: how far other seeds would move a
+row is not in it. Whether a difference is found between a row's tuned configuration and its default one is a family of
+tests of its own. One that is not found may be there all the same: how large it would have had to be is told with it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,14 @@ import numpy.typing as npt
 
 from avtune.core.hyper import Value
 from avtune.core.seeds import mix
-from avtune.metrics import detectable_difference, holm, randomisation_tests, rounds_for
+from avtune.metrics import (
+    detectable_difference,
+    detectable_over_seeds,
+    holm,
+    randomisation_tests,
+    rounds_for,
+    welch_test,
+)
 from avtune.metrics.letters import letters
 from avtune.study.results import Results
 
@@ -111,6 +119,8 @@ def board(
     failures: Mapping[str, str],
     pending: Sequence[str],
     known: MutableMapping[tuple[str, str], float],
+    *,
+    seeds: bool = True,
 ) -> Board:
     """Orders and compares rows.
 
@@ -119,7 +129,8 @@ def board(
         rows: of the finished methods, in any order.
         failures: why a method has no row, by its name.
         pending: methods that have not finished.
-        known: p-values of pairs compared before, by their names in order; new ones are added.
+        known: p-values of the swaps of pairs compared before, by their names in order; new ones are added.
+        seeds: whether a difference must hold over the seeds too; False as tables of earlier versions have it.
     """
     rows = sorted(rows, key=lambda row: (-row.map, row.method))
     count = len(rows)
@@ -129,12 +140,14 @@ def board(
     tuned = [place for place, row in enumerate(rows) if row.default_ap is not None]
     _compare([_pair(rows[i], rows[j]) for i, j in pairs] + [_gain(rows[place]) for place in tuned], rounds, known)
     p_values, detectable = np.ones((count, count)), np.zeros((count, count))
-    for (one, other), p in zip(pairs, _adjusted([known[_pair(rows[i], rows[j])[0]] for i, j in pairs]), strict=True):
+    between = [_larger(known, _pair(rows[i], rows[j]), _seeds(rows[i], rows[j]), seeds=seeds) for i, j in pairs]
+    for (one, other), p in zip(pairs, _adjusted(between), strict=True):
         p_values[one, other] = p_values[other, one] = p
-        smallest = _detectable(rows[one], rows[other], LEVEL / len(pairs))
+        smallest = _detectable(rows[one], rows[other], LEVEL / len(pairs), seeds=seeds)
         detectable[one, other] = detectable[other, one] = smallest
     gains: list[float | None] = [None] * count
-    for place, p in zip(tuned, _adjusted([known[_gain(rows[place])[0]] for place in tuned]), strict=True):
+    by_default = [_larger(known, _gain(rows[at]), _seeds_by_default(rows[at]), seeds=seeds) for at in tuned]
+    for place, p in zip(tuned, _adjusted(by_default), strict=True):
         gains[place] = p
     return Board(
         about=about,
@@ -175,7 +188,29 @@ def _compare(pairs: Sequence[_Pair], rounds: int, known: MutableMapping[tuple[st
         known.update((names, float(p)) for (names, _), p in zip(fresh, found, strict=True))
 
 
-def _detectable(one: Row, other: Row, level: float) -> float:
+_Seeds = tuple[Sequence[float], Sequence[float]]
+"""Mean test MAP of each seed of two configurations."""
+
+
+def _seeds(one: Row, other: Row) -> _Seeds:
+    return one.results.test.map.seeds, other.results.test.map.seeds
+
+
+def _seeds_by_default(row: Row) -> _Seeds:
+    assert row.results.default is not None
+    return row.results.test.map.seeds, row.results.default.map.seeds
+
+
+def _larger(known: Mapping[tuple[str, str], float], pair: _Pair, of: _Seeds, *, seeds: bool) -> float:
+    """The p-value of a pair: of the swaps, or of Welch's test where that is larger and counts."""
+    names, difference = pair
+    over_seeds = welch_test(difference, *of) if seeds else None
+    return known[names] if over_seeds is None else max(known[names], over_seeds)
+
+
+def _detectable(one: Row, other: Row, level: float, *, seeds: bool) -> float:
+    if seeds:
+        return detectable_over_seeds(one.ap - other.ap, *_seeds(one, other), level, POWER)
     variance = sum(
         float(np.var(seeds, ddof=1)) / len(seeds) if len(seeds) > 1 else 0.0
         for seeds in (row.results.test.map.seeds for row in (one, other))

@@ -11,7 +11,7 @@ from avtune.core.protocol import PUBLISHED, SELECTED_ON_TEST
 from avtune.core.view_names import VIEWS, views_in, ways
 from avtune.core.words import plural
 from avtune.finals.reference import NONE
-from avtune.report.text import OF_MODELS, duration, escaped, over_seeds_text, score_text, table
+from avtune.report.text import duration, escaped, over_seeds_text, score_text, table, tested_text
 from avtune.report.text import p_text as number_text
 from avtune.space.settings import AUTO, MOST_STEPS
 from avtune.study.asha import rung_epochs
@@ -34,8 +34,8 @@ HEADER = (
 )
 VERSION = 3
 """Of the words of `leaderboard.md`, of which `verify` takes all. 1: from before a protocol, steps and functions changed
-them. 2: from before it was said that the test is of the trained models, with words that were not true of every race,
-look at the test split, single seed, number of swaps, `map_running`, and p just below 0.05."""
+them. 2: from before the test was over seeds too, with words that were not true of every race, look at the test split,
+single seed, number of swaps, `map_running`, and p just below 0.05."""
 
 
 def header(about: Mapping[str, Any]) -> tuple[str, ...]:
@@ -144,7 +144,7 @@ def notes(board: Board, *, version: int = VERSION) -> list[str]:
         f"test over the average precision of every test clip (mean over seeds and both directions, "
         f"{swaps_text(board) if version > 2 else f'{board.rounds:,} rounds'}), Holm-corrected over "
         f"{plural(pairs, 'pair')}; that is not to say that there is none. "
-        + f"{OF_MODELS}. " * (version > 2)
+        + f"{tested_text(seeds)}. " * (version > 2)
         + "The p-value of tuned against default is by the same test, corrected over the methods.",
         *([f"{detectable}."] if (detectable := detectable_text(board)) else []),
     ]
@@ -298,12 +298,13 @@ def text(board: Board, lay_out: Callable[[list[str], list[list[str]]], list[str]
         lay_out: makes lines of a header and rows.
     """
     seeds = board.about["seeds"]
+    tested = tested_text(seeds)
     return [
         f"{title(board.about)}: test split, " + over_seeds_text(seeds),
         *lay_out(list(header(board.about)), cells(board)),
         f"between rows that share a letter no difference was found at {LEVEL:g} (paired randomisation test over the "
         "test clips, Holm)",
-        f"{OF_MODELS[0].lower()}{OF_MODELS[1:]}",
+        f"{tested[0].lower()}{tested[1:]}",
         *([detectable] if (detectable := detectable_text(board)) else []),
         *gaps(board),
     ]

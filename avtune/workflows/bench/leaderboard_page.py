@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from avtune.report.board_page import BoardPage, Cell, Section, Table, alike, charts, plain, render
 from avtune.report.compared import Compared, Shown
-from avtune.report.text import OF_MODELS, short
+from avtune.report.text import short, tested_text
 from avtune.workflows.bench.board import LEVEL, POWER, Board, Row
 from avtune.workflows.bench.folder import folder_name
 from avtune.workflows.bench.leaderboard import cells, facts, gaps, header, notes, p_text, size_text, title
@@ -53,17 +53,17 @@ def _more(board: Board, compared: Compared) -> list[Section]:
     if board.rows:
         made = [
             Section("charts", "Charts", charts=charts(compared, 0, _INTERVAL[board.about["seeds"] > 1])),
-            Section("pairs", "Pairs", (_pairs_text(),), table=_pairs(board)),
+            Section("pairs", "Pairs", (_pairs_text(board),), table=_pairs(board)),
             Section("winners", "Winning configurations", table=_winners(board)),
         ]
     return [*made, Section("facts", "Facts", table=plain((), facts(board), named=True))]
 
 
-def _pairs_text() -> str:
+def _pairs_text(board: Board) -> str:
     return (
         f"Holm-adjusted p-values of the paired randomisation test; in bold those below {LEVEL:g}. Where no difference "
         f"was found, the second number is the smallest one of MAP that {POWER:.0%} of such benches would have found. "
-        f"{OF_MODELS}."
+        f"{tested_text(board.about['seeds'])}."
     )
 
 

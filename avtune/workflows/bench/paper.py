@@ -9,7 +9,7 @@ from typing import Any
 from avtune.core.protocol import PUBLISHED
 from avtune.core.view_names import views_in, ways
 from avtune.core.words import plural
-from avtune.report.text import OF_MODELS, escaped
+from avtune.report.text import escaped, tested_text
 from avtune.study.scores import Score
 from avtune.workflows.bench.board import LEVEL, Board
 from avtune.workflows.bench.leaderboard import (
@@ -47,7 +47,7 @@ def caption(board: Board) -> str:
             *exceptions(board),
             f"Bold: no difference from the best row was found; between rows that share a letter none was found either "
             f"({LEVEL:g}, paired randomisation test over the test clips, {swaps_text(board)}, Holm over {pairs} "
-            f"pair{'s' * (pairs != 1)}). {OF_MODELS}.",
+            f"pair{'s' * (pairs != 1)}). {tested_text(seeds)}.",
             *([f"{detectable[0].upper()}{detectable[1:]}."] if detectable else []),
             *gaps(board),
             f"Versions: {known['versions']}. Dataset digest {str(data['digest'])[:16]}. Command: {about['command']}",
