@@ -5,10 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from avtune.study.origins import Origins
 from avtune.study.record import Record
+
+if TYPE_CHECKING:  # a study's folder needs this file, and a command that only helps needs no spaces
+    from avtune.study.origins import Origins
 
 By = Literal["finish", "time"]
 _WORDS = {"finish": "ended by avtune finish", "time": "its time was over"}

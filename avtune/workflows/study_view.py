@@ -68,11 +68,13 @@ class StudyView:
     """
 
     def __init__(self, path: Path) -> None:
+        self._given = path
         self._folder = StudyFolder(path.absolute())  # a notebook may change its folder
 
     @property
     def path(self) -> Path:
-        return self._folder.root
+        """Its folder: as it was given, or absolute where the current folder has changed since."""
+        return self._given if self._given.absolute() == self._folder.root else self._folder.root
 
     @property
     def name(self) -> str:

@@ -25,7 +25,7 @@ from avtune.cli import bench_console
 from avtune.cli.main import main
 from avtune.data.dataset import Dataset
 from avtune.data.formats import write_hdf5
-from avtune.metrics import detectable_difference, holm, randomisation_test
+from avtune.metrics import detectable_over_seeds, holm, randomisation_test, welch_test
 from avtune.study.folder import StudyFolder
 from avtune.study.results import read_results, write_results, write_times_scored
 from avtune.workflows.bench.board import LEVEL, Row, board
@@ -178,7 +178,11 @@ def test_groups_are_those_of_the_corrected_tests(done):
         with np.load(done / "results" / "b" / row["method"] / "final" / "query_ap.npz") as kept:
             ap[row["method"]] = (kept["test_a2v"] + kept["test_v2a"]).mean(0) / 2
     pairs = list(combinations(rows, 2))
-    raw = [randomisation_test(ap[one["method"]], ap[other["method"]], seed=5) for one, other in pairs]
+    seeds = {row["method"]: metrics_of(done, row["method"])["test"]["map"]["seeds"] for row in rows}
+    raw = []
+    for one, other in ((one["method"], other["method"]) for one, other in pairs):
+        over_seeds = welch_test(ap[one] - ap[other], seeds[one], seeds[other])
+        raw.append(max(over_seeds, randomisation_test(ap[one], ap[other], seed=5)))
     page = Tables((done / "results" / "b" / "leaderboard.html").read_text())
     shown = {
         (row[0], name): p for row in page.tables[1][1:] for name, p in zip(page.tables[1][0][1:], row[1:], strict=True)
@@ -478,7 +482,9 @@ def test_youtube_files_are_named_as_such():
 
 
 def made_row(name, ap, default_ap=None):
-    return Row(name, toy_results(float(np.mean(ap))), {}, {}, 1.0, np.asarray(ap), default_ap)
+    default = None if default_ap is None else toy_results(float(np.mean(default_ap))).test
+    results = toy_results(float(np.mean(ap)), default=default)
+    return Row(name, results, {}, {}, 1.0, np.asarray(ap), default_ap)
 
 
 def test_rows_that_are_alike_share_a_letter_and_others_do_not():
@@ -546,8 +552,7 @@ def test_the_smallest_difference_that_could_have_been_found_is_told(done, capsys
     sizes = []
     for one, other in combinations([row["method"] for row in rows], 2):
         seeds = [metrics_of(done, method)["test"]["map"]["seeds"] for method in (one, other)]
-        noise = sum(np.var(each, ddof=1) / len(each) for each in seeds)
-        size = detectable_difference(arrays[one] - arrays[other], noise, LEVEL / 3)
+        size = detectable_over_seeds(arrays[one] - arrays[other], *seeds, LEVEL / 3)
         if cells[one, other] != "< 0.001" and float(cells[one, other].split()[0]) >= LEVEL:
             assert cells[one, other].endswith(f"({size:.4f})")
             sizes.append(size)
