@@ -17,7 +17,8 @@ class TooMany(Exception):
 
 class AtMost(TorchDispatchMode):
     """Within the block, torch's operations may make so many numbers in all, freed ones included; one that would make
-    more does not run. Views and what is written in place are free. NumPy's arrays are not counted.
+    more does not run, or is the last where its shape is known only then. Views and what is written in place are free.
+    NumPy's arrays are not counted.
 
     Args:
         numbers: how many.
@@ -34,15 +35,22 @@ class AtMost(TorchDispatchMode):
         self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        self._left -= _new_numbers(func, args, kwargs)
+        foreseen = _new_numbers(func, args, kwargs)
+        self._take(foreseen or 0)
+        made = func(*args, **kwargs)
+        if foreseen is None:
+            self._take(_numbers(made))
+        return made
+
+    def _take(self, numbers: int) -> None:
+        self._left -= numbers
         if self._left < 0:
             raise TooMany
-        return func(*args, **kwargs)
 
 
-def _new_numbers(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> int:
-    """How many numbers an operation would make, by its run on the meta device, which has shapes only; 0 for one that
-    cannot run there: it reads values, and gives no tensor or a small one."""
+def _new_numbers(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> int | None:
+    """How many numbers an operation would make, by its run on the meta device, which has shapes only; None for one that
+    cannot run there, since the values decide its shape: it is counted once it has run."""
     if all(made.alias_info is not None for made in func._schema.returns):  # a view, or in place
         return 0
     known = {argument.name for argument in func._schema.arguments}
@@ -50,8 +58,12 @@ def _new_numbers(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> i
     also = {name: value for name, value in there.items() if name in known}
     try:
         made = func(*tree_map(_on_meta, args), **{**tree_map(_on_meta, kwargs), **also})
-    except (RuntimeError, NotImplementedError):
-        return 0
+    except RuntimeError:  # NotImplementedError is one
+        return None
+    return _numbers(made)
+
+
+def _numbers(made: Any) -> int:
     return sum(one.numel() for one in tree_leaves(made) if isinstance(one, Tensor))
 
 

@@ -81,6 +81,13 @@ def test_an_operation_that_would_make_too_much_does_not_run():
             too_much(torch.ones(10))
 
 
+def test_what_has_its_shape_from_values_is_counted_once_it_is_there():
+    with AtMost(150), pytest.raises(TooMany):
+        torch.ones(100).nonzero()  # 100 and 100 more
+    with AtMost(250):
+        assert len(torch.ones(100).nonzero()) == 100
+
+
 def test_views_and_writes_in_place_are_free_and_draws_are_as_outside():
     def drawn():
         generator = torch.Generator().manual_seed(1)
