@@ -2,7 +2,7 @@
 
 from avtune.metrics.average_precision import RetrievalScores, average_precision, retrieval_scores
 from avtune.metrics.cutoffs import Cutoffs, cutoffs
-from avtune.metrics.over_seeds import detectable_over_seeds, welch_test
+from avtune.metrics.over_seeds import detectable_over_seeds, welch_test, with_seeds
 from avtune.metrics.precision_recall import PrecisionRecall, precision_recall
 from avtune.metrics.significance import (
     bootstrap_interval,
@@ -31,4 +31,5 @@ __all__ = [
     "retrieval_scores",
     "rounds_for",
     "welch_test",
+    "with_seeds",
 ]

@@ -74,6 +74,17 @@ def welch_test(differences: npt.ArrayLike, first: npt.ArrayLike, second: npt.Arr
     return 2 * float(special.stdtr(found.freedom, -mean / math.sqrt(found.total)))
 
 
+def with_seeds(p: float, differences: npt.ArrayLike, first: npt.ArrayLike, second: npt.ArrayLike) -> float:
+    """The larger one of a p-value over the queries and of that of `welch_test`; the first where the other is not known.
+
+    Args:
+        p: of the paired randomisation test.
+        differences, first, second: as `variances` takes them.
+    """
+    over_seeds = welch_test(differences, first, second)
+    return p if over_seeds is None else max(p, over_seeds)
+
+
 def detectable_over_seeds(
     differences: npt.ArrayLike, first: npt.ArrayLike, second: npt.ArrayLike, level: float = 0.05, power: float = 0.8
 ) -> float:

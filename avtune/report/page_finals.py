@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from avtune.core.objective import label
 from avtune.core.seeds import mix
-from avtune.metrics import holm, randomisation_tests, welch_test
+from avtune.metrics import holm, randomisation_tests, with_seeds
 from avtune.report.query_ap import clip_ap
 from avtune.report.text import over_seeds_text, p_text, score_text, seeds_text, tested_text
 from avtune.study.best import Best, Finalist
@@ -176,5 +176,4 @@ def _tests(folder: StudyFolder, results: Results) -> tuple[dict[str, float], lis
 def _p_value(difference: npt.NDArray[np.float64], results: Results, other: Scores | None) -> float:
     """Of the winner against what has other scores: over the clips, and over the seeds where there are several."""
     swaps = float(randomisation_tests(difference[None], _SEED)[0])
-    over = None if other is None else welch_test(difference, results.test.map.seeds, other.map.seeds)
-    return swaps if over is None else max(swaps, over)
+    return swaps if other is None else with_seeds(swaps, difference, results.test.map.seeds, other.map.seeds)

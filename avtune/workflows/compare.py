@@ -18,7 +18,7 @@ import numpy as np
 from avtune.core.errors import UserError
 from avtune.core.objective import MAP, value_of
 from avtune.core.seeds import mix
-from avtune.metrics import holm, randomisation_tests, rounds_for, welch_test
+from avtune.metrics import holm, randomisation_tests, rounds_for, with_seeds
 from avtune.metrics.letters import letters
 from avtune.report.query_ap import clip_ap
 from avtune.study.best import read_best
@@ -180,8 +180,8 @@ def _groups(found: Sequence[Floats], seeds: Sequence[Sequence[float]]) -> list[s
     pairs = list(combinations(range(len(found)), 2))
     differences = np.stack([found[one] - found[other] for one, other in pairs])
     swaps = randomisation_tests(differences, _SEED, rounds_for(len(pairs), LEVEL))
-    welch = [welch_test(each, seeds[i], seeds[j]) for each, (i, j) in zip(differences, pairs, strict=True)]
-    p_values = holm([p if over is None else max(float(p), over) for p, over in zip(swaps, welch, strict=True)])
+    found_p = zip(swaps, differences, pairs, strict=True)
+    p_values = holm([with_seeds(float(p), each, seeds[i], seeds[j]) for p, each, (i, j) in found_p])
     differ = np.zeros((len(found), len(found)), bool)
     for (one, other), p in zip(pairs, p_values, strict=True):
         differ[one, other] = differ[other, one] = p < LEVEL

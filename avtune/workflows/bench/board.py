@@ -27,7 +27,7 @@ from avtune.metrics import (
     holm,
     randomisation_tests,
     rounds_for,
-    welch_test,
+    with_seeds,
 )
 from avtune.metrics.letters import letters
 from avtune.study.results import Results
@@ -204,8 +204,7 @@ def _seeds_by_default(row: Row) -> _Seeds:
 def _larger(known: Mapping[tuple[str, str], float], pair: _Pair, of: _Seeds, *, seeds: bool) -> float:
     """The p-value of a pair: of the swaps, or of Welch's test where that is larger and counts."""
     names, difference = pair
-    over_seeds = welch_test(difference, *of) if seeds else None
-    return known[names] if over_seeds is None else max(known[names], over_seeds)
+    return with_seeds(known[names], difference, *of) if seeds else known[names]
 
 
 def _detectable(one: Row, other: Row, level: float, *, seeds: bool) -> float:
