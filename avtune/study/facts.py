@@ -3,6 +3,8 @@ trials."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 from avtune.core.hyper import Value
 from avtune.space.space import Space
 from avtune.study.record import Record, State
@@ -10,7 +12,7 @@ from avtune.study.results_to_sampler import Suggestions
 from avtune.study.sampler import first_turn
 
 
-class StudyFacts:
+class StudyFacts(ABC):
     """A part of `study.Study`, which makes the attributes.
 
     Attributes:
@@ -23,9 +25,9 @@ class StudyFacts:
     _sampler: Suggestions
 
     @property
+    @abstractmethod
     def is_suggested(self) -> bool:
         """Whether there will be no further trial: all have been given out, or the search has been ended."""
-        raise NotImplementedError
 
     # -- configurations that are known beforehand -------------------------------------------------------------------
 

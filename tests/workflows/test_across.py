@@ -1,4 +1,5 @@
-"""`avtune across`: what is compared, what is said, and the page, the picture and the files of it."""
+"""`avtune across`: what is compared, what is said, and the page, the picture and the files of it. Long: a few benches,
+made once, serve most of its tests."""
 
 import copy
 import csv
