@@ -1,9 +1,11 @@
-"""Records what random configurations of a space come to: `benchmarks/curves/<dataset>.jsonl.xz`, for the simulator.
+"""Records what configurations of a space come to: `benchmarks/curves/<dataset>.jsonl.xz`, for the simulator.
 
-    python -m benchmarks.record_curves demo --trials 48 --seeds 2
+    python -m benchmarks.record_curves demo --trials 48 --sought 48 --seeds 2
 
-Configurations are drawn from the dataset's space (`--space`), the default configuration first; each is trained over a
-few seeds until its own end, stopped by no rung, as lanes of one engine. What has been trained is kept in
+Configurations are drawn from the dataset's space (`--space`), the default configuration first; then `--sought` more are
+suggested by TPE, from the results of all those before: a search spends most of its trials near the best configurations,
+where few random ones lie. Each is trained over a few seeds until its own end, stopped by no rung, as lanes of one
+engine. What has been trained is kept in
 `<dataset>.partial.jsonl` beside the file, a line a run: the same command goes on there after an interruption, and with
 more trials or seeds it adds to what the file holds.
 """
@@ -36,6 +38,7 @@ from avtune.runners.dispatcher import Dispatcher
 from avtune.space.files import load as load_space
 from avtune.space.space import Space
 from avtune.study.horizon import Horizon
+from avtune.study.optuna_private import Tpe
 from avtune.study.recorded_curves import (
     SUFFIX,
     RecordedCurves,
@@ -50,6 +53,8 @@ from benchmarks import _report
 from benchmarks._small import small
 
 FOLDER = Path(__file__).parent / "curves"
+FIRST_SOUGHT = 100_000  # number of the first suggested configuration; random ones can be added before it
+_ROUND = 8  # configurations that are suggested at a time, from the results of all rounds before
 _FLUSH = 0.05  # share of the runs after which a line is printed
 
 
@@ -57,7 +62,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.record_curves", description=__doc__)
     parser.add_argument("data", help="a dataset, as `avtune search` takes it, or `small`")
     parser.add_argument("--space", help="what is drawn from (default: the dataset's own, or ave)")
-    parser.add_argument("--trials", type=int, default=200, help="configurations (200)")
+    parser.add_argument("--trials", type=int, default=200, help="random configurations (200)")
+    parser.add_argument("--sought", type=int, default=0, help="configurations that TPE suggests after them (0)")
     parser.add_argument("--seeds", type=int, default=3, help="runs of each (3)")
     parser.add_argument("--lanes", type=int, default=8, help="runs that are trained at a time (8)")
     parser.add_argument("--device", default="cpu")
@@ -74,7 +80,7 @@ def record(dataset: Dataset, space: Space, given: argparse.Namespace, claim: str
     """Trains what is missing, and writes the file.
 
     Args:
-        given: `trials`, `seeds`, `lanes`, `device` and `out` as the command line has them.
+        given: `trials`, `sought`, `seeds`, `lanes`, `device` and `out` as the command line has them.
         claim: the module whose command this is.
     """
     torch.set_num_threads(1)  # as an engine on a CPU has
@@ -88,16 +94,57 @@ def record(dataset: Dataset, space: Space, given: argparse.Namespace, claim: str
     path = given.out / f"{dataset.name}{SUFFIX}"
     partial = given.out / f"{dataset.name}.partial.jsonl"
     known = _known(path, partial, space, horizon.rows)
-    source = _Runs(given, horizon, precision, partial, known)
-    if not source.exhausted:
-        dispatcher = Dispatcher(source, spare=0, max_failures=1)
-        engine = Engine(folds, capacity=given.lanes, device=given.device, save=_keeps_nothing)
-        engine.run(lambda message: dispatcher.exchange("engine", message))
-    about = _about(given, dataset, known.get("about", {}), source.failed, claim)
-    runs = sorted(source.runs.values(), key=lambda run: (run.number, run.seed))
-    write_curves(path, RecordedCurves(space, horizon.rows, precision, about, runs))
+    runs, before = known
+    failed = 0
+    for configs in _rounds(space, given, runs):
+        source = _Runs(configs, given.seeds, horizon, precision, partial, runs)
+        if not source.exhausted:
+            dispatcher = Dispatcher(source, spare=0, max_failures=1)
+            engine = Engine(folds, capacity=given.lanes, device=given.device, save=_keeps_nothing)
+            engine.run(lambda message, to=dispatcher: to.exchange("engine", message))
+        failed += source.failed
+    about = _about(given, dataset, before, failed, claim)
+    in_order = sorted(runs.values(), key=lambda run: (run.number, run.seed))
+    write_curves(path, RecordedCurves(space, horizon.rows, precision, about, in_order))
     partial.unlink(missing_ok=True)
     return path
+
+
+def _rounds(
+    space: Space, given: argparse.Namespace, runs: Mapping[tuple[int, int], RecordedRun]
+) -> Iterator[dict[int, dict[str, Value]]]:
+    """The configurations by number: the random ones, then rounds of suggested ones, each from what `runs` holds when it
+    is asked for."""
+    yield dict(enumerate(configurations(space, given.trials)))
+    for first in range(0, given.sought, _ROUND):
+        yield sought(space, runs, first, min(_ROUND, given.sought - first))
+
+
+def sought(
+    space: Space, runs: Mapping[tuple[int, int], RecordedRun], first: int, count: int
+) -> dict[int, dict[str, Value]]:
+    """So many configurations that TPE suggests from the results of all those of lower numbers; the same for the same
+    results.
+
+    Args:
+        first: the place of the first one among the suggested ones.
+    """
+    before: dict[int, list[RecordedRun]] = {}
+    for run in sorted(runs.values(), key=lambda run: (run.number, run.seed)):
+        if run.number < FIRST_SOUGHT + first:
+            before.setdefault(run.number, []).append(run)
+    distributions = space.distributions()
+    study = optuna.create_study(direction="maximize")
+    for known in before.values():
+        value = sum(max(run.curve) for run in known) / len(known)
+        study.add_trial(
+            optuna.trial.create_trial(params=dict(known[0].config), distributions=distributions, value=value)
+        )
+    found = {}
+    for number in range(FIRST_SOUGHT + first, FIRST_SOUGHT + first + count):
+        study.sampler = Tpe(space, seed=mix(space.search.seed, "sought", number) % 2**32, startup_trials=0)
+        found[number] = dict(study.ask(distributions).params)
+    return found
 
 
 def configurations(space: Space, count: int) -> Iterator[dict[str, Value]]:
@@ -111,8 +158,10 @@ def configurations(space: Space, count: int) -> Iterator[dict[str, Value]]:
         yield dict(optuna.create_study(sampler=sampler).ask(distributions).params)
 
 
-def _known(path: Path, partial: Path, space: Space, rows: int) -> dict[str, object]:
-    """What was recorded before, by whoever gave this command."""
+def _known(
+    path: Path, partial: Path, space: Space, rows: int
+) -> tuple[dict[tuple[int, int], RecordedRun], Mapping[str, str]]:
+    """The runs that were recorded before, by configuration and seed, and how, by whoever gave this command."""
     about: Mapping[str, str] = {}
     runs: list[RecordedRun] = []
     if path.is_file():
@@ -121,15 +170,16 @@ def _known(path: Path, partial: Path, space: Space, rows: int) -> dict[str, obje
             raise SystemExit(f"{path} is of another space or split; give another --out")
         about, runs = before.about, list(before.runs)
     runs += [run_of(line, partial) for line in read_lines(partial, repair=True)[0]]
-    return {"about": about, "runs": {(run.number, run.seed): run for run in runs}}
+    return {(run.number, run.seed): run for run in runs}, about
 
 
-def _about(given: argparse.Namespace, dataset: Dataset, before: object, failed: int, claim: str) -> dict[str, str]:
+def _about(
+    given: argparse.Namespace, dataset: Dataset, before: Mapping[str, str], failed: int, claim: str
+) -> dict[str, str]:
     now = datetime.now(UTC)
     facts = {name: text for name, text in _report.facts(now, ["torch", "numpy"]) if name != "load before"}
     words = shlex.join([claim, *(os.path.basename(word) if os.sep in word else word for word in sys.argv[1:])])
     facts["command"] = f"python -m benchmarks.{words}"
-    assert isinstance(before, Mapping)
     earlier = {"began with": before["command"]} if before.get("command") not in (None, facts["command"]) else {}
     return (
         facts
@@ -138,30 +188,36 @@ def _about(given: argparse.Namespace, dataset: Dataset, before: object, failed: 
             "dataset": dataset.name,
             "digest": dataset.digest,
             "lanes": str(given.lanes),
-            "how": "the default configuration, then random ones; each trained over seeds until its curve was flat, or "
-            f"to its last epoch; stopped by no rung; {failed} runs failed and are left out",
+            "how": "the default configuration, then random ones"
+            + (", then ones that TPE suggested from the results before" if given.sought else "")
+            + "; each trained over seeds until its curve was flat, or to its last epoch; stopped by no rung; "
+            f"{failed} runs failed and are left out",
         }
     )
 
 
 class _Runs:
-    """A `runners.Source`: every configuration over seeds. Keeps each run that has ended."""
+    """A `runners.Source`: configurations over seeds. Keeps each run that has ended, in the file and in `runs`."""
 
     independent = 0
 
     def __init__(
-        self, given: argparse.Namespace, horizon: Horizon, precision: str, partial: Path, known: dict[str, object]
+        self,
+        configs: Mapping[int, dict[str, Value]],
+        seeds: int,
+        horizon: Horizon,
+        precision: str,
+        partial: Path,
+        runs: dict[tuple[int, int], RecordedRun],
     ) -> None:
-        found = known["runs"]
-        assert isinstance(found, dict)
-        self.runs: dict[tuple[int, int], RecordedRun] = dict(found)
+        self.runs = runs
         self.failed = 0
         self._partial = partial
         space = horizon.space
         self._trials: dict[int, tuple[RecordedRun, list[float], list[float]]] = {}
         self._queue: list[Trial] = []
-        for number, config in enumerate(configurations(space, given.trials)):
-            for seed in range(given.seeds):
+        for number, config in configs.items():
+            for seed in range(seeds):
                 if (number, seed) in self.runs:
                     continue
                 place = len(self._trials)

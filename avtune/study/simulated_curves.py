@@ -3,8 +3,12 @@
 `Nearest` gives the curve of the nearest recorded configuration. `Surrogate` is a regression over the unit cube of the
 space (each axis scaled to 0..1, in its logarithm where it is sampled so; a choice is a coordinate for each value):
 
-- the mean curve, at 24 epochs spread evenly in the logarithm, by a Gaussian process with one length for each axis,
-  which are fitted to the best value of the curves (scikit-learn, maximum likelihood);
+- the mean curve, at 24 epochs spread evenly in the logarithm, by a Gaussian process (Matern 5/2) with one length for
+  each axis, which are fitted to the best value of the curves (scikit-learn, maximum likelihood); at no epoch higher
+  than the highest recorded one, which a search would else find between the recorded points;
+- what the configuration adds that the regression does not explain (a search would else climb a landscape smoother than
+  the real one): of one of the five nearest recorded configurations, how far its mean curve lies from what the others
+  say of it (leave-one-out), less the share of that which seeds explain; drawn with the configuration's values;
 - what a seed adds, by the residual of a recorded run, drawn from the runs of the five nearest configurations with the
   trial's seed: its curve less the mean of its configuration's curves, as it was, so that its noise from epoch to epoch
   and its drift are real ones. Where there is one run of each configuration, seeds add nothing.
@@ -97,7 +101,10 @@ class _Recorded:
 
     def _nearest(self, config: Mapping[str, Value], count: int) -> list[int]:
         """The places of the nearest recorded configurations, nearest first."""
-        apart = np.square(self.points - self._place(config)).sum(axis=1)
+        return self._nearest_to(self._place(config), count)
+
+    def _nearest_to(self, point: Floats, count: int) -> list[int]:
+        apart = np.square(self.points - point).sum(axis=1)
         return [int(place) for place in np.argsort(apart, kind="stable")[:count]]
 
     def _ratio(self, config: Mapping[str, Value]) -> float:
@@ -147,13 +154,52 @@ class Surrogate(_Recorded):
         if not numeric:
             return found
         cube = draw.uniform(size=(2000, self.points.shape[1]))
-        return max(found, float(self._predicted(cube).max()))
+        whole = self._predicted(cube) + np.array([self._deviation(point) for point in cube])
+        return max(found, float(np.clip(whole, _LEAST, _MOST).max()))
+
+    def _nearest_to(self, point: Floats, count: int) -> list[int]:
+        """By the fitted lengths: an axis that does not matter brings nothing nearer."""
+        kernel, _, _ = self._fitted
+        (similar,) = kernel(point[None], self.points)
+        return [int(place) for place in np.argsort(-similar, kind="stable")[:count]]
 
     def mean_curve(self, config: Mapping[str, Value]) -> Floats:
         """The mean curve of a configuration over seeds, by epoch."""
-        (on_grid,) = self._predicted(self._place(config)[None])
+        point = self._place(config)
+        (on_grid,) = self._predicted(point[None])
+        on_grid = np.clip(on_grid + self._deviation(point), _LEAST, _MOST)
         curve: Floats = np.interp(np.arange(1, self.longest + 1), self._grid, on_grid)
         return curve
+
+    def _deviation(self, point: Floats) -> Floats:
+        """What a configuration adds to the regression, on the grid; the same for the same point of the cube."""
+        near = self._nearest_to(point, _NEIGHBOURS)
+        draw = mix("deviation", *(round(float(at) * 2**40) for at in point))
+        found: Floats = self._deviations[near[draw % len(near)]]
+        return found
+
+    @cached_property
+    def _deviations(self) -> Floats:
+        """Of each recorded configuration, its mean curve less what the others say of it, on the grid [N, grid]; less
+        the share, by variance, that the seeds of its runs explain."""
+        kernel, weights, _ = self._fitted
+        apart: Floats = weights / np.diag(np.linalg.inv(kernel(self.points)))[:, None]
+        seeds = float(np.mean(self._variances))
+        whole = float(np.mean(np.square(self._best - self._others)))
+        return apart * np.sqrt(max(0.0, 1.0 - seeds / whole)) if whole else apart
+
+    @cached_property
+    def _best(self) -> Floats:
+        """The best value of each recorded configuration's mean curve."""
+        return np.array([_smooth(mean).max() for mean in self._means])
+
+    @cached_property
+    def _others(self) -> Floats:
+        """What the others say of it (leave-one-out; the lengths are those of all)."""
+        kernel, _, _ = self._fitted
+        inverse = np.linalg.inv(kernel(self.points))
+        found: Floats = self._best - (inverse @ (self._best - self._best.mean())) / np.diag(inverse)
+        return found
 
     @cached_property
     def _grid(self) -> Floats:
@@ -163,12 +209,20 @@ class Surrogate(_Recorded):
     @property
     def left_out(self) -> float:
         """How well it knows configurations that it was not fitted to: the correlation of the best value of a recorded
-        configuration's mean curve with what the others say of it (leave-one-out; the lengths are those of all)."""
-        kernel, _, _ = self._fitted
-        best = np.array([_smooth(mean).max() for mean in self._means])
-        inverse = np.linalg.inv(kernel(self.points))
-        others = best - (inverse @ (best - best.mean())) / np.diag(inverse)
-        return float(np.corrcoef(best, others)[0, 1])
+        configuration's mean curve with what the others say of it."""
+        return float(np.corrcoef(self._best, self._others)[0, 1])
+
+    @cached_property
+    def _on_grid(self) -> Floats:
+        """The mean curves, smoothed, on the grid [N, grid]."""
+        epochs = np.arange(1, self.longest + 1)
+        return np.array([np.interp(self._grid, epochs, _smooth(one)) for one in self._means])
+
+    @cached_property
+    def _highest(self) -> Floats:
+        """The highest of them, by epoch of the grid."""
+        highest: Floats = np.minimum(self._on_grid.max(axis=0), _MOST)
+        return highest
 
     @property
     def _variances(self) -> list[float]:
@@ -181,15 +235,16 @@ class Surrogate(_Recorded):
         """The kernel, what the recorded points are multiplied by, and the mean on the grid."""
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.gaussian_process import GaussianProcessRegressor
-        from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
+        from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
-        means = np.array([np.interp(self._grid, np.arange(1, self.longest + 1), _smooth(one)) for one in self._means])
+        means = self._on_grid
         best = means.max(axis=1)
         scale = best.std() or 1.0
         least = min(max(float(np.mean(self._variances)) / scale**2, 1e-4), 0.9)  # what seeds leave in a mean, at least
         lengths = np.ones(self.points.shape[1])
         noise = WhiteKernel(max(least, 0.05), (least, 1.0))
-        regressor = GaussianProcessRegressor(ConstantKernel(1.0, (0.05, 50)) * RBF(lengths, (0.3, 20)) + noise)
+        smooth = Matern(lengths, (0.3, 20), nu=2.5)
+        regressor = GaussianProcessRegressor(ConstantKernel(1.0, (0.05, 50)) * smooth + noise)
         with warnings.catch_warnings():  # a length at its bound is an axis that does not matter
             warnings.simplefilter("ignore", ConvergenceWarning)
             regressor.fit(self.points, (best - best.mean()) / scale)
@@ -201,7 +256,7 @@ class Surrogate(_Recorded):
         """Mean curves on the grid, for points of the cube [N, D]."""
         kernel, weights, middle = self._fitted
         similar: Floats = kernel(points, self.points)
-        predicted: Floats = np.clip(similar @ weights + middle, _LEAST, _MOST)
+        predicted: Floats = np.clip(similar @ weights + middle, _LEAST, self._highest)
         return predicted
 
     def _noise(self, trial: Trial) -> Floats:
