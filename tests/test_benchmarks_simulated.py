@@ -171,6 +171,13 @@ def test_recording_goes_on_where_it_was_interrupted(monkeypatch, tmp_path, capsy
     assert more.runs[0] == first.runs[0]
     assert len(more.runs) == 3
     assert "2 of 2 runs" in capsys.readouterr().out
+    words.extend(["--sought", "2"])
+    sought = record(3)
+    assert sought.runs[:3] == more.runs
+    first = record_curves.FIRST_SOUGHT
+    assert [run.number for run in sought.runs[3:]] == [first, first + 1]
+    assert "TPE suggested" in sought.about["how"]
+    assert record(3).runs == sought.runs  # nothing is trained again
     assert [path.name for path in tmp_path.iterdir()] == ["demo.jsonl.xz"]
 
 
@@ -178,3 +185,19 @@ def test_lanes_are_as_busy_as_the_driver_lets_them():
     """With a second for each message of two engines, one of them trains a tenth of every two seconds."""
     assert engines.load(2, 2, 0.1, 1.0, "random").busy == pytest.approx(0.05, rel=0.1)
     assert engines.load(2, 2, 30.0, 0.0, "random").busy > 0.95
+
+
+def test_configurations_are_sought_near_the_best_ones():
+    """From the results of those before, and of no later one: the same however often the command was interrupted."""
+    space = load("demo", hypers_of=hypers_of, method_names=METHODS)
+    runs = {}
+    for number, config in enumerate(record_curves.configurations(space, 40)):
+        runs[number, 0] = RecordedRun(number, config, 0, (1 - abs(config["dropout"] - 0.1),), (0.1,))
+    found = record_curves.sought(space, runs, 0, 8)
+    assert list(found) == [record_curves.FIRST_SOUGHT + place for place in range(8)]
+    random = np.mean([abs(run.config["dropout"] - 0.1) for run in runs.values()])
+    assert np.mean([abs(config["dropout"] - 0.1) for config in found.values()]) < random / 2
+    later = record_curves.FIRST_SOUGHT
+    runs[later, 0] = RecordedRun(later, found[later], 0, (9.0,), (0.1,))
+    assert record_curves.sought(space, runs, 0, 8) == found
+    assert record_curves.sought(space, runs, 1, 1)[later + 1] != found[later + 1]

@@ -35,6 +35,7 @@ from avtune.workflows.like import Like
 from avtune.workflows.open_study import horizon_of
 from avtune.workflows.plan_costs import costs_of, factor_here
 from avtune.workflows.plan_curves import curves_for
+from avtune.workflows.plan_steps import slower_here
 from avtune.workflows.portfolio import portfolio, tried_text
 from avtune.workflows.simulated_search import Setting, Simulated, simulate
 
@@ -171,7 +172,13 @@ def plan(request: PlanRequest) -> Prediction:
     held_out = data.train * (1 / folds if space.validation.folds else space.validation.fraction or 0.0)
     size = Size(int(data.train - held_out), round(held_out), data.widths)
     known, note = curves_for(request.curves, data.name, space)
-    factor, why, doubt = factor_here(request.curves, device, precision, known)
+    factor, why, doubt = factor_here(
+        request.curves,
+        device,
+        precision,
+        known,
+        lambda: slower_here(space, data.widths, data.classes, size.rows, placement.lanes, precision),
+    )
     horizon = horizon_of(space, size.rows)
     fitted = [Surrogate(_thinned(one), horizon.steps) for one in known]
     costs = costs_of(size, device, precision, factor, folds)

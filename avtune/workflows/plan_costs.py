@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -17,8 +17,9 @@ from avtune.study.recorded_curves import RecordedCurves
 
 _SUGGESTION = 0.01
 """Seconds of a suggestion; benchmarks/reports/2026-11-25-driver.md."""
-# How far costs may be off: of a study's own seconds, of a named device in proportion to a product's speed, of a device.
-_MEASURED, _PROPORTIONAL, _NAMED = 0.2, 0.3, 0.5
+# How far costs may be off: of a study's own seconds, of steps here, of a named device in proportion to the speed of a
+# product, of a named device.
+_MEASURED, _STEPS, _PROPORTIONAL, _NAMED = 0.2, 0.25, 0.3, 0.5
 # Multiplications with additions a second of products in float32 on the core that `DEVICES["cpu"]` names: 96 GFLOP/s,
 # benchmarks/reports/2026-11-26-lanes.md, "ceiling".
 _REFERENCE_PRODUCTS = 48e9
@@ -47,12 +48,17 @@ def costs_of(size: Size, device: str, precision: str, factor: float, folds: int)
 
 
 def factor_here(
-    curves: Sequence[StudyFolder | Path], device: str, precision: str, recorded: Sequence[RecordedCurves]
+    curves: Sequence[StudyFolder | Path],
+    device: str,
+    precision: str,
+    recorded: Sequence[RecordedCurves],
+    steps: Callable[[], float | None],
 ) -> tuple[float, str, float]:
     """By how much epochs take longer than `DEVICES` has it, where that comes from, and how far it may be off.
 
     Args:
         curves, recorded: what was given, and what each holds. The first study on such a device is gone by.
+        steps: measures the factor for a CPU on this machine, see `plan_steps.slower_here`.
     """
     kind = DEVICES[device]
     for given, known in zip(curves, recorded, strict=False):
@@ -65,6 +71,9 @@ def factor_here(
             return measured / expected, f"costs: the seconds of the study {given.root.name}", _MEASURED
     if device == "gpu":
         return 1.0, f"costs: {kind.name}; GPUs of another kind take other times", _NAMED
+    slower = steps()
+    if slower is not None:
+        return slower, f"costs: training steps here, which take {slower:.0%} of those of {kind.name}", _STEPS
     speed = _products()
     said = f"costs: {kind.name}; products here run at {speed / _REFERENCE_PRODUCTS:.0%} of its speed, in {precision}"
     return 1 - _PRODUCTS_SHARE + _PRODUCTS_SHARE * _REFERENCE_PRODUCTS / speed, said, _PROPORTIONAL

@@ -177,3 +177,80 @@ def test_with_one_run_each_seeds_add_nothing():
     curves = Surrogate(recorded(seeds=1))
     assert read(curves, 0.5, 3) == read(curves, 0.5, 4)
     assert Spread(recorded(seeds=1)).value == 0
+
+
+def rough(count=60, spread=0.05):
+    """Configurations whose values differ by chance alone, in a way that all their runs share."""
+    draw = np.random.default_rng(2)
+    runs = []
+    for number in range(count):
+        own = 0.5 + spread * draw.normal()
+        curve = own * (1 - np.exp(-np.arange(1, LENGTH + 1) / 3))
+        values = [tuple((curve + 0.001 * draw.normal(size=LENGTH)).tolist()) for _ in range(2)]
+        runs += [
+            RecordedRun(number, {"x": draw.random()}, seed, one, (0.5,) * LENGTH) for seed, one in enumerate(values)
+        ]
+    return RecordedCurves(SPACE, 640, "fp32", {}, runs)
+
+
+def test_the_surrogate_is_as_rough_as_what_was_recorded():
+    """New configurations differ as the recorded ones do, although no regression can say which is good; a configuration
+    keeps what it is worth, whatever the seed."""
+    curves = Surrogate(rough())
+    worth = [curves.value({"x": float(x)}) for x in np.random.default_rng(3).random(200)]
+    assert np.std(worth) == pytest.approx(0.05, rel=0.3)
+    assert curves.value({"x": 0.31}) == curves.value({"x": 0.31})
+    best = [max(read(curves, 0.31, seed)) for seed in range(20)]
+    assert np.std(best) < 0.01
+
+
+def test_seeds_alone_add_nothing_to_a_configuration():
+    """What the seeds of the recorded runs explain is not counted twice."""
+    deviations = Surrogate(recorded(count=12, seeds=8))._deviations
+    assert np.sqrt(np.mean(np.square(deviations))) < 0.01
+
+
+def test_no_mean_curve_lies_above_the_recorded_ones():
+    """A regression through a steep slope would overshoot beyond its end."""
+    draw = np.random.default_rng(4)
+    runs = []
+    for number, x in enumerate([*np.linspace(0.0, 0.5, 12), 0.55]):
+        rise = min(0.2 + 1.2 * x, 0.75) * (1 - np.exp(-np.arange(1, LENGTH + 1) / 3))
+        runs += [
+            RecordedRun(
+                number,
+                {"x": float(x)},
+                seed,
+                tuple((rise + 0.001 * draw.normal(size=LENGTH)).tolist()),
+                (0.5,) * LENGTH,
+            )
+            for seed in range(2)
+        ]
+    curves = Surrogate(RecordedCurves(SPACE, 640, "fp32", {}, runs))
+    highest = max(max(run.curve) for run in runs)
+    predicted = curves._predicted(np.linspace(0, 1, 50)[:, None])
+    assert predicted.max() <= highest
+    assert predicted.max() > highest - 0.01
+
+
+def test_an_axis_without_effect_makes_no_configuration_a_neighbour():
+    space = make_space("x: {type: float, low: 0.0, high: 1.0}, fixed: {type: int, low: 1, high: 9}")
+    draw, runs = np.random.default_rng(5), []
+    for number in range(40):
+        x, idle = draw.random(), int(draw.integers(1, 10))
+        curve = (0.2 + 0.6 * x) * (1 - np.exp(-np.arange(1, LENGTH + 1) / 3))
+        runs += [
+            RecordedRun(
+                number,
+                {"x": x, "idle": idle},
+                seed,
+                tuple((curve + 0.002 * draw.normal(size=LENGTH)).tolist()),
+                (0.5,) * LENGTH,
+            )
+            for seed in range(2)
+        ]
+    curves = Surrogate(RecordedCurves(space, 640, "fp32", {}, runs))
+    near = sorted(
+        config["x"] for config in (curves.configs[place] for place in curves._nearest({"x": 0.5, "fixed": 5}, 5))
+    )
+    assert near == sorted(sorted((config["x"] for config in curves.configs), key=lambda x: abs(x - 0.5))[:5])

@@ -1,7 +1,9 @@
 """What a search would take: from curves that are written here, and from the seconds of a study."""
 
+import itertools
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,14 +12,15 @@ from avtune.cli.main import main
 from avtune.core.errors import UserError
 from avtune.methods import METHODS, hypers_of
 from avtune.runners._base import Placement
-from avtune.runners.costs import DEVICES
+from avtune.runners.costs import DEVICES, Size
 from avtune.space.files import load
 from avtune.study.folder import StudyFolder
 from avtune.study.recorded_curves import RecordedCurves, RecordedRun, write_curves
 from avtune.study.study import Study
 from avtune.workflows import plan as planning
-from avtune.workflows import plan_costs, plan_curves
+from avtune.workflows import plan_costs, plan_curves, plan_steps
 from avtune.workflows.plan import Data, PlanRequest, data_of, data_of_rows, plan
+from avtune.workflows.plan_steps import slower_here
 from avtune.workflows.search_request import usual_space
 
 SMALL = ["search.trials=6", "search.startup_trials=6", "final.finalists=1", "final.seeds=2", "early_stopping.epochs=4"]
@@ -46,7 +49,7 @@ def curves(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def quick(monkeypatch, curves):
     monkeypatch.setattr(planning, "_SECONDS", 0.0)
-    monkeypatch.setattr(plan_costs, "_products", lambda: plan_costs._REFERENCE_PRODUCTS)
+    monkeypatch.setattr(planning, "slower_here", lambda *given: 1.0)
     monkeypatch.setattr(plan_curves, "shipped", lambda: {"demo": curves})
     monkeypatch.setattr(planning, "usable_cores", lambda: 2)
 
@@ -241,6 +244,29 @@ def test_what_cannot_be_is_refused(monkeypatch, nowhere):
 def test_products_of_twice_the_speed_do_not_halve_an_epoch(monkeypatch):
     """59 % of an epoch are products on the CPU that the costs are of, and the rest is taken to be the same here."""
     monkeypatch.setattr(plan_costs, "_products", lambda: 2 * plan_costs._REFERENCE_PRODUCTS)
-    factor, why, _ = plan_costs.factor_here((), "cpu", "fp32", [])
+    factor, why, _ = plan_costs.factor_here((), "cpu", "fp32", [], lambda: None)
     assert factor == pytest.approx(0.41 + 0.59 / 2)
     assert "products here run at 200% of its speed" in why
+
+
+def test_steps_are_timed_here(monkeypatch):
+    """The clock is one that goes on by a second with every look, so that an epoch takes one: two steps of two lanes."""
+    monkeypatch.setattr(plan_steps, "time", SimpleNamespace(perf_counter=itertools.count(0.0, 1.0).__next__))
+    space = space_of("demo", "space.batch_size=8", "space.hidden_dim=8", "space.embedding_dim=4")
+    slower = slower_here(space, (4, 5), 3, 100, 2, "fp32")
+    config = {"batch_size": 8, "hidden_dim": 8, "embedding_dim": 4}
+    expected = Size(16, 0, (4, 5)).epoch(DEVICES["cpu"], config, fp32=True).seconds(2)
+    assert slower == pytest.approx(1.0 / expected)
+    factor, why, _ = plan_costs.factor_here((), "cpu", "fp32", [], lambda: slower)
+    assert factor == slower
+    assert why.startswith("costs: training steps here, which take ")
+
+
+@pytest.mark.parametrize(
+    ("method", "widths"),
+    [("cca", (4, 5)), ("my_method:Mine", (4, 5)), ("psd", (200_000, 200_000))],
+    ids=["closed-form", "own", "too-wide"],
+)
+def test_what_is_not_trained_in_steps_is_not_timed(method, widths):
+    space = replace(space_of("ave"), method=method, axes=[], fixed={"hidden_dim": 512} if method == "psd" else {})
+    assert slower_here(space, widths, 3, 100, 2, "fp32") is None
