@@ -5,22 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from avtune.core.errors import UserError, did_you_mean
-from avtune.data.arrays import Container
+from avtune.core.errors import did_you_mean
 from avtune.data.layouts._base import Layout
-from avtune.data.layouts.mapped import USE
 from avtune.data.opening import files_of, keys_of, open_arrays
-from avtune.data.split_words import parted
+from avtune.data.proposal import proposal
 
 _SHOWN = 8
-_MOST = 100  # arrays whose shapes are looked at
-_LABEL_WORDS = ("labels", "label", "lab", "class", "classes", "target", "targets", "y", "gt", "gnd", "cat", "l")
-_VIEW_WORDS = {
-    "audio": ("aud", "sound", "vggish", "mfcc", "speech"),
-    "visual": ("vis", "vid", "rgb", "frame"),
-    "image": ("im", "resnet", "vgg"),
-    "text": ("t", "txt", "tex", "tag", "bow", "doc", "word", "sent", "cap", "bert"),
-}
 
 
 def unknown(path: Path, layouts: Sequence[Layout]) -> str:
@@ -54,74 +44,3 @@ def unknown(path: Path, layouts: Sequence[Layout]) -> str:
             first = f"{path} has {said}{more}, which is no layout that is known{near}"
         proposed = proposal(container, keys)
     return f"{first}\nsay what they are, e.g.: --map {proposed}; docs/data.md lists the layouts"
-
-
-def proposal(container: Container, keys: Sequence[str]) -> str:
-    """What to give as `--map`: arrays by what their names and shapes suggest, `KEY` where nothing does."""
-    shapes: dict[str, tuple[int, ...]] = {}
-    for key in keys[:_MOST]:
-        try:
-            shapes[key] = container.declare(key).shape
-        except UserError:
-            continue  # a group, a cell array, a link
-    known = {key: parted(key) for key in shapes}
-    labels = {split: key for key, (split, rest) in known.items() if _is_label(rest, shapes[key])}
-    features = [
-        key for key in shapes if key not in labels.values() and len(shapes[key]) > 1 and min(shapes[key][:2]) > 1
-    ]
-    views: dict[str, dict[str, str]] = {}
-    for key in features:
-        split, rest = known[key]
-        views.setdefault("_".join(rest) or "view", {}).setdefault(split, key)
-    full = [name for name, found in views.items() if {"train", "test"} <= found.keys()]
-    if len(full) >= 2 and {"train", "test"} <= labels.keys():
-        (first, second), names = _in_order(full[0], full[1])
-        every = [
-            (f"{name}_{split}", views[view][split], labels[split])
-            for view, name in zip((first, second), names, strict=True)
-            for split in ("train", "test")
-        ]
-        every += [(f"lab_{split}", labels[split], labels[split]) for split in ("train", "test")]
-        return ",".join(f"{what}={_upright(key, shapes[key], shapes[of])}" for what, key, of in every)
-    plain = [name for name, found in views.items() if "" in found]
-    if len(plain) >= 2 and "" in labels:
-        (first, second), names = _in_order(plain[0], plain[1])
-        of = labels[""]
-        every = [(names[0], views[first][""], of), (names[1], views[second][""], of), ("labels", of, of)]
-        given = ",".join(f"{what}={_upright(key, shapes[key], shapes[of])}" for what, key, of in every)
-        return f"{given} --test-fraction 0.2"
-    return USE
-
-
-def _upright(key: str, shape: tuple[int, ...], labels: tuple[int, ...]) -> str:
-    """What to call an array whose rows, or columns, are the clips of labels of a shape."""
-    clips = max(labels)
-    return f"{key}.T" if len(shape) == 2 and shape[0] != clips == shape[1] and 1 not in shape else key
-
-
-def _is_label(words: tuple[str, ...], shape: tuple[int, ...]) -> bool:
-    return any(word in _LABEL_WORDS for word in words) or len(shape) == 1 or (len(shape) == 2 and 1 in shape)
-
-
-def _in_order(first: str, second: str) -> tuple[tuple[str, str], tuple[str, str]]:
-    """Two views and their names: audio before visual, image before text, whatever else last."""
-    names, known = _named(first, second), list(_VIEW_WORDS)
-    places = [known.index(name) if name in known else len(known) for name in names]
-    if places[1] < places[0]:
-        return (second, first), (names[1], names[0])
-    return (first, second), names
-
-
-def _named(first: str, second: str) -> tuple[str, str]:
-    """Names of views for what their arrays are called."""
-
-    def of(text: str, fallback: str) -> str:
-        words = text.split("_")
-        for name, starts in _VIEW_WORDS.items():
-            if any(word == start or (len(start) > 1 and word.startswith(start)) for word in words for start in starts):
-                return name
-        clean = "_".join(word for word in words if word.isalnum())
-        return clean[:20] if clean and not clean.isdigit() else fallback
-
-    one, other = of(first, "first"), of(second, "second")
-    return (one, other) if one != other else ("first", "second")

@@ -176,3 +176,52 @@ def test_a_share_is_a_number_that_a_settings_file_can_hold() -> None:
     for wrong, said in (("0.2", "is '0.2'"), (True, "is True"), (1.5, "is 1.5"), (float("nan"), "is nan")):
         with pytest.raises(UserError, match=f"--test-fraction {said}; allowed: a number above 0 and below 1"):
             options_of(test_fraction=wrong)
+
+
+A, B, Y = clips(train=24, test=0).values()
+MARKS = np.repeat(["train", "test"], [16, 8])
+WHOLE = {"sound": A, "pixels": B}
+VIDEOS = np.arange(24) // 2
+
+
+@pytest.mark.parametrize(
+    ("arrays", "proposed"),
+    [
+        ({**WHOLE, "target": Y, "split": MARKS}, "audio=sound,pixels=pixels,labels=target,split=split"),
+        (
+            {**WHOLE, "target": Y, "groups": VIDEOS},
+            "audio=sound,pixels=pixels,labels=target,groups=groups --test-fraction 0.2",
+        ),
+        (
+            {"X_audio": A, "X_video": B, "y": Y, "split": MARKS, "group": VIDEOS},
+            "audio=X_audio,visual=X_video,labels=y,split=split,groups=group",
+        ),
+        ({"is_train": MARKS == "train", **WHOLE, "y": Y}, "audio=sound,pixels=pixels,labels=y,split=is_train"),
+        ({"train_test": MARKS, **WHOLE, "kind": Y}, "audio=sound,pixels=pixels,labels=kind,split=train_test"),
+        ({**WHOLE, "ids": Y, "kind": Y}, "audio=sound,pixels=pixels,labels=kind --test-fraction 0.2"),
+        ({**WHOLE, "kind": Y, "place": Y}, "audio=sound,pixels=pixels,labels=KEY --test-fraction 0.2"),
+        (
+            {**WHOLE, "labels": Y, "class_names": np.array(["a", "b", "c"])},
+            "audio=sound,pixels=pixels,labels=labels --test-fraction 0.2",
+        ),
+        ({**WHOLE, "y": Y, "train_idx": np.arange(16)}, "audio=sound,pixels=pixels,labels=y,split=KEY, where split"),
+        ({**WHOLE, "y": Y, "fold": np.arange(24) % 5}, "audio=sound,pixels=pixels,labels=y,split=KEY, where split"),
+        ({**WHOLE, "y": Y, "is_test": MARKS == "test"}, "audio=sound,pixels=pixels,labels=y,split=KEY, where split"),
+        (
+            {**MADE, "video_train": np.arange(12), "video_test": np.arange(6) + 12},
+            "a_train=a_train,a_test=a_test,b_train=b_train,b_test=b_test,lab_train=y_train,lab_test=y_test,"
+            "group_train=video_train,group_test=video_test",
+        ),
+    ],
+)
+def test_a_split_and_groups_are_proposed_as_such_and_never_as_the_labels(
+    tmp_path: Path, arrays: dict[str, Any], proposed: str
+) -> None:
+    path = write(tmp_path / "a.npz", arrays)
+    message = refused(path)
+    assert f"--map {proposed}" in message
+    if "KEY" in proposed:
+        return
+    words, _, fraction = proposed.partition(" --test-fraction ")
+    dataset = read(path, options_of(map=words, test_fraction=float(fraction) if fraction else None))
+    assert set(dataset.class_names) in ({"0", "1", "2"}, {"a", "b", "c"})
