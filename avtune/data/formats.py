@@ -10,6 +10,7 @@ from typing import cast
 from avtune.core.errors import UserError, choices
 from avtune.data.dataset import Dataset
 from avtune.data.layouts import (
+    all_clips,
     ave_folder,
     cell_views,
     csv_folder,
@@ -46,6 +47,7 @@ LAYOUTS = cast(
         npy_folder,
         csv_folder,
         table,
+        all_clips,
         mapped,
     ),
 )

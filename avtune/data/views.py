@@ -17,9 +17,10 @@ from avtune.data.class_names import names_of
 from avtune.data.dataset import SIX_KEYS, Features, Labels
 from avtune.data.formats import LAYOUTS
 from avtune.data.labels import encode, held_by, is_several, numbered, to_hot
+from avtune.data.layouts import all_clips
 from avtune.data.layouts.four_keys import FOUR_KEYS
 from avtune.data.layouts.npy import ARRAY
-from avtune.data.opening import open_arrays, read_names
+from avtune.data.opening import keys_of, open_arrays, read_names
 from avtune.data.reading import readers
 
 SPLITS = ("test", "train")
@@ -49,13 +50,15 @@ class Views:
 
 
 def is_dataset(path: Path) -> bool:
-    """Whether a file has all arrays of a layout of datasets, so that it has splits and labels.
+    """Whether a file has all arrays of a layout of datasets, so that it has splits and labels. Arrays of all clips are
+    a dataset where one of them marks the splits.
 
     Raises:
         UserError: it cannot be read.
     """
-    if any(layout.recognise(path) for layout in LAYOUTS[:-1]):
-        return True
+    found = next((layout for layout in LAYOUTS[:-1] if layout.recognise(path)), None)
+    if found is not None:
+        return found.TITLE != all_clips.TITLE or "split" in keys_of(path)
     with open_arrays(path, VIEWS, single=True):  # says what is wrong with it
         return False
 

@@ -15,7 +15,7 @@ from avtune.data.options import ReadOptions
 TITLE = "folder of .npy arrays"
 KEYS = ("audio", "visual", "labels")
 TAKES = frozenset({"views", "pool", "test_fraction"})
-_LABELS = ("labels", "label", "lab", "y")
+LABELS = ("labels", "label", "lab", "y")
 OTHERS = {"split": "split", "groups": "group", "group": "group", "class_names": ""}
 
 
@@ -24,18 +24,25 @@ def recognise(path: Path) -> bool:
     if not path.is_dir():
         return False
     stems = {file.stem for file in files_of(path) if file.suffix == ".npy"}
-    return any(name in stems for name in _LABELS) and len(stems - {*_LABELS, *OTHERS}) >= 2
+    return any(name in stems for name in LABELS) and len(stems - {*LABELS, *OTHERS}) >= 2
 
 
 def read(path: Path, options: ReadOptions) -> Dataset:
     """The dataset of two of the arrays."""
     with open_arrays(path, ()) as container:
-        first, second = view_stems(container, path, options, _LABELS)
-        roles = {"audio": first, "visual": second, "lab": next(name for name in _LABELS if name in container.keys)}
-        roles |= {role: name for name, role in OTHERS.items() if name in container.keys and role}
+        first, second = view_stems(container, path, options, LABELS)
+        roles = {"audio": first, "visual": second, **roles_beside(container)}
         declared = {role: container.declare(key) for role, key in roles.items()}
         names = container.declare("class_names") if "class_names" in container.keys else None
         return build(Found(str(path), declared, (first, second), names, container.keys), options)
+
+
+def roles_beside(container: Container) -> dict[str, str]:
+    """The arrays beside the views, by role: of labels, and perhaps of split and groups."""
+    there = [name for name in LABELS if name in container.keys][:1]
+    return {"lab": name for name in there} | {
+        role: name for name, role in OTHERS.items() if role and name in container.keys
+    }
 
 
 def view_stems(container: Container, path: Path, options: ReadOptions, taken: tuple[str, ...]) -> tuple[str, str]:
