@@ -261,3 +261,44 @@ def test_tables_that_are_no_features(tmp_path: Path) -> None:
     for length in range(4, len(whole_file) - 1, 211):
         path.write_bytes(whole_file[:length])
         refused(path, test_fraction=0.25)
+
+
+def csv_folder(folder: Path, header: str, *columns: Any, **arrays: Any) -> Path:
+    made = npy_folder(folder, **arrays)
+    lines = [",".join(map(str, line)) for line in zip(*columns, strict=True)]
+    (made / "clips.csv").write_text("\n".join([header, *lines]))
+    return made
+
+
+def test_split_and_groups_beside_a_csv_are_read(tmp_path: Path) -> None:
+    arrays = whole()
+    labels = np.repeat(np.arange(12) % 3, 2)
+    views = {"audio": arrays["audio"], "visual": arrays["visual"]}
+    videos, marks = np.arange(24) // 2, np.repeat(["train", "test"], [18, 6])
+    folder = csv_folder(tmp_path / "a", "label", labels, **views, groups=videos)
+    grouped = read(folder, options_of(test_fraction=0.25))
+    assert grouped.groups is not None
+    assert grouped.leaked == 0
+    np.save(folder / "split.npy", marks)
+    np.testing.assert_array_equal(read(folder).test.audio, arrays["audio"][18:])
+    other = csv_folder(tmp_path / "b", "split,video", marks, videos, **views, labels=labels)
+    assert read(other).digest == read(folder).digest
+
+
+def test_what_is_said_twice_in_a_folder_is_refused(tmp_path: Path) -> None:
+    arrays = whole()
+    marks = np.repeat(["train", "test"], [18, 6])
+    columns = ("id,label,split", range(24), arrays["labels"], marks)
+    folder = csv_folder(tmp_path / "a", *columns, **arrays)
+    message = refused(folder)
+    assert "has labels.npy, and clips.csv has the column label: both say the labels of the clips" in message
+    (folder / "labels.npy").unlink()
+    np.save(folder / "split.npy", marks)
+    assert "has split.npy, and clips.csv has the column split: both say the split" in refused(folder)
+
+
+def test_a_csv_of_something_else_beside_labels_is_no_table_of_clips(tmp_path: Path) -> None:
+    arrays = whole()
+    split = np.repeat([1, 0], [18, 6])
+    folder = csv_folder(tmp_path / "a", "label,name", range(3), ["dog", "rain", "siren"], **arrays, split=split)
+    np.testing.assert_array_equal(read(folder).test.labels, arrays["labels"][18:])

@@ -39,10 +39,9 @@ def read(path: Path, options: ReadOptions) -> Dataset:
 
 def roles_beside(container: Container) -> dict[str, str]:
     """The arrays beside the views, by role: of labels, and perhaps of split and groups."""
-    there = [name for name in LABELS if name in container.keys][:1]
-    return {"lab": name for name in there} | {
-        role: name for name, role in OTHERS.items() if role and name in container.keys
-    }
+    found = {role: name for name, role in OTHERS.items() if role and name in container.keys}
+    labels = next((name for name in LABELS if name in container.keys), None)
+    return found if labels is None else {**found, "lab": labels}
 
 
 def view_stems(container: Container, path: Path, options: ReadOptions, taken: tuple[str, ...]) -> tuple[str, str]:
