@@ -77,6 +77,7 @@ class Dataset:
         test_groups: the same of the test clips; None where that is not known.
         options: how its file was read, as `options.ReadOptions.given` says it.
         unread: arrays of its file that are of a validation split by their names, and were not read.
+        remarks: sentences on how its file was read.
         place: the absolute path of what was read; empty where nothing was.
     """
 
@@ -91,6 +92,7 @@ class Dataset:
     test_groups: Rows | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     unread: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
     place: str = ""
 
     @property

@@ -63,7 +63,7 @@ def _examine(dataset: Dataset) -> Findings:
     problems += _equal(shared, num_test, "test", "a training clip", "training")
     problems += _leaked(dataset)
     problems += _equal(repeated_test, num_test, "test", "another test clip", "test")
-    notes = _class_sizes(dataset)
+    notes = [*dataset.remarks, *_class_sizes(dataset)]
     if dataset.unread:
         notes.append(f"arrays of a validation split that are not read: {_listed(dataset.unread)}")
     notes += _equal(repeated_train, num_train, "training", "another training clip", "training")

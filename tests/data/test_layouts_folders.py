@@ -14,7 +14,7 @@ import pytest
 from lab_files import DIMS, ave_folder, clips
 
 from avtune.core.errors import UserError
-from avtune.data import read
+from avtune.data import examine, read
 from avtune.data.options import options_of
 
 
@@ -302,3 +302,25 @@ def test_a_csv_of_something_else_beside_labels_is_no_table_of_clips(tmp_path: Pa
     split = np.repeat([1, 0], [18, 6])
     folder = csv_folder(tmp_path / "a", "label,name", range(3), ["dog", "rain", "siren"], **arrays, split=split)
     np.testing.assert_array_equal(read(folder).test.labels, arrays["labels"][18:])
+
+
+def test_ids_of_a_csv_in_another_order_than_those_of_the_arrays_are_refused(tmp_path: Path) -> None:
+    arrays = whole()
+    ids = np.array([f"clip{i}" for i in range(24)])
+    marks = np.repeat(["train", "test"], [18, 6])
+    views = {"audio": arrays["audio"], "visual": arrays["visual"]}
+    lines = ("Id,label,split", ids, arrays["labels"], marks)
+    folder = csv_folder(tmp_path / "a", *lines, **views, ids=ids.astype("S"))
+    assert len(read(folder).test) == 6
+    np.save(folder / "ids.npy", np.roll(ids, 1))
+    message = refused(folder)
+    assert "clips.csv has the Id 'clip0' in row 0, counted from 0, and" in message
+    assert "ids.npy has 'clip23', the same ids in another order" in message
+    np.save(folder / "ids.npy", ids[1:])
+    assert "clips.csv has 24 clips and" in refused(folder)
+    twice = csv_folder(tmp_path / "c", lines[0], ["clip7", *ids[1:]], *lines[2:], **views)
+    assert "clips.csv has more than one line of the id 'clip7'" in examine(read(twice)).notes
+    numbered = csv_folder(
+        tmp_path / "b", "filename,label,split", range(24), *lines[2:], **views, filenames=np.arange(24)
+    )
+    assert len(read(numbered).test) == 6

@@ -1,19 +1,23 @@
 """A folder with a CSV of ids and labels, a line a clip, beside the .npy arrays of the views, whose row i is line i. The
-header names the columns: `id`, `label`, and perhaps `split` and `group` (or `video`); what the CSV lacks may be an array
-(`labels.npy split.npy groups.npy`). A clip of several labels has them in one cell with `;` between."""
+header names the columns: `id`, `label`, and perhaps `split` and `group` (or `video`); what the CSV lacks may
+be an array (`labels.npy split.npy groups.npy`). A clip of several labels has them in one cell with `;` between."""
 
 from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from avtune.core.errors import UserError
-from avtune.data.arrays import Array
+from avtune.core.words import plural
+from avtune.data.arrays import Array, Container, Declared
 from avtune.data.build import Found, build, held
+from avtune.data.class_names import some
 from avtune.data.dataset import Dataset
 from avtune.data.labels import label_rows
 from avtune.data.layouts.npy_folder import LABELS, roles_beside, view_stems
@@ -31,6 +35,11 @@ COLUMNS = {
 """What a column may be called, by role."""
 SEPARATOR = ";"
 """Between the labels of a clip."""
+IDS = (
+    (("id", "ids", "clip_id", "clip_ids"), ("ids", "id", "clip_ids", "clip_id")),
+    (("filename", "filenames", "file", "files"), ("filenames", "filename", "files", "file")),
+)
+"""What a column and an array may be called that name the clips."""
 ROLE_WORDS = {"lab": "labels", "split": "split", "group": "groups"}
 _MOST_BYTES = 1 << 25
 _MOST_LETTERS = 200
@@ -62,7 +71,9 @@ def read(path: Path, options: ReadOptions) -> Dataset:
         if "lab" in columns:
             columns["lab"] = columns["lab"][0], label_lists(columns["lab"][1])
         declared |= {role: held(f"{table}: {name}", columns[role][1]) for role, (name, _) in columns.items()}
-        return build(Found(str(path), declared, (first, second), class_names_of(container), container.keys), options)
+        found = Found(str(path), declared, (first, second), class_names_of(container), container.keys)
+        dataset = build(found, options)
+        return replace(dataset, remarks=(*dataset.remarks, *_checked_ids(table, container)))
 
 
 def _is_of_clips(table: Path, folder: Path) -> bool:
@@ -76,6 +87,49 @@ def _is_of_clips(table: Path, folder: Path) -> bool:
     return any(name in header for names in COLUMNS.values() for name in names) and len(lines) - 1 == label_rows(
         labels.shape
     )
+
+
+def _checked_ids(table: Path, container: Container) -> tuple[str, ...]:
+    """Compares the ids of the CSV with those of an array; a sentence on those that are there twice.
+
+    Raises:
+        UserError: another number of them, or a line has another id than the row of the arrays.
+    """
+    header, lines = _lines(table)
+    remarks = []
+    for columns, arrays in IDS:
+        name = next((one for one in columns if one in header), None)
+        key = next((one for one in arrays if one in container.keys), None)
+        if name is None:
+            continue
+        of_lines = [line[header.index(name)].strip() for line in lines[1:]]
+        if key is not None:
+            _check_equal(table, lines[0][header.index(name)].strip(), of_lines, container.declare(key))
+        twice = [one for one, count in Counter(of_lines).items() if count > 1]
+        if twice:
+            shown = some([repr(one[:40]) for one in twice])
+            remarks.append(f"{table.name} has more than one line of the {name} {shown}")
+    return tuple(remarks)
+
+
+def _check_equal(table: Path, name: str, of_lines: Sequence[str], declared: Declared) -> None:
+    """Raises:
+    UserError: see `_checked_ids`.
+    """
+    array = declared.read().reshape(-1)
+    of_rows = [(one.decode("utf-8", "replace") if isinstance(one, bytes) else str(one)).strip() for one in array]
+    if len(of_rows) != len(of_lines):
+        raise UserError(
+            f"{table} has {plural(len(of_lines), 'clip')} and {declared.where} {plural(len(of_rows), 'value')}; line i "
+            "and row i must be the same clip"
+        )
+    row = next((row for row, (one, line) in enumerate(zip(of_rows, of_lines, strict=True)) if one != line), None)
+    if row is not None:
+        same = ", the same ids in another order" if sorted(of_rows) == sorted(of_lines) else ""
+        raise UserError(
+            f"{table} has the {name} {of_lines[row][:40]!r} in row {row}, counted from 0, and {declared.where} has "
+            f"{of_rows[row][:40]!r}{same}\nwrite the lines of the CSV in the order of the arrays"
+        )
 
 
 def _check_once(path: Path, table: Path, columns: Mapping[str, tuple[str, Array]], beside: Mapping[str, str]) -> None:
@@ -144,8 +198,8 @@ def label_lists(cells: Array) -> Array:
     if not any(SEPARATOR in cell for cell in cells):
         return cells
     parts = [[part.strip() for part in cell.split(SEPARATOR) if part.strip()] for cell in cells]
-    numbers = all(re.fullmatch(r"[+-]?[0-9]{1,15}", part) for some in parts for part in some)
+    numbers = all(re.fullmatch(r"[+-]?[0-9]{1,15}", part) for words in parts for part in words)
     made = np.empty(len(parts), object)
-    for row, some in enumerate(parts):
-        made[row] = tuple(map(int, some)) if numbers else tuple(some)
+    for row, words in enumerate(parts):
+        made[row] = tuple(map(int, words)) if numbers else tuple(words)
     return made
