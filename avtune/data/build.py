@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -46,7 +47,7 @@ class Found:
             of all clips, and perhaps `split` and `group`. `audio` stands for the first view, whatever it is called.
         views: names of the views.
         names: of the classes, see `from_arrays`.
-        keys: every array of the file: those that are of a validation split by their name and are not read are said.
+        keys: every array of the file, without groups: those that are not read are said.
     """
 
     source: str
@@ -83,8 +84,7 @@ def build(found: Found, options: ReadOptions) -> Dataset:
     else:
         read = _divided({role: one() for role, one in reads.items()}, keys, found, options)
         keys = {f"{role}_{split}": key for role, key in keys.items() for split in SPLIT_WORDS}
-    used = {one.key for one in arrays.values()} | {key for one in arrays.values() for key in one.where.split(": ")}
-    unread = tuple(key for key in found.keys if parted(key)[0] == "val" and key not in used)
+    unread = _unread(found)
     dataset = from_arrays(
         read,
         name=options.name or found.source,
@@ -95,6 +95,24 @@ def build(found: Found, options: ReadOptions) -> Dataset:
         options=options.given(),
     )
     return replace(dataset, unread=unread) if unread else dataset
+
+
+def _unread(found: Found) -> tuple[str, ...]:
+    """The arrays of the file that were not read, those of a validation split first."""
+    used = {"class_names", "view_names"}
+    for one in (*found.arrays.values(), *([found.names] if isinstance(found.names, Declared) else [])):
+        said = one.where.removeprefix(found.source).lstrip(":/\\ ")
+        file = Path(said.partition(": ")[0])
+        used |= {said, file.name, file.stem, one.key, one.key.partition("{")[0]}
+    keys = list(dict.fromkeys(key for key in found.keys if key not in used))
+    outer = {name for key in (*found.keys, *used) if "/" in key for name in _groups_of(key)}
+    return tuple(sorted((key for key in keys if key not in outer), key=lambda key: parted(key)[0] != "val"))
+
+
+def _groups_of(key: str) -> list[str]:
+    """The groups that an array is in: `a` and `a/b` of `a/b/c`."""
+    parts = key.strip("/").split("/")
+    return ["/".join(parts[:count]) for count in range(1, len(parts))]
 
 
 def _check_pool(found: Found, options: ReadOptions) -> None:

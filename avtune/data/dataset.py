@@ -76,7 +76,7 @@ class Dataset:
             validation split. None where that is not known.
         test_groups: the same of the test clips; None where that is not known.
         options: how its file was read, as `options.ReadOptions.given` says it.
-        unread: arrays of its file that are of a validation split by their names, and were not read.
+        unread: arrays of its file that were not read, those that are of a validation split by their names first.
         remarks: sentences on how its file was read.
         place: the absolute path of what was read; empty where nothing was.
     """

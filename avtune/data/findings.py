@@ -65,7 +65,7 @@ def _examine(dataset: Dataset) -> Findings:
     problems += _equal(repeated_test, num_test, "test", "another test clip", "test")
     notes = [*dataset.remarks, *_class_sizes(dataset)]
     if dataset.unread:
-        notes.append(f"arrays of a validation split that are not read: {_listed(dataset.unread)}")
+        notes.append(f"arrays that are not read: {_listed(dataset.unread)}")
     notes += _equal(repeated_train, num_train, "training", "another training clip", "training")
     for slot, view in zip(("audio", "visual"), dataset.views, strict=True):
         constant, columns = _constant(dataset, slot, view)

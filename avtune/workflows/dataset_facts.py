@@ -29,7 +29,8 @@ def dataset_line(data: Dataset) -> str:
     """A dataset's name and sizes, as a plan shows them."""
     held = "" if data.validation is None else f", {len(data.validation)} of the training clips set aside for validation"
     groups = "" if data.groups is None else f", training clips in {len(np.unique(data.groups))} groups"
-    unread = f"; validation arrays that are not read: {', '.join(data.unread[:4])}" if data.unread else ""
+    more = f" and {len(data.unread) - 4} more" if len(data.unread) > 4 else ""
+    unread = f"; not read: {', '.join(data.unread[:4])}{more}" if data.unread else ""
     return (
         f"{data.name}: {len(data.train)} training and {len(data.test)} test clips, {data.classes_text}, "
         f"{data.dims_text}{held}{groups}{unread}"

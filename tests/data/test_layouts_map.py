@@ -14,6 +14,7 @@ from lab_files import clips, save_mat73
 from avtune.core.errors import UserError
 from avtune.data import examine, read
 from avtune.data.options import options_of, recorded_options
+from avtune.workflows.dataset_facts import dataset_line
 
 
 def refused(path: Path, **options: Any) -> str:
@@ -154,7 +155,7 @@ def test_validation_arrays_are_never_ignored_in_silence(tmp_path: Path) -> None:
     full = "image_train=a_train,text_train=b_train,lab_train=y_train,image_test=a_test,text_test=b_test,lab_test=y_test"
     dataset = read(path, options_of(map=full))
     assert dataset.unread == ("a_val", "b_val", "y_val")
-    assert "arrays of a validation split that are not read: a_val, b_val, y_val" in examine(dataset).notes
+    assert "arrays that are not read: a_val, b_val, y_val" in examine(dataset).notes
     whole = read(path, options_of(map=f"{full},image_val=a_val,text_val=b_val,lab_val=y_val"))
     assert whole.unread == ()
     assert whole.validation is not None
@@ -225,3 +226,18 @@ def test_a_split_and_groups_are_proposed_as_such_and_never_as_the_labels(
     words, _, fraction = proposed.partition(" --test-fraction ")
     dataset = read(path, options_of(map=words, test_fraction=float(fraction) if fraction else None))
     assert set(dataset.class_names) in ({"0", "1", "2"}, {"a", "b", "c"})
+
+
+def test_every_array_that_is_not_read_is_named(tmp_path: Path) -> None:
+    names = {"audio": "a", "visual": "b", "lab": "y"}
+    six = {f"{view}_{split}": MADE[f"{key}_{split}"] for view, key in names.items() for split in ("train", "test")}
+    groups = {"groups_train": np.arange(12) // 2, "groups_test": np.arange(6) + 8}
+    dataset = read(write(tmp_path / "six.h5", {**six, **groups, "ids": np.arange(12), "dev_audio": A}))
+    assert dataset.groups is not None
+    assert dataset.unread == ("dev_audio", "ids")
+    assert dataset_line(dataset).endswith("; not read: dev_audio, ids")
+    inner = {"t/a": A, "t/b": B, "t/y": Y, "t/z": Y, "u/y": Y}
+    mapped = read(write(tmp_path / "b.h5", inner), options_of(map="a=t/a,b=t/b,labels=t/y", test_fraction=0.25))
+    assert mapped.unread == ("t/z", "u/y")
+    lacks = write(tmp_path / "c.h5", {**six, "audio_val": A, "visual_val": B})
+    assert "has audio_val and no lab_val\n" in refused(lacks)

@@ -43,9 +43,9 @@ def read(path: Path, options: ReadOptions) -> Dataset:
         first, second = _chosen(path, cells, options)
         rows = label_rows(labels.shape)
         declared = {"audio": _upright(cells[first], rows), "visual": _upright(cells[second], rows), "lab": labels}
-        for what in ("split", "group"):
+        for what, role in {"split": "split", "groups": "group", "group": "group"}.items():
             if what in container.keys:
-                declared[what] = container.declare(what)
+                declared[role] = container.declare(what)
         names = class_names_of(container) or container.listed()
         return build(Found(str(path), declared, (f"view{first}", f"view{second}"), names, container.keys), options)
 

@@ -71,7 +71,7 @@ def read(path: Path, options: ReadOptions) -> Dataset:
         if "lab" in columns:
             columns["lab"] = columns["lab"][0], label_lists(columns["lab"][1])
         declared |= {role: held(f"{table}: {name}", columns[role][1]) for role, (name, _) in columns.items()}
-        found = Found(str(path), declared, (first, second), class_names_of(container), container.keys)
+        found = Found(str(path), declared, (first, second), class_names_of(container), _but_ids(container))
         dataset = build(found, options)
         return replace(dataset, remarks=(*dataset.remarks, *_checked_ids(table, container)))
 
@@ -110,6 +110,10 @@ def _checked_ids(table: Path, container: Container) -> tuple[str, ...]:
             shown = some([repr(one[:40]) for one in twice])
             remarks.append(f"{table.name} has more than one line of the {name} {shown}")
     return tuple(remarks)
+
+
+def _but_ids(container: Container) -> list[str]:
+    return [key for key in container.keys if not any(key in arrays for _, arrays in IDS)]
 
 
 def _check_equal(table: Path, name: str, of_lines: Sequence[str], declared: Declared) -> None:

@@ -25,8 +25,8 @@ def read(path: Path, options: ReadOptions) -> Dataset:
     """The dataset of four keys."""
     with open_arrays(path, FOUR_KEYS) as container:
         roles = dict(zip(("audio", "visual", "lab", "split"), FOUR_KEYS, strict=True))
-        if "group" in container.keys:
-            roles["group"] = "group"
+        groups = next((key for key in ("group", "groups") if key in container.keys), None)
+        roles |= {"group": groups} if groups else {}
         declared = {role: container.declare(key) for role, key in roles.items()}
         names = class_names_of(container) or container.listed()
         return build(Found(str(path), declared, options.pair(VIEWS), names, container.keys), options)

@@ -19,7 +19,7 @@ _NAMES = {
     "visual": ("{}_txt", "{}_text", "txt_{}", "text_{}", "T_{}"),
     "lab": ("{}_img_lab", "{}_lab", "{}_label", "{}_labels", "lab_{}", "label_{}", "L_{}"),
     "same": ("{}_txt_lab",),
-    "group": ("{}_group",),
+    "group": ("{}_group", "{}_groups"),
 }
 
 

@@ -34,7 +34,8 @@ def read(path: Path, options: ReadOptions) -> Dataset:
         roles = {"audio": first, "visual": second, **roles_beside(container)}
         declared = {role: container.declare(key) for role, key in roles.items()}
         names = container.declare("class_names") if "class_names" in container.keys else None
-        return build(Found(str(path), declared, (first, second), names, container.keys), options)
+        tables = [file.name for file in files_of(path) if file.suffix == ".csv"]
+        return build(Found(str(path), declared, (first, second), names, [*container.keys, *tables]), options)
 
 
 def roles_beside(container: Container) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """The public VEGAS and AVE feature files: `audio_train visual_train lab_train audio_test visual_test lab_test`, and
-perhaps `class_names`, `audio_val visual_val lab_val`, `group_train group_val group_test` and `view_names`."""
+perhaps `class_names`, `audio_val visual_val lab_val`, `group_train group_val group_test` (or `groups_train` ...) and
+`view_names`."""
 
 from __future__ import annotations
 
@@ -31,12 +32,15 @@ def read(path: Path, options: ReadOptions) -> Dataset:
     with open_arrays(path, SIX_KEYS) as container:
         ends = [end for end in ("val", "valid", "validation") if f"audio_{end}" in container.keys] or ["val"]
         called = {key: key.replace("_val", f"_{ends[0]}") for key in (*VALIDATION_KEYS, *GROUP_KEYS)}
+        for key in GROUP_KEYS:
+            if called[key] not in container.keys:
+                called[key] = called[key].replace("group", "groups", 1)
         optional = [key for key, name in called.items() if name in container.keys]
         missing = [key for key in VALIDATION_KEYS if key not in optional]
         if 0 < len(missing) < len(VALIDATION_KEYS):
             have = next(called[key] for key in VALIDATION_KEYS if key in optional)
             lacks = [called[key] for key in missing]
-            hint = did_you_mean(lacks[0], container.keys)
+            hint = did_you_mean(lacks[0], [key for key in container.keys if key not in (*SIX_KEYS, have)])
             raise UserError(f"{path} has {have} and no {', '.join(lacks)}{hint}\na validation split needs all three")
         declared = {key: container.declare(called.get(key, key)) for key in (*SIX_KEYS, *optional)}
         if is_turned(declared):
