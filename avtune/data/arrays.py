@@ -139,13 +139,10 @@ def to_features(array: Array, where: str) -> npt.NDArray[np.float32]:
     return features
 
 
-def turned_hint(shape: tuple[int, ...], num_labels: int, key: str) -> str:
-    """What to add where features of a shape do not fit the labels: maybe their columns are the clips."""
-    if num_labels not in shape[1:]:
-        return ""
-    return (
-        f"\nif its {num_labels} columns are the clips (MATLAB turns arrays round in HDF5), write it transposed: {key}.T"
-    )
+def turned_hint(shape: tuple[int, ...], num_labels: int) -> str:
+    """What to add where features of a shape, which a program gives, do not fit the labels: maybe their columns are the
+    clips."""
+    return f"\nif its {num_labels} columns are the clips, give it transposed: x.T" if num_labels in shape[1:] else ""
 
 
 def _not_finite(array: Array, where: str) -> str:

@@ -20,7 +20,6 @@ from avtune.data.arrays import (
     check_label_shape,
     printable,
     to_features,
-    turned_hint,
 )
 from avtune.data.dataset import SIX_KEYS, VIEWS, Dataset, from_arrays
 from avtune.data.groups import together
@@ -31,6 +30,7 @@ from avtune.data.pooling import pooled
 from avtune.data.reading import readers
 from avtune.data.split import validation_folds
 from avtune.data.split_words import SPLIT_WORDS, parted
+from avtune.data.turned import check_upright
 
 WHOLE = ("audio", "visual", "lab")
 """Roles of the arrays of a file whose splits are marked, or that has none."""
@@ -72,6 +72,7 @@ def build(found: Found, options: ReadOptions) -> Dataset:
             )
     _check_pool(found, options)
     arrays = {role: _fitting(role, one, options) for role, one in found.arrays.items()}
+    check_upright(found.source, arrays, found.views, found.keys, options)
     names = found.names
     features = [role for role in arrays if role.startswith(("audio", "visual"))]
     reads = readers(arrays, features, [names] if isinstance(names, Declared) else [])
@@ -153,10 +154,9 @@ def _divided(
     for role in ("audio", "visual", *(one for one in ("split", "group") if one in read)):
         found_rows = len(read[role]) if role in WHOLE else read[role].size
         if found_rows != count:
-            hint = turned_hint(read[role].shape, count, keys[role])
             raise UserError(
                 f"{found.source}: {keys[role]} has {plural(found_rows, 'row')} and {keys['lab']} has "
-                f"{plural(count, 'label')}{hint or '; row i of each must be the same clip'}"
+                f"{plural(count, 'label')}; row i of each must be the same clip"
             )
     if "split" in read:
         if options.test_fraction is not None:

@@ -371,7 +371,7 @@ def _check_split(split: Split, name: str, num_classes: int, named: Mapping[str, 
 
 def _rows_differ(features: Features, labels: int, named: Mapping[str, str], view: str, split: str) -> str:
     where = named[f"{view}_{split}"]
-    hint = turned_hint(features.shape, labels, where.rpartition(": ")[2])
+    hint = turned_hint(features.shape, labels)
     return f"{where} has {plural(len(features), 'row')} and {named[f'lab_{split}']} has {plural(labels, 'label')}" + (
         hint or "\nrow i of both views and of the labels must be the same clip"
     )

@@ -475,5 +475,5 @@ def test_arrays_turned_round_are_refused_with_the_way_out(arrays: Arrays, write_
     assert_holds(read(path.with_suffix(".npz")), arrays)
     scope["d"].close()
     message = refused(write_h5({**arrays, "audio_test": arrays["audio_test"].T}))
-    assert "if its 6 columns are the clips" in message
+    assert "audio_test has shape (10, 6), and lab_test has 6 labels: the columns seem to be the clips" in message
     assert "audio_test.T" in message
