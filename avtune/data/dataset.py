@@ -21,7 +21,7 @@ from avtune.data.given_names import given_class_names, given_name, given_views
 from avtune.data.groups import GROUP_KEYS as GROUP_KEYS
 from avtune.data.groups import read_groups
 from avtune.data.labels import Labels as Labels
-from avtune.data.labels import counts_by_class, encode, held_by, renumbered
+from avtune.data.labels import counts_by_class, encode, held_by, is_columns, off_by_one, renumbered
 from avtune.data.on_disk import copied, joined, taken
 
 Features = npt.NDArray[np.float32]
@@ -266,9 +266,11 @@ def from_arrays(
         shown = absent if encoded.words is None else [repr(encoded.words[one]) for one in absent]
         called = (keys or {}).get("lab_train", "lab_train")  # one array of all clips has one name for both splits
         train_lacks = "the training clips lack" if where["lab_test"] == where["lab_train"] else f"{called} lacks"
+        numbers = encoded.words is None and not is_columns(given["lab_test"].shape)
+        shifted = off_by_one(values, held_by(labels["lab_test"])) if numbers else ""
         raise UserError(
             f"{where['lab_test']} has {plural(len(absent), 'label')} that {train_lacks}: {some(shown)}\n"
-            "every class of the test split must be in the training split: remove those test clips"
+            + (shifted or "every class of the test split must be in the training split: remove those test clips")
         )
     dataset = Dataset(
         name=name,

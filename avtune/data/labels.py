@@ -176,6 +176,25 @@ def held_by(labels: Labels) -> npt.NDArray[np.int64]:
     return np.flatnonzero(labels.any(axis=0)) if is_multi_label(labels) else np.unique(labels)
 
 
+def off_by_one(train: npt.NDArray[np.int64], test: npt.NDArray[np.int64]) -> str:
+    """What to say where the labels of two splits (their values, sorted) seem to start at 0 in one and at 1 in the
+    other; empty where they do not.
+
+    >>> off_by_one(np.arange(1, 6), np.arange(5)).partition(":")[0]
+    'they are 0 to 4 there, and 1 to 5 in the training split'
+    """
+    whole = train[-1] - train[0] + 1 == len(train) > 1
+    down = test[0] == train[0] - 1 and test[-1] < train[-1]
+    up = test[-1] == train[-1] + 1 and test[0] > train[0]
+    if not whole or not (down or up):
+        return ""
+    return (
+        f"they are {test[0]} to {test[-1]} there, and {train[0]} to {train[-1]} in the training split: if one of them "
+        f"starts at 0 and the other at 1 (NumPy, MATLAB), {'add 1 to' if down else 'subtract 1 from'} the test labels; else "
+        "remove the test clips of such a class"
+    )
+
+
 def renumbered(labels: Labels, values: npt.NDArray[np.int64]) -> Labels:
     """The labels by places in `values`; of several labels a clip, these columns."""
     return np.ascontiguousarray(labels[:, values]) if is_multi_label(labels) else np.searchsorted(values, labels)

@@ -77,3 +77,14 @@ def test_columns_of_one_clip(tmp_path: Path) -> None:
         np.savez(tmp_path / "a.npz", audio=np.ones((1, 4)), labels=[hot])
         found = read_views(tmp_path / "a.npz", {"audio": 4, "visual": 5})
         np.testing.assert_array_equal(found.labels, wanted)
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "said"), [(1, 0, "add 1 to"), (0, 1, "subtract 1 from"), (0, 5, "remove those")]
+)
+def test_labels_from_0_beside_labels_from_1_are_said_to_be_so(train: int, test: int, said: str) -> None:
+    draw, labels = np.random.default_rng(0), np.arange(18) % 3
+    audio, visual = draw.normal(size=(18, 4)), draw.normal(size=(18, 5))
+    with pytest.raises(UserError, match=said) as caught:
+        Dataset.from_arrays(train=(audio, visual, labels + train), test=(audio, visual, labels + test))
+    assert ("the other at 1 (NumPy, MATLAB)" in str(caught.value)) == (said != "remove those")
