@@ -95,7 +95,17 @@ def build(found: Found, options: ReadOptions) -> Dataset:
         views=found.views,
         options=options.given(),
     )
-    return replace(dataset, unread=unread) if unread else dataset
+    return replace(dataset, unread=unread, remarks=_remarks(arrays))
+
+
+def _remarks(arrays: Mapping[str, Declared]) -> tuple[str, ...]:
+    """What is said of a split that is called after folds, and that 1 and 0 mark."""
+    marks = arrays.get("split")
+    if marks is None or not marks.key.lower().startswith("fold"):
+        return ()
+    if {str(one).strip() for one in marks.read().reshape(-1)} <= {"0", "1", "0.0", "1.0"}:
+        return (f"{marks.key} is taken for the split: 1 a training clip, 0 a test clip; give folds another name",)
+    return ()
 
 
 def _unread(found: Found) -> tuple[str, ...]:
@@ -194,7 +204,8 @@ def _marks(given: Array, where: str) -> npt.NDArray[np.str_]:
         if text.strip() not in words:
             raise UserError(
                 f"{where} holds {text[:40]!r} in row {row}; allowed: train, val and test, or 1 for a training clip "
-                "and 0 for a test clip"
+                "and 0 for a test clip\nwrite these, or give it another name where it is no split (such as the numbers "
+                "of folds) and add --test-fraction 0.2"
             )
     marks = np.array([words[text.strip()] for text in texts])
     for split in ("train", "test"):

@@ -190,8 +190,8 @@ def off_by_one(train: npt.NDArray[np.int64], test: npt.NDArray[np.int64]) -> str
         return ""
     return (
         f"they are {test[0]} to {test[-1]} there, and {train[0]} to {train[-1]} in the training split: if one of them "
-        f"starts at 0 and the other at 1 (NumPy, MATLAB), {'add 1 to' if down else 'subtract 1 from'} the test labels; else "
-        "remove the test clips of such a class"
+        f"starts at 0 and the other at 1 (NumPy, MATLAB), {'add 1 to' if down else 'subtract 1 from'} the test labels; "
+        "else remove the test clips of such a class"
     )
 
 

@@ -251,9 +251,12 @@ def test_columns_of_other_names(tmp_path: Path) -> None:
 def test_tables_that_are_no_features(tmp_path: Path) -> None:
     arrays = whole()
     ragged = pa.array([[1.0] * (1 + i % 2) for i in range(24)])
-    holes = pa.array([None, *list(arrays["audio"][1:])])
+    holes = pa.array([*arrays["audio"][:20], None, *arrays["audio"][21:]])
     path = tmp_path / "a.parquet"
-    for column, said in ((ragged, "lists of different lengths"), (holes, "lacks the value of 1 rows")):
+    for column, said in (
+        (ragged, "lists of different lengths"),
+        (holes, "lacks the value of 1 row, the first in row 20, counted from 0"),
+    ):
         pq.write_table(table({"visual": arrays["visual"], "label": arrays["labels"]}, audio=column), path)
         assert said in refused(path, test_fraction=0.25)
     pq.write_table(table({"audio": arrays["audio"], "visual": arrays["visual"], "label": arrays["labels"]}), path)
@@ -324,3 +327,14 @@ def test_ids_of_a_csv_in_another_order_than_those_of_the_arrays_are_refused(tmp_
         tmp_path / "b", "filename,label,split", range(24), *lines[2:], **views, filenames=np.arange(24)
     )
     assert len(read(numbered).test) == 6
+
+
+def test_a_column_of_folds_is_no_split_unless_it_marks_one(tmp_path: Path) -> None:
+    arrays = whole()
+    views = {"audio": arrays["audio"], "visual": arrays["visual"]}
+    folder = csv_folder(tmp_path / "a", "label,fold", arrays["labels"], np.arange(24) % 5 + 1, **views)
+    message = refused(folder)
+    assert "fold holds '2' in row 1; allowed: train, val and test" in message
+    assert "give it another name where it is no split (such as the numbers of folds) and add --test-fraction" in message
+    marked = csv_folder(tmp_path / "b", "label,fold", arrays["labels"], np.repeat([1, 0], [18, 6]), **views)
+    assert any("fold is taken for the split: 1 a training clip" in note for note in examine(read(marked)).notes)

@@ -13,6 +13,7 @@ import numpy as np
 
 from avtune.core.errors import UserError, did_you_mean
 from avtune.core.system import available_memory, size
+from avtune.core.words import plural
 from avtune.data.arrays import Array, Declared, cause, printable
 from avtune.data.build import Found, build, held
 from avtune.data.dataset import VIEWS, Dataset
@@ -111,8 +112,8 @@ def _two(path: Path, features: list[str], types: Any, options: ReadOptions) -> t
         return options.views[0], options.views[1]
     if len(features) != 2:
         raise UserError(
-            f"{path} has {len(features)} columns of lists, where two are the views; its columns: {_some(types)}\n"
-            "name them: --map audio=COLUMN,visual=COLUMN,labels=COLUMN"
+            f"{path} has {plural(len(features), 'column')} of lists, where two are the views; its columns: "
+            f"{_some(types)}\nname them: --map audio=COLUMN,visual=COLUMN,labels=COLUMN"
         )
     if set(features) == set(VIEWS):
         return VIEWS
@@ -126,7 +127,7 @@ def _read(path: Path, columns: list[str], label: str) -> dict[str, Array]:
         UserError: it is damaged, does not fit the memory, or a column is of another kind.
     """
     found: dict[str, list[Array]] = {column: [] for column in columns}
-    held_bytes, most = 0, available_memory() // 2
+    done, held_bytes, most = 0, 0, available_memory() // 2
     with _reading(path, columns) as table:
         for batch in _batches(path, table, columns):
             batch.validate(full=True)  # offsets that lie outside of the values would end the process
@@ -134,11 +135,12 @@ def _read(path: Path, columns: list[str], label: str) -> dict[str, Array]:
                 part, where = batch.column(batch.schema.get_field_index(column)), f"{path}: {column}"
                 is_labels = column == label and _is_list(part.type, words=True)
                 held_bytes += 64 * len(part.flatten()) if is_labels else 0
-                part = _tuples(part, where) if is_labels else _values(part, where)
+                part = _tuples(part, where) if is_labels else _values(part, where, done)
                 held_bytes += part.size * (64 if part.dtype.kind == "O" else part.dtype.itemsize)
                 if found[column] and part.shape[1:] != found[column][0].shape[1:]:
                     raise UserError(f"{path}: {column} has lists of different lengths; features have one length")
                 found[column].append(part)
+            done += len(batch)
             if held_bytes > most:
                 raise UserError(
                     f"{path} needs more than {most / 2**30:,.1f} GiB of memory, half of what is available here"
@@ -180,12 +182,14 @@ def _features(files: Sequence[Path], counts: Sequence[int], column: str, where: 
 
 def _parts(path: Path, column: str) -> Iterator[Array]:
     """The values of a column, some rows at a time."""
+    done = 0
     with _reading(path, [column]) as table:
         for batch in _batches(path, table, [column]):
             batch.validate(full=True)  # offsets that lie outside of the values would end the process
             whole = batch.column(batch.schema.get_field_index(column))
             for start in range(0, len(whole), _BATCH):
-                yield _values(whole.slice(start, _BATCH), f"{path}: {column}")
+                yield _values(whole.slice(start, _BATCH), f"{path}: {column}", done + start)
+            done += len(whole)
 
 
 def _batches(path: Path, table: Any, columns: list[str]) -> Iterator[Any]:
@@ -234,8 +238,8 @@ def _columns_of(labels: Sequence[Array]) -> list[Array] | None:
     return None
 
 
-def _values(column: Any, where: str) -> Array:
-    """A column of a batch.
+def _values(column: Any, where: str, start: int = 0) -> Array:
+    """A column of a batch, whose first row is the row `start` of the file.
 
     Raises:
         UserError: values are missing, lists differ in length, or it is of another kind.
@@ -244,9 +248,13 @@ def _values(column: Any, where: str) -> Array:
 
     kind = column.type
     if column.null_count:
-        raise UserError(f"{where} lacks the value of {column.null_count} rows")
+        first = int(np.argmax(np.asarray(column.is_null().to_numpy(zero_copy_only=False))))
+        raise UserError(
+            f"{where} lacks the value of {plural(column.null_count, 'row')}, the first in row {start + first}, counted "
+            "from 0; leave such clips out"
+        )
     if pa.types.is_dictionary(kind):
-        return _values(column.dictionary_decode(), where)
+        return _values(column.dictionary_decode(), where, start)
     if _is_list(kind):
         flat = column.flatten()
         if flat.null_count:
