@@ -9,6 +9,7 @@ from avtune.core.errors import did_you_mean
 from avtune.data.layouts._base import Layout
 from avtune.data.opening import files_of, keys_of, open_arrays
 from avtune.data.proposal import proposal
+from avtune.data.single_clips import how_to_stack, in_folders, single_clips
 
 _SHOWN = 8
 
@@ -20,6 +21,9 @@ def unknown(path: Path, layouts: Sequence[Layout]) -> str:
         UserError: the file is of another kind than files of arrays, or damaged: what is the matter with it.
     """
     if path.is_dir() and not keys_of(path):
+        inner = in_folders(path)
+        if views := single_clips(inner):
+            return how_to_stack(path, views, f"{inner[0]}.npy")
         names = [file.name for file in files_of(path)]
         inside = next((name for name in names if name.endswith((".h5", ".hdf5", ".npz", ".mat", ".parquet"))), None)
         hint = f"; did you mean '{path / inside}'?" if inside else ""
@@ -30,6 +34,8 @@ def unknown(path: Path, layouts: Sequence[Layout]) -> str:
         )
     with open_arrays(path, layouts[0].KEYS) as container:
         keys = [*container.keys, *container.inner()]
+        if views := single_clips([key for key in keys if "/" in key]) or single_clips(container.keys):
+            return how_to_stack(path, views, next((key for key in keys if "/" in key), keys[0]))
         nearest = max(layouts, key=lambda one: sum(key in keys for key in one.KEYS))
         there = [key for key in nearest.KEYS if key in keys]
         missing = [key for key in nearest.KEYS if key not in keys]

@@ -6,11 +6,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from avtune.core.errors import UserError
+from avtune.core.words import plural
 from avtune.data.arrays import Container
 from avtune.data.build import Found, build
 from avtune.data.dataset import VIEWS, Dataset
 from avtune.data.opening import files_of, open_arrays
 from avtune.data.options import ReadOptions
+from avtune.data.single_clips import how_to_stack, single_clips
 
 TITLE = "folder of .npy arrays"
 KEYS = ("audio", "visual", "labels")
@@ -52,6 +54,8 @@ def view_stems(container: Container, path: Path, options: ReadOptions, taken: tu
         UserError: there are more and none are chosen, or one is not there.
     """
     there = [key for key in container.keys if key not in taken and key not in OTHERS]
+    if not options.views and (views := single_clips(there)):
+        raise UserError(how_to_stack(path, views, f"{there[0]}.npy"))
     if len(there) > 2 and not options.views:  # such as ids.npy beside them
         there = [key for key in there if _may_be_features(container, key)]
     if options.views:
@@ -62,10 +66,10 @@ def view_stems(container: Container, path: Path, options: ReadOptions, taken: tu
     if set(VIEWS) <= set(there) and len(there) == 2:
         return VIEWS
     if len(there) != 2:
-        raise UserError(
-            f"{path} has {len(there)} arrays of features, {', '.join(there[:8])}; "
-            f"choose two: --views {','.join(there[:2])}"
-        )
+        said = f"{path} has {plural(len(there), 'array')} of features{', ' * bool(there)}{', '.join(there[:8])}"
+        if len(there) < 2:
+            raise UserError(f"{said}; two are needed, of numbers [clips, dims], e.g. audio.npy and visual.npy")
+        raise UserError(f"{said}; choose two: --views {','.join(there[:2])}")
     return there[0], there[1]
 
 
