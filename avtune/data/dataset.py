@@ -17,12 +17,13 @@ from avtune.core.view_names import VIEWS as VIEWS
 from avtune.core.words import plural
 from avtune.data.arrays import to_features, turned_hint
 from avtune.data.class_names import names_of, some, words_of
+from avtune.data.given_arrays import copy_of, given_groups
 from avtune.data.given_names import given_class_names, given_name, given_views
 from avtune.data.groups import GROUP_KEYS as GROUP_KEYS
 from avtune.data.groups import read_groups
 from avtune.data.labels import Labels as Labels
 from avtune.data.labels import counts_by_class, encode, held_by, is_columns, off_by_one, renumbered
-from avtune.data.on_disk import copied, joined, taken
+from avtune.data.on_disk import joined, taken
 
 Features = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
@@ -175,6 +176,7 @@ class Dataset:
         views: tuple[str, str] = VIEWS,
         name: str = ARRAYS,
         class_names: Sequence[str] | None = None,
+        groups: Mapping[str, npt.ArrayLike] | None = None,
     ) -> Dataset:
         """A checked dataset of arrays in memory. They are copied: what becomes of them later does not change it.
 
@@ -186,6 +188,8 @@ class Dataset:
             views: names of the two views, e.g. `("image", "text")`.
             name: of the dataset; a study of it is called so where nobody says otherwise.
             class_names: see the function `from_arrays`.
+            groups: by split (`train`, `test`, `validation`), what each clip is a part of, e.g. its video: [N] numbers
+                or words. Clips of one group stay on one side of a validation split. None where that is not known.
 
         Raises:
             UserError: the arrays are no usable dataset; names the split, the view and what is wrong.
@@ -207,7 +211,12 @@ class Dataset:
                 raise UserError(f"{_SPLITS[split]} is {what}; give ({views[0]}, {views[1]}, labels)")
             for view, short, array in zip((*views, "labels"), ("audio", "visual", "lab"), given, strict=True):
                 keys[f"{short}_{split}"] = f"{view} of {_SPLITS[split]}"
-                arrays[f"{short}_{split}"] = _copied(array, f"{ARRAYS}: {view} of {_SPLITS[split]}")
+                arrays[f"{short}_{split}"] = copy_of(
+                    array, f"{ARRAYS}: {view} of {_SPLITS[split]}", features=short != "lab"
+                )
+        splits = {_SPLITS[split]: split for split in ("train", *(split for split, _ in held), "test")}
+        keys |= {f"group_{split}": f"groups of {called}" for called, split in splits.items()}
+        arrays |= {f"group_{split}": array for split, array in given_groups(groups, splits).items()}
         return from_arrays(arrays, name=name, source=ARRAYS, class_names=class_names, keys=keys, views=views)
 
 
@@ -215,16 +224,6 @@ def _add_to(sha: Any, array: npt.NDArray[Any]) -> None:
     little = array.astype(array.dtype.newbyteorder("<"), order="C", copy=False)
     sha.update(f"{little.shape} {little.dtype.str};".encode())
     sha.update(little.data)
-
-
-def _copied(given: npt.ArrayLike, where: str) -> npt.NDArray[Any]:
-    """Raises:
-    UserError: no array can be made of it.
-    """
-    try:
-        return copied(given) if isinstance(given, np.memmap) else np.array(given, copy=True, order="C")
-    except (TypeError, ValueError, RuntimeError) as error:  # rows of different lengths; a tensor that is on a GPU
-        raise UserError(f"{where} cannot be made an array: {str(error).splitlines()[0]}") from None
 
 
 def from_arrays(
