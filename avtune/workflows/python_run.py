@@ -86,7 +86,8 @@ def _ended_in_order() -> Iterator[None]:
     for number in ours:
         signal.signal(number, end)
     try:
-        yield
+        with signals.arriving(came):
+            yield
     finally:
         for number in ours:
             signal.signal(number, signal.SIG_DFL)
