@@ -18,7 +18,7 @@ from avtune.workflows.compare_models import compare_models as run_compare
 from avtune.workflows.evaluate import Evaluation, model_of
 from avtune.workflows.galleries import KINDS
 from avtune.workflows.python_code import register_model
-from avtune.workflows.python_data import Place, dataset_for, path_text
+from avtune.workflows.python_data import Place, dataset_for, dataset_of_models, path_text
 from avtune.workflows.python_errors import python_errors
 from avtune.workflows.python_evaluate import checked_confusion, checked_ranks, evaluate_embeddings, evaluate_model
 from avtune.workflows.retrain import Retrained
@@ -71,7 +71,8 @@ def evaluate(
     in the files of the study, and `.look` says so.
 
     Args:
-        model, data: a model, or what `load_model` takes, and a dataset, or what `load_dataset` takes.
+        model, data: a model, or what `load_model` takes, and a dataset, or what `load_dataset` takes; the file of the
+            model's own study is read as the study has read it.
         audio, visual, labels: in place of both, embeddings [N, D] of the same N clips and their labels [N], whole
             numbers or words; or [N, C] of 0 and 1, a column a class, where clips have several.
         query: in place of `data`, a dataset, or a file of features with labels, perhaps of classes that training never
@@ -101,7 +102,7 @@ def evaluate(
         if model is not None and (data is None) != (query is None) and all(one is None for one in views):
             found = model if isinstance(model, Model) else load_model(model, method=method, results=results)
             place = Path(path_text(results, "results"))
-            asked = _clips(query, classes) if data is None else dataset_for(data, classes)
+            asked = _clips(query, classes) if data is None else dataset_of_models(data, classes, (found,), place)
             return evaluate_model(found, asked, split, ranks, gallery=_clips(gallery, classes), results=place, **also)
         arrays = _arrays(views, query, alone=model is None and data is None)
         _check_alone(split=None if split == "test" else split, classes=classes, method=method)
@@ -184,7 +185,7 @@ def compare_models(
             raise UserError("a and b are one model; give two")
         models = {str(place): (one, place) for one, place in zip(found, places, strict=True) if place is not None}
         place = Path(path_text(results, "results"))
-        return run_compare(models, dataset_for(data, classes), split=split, results=place)
+        return run_compare(models, dataset_of_models(data, classes, found, place), split=split, results=place)
 
 
 def _folder(model: Place, results: Path) -> Path:

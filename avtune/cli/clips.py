@@ -43,10 +43,8 @@ def clips_of(given: argparse.Namespace, model: Model) -> Clips:
     """
     from avtune.workflows.clips import Source, read_clips
 
-    return read_clips(
-        Source(given.data, given.split, getattr(given, "view", None), _chosen(given.map or []), reading_of(given)),
-        model,
-    )
+    view, chosen = getattr(given, "view", None), _chosen(given.map or [])
+    return read_clips(Source(given.data, given.split, view, chosen, reading_of(given), given.results), model)
 
 
 def count_look_at_clips(given: argparse.Namespace, model: Model, clips: Clips) -> str:

@@ -43,23 +43,23 @@ def add(verbs: Verbs) -> None:
 
 
 def run(given: argparse.Namespace, log: list[Path]) -> int:
-    from avtune.data import load
     from avtune.engine.model import load_model
     from avtune.workflows.compare_models import LIMITS, compare_models, header
+    from avtune.workflows.study_reading import read_for
 
     places = {name: model_called(name, given.results) for name in (given.a, given.b)}
     models = {name: (load_model(place), place) for name, place in places.items()}
     if len({(model.folder or place).resolve() for model, place in models.values()}) < 2:
         raise UserError(f"{given.a} and {given.b} are one model; compare-models takes two")
-    dataset = load(given.dataset, reading_of(given))
     with step("embedding and scoring", json=given.json):
-        found = compare_models(models, dataset, split=given.split, results=given.results)
+        read = read_for([model for model, _ in models.values()], given.dataset, reading_of(given), given.results)
+        found = compare_models(models, read, split=given.split, results=given.results)
     if given.json:
         print(json.dumps(found.to_json(), indent=2, allow_nan=False))
         return 0
     console.say(
         *problem_lines(found.problems),
-        *(f"note: {look}" for look in found.looks),
+        *(f"note: {line}" for line in (read.note, *found.looks) if line),
         f"{given.a} against {given.b} on {found.clips} {given.split} clips of {given.dataset}",
         "",
         *console.fitting(header(found), found.rows()),

@@ -46,5 +46,5 @@ def run(given: argparse.Namespace, log: list[Path]) -> int:
     held = [f"{view} {len(one)} x {one.shape[1]}" for view, one in made.items()]
     held += ["labels"] if labels is not None else []
     console.say(f"{given.out}: {', '.join(held)}; {clips.title}")
-    console.say(*(f"note: {line}" for line in (clips.note, look) if line))
+    console.say(*(f"note: {line}" for line in (clips.note, look, clips.problem) if line))
     return 0

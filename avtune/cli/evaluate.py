@@ -30,10 +30,10 @@ from avtune.core.view_names import ways
 from avtune.report.text import table, ties_text
 
 if TYPE_CHECKING:
-    from avtune.data.dataset import Dataset
     from avtune.data.options import ReadOptions
     from avtune.engine.model import Model
     from avtune.workflows.asked import Asked
+    from avtune.workflows.study_reading import Read
 
 
 def add(verbs: Verbs) -> None:
@@ -85,6 +85,7 @@ def run(given: argparse.Namespace, log: list[Path]) -> int:
     facts |= {"problems": list(scored.problems)} if scored.problems else {}
     facts |= {"unseen_classes": list(scored.unseen)} if scored.unseen else {}
     facts |= {"look": scored.look} if given.json and scored.look else {}
+    facts |= {"reading": scored.reading} if given.json and scored.reading else {}
     if given.json:
         print(json.dumps(facts, indent=2, allow_nan=False))
     else:
@@ -126,19 +127,19 @@ def _scored(given: argparse.Namespace) -> Asked:
     asked = of_model(model, place, query, given.gallery, **how)
     if not given.json:
         console.say(*problem_lines(list(asked.problems)))
-    title = asked.title if given.query else asked.title.replace(query.name, given.dataset, 1)
+    title = asked.title if isinstance(query, str) else asked.title.replace(query.dataset.name, given.dataset, 1)
     return asked._replace(title=f"{given.model} on {title}")
 
 
-def _dataset(given: argparse.Namespace, reading: ReadOptions, model: Model) -> Dataset:
+def _dataset(given: argparse.Namespace, reading: ReadOptions, model: Model) -> Read:
     """Raises:
     UserError: there is no such dataset; says where a file has views of clips without splits.
     """
-    from avtune.data import load
     from avtune.data.views import has_views
+    from avtune.workflows.study_reading import read_for
 
     try:
-        return load(given.dataset, reading)
+        return read_for((model,), given.dataset, reading, given.results)
     except UserError as error:
         if reading.given() or not has_views(Path(given.dataset).expanduser(), model.views):
             raise
@@ -165,7 +166,7 @@ def _lines(facts: Mapping[str, Any], scored: Asked, ranks: Sequence[int]) -> lis
     named = {"map": "map", "map_a2v": way["a2v"], "map_v2a": way["v2a"], "map_running": "map_running"}
     named |= {"map_at_r": "map@r", "ndcg": "ndcg"}
     scores = [[shown, f"{facts[name]:.4f}"] for name, shown in named.items()]
-    lines = [f"note: {scored.look}"] if scored.look else []
+    lines = [f"note: {line}" for line in (scored.reading, scored.look) if line]
     lines += [f"{title}: {facts['clips']} clips, {facts['classes']} classes", "", *table(["", "score"], scores)]
     lines += words(facts["gallery"])
     if scored.unseen:

@@ -74,7 +74,7 @@ def run(given: argparse.Namespace, log: list[Path]) -> int:
         print(json.dumps(facts, indent=2, allow_nan=False))
         return 0
     console.say(f"gallery: the {other} view of {clips.title}, all {len(clips)} clips")
-    console.say(*(f"note: {line}" for line in (clips.note, look) if line))
+    console.say(*(f"note: {line}" for line in (clips.note, look, clips.problem) if line))
     if given.k > len(clips):
         console.say(f"note: --k is {given.k} and the gallery has {len(clips)} clips: all are shown")
     for answer in answers:

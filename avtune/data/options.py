@@ -12,6 +12,7 @@ from avtune.core.errors import UserError, choices, did_you_mean, shown
 
 POOLS = ("mean", "max", "std")
 _NAME_LENGTH = 40
+_FLAG = "yes"  # what stands for the value of an option that has none
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,43 @@ def recorded_options(facts: Mapping[str, Any], where: str) -> ReadOptions:
     if not isinstance(options, dict) or not all(isinstance(options[name], kinds.get(name, ())) for name in options):
         raise UserError(f"{where} is damaged: dataset.options is {shown(options)}; name the data and its options again")
     return options_of(**options)
+
+
+def spelt(options: ReadOptions) -> str:
+    """Options as the command line has them.
+
+    >>> spelt(ReadOptions(pool=("mean", "std"), test_fraction=0.2, several_labels=True))
+    '--pool mean,std --test-fraction 0.2 --several-labels'
+    """
+    values = _values(options)
+    return " ".join(f"{_option(what)} {value}" if value != _FLAG else _option(what) for what, value in values.items())
+
+
+def differences(before: ReadOptions, after: ReadOptions) -> list[str]:
+    """What two ways to read a file differ in, a line each option.
+
+    >>> differences(ReadOptions(test_fraction=0.2), ReadOptions(pool=("mean",), test_fraction=0.3))
+    ['--pool: none -> mean', '--test-fraction: 0.2 -> 0.3']
+    """
+    old, new = _values(before), _values(after)
+    return [
+        f"{_option(one.name)}: {old.get(one.name, 'none')} -> {new.get(one.name, 'none')}"
+        for one in fields(ReadOptions)
+        if old.get(one.name) != new.get(one.name)
+    ]
+
+
+def _option(what: str) -> str:
+    return f"--{what.replace('_', '-')}"
+
+
+def _values(options: ReadOptions) -> dict[str, str]:
+    """Those that are given, as words."""
+    found = {}
+    for what, value in options.given().items():
+        pairs = [f"{one}={key}" for one, key in value.items()] if isinstance(value, dict) else None
+        found[what] = ",".join(pairs) if pairs else _FLAG if value is True else f"{value}"
+    return found
 
 
 def _listed(given: str | Sequence[str] | None, what: str) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from avtune.workflows.clips import Clips, Source, embed_clips, read_clips
 from avtune.workflows.evaluate import embeddings_of, read_embeddings, views_of_embeddings
 from avtune.workflows.galleries import Embeddings, Sets, given, kind_of, within
 from avtune.workflows.looks import count_look_at
+from avtune.workflows.study_reading import Read
 
 SPLITS = ("test", "train")
 
@@ -33,6 +34,7 @@ class Asked(NamedTuple):
         look: what is to be said of the look at the test split of the model's study.
         views: what the dataset calls its views.
         unseen: classes of the queries of which the model was trained on no clip.
+        reading: how the model's own data are read, where that is to be said.
     """
 
     sets: Sets
@@ -42,6 +44,7 @@ class Asked(NamedTuple):
     look: str = ""
     views: tuple[str, str] = VIEWS
     unseen: tuple[str, ...] = ()
+    reading: str = ""
 
     @property
     def counts(self) -> list[int]:
@@ -76,12 +79,14 @@ class _Part(NamedTuple):
     title: str
     dataset: Dataset | None
     split: str
+    note: str = ""
+    problem: str = ""
 
 
 def of_model(
     model: Model,
     place: Path,
-    query: Dataset | str,
+    query: Dataset | Read | str,
     gallery: Dataset | str,
     *,
     split: str,
@@ -93,8 +98,8 @@ def of_model(
 
     Args:
         place: the model's folder.
-        query: a dataset; or what names one, or any file of features with labels, with `:test` or `:train` at its end
-            where another split than `split` is meant.
+        query: a dataset, perhaps as `study_reading` has read it; or what names one, or any file of features with
+            labels, with `:test` or `:train` at its end where another split than `split` is meant.
         gallery: the same, or one of `galleries.KINDS`.
         split: of a dataset.
         results: the folder of studies, where the model's is looked for.
@@ -104,16 +109,16 @@ def of_model(
     Raises:
         UserError: clips cannot be read, have no labels, or do not fit the model.
     """
-    asked = _part(model, query, split, reading)
+    asked = _part(model, query, split, reading, results)
     kind = kind_of(gallery) if isinstance(gallery, str) else None
-    other = None if kind is not None else _part(model, gallery, split, reading)
+    other = None if kind is not None else _part(model, gallery, split, reading, results)
     parts = [asked] if other is None else [asked, other]
     looks: list[str] = []
     problems: list[str] = []
     for one in parts:
         if one.dataset is not None:
             looks.append(count_look_at(model, place, one.dataset, one.split, results=results, method=method))
-            problems += examine(one.dataset).problems
+            problems += [*([one.problem] if one.problem else []), *examine(one.dataset).problems]
     sets = within(asked.embedded, kind or "all") if other is None else given(asked.embedded, other.embedded)
     return Asked(
         sets,
@@ -123,20 +128,24 @@ def of_model(
         "; ".join(dict.fromkeys(look for look in looks if look)),
         model.views if asked.dataset is None else asked.dataset.views,
         _unseen(model, sets),
+        "; ".join(dict.fromkeys(one.note for one in parts if one.note)),
     )
 
 
-def _part(model: Model, what: Dataset | str, split: str, reading: ReadOptions | None) -> _Part:
-    if isinstance(what, Dataset):
-        what = what.in_order(model.views)
-        return _Part(embeddings_of(model, what, split), f"{what.name} ({split} split)", what, split)
+def _part(model: Model, what: Dataset | Read | str, split: str, reading: ReadOptions | None, results: Path) -> _Part:
+    if not isinstance(what, str):
+        read = Read(what) if isinstance(what, Dataset) else what
+        dataset = read.dataset.in_order(model.views)
+        title, problem = f"{dataset.name} ({split} split)", read.problem if split == "test" else ""
+        return _Part(embeddings_of(model, dataset, split), title, dataset, split, read.note, problem)
     spec, colon, end = what.rpartition(":")
     wanted: str | None = end
     if not colon or end not in SPLITS:
         spec, wanted = what, None if split == SPLITS[0] else split  # a file without splits takes none
-    clips = read_clips(Source(spec, wanted, reading=reading or ReadOptions()), model)
+    clips = read_clips(Source(spec, wanted, reading=reading or ReadOptions(), results=results), model)
     said = f" ({clips.split} split)" if clips.split is not None else ""
-    return _Part(_labelled(model, clips), f"{spec}{said}", clips.dataset, clips.split or "")
+    note = clips.note if clips.dataset is not None else ""
+    return _Part(_labelled(model, clips), f"{spec}{said}", clips.dataset, clips.split or "", note, clips.problem)
 
 
 def _labelled(model: Model, clips: Clips) -> Embeddings:

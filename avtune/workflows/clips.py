@@ -12,12 +12,12 @@ import numpy.typing as npt
 
 from avtune.core.errors import UserError
 from avtune.core.view_names import VIEWS
-from avtune.data import load
 from avtune.data.dataset import Dataset, Features, Labels
 from avtune.data.options import ReadOptions
 from avtune.data.registry import REGISTRY
 from avtune.data.views import SPLITS, is_dataset, read_views
 from avtune.engine.model import Model
+from avtune.workflows.study_reading import read_for
 
 Embeddings = npt.NDArray[np.float32]
 
@@ -32,6 +32,8 @@ class Source:
         view: the only view that is wanted; None for all.
         chosen: names of arrays by what they are, see `data.views.read_views`; None where none was named.
         reading: how a dataset's file is read.
+        results: the folder of studies, where the model's is looked for, which says how its own data are read; None for
+            nowhere.
     """
 
     spec: str
@@ -39,6 +41,7 @@ class Source:
     view: str | None = None
     chosen: Mapping[str, str] | None = None
     reading: ReadOptions = field(default_factory=ReadOptions)
+    results: Path | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,8 +57,9 @@ class Clips:
         name: of the dataset, or the stem of the file.
         dataset: that they are a split of; None for a file without splits.
         split: of the dataset.
-        note: which arrays were read; empty for a dataset.
+        note: which arrays were read; of a dataset, how it was read where that is to be said.
         view_names: of both views, the first one first.
+        problem: that the model was trained on some of the test clips; empty where it is not known to be.
     """
 
     audio: Features | None
@@ -68,6 +72,7 @@ class Clips:
     split: str | None = None
     note: str = ""
     view_names: tuple[str, str] = VIEWS
+    problem: str = ""
 
     def __len__(self) -> int:
         return len(next(iter(self.views.values())))
@@ -121,7 +126,8 @@ def _is_dataset(spec: str) -> bool:
 def _of_dataset(source: Source, model: Model) -> Clips:
     if source.chosen:
         raise UserError(f"{source.spec} is a dataset; leave --map out, --split {' or '.join(SPLITS)} chooses the rows")
-    dataset = load(source.spec, source.reading).in_order(model.views)
+    read = read_for((model,), source.spec, source.reading, source.results)
+    dataset = read.dataset.in_order(model.views)
     split = source.split or SPLITS[0]
     rows = dataset.test if split == "test" else dataset.train
     wanted = model.views if source.view is None else (source.view,)
@@ -135,7 +141,20 @@ def _of_dataset(source: Source, model: Model) -> Clips:
     names = dict(enumerate(dataset.class_names))
     title = f"the {'test' if split == 'test' else 'training'} split of {dataset.name}"
     first, second = (views.get(view) for view in model.views)
-    return Clips(first, second, rows.labels, names, title, dataset.name, dataset, split, view_names=model.views)
+    problem = read.problem if split == "test" else ""
+    return Clips(
+        first,
+        second,
+        rows.labels,
+        names,
+        title,
+        dataset.name,
+        dataset,
+        split,
+        note=read.note,
+        view_names=model.views,
+        problem=problem,
+    )
 
 
 def embed_clips(model: Model, clips: Clips) -> dict[str, Embeddings]:

@@ -27,6 +27,7 @@ from avtune.metrics import (
 from avtune.report.text import p_text
 from avtune.workflows.evaluate import embeddings_of
 from avtune.workflows.looks import count_look_at
+from avtune.workflows.study_reading import Read
 
 LEVEL = 0.05
 POWER = 0.8
@@ -164,7 +165,7 @@ def size_text(detectable: float) -> str:
 
 
 def compare_models(
-    models: Mapping[str, tuple[Model, Path]], dataset: Dataset, *, split: str = "test", results: Path
+    models: Mapping[str, tuple[Model, Path]], data: Dataset | Read, *, split: str = "test", results: Path
 ) -> ModelComparison:
     """Scores two models on the clips of a split and tests the difference, clip by clip.
 
@@ -172,7 +173,7 @@ def compare_models(
 
     Args:
         models: two, each with its folder, by what they are called.
-        dataset: the same for both.
+        data: the same for both.
         split: `test` or `train`.
         results: the folder of studies and benches, where those of the models are looked for.
 
@@ -183,6 +184,9 @@ def compare_models(
         raise UserError(f"split is {shown(split)}; allowed: 'test' or 'train'")
     if len(models) != 2:
         raise UserError("compare-models takes two models of different names or folders")
+    read = data if isinstance(data, Read) else Read(data)
+    dataset = read.dataset
+    problems = [read.problem] if read.problem and split == "test" else []
     looks, scores = [], []
     for model, place in models.values():
         own = model.method if ":" in model.method else None
@@ -206,7 +210,7 @@ def compare_models(
         len(by_way[0][0]),
         _differences(by_way),
         tuple(look for look in looks if look),
-        tuple(examine(dataset).problems),
+        (*problems, *examine(dataset).problems),
         tuple(name for name, (model, _) in models.items() if model.about.get("epoch") == SELECTED_ON_TEST),
     )
 

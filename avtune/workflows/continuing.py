@@ -14,6 +14,7 @@ from avtune.core.files import to_yaml, write_text
 from avtune.core.hyper import Value
 from avtune.core.protocol import VALIDATION
 from avtune.core.words import plural
+from avtune.data.options import differences, recorded_options
 from avtune.engine import user_code
 from avtune.methods import get
 from avtune.space.settings import FULL
@@ -129,7 +130,10 @@ def _refused(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     found = []
     digests = old["dataset"]["digest"], new["dataset"]["digest"]
     if digests[0] != digests[1]:
-        found.append(f"dataset content: {digests[0][:12]} -> {digests[1][:12]} ({old['dataset']['name']})")
+        ways = [recorded_options(one["dataset"], "study.yaml") for one in (old, new)]
+        found += differences(*ways) or [
+            f"dataset content: {digests[0][:12]} -> {digests[1][:12]} ({old['dataset']['name']})"
+        ]
     before = {"protocol": VALIDATION} | dict(old)
     keys = ("deterministic", "precision", "protocol")
     return found + [f"{key}: {before[key]} -> {new[key]}" for key in keys if before[key] != new[key]]

@@ -178,6 +178,8 @@ class Evaluation:
         problems: of the dataset, which touch the test score.
         look: what is to be said of the look at the test split of the model's study; empty where there is nothing.
         views: what the dataset calls its views; a2v is from the first to the second.
+        reading: that the data of the model's study are read as the study has read them, or how else; empty where there
+            is nothing to say.
     """
 
     map: float
@@ -207,6 +209,7 @@ class Evaluation:
     problems: tuple[str, ...] = ()
     look: str = ""
     views: tuple[str, str] = VIEWS
+    reading: str = ""
 
     @classmethod
     def of(cls, facts: Mapping[str, Any], **more: Any) -> Evaluation:
@@ -234,7 +237,7 @@ class Evaluation:
             *([("classes without training clips", ", ".join(self.unseen_classes))] if self.unseen_classes else []),
             *([("epoch of the model", self.epoch)] if self.epoch else []),
             *(("problem of the dataset", line) for line in self.problems),
-            *([("note", self.look)] if self.look else []),
+            *(("note", line) for line in (self.reading, self.look) if line),
         ]
 
     def __repr__(self) -> str:

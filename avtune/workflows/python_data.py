@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from pathlib import Path
 
 from avtune.core.errors import UserError
 from avtune.core.object_store import is_url
@@ -10,6 +12,8 @@ from avtune.data import load
 from avtune.data.dataset import Dataset
 from avtune.data.options import options_of
 from avtune.data.registry import REGISTRY, locate
+from avtune.engine.model import Model
+from avtune.workflows.study_reading import Read, read_for
 
 Place = str | os.PathLike[str]
 
@@ -49,6 +53,17 @@ def dataset_for(data: Dataset | Place, classes: Place | None) -> Dataset:
     if classes is not None:
         raise UserError("classes goes with the path of a file or folder of features; this dataset is loaded already")
     return data
+
+
+def dataset_of_models(data: Dataset | Place, classes: Place | None, models: Sequence[Model], results: Path) -> Read:
+    """As `dataset_for`, for models: the data of their own study are read as the study has read them.
+
+    Raises:
+        UserError: as `dataset_for`.
+    """
+    if isinstance(data, Dataset):
+        return Read(dataset_for(data, classes))
+    return read_for(models, path_text(data, "data"), options_of(classes=classes_text(classes)), results)
 
 
 def spec_of(dataset: Dataset, given: object) -> str:

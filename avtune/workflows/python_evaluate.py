@@ -15,6 +15,7 @@ from avtune.engine.model import Model
 from avtune.workflows.asked import SPLITS, of_model
 from avtune.workflows.evaluate import Evaluation, checked_embeddings, evaluation
 from avtune.workflows.galleries import Embeddings, checked_kind, given, within
+from avtune.workflows.study_reading import Read
 
 Clips = Sequence[npt.ArrayLike]
 """`(audio, visual, labels)`."""
@@ -50,7 +51,7 @@ def checked_confusion(confusion: bool | int) -> int:
 
 def evaluate_model(
     model: Model,
-    query: Dataset | str,
+    query: Dataset | Read | str,
     split: str,
     ranks: Sequence[int],
     *,
@@ -79,6 +80,7 @@ def evaluate_model(
         unseen_classes=asked.unseen,
         problems=asked.problems,
         look=asked.look,
+        reading=asked.reading,
         views=asked.views,
     )
 
