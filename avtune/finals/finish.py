@@ -201,9 +201,10 @@ def _retrain(
     way.about = {**way.about, "study": study_mark(study_folder)}
     done = _train(folder, study_folder, way, chosen, finals)
     scores = _scores(way, chosen, done) | ({} if reference is None else {"reference": reference.scores})
-    results = results_of(chosen, way, done, scores, folder=study_folder, times=_count_look(study_folder, chosen))
+    results = results_of(chosen, way, done, scores, folder=study_folder, times=_count_looks(study_folder, chosen))
     if reference is not None:
-        results = replace(results, **reference_facts(reference, chosen.space.search.seed))
+        facts = reference_facts(reference, chosen.space.search.seed)
+        results = replace(results, **facts, scored_together=len(chosen.retrained) + 1)
     write_bytes(folder.query_ap, per_query(scores))
     winner = done.runs["test"][0]
     write_by_class(folder, by_class(chosen.dataset, scores["test"], *way.embeddings(*winner)))
@@ -261,8 +262,11 @@ def _scores(way: Retraining, chosen: Chosen, done: Retrained) -> dict[str, Seque
     return scores | ({"untrained": known} if len(known) == len(fresh) else {})
 
 
-def _count_look(study_folder: StudyFolder, chosen: Chosen) -> int:
-    """Notes that the configuration was scored on the test split; how many of the study have been."""
-    best = chosen.best
-    way = [best.epoch] if chosen.protocol == VALIDATION else [best.epoch, chosen.protocol]
-    return count_configuration(study_folder, best.candidate.number, best.candidate.config, way, chosen.seeds)
+def _count_looks(study_folder: StudyFolder, chosen: Chosen) -> int:
+    """Notes that what was retrained was scored on the test split: the configuration, and the default one where it is
+    another. How many of the study have been."""
+    count = 0
+    for row in chosen.retrained.values():
+        way = [row.epoch] if chosen.protocol == VALIDATION else [row.epoch, chosen.protocol]
+        count = count_configuration(study_folder, row.candidate.number, row.candidate.config, way, chosen.seeds)
+    return count

@@ -143,7 +143,7 @@ def results_of(
         done: the runs of the retraining.
         scores: test scores of each seed by the row of the table: `test`, and `default` and `untrained` where they are.
         folder: of the study.
-        times: configurations of the study that have been scored on its test split, this one included.
+        times: configurations of the study that have been scored on its test split, these included.
     """
     best, dataset = chosen.best, chosen.dataset
     published = chosen.protocol == PUBLISHED
@@ -164,6 +164,7 @@ def results_of(
         protocol=chosen.protocol,
         selected_on=("test" if published else "validation") if chosen.rows else "nothing: chosen by hand",
         times_test_was_scored=times,
+        scored_together=len(chosen.retrained),
         test=rows["test"],
         tied_queries=sum(one.tied for one in scores["test"]) / len(scores["test"]) or None,
         label=SELECTED_ON_TEST if published else None,

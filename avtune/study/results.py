@@ -27,6 +27,7 @@ _RESULTS = {
     "protocol?": str,
     "selected_on": str,
     "times_test_was_scored": int,
+    "scored_together?": int,
     "test": SCORES_SHAPE,
     "tied_queries?": float,
     "default?": SCORES_SHAPE,
@@ -112,6 +113,8 @@ class Results:
         precision: of the retraining, e.g. `fp32`.
         selected_on: `validation`, `test`, or that the trial was chosen by hand.
         times_test_was_scored: configurations of the study that have been scored on its test split.
+        scored_together: of these, how many the finals have scored at once: the winner, the default configuration where
+            it is another, the reference. None in files of before the default configuration was counted.
         test: scores of the retrained configuration.
         problems: sentences on what is wrong with the data and touches the test score.
         protocol: of the retraining, see `core.protocol`.
@@ -141,6 +144,7 @@ class Results:
     selected_on: str
     times_test_was_scored: int
     test: Scores
+    scored_together: int | None = None
     problems: tuple[str, ...] | None = None
     protocol: str | None = None
     tied_queries: float | None = None
@@ -167,8 +171,9 @@ class Results:
     @property
     def further_looks(self) -> int:
         """Configurations that have been scored on the test split beyond those of one search: its winner, and the
-        reference, which nothing depends on."""
-        return max(0, self.times_test_was_scored - (1 if self.reference is None else 2))
+        default configuration and the reference, which nothing depends on."""
+        one_search = self.scored_together or (1 if self.reference is None else 2)
+        return max(0, self.times_test_was_scored - one_search)
 
     def to_json(self) -> dict[str, Any]:
         """As `metrics.json` holds it, in its order."""
@@ -183,6 +188,7 @@ class Results:
             "protocol": self.protocol,
             "selected_on": self.selected_on,
             "times_test_was_scored": self.times_test_was_scored,
+            "scored_together": self.scored_together,
             "test": self.test.to_json(),
             "tied_queries": self.tied_queries,
             "label": self.label,

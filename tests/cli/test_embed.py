@@ -182,5 +182,5 @@ def test_one_view_of_the_test_split_is_a_look(made, capsys, tmp_path):
     results = shutil.copytree(made / "results", tmp_path / "results")
     model = next((results / "one/checkpoints").iterdir())
     words = ["--results", results, "--view", "audio", "--overwrite", "--out", tmp_path / "z.npz"]
-    assert "this look is counted: 2" in call(capsys, "embed", model, made / "toy.h5", *words)
+    assert "this look is counted: 3" in call(capsys, "embed", model, made / "toy.h5", *words)
     assert "counted" not in call(capsys, "embed", model, made / "toy.h5", *words)

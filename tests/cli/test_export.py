@@ -212,7 +212,7 @@ def test_what_holds_the_clips_is_a_look_and_the_model_alone_is_none(trained, cap
     train = ["--split", "train", "--to", "index", *words, tmp_path / "train"]
     assert "counted" not in call(capsys, "export", model, trained / "toy.h5", *train)
     test = ["--to", "index", *words, tmp_path / "test"]
-    assert "this look is counted: 2" in call(capsys, "export", model, trained / "toy.h5", *test)
+    assert "this look is counted: 3" in call(capsys, "export", model, trained / "toy.h5", *test)
     again = ["--to", "trec", *words, tmp_path / "again"]
     assert "counted" not in call(capsys, "export", model, trained / "toy.h5", *again)
 

@@ -11,6 +11,7 @@ from avtune.cli.main import main
 from avtune.data.formats import write_hdf5
 
 QUICK = [
+    "--no-default",
     "--trials",
     "3",
     "--set",

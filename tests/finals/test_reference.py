@@ -1,6 +1,7 @@
 """The reference row of a search: trained, counted, shown, verified, and not trained twice."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from avtune.cli.main import main
 from avtune.core.run_key import run_key
 from avtune.methods import METHODS
 from avtune.study.folder import StudyFolder
+from avtune.study.results import read_results
+from avtune.workflows.open_study import open_space
 
 WITH = SPACE.replace("reference: none", "reference: classifiers").replace("trials: 5", "trials: 1")
 
@@ -76,9 +79,11 @@ def test_its_scores_are_those_of_its_queries_and_it_beats_chance(done):
 def test_it_counts_as_a_look_once(done, capsys):
     study = StudyFolder(done / "results" / "one")
     lines = [json.loads(line) for line in study.scored.read_text().splitlines()]
-    assert [line["trial"] for line in lines] == [None, 0]
+    metrics = metrics_of(done)
+    assert lines[0]["trial"] is None
     assert lines[0]["what"][2] == "classifiers"
-    assert metrics_of(done)["times_test_was_scored"] == 2
+    assert metrics["trial"] in [line["trial"] for line in lines[1:]]
+    assert len(lines) == metrics["times_test_was_scored"] == metrics["scored_together"]
     assert "configurations of this study have been scored" not in call(capsys, *words(done))
 
 
@@ -153,7 +158,7 @@ def test_no_reference_leaves_it_out(tmp_path, capsys):
     assert "classifiers" not in printed
     metrics = metrics_of(tmp_path)
     assert "reference" not in metrics
-    assert metrics["times_test_was_scored"] == 1
+    assert metrics["times_test_was_scored"] == 1 + (not metrics.get("default_is_winner", False))
 
 
 def test_a_study_of_the_method_itself_and_one_without_rows_have_none():
@@ -245,3 +250,24 @@ def test_verify_takes_runs_by_the_names_that_they_had_before(done, tmp_path, mon
     study = SimpleNamespace(horizon=horizon, precision="fp32")
     (found,) = check_reference(folder, study, dataset, results, "validation")
     assert found.problem == ""
+
+
+def test_the_default_configuration_counts_as_a_look_where_it_is_another(tmp_path, capsys):
+    write_toy(tmp_path)
+    (tmp_path / "space.yaml").write_text(WITH)
+    point = tmp_path / "point.yaml"
+    point.write_text("{lr: 0.05, margin: 0.9}")
+    printed = call(capsys, *words(tmp_path, "--start", point))
+    study, metrics = StudyFolder(tmp_path / "results/one"), metrics_of(tmp_path)
+    default = open_space(study).defaults()
+    configs = [dict(json.loads(line)["what"][0]) for line in study.scored.read_text().splitlines()]
+    assert "default" in metrics
+    assert configs.count(default) == 1
+    assert len(configs) == metrics["times_test_was_scored"] == metrics["scored_together"]
+    assert "have been scored on its test split" not in printed, "no more than one search scores"
+    results = read_results(study)
+    assert results.further_looks == 0
+    assert replace(results, times_test_was_scored=len(configs) + 1).further_looks == 1
+    old = replace(results, scored_together=None, times_test_was_scored=3)  # of before: winner, reference and one more
+    assert old.further_looks == 1
+    assert "no difference" in call(capsys, "verify", "one", "--results", tmp_path / "results")

@@ -12,6 +12,8 @@ from story_files import lines_of, settings_of
 from story_known import Known, look
 
 from avtune.engine.model import Model
+from avtune.study.folder import StudyFolder
+from avtune.workflows.open_study import open_space
 
 
 def after_search(known: Known) -> Iterator[str]:
@@ -26,6 +28,7 @@ def after_search(known: Known) -> Iterator[str]:
         protocol = settings.get("protocol", "validation")
         this = look(best["config"], best["retrain_epochs"], settings["space"]["final"]["seeds"], protocol)
         yield from _of_reference(known, settings)
+        yield from _of_default(known, settings, protocol)
         alone = not known.finished and count == len(
             known.looks
         )  # a kill came between the reference's look and this one
@@ -47,6 +50,19 @@ def _of_reference(known: Known, settings: Mapping[str, Any]) -> Iterator[str]:
         wanted = metrics["reference"]["epochs"], len(metrics["seeds"])
         if settings.get("protocol") != "published" and wanted not in [(what[1], len(what[-1])) for what in there]:
             yield f"scored.jsonl does not count the reference {name}"
+
+
+def _of_default(known: Known, settings: Mapping[str, Any], protocol: str) -> Iterator[str]:
+    """Counts the looks by the default configuration, which the finals retrain beside a winner that is another."""
+    seeds, extra = settings["space"]["final"]["seeds"], 3 if protocol == "validation" else 4
+    config = [list(item) for item in sorted(open_space(StudyFolder(known.root)).defaults().items())]
+    lines = [line["what"] for line in lines_of(known.root / "scored.jsonl")]
+    there = [what for what in lines if what[0] == config and len(what) == extra and len(what[-1]) == seeds]
+    known.looks |= {look(dict(what[0]), what[1], seeds, protocol) for what in there}
+    if known.finished:
+        metrics = json.loads((known.root / "final" / "metrics.json").read_text())
+        if "default" in metrics and metrics["default"].get("epochs") not in (None, *(what[1] for what in there)):
+            yield "scored.jsonl does not count the default configuration"
 
 
 def after_retrain(known: Known, config: Mapping[str, Any], epochs: int, seeds: int, out: Path) -> Iterator[str]:

@@ -168,7 +168,7 @@ def exceptions(board: Board, *, version: int = VERSION) -> list[str]:
     name = reference_row(about.get("reference", NONE))
     if name in about.get("methods", ()):
         lines.append(f"{name}: a plain method's default configuration, not searched.")
-    several = [row.method for row in board.rows if row.results.times_test_was_scored > 1]
+    several = [row.method for row in board.rows if row.results.further_looks]
     if several:
         said = "Scored on the test split more than once, each time with another configuration, epochs or seeds"
         if version < 3:
