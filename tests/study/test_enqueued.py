@@ -1,5 +1,8 @@
 """Configurations that a user's script puts into the journal with Optuna's own `enqueue_trial`."""
 
+import re
+from pathlib import Path
+
 import optuna
 import pytest
 from optuna.storages import JournalStorage
@@ -148,3 +151,13 @@ def test_another_one_that_waits_takes_the_place_of_one_that_is_refused(folder, e
     config = study.ask().config
     assert (config["kind"], config["fixed"]) == ("a", 1)
     assert len(study.left_out) == 1
+
+
+def test_the_script_of_the_documentation_runs_as_it_stands(folder, tmp_path, monkeypatch):  # noqa: F811
+    Study(folder, make_space(BOTH, startup_trials=4))
+    page = (Path(__file__).parents[2] / "docs/budgets.md").read_text()
+    script = next(one for one in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "enqueue_trial" in one)
+    monkeypatch.chdir(tmp_path)
+    script = script.replace("results/first/journal.log", str(folder.journal)).replace('"first"', '"one"')
+    exec(script.replace("margin", "x"), {})
+    assert Study(folder, make_space(BOTH, startup_trials=4)).ask().config["x"] == 0.3
