@@ -23,6 +23,9 @@ Kind: TypeAlias = Literal[
 ]
 """What a shell completes a value with; see `cli.completion`."""
 
+SET = "override a value of the space; may be repeated"
+"""Help of --set."""
+
 _WIDTH = 80  # columns of a help text at most
 _LABELS = 26  # of the names of options
 
@@ -56,13 +59,28 @@ class Parser(argparse.ArgumentParser):
 
     def format_help(self) -> str:
         named = [action for action in self._positionals._group_actions if action.help != argparse.SUPPRESS]
-        words = [str(action.metavar or action.dest) for action in named]
-        shown = [f"[{word}]" if action.nargs == "?" else word for word, action in zip(words, named, strict=True)]
+        shown = [_in_usage(action) for action in named]
+        shown += [f"{one.option_strings[-1]} {one.metavar}" for one in self._actions if _is_required_option(one)]
         options = "[options] ..." if self._subparsers is not None else "[options]"
         self.usage = " ".join(["%(prog)s", *shown, options])
+        if self._has_groups:
+            self._put_own_first()
         self._optionals.title = "other" if self._has_groups else "options"
-        self._action_groups.sort(key=lambda group: group is self._optionals)
+        self._action_groups.sort(key=lambda group: (group is self._optionals, group.title == _READING))
         return super().format_help()
+
+    def _put_own_first(self) -> None:
+        """Shows the options of the verb alone in a group before those that verbs share; those that must be given come
+        first."""
+        own = [one for one in self._optionals._group_actions if one.dest not in _EVERYWHERE]
+        if not own:
+            return
+        for one in own:
+            self._optionals._group_actions.remove(one)
+        group = self.add_argument_group("options")
+        group._group_actions.extend(sorted(own, key=lambda one: not one.required))
+        self._action_groups.remove(group)
+        self._action_groups.insert(self._action_groups.index(self._positionals) + 1, group)
 
     @property
     def _has_groups(self) -> bool:
@@ -90,7 +108,20 @@ class Parser(argparse.ArgumentParser):
         return found, rest
 
 
+def _in_usage(action: argparse.Action) -> str:
+    word = str(action.metavar or action.dest)
+    return {"?": f"[{word}]", "*": f"[{word} ...]", "+": f"{word} {word} ..."}.get(str(action.nargs), word)
+
+
+def _is_required_option(action: argparse.Action) -> bool:
+    return action.required and bool(action.option_strings)
+
+
+_MAP = "names of arrays: audio_train=KEY,... or audio=KEY,labels=KEY,split=KEY; KEY.T: its columns are the clips"
 _EXAMPLES = "example"
+_READING = "how a file is read"
+_EVERYWHERE = ("help", "verbose", "results", "json")
+"""Options that (nearly) every verb has, by where their values go."""
 
 
 def add_verb(verbs: Verbs, name: str, text: str, *examples: str) -> Parser:
@@ -128,13 +159,13 @@ def add_reading(to: Options, *, map: bool = True) -> None:
     Args:
         map: with --map.
     """
-    group = to.add_argument_group("how a file is read") if isinstance(to, Parser) else to
+    group = to.add_argument_group(_READING) if isinstance(to, Parser) else to
     action = group.add_argument("--classes", metavar="FILE", help="only classes of this file (name,label_id)")
     completes(action, "file")
     group.add_argument("--several-labels", action="store_true", help="of shards: also clips of several classes")
     group.add_argument("--views", metavar="A,B", help="names of the two views, or which views of the file")
     if map:
-        group.add_argument("--map", action="append", metavar="WHAT=KEY", help="names of arrays: audio_train=KEY,...")
+        group.add_argument("--map", action="append", metavar="WHAT=KEY", help=_MAP)
     group.add_argument("--pool", metavar="HOW", help="features over time become their mean, max, std, or mean,std")
     group.add_argument(
         "--test-fraction",

@@ -66,7 +66,7 @@ def add(verbs: Verbs) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="a value for every method that has it, e.g. space.hidden_dim=256, validation.fraction=0.3",
+        help="a value for every method that has it, e.g. space.hidden_dim=256; may be repeated",
     )
     protocol = what.add_argument(
         "--protocol",

@@ -24,7 +24,11 @@ def add(verbs: Verbs) -> None:
     verb.add_argument("--epochs", type=int, default=27, metavar="N", help="epochs of every line (27)")
     verb.add_argument("--seeds", type=int, default=3, metavar="N", help="seeds of every line (3)")
     verb.add_argument(
-        "--set", action="append", default=[], metavar="NAME=VALUE", help="a hyper-parameter, where a method has it"
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a hyper-parameter, where a method has it; may be repeated",
     )
     verb.add_argument(
         "--best",

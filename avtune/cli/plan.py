@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from avtune.cli import console
 from avtune.cli.arguments import (
+    SET,
     Verbs,
     add_dataset,
     add_json,
@@ -58,7 +59,7 @@ def add(verbs: Verbs) -> None:
     )
     completes(space, "space")
     add_user_code(verb, "method to search (default: what the space says)")
-    verb.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a value of the space")
+    verb.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=SET)
     to = verb.add_argument_group("resources", "of the machine that is planned for, which need not be this one")
     to.add_argument("--gpus", type=int, metavar="N", help="GPUs (default: those of this machine; 0: the CPU cores)")
     to.add_argument("--cpus", type=int, metavar="N", help="CPU cores (default: those allowed here)")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from avtune.cli.arguments import (
+    SET,
     Options,
     Parser,
     Verbs,
@@ -108,7 +109,7 @@ def _add_searched(to: Options) -> None:
         "--start", metavar="FILE,...", help="configurations to try early: best.yaml of a study, or a file of values"
     )
     completes(start, "file")
-    to.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a value of the space")
+    to.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=SET)
 
 
 def _add_devices(verb: Parser) -> None:

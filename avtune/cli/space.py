@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from avtune.cli import console
-from avtune.cli.arguments import Verbs, add_actions, add_user_code, add_verb, completes
+from avtune.cli.arguments import SET, Verbs, add_actions, add_user_code, add_verb, completes
 from avtune.core.errors import UserError, choices
 from avtune.report.text import short
 
@@ -23,7 +23,7 @@ def add(verbs: Verbs) -> None:
         space = one.add_argument("space", metavar="FILE|NAME", nargs="?", help="a space file, or the name of a space")
         completes(space, "space")
         add_user_code(one, "method it is for; without FILE|NAME its own space, or the one made for it", train=True)
-        one.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a value")
+        one.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=SET)
     add_verb(actions, "list", "the spaces that come with avtune", "avtune space list")
 
 

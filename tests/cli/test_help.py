@@ -61,3 +61,34 @@ def test_the_common_case_of_a_search_comes_first():
 def test_it_is_no_wider_than_the_terminal(columns, monkeypatch):
     monkeypatch.setattr("avtune.cli.arguments.width", lambda: columns)
     assert max(len(line) for line in PARSERS["avtune search"].format_help().splitlines()) <= min(columns, 80)
+
+
+GROUPED = [prog for prog, one in PARSERS.items() if one._has_groups]
+
+
+@pytest.mark.parametrize("prog", GROUPED)
+def test_a_verbs_own_options_come_before_those_that_verbs_share(prog):
+    text = PARSERS[prog].format_help()
+    assert PARSERS[prog].format_help() == text, "asked for twice"
+    first, _, last = text.partition("\nother:\n")
+    shared = {"--help", "--verbose", "--results", "--json"}
+    assert set(re.findall(r"^  (?:-h, )?(--[\w-]+)", last.partition("\nexample")[0], re.MULTILINE)) <= shared
+    groups = re.findall(r"^(\w[\w ]*):$", first, re.MULTILINE)
+    assert groups[0] in ("positional arguments", "options")
+    assert "how a file is read" not in groups[:2] or prog.startswith("avtune data")
+
+
+@pytest.mark.parametrize("prog", PARSERS)
+def test_what_must_be_given_is_in_the_usage_line_and_first_among_the_options(prog):
+    text = PARSERS[prog].format_help()
+    needed = [one.option_strings[-1] for one in PARSERS[prog]._actions if one.required and one.option_strings]
+    for option in needed:
+        assert f" {option} " in text.splitlines()[0]
+    assert re.findall(r"^  (--[\w-]+)", text, re.MULTILINE)[: len(needed)] == needed
+
+
+def test_words_that_may_be_repeated_say_so():
+    assert PARSERS["avtune compare"].format_help().startswith("usage: avtune compare STUDY STUDY ... [options]\n")
+    for prog in ("avtune search", "avtune plan", "avtune bench", "avtune curves", "avtune space check"):
+        option = re.search(r"^  --set .*?(?=\n  -|\n\n)", PARSERS[prog].format_help(), re.DOTALL | re.MULTILINE)
+        assert "may be repeated" in " ".join(option[0].split()), prog
