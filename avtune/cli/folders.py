@@ -23,13 +23,18 @@ def study_called(name: str, results: Path) -> StudyFolder:
     """The folder of a study, by its name below --results or by its path.
 
     Raises:
-        UserError: there is none.
+        UserError: there is none; of a bench, which studies it has.
     """
     from avtune.study.folder import StudyFolder
 
     for path in (results / name, Path(name)):
         if StudyFolder(path).exists:
             return StudyFolder(path)
+    for path in (results / name, Path(name)):
+        if (path / "bench.yaml").is_file():
+            held = sorted(one.parent.name for one in path.glob("*/study.yaml"))
+            hint = f"; name one of its studies: {first_of([f'{name}/{one}' for one in held])}" if held else ""
+            raise UserError(f"{name!r} is a bench, not a study{hint}")
     there = [path.parent.name for path in results.glob("*/study.yaml")] if results.is_dir() else []
     where = StudyFolder(results / "any").results
     known = f"\nstudies in {where}: {first_of(there)}" if there else ""

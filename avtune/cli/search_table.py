@@ -121,7 +121,7 @@ def progress_text(view: SearchView) -> str:
     if view.done.best is not None:
         parts.append(f"best {view.value_name} {view.done.best.best_value:.4f} (trial {view.done.best.number})")
     if left := left_text(view.left, view.stage is not None):
-        parts.append(f"{left} left")
+        parts.append(f"time left: {left}")
     return ", ".join(parts)
 
 

@@ -170,8 +170,8 @@ class Space:
         learns = self.axes and search.sampler in LEARNING
         if learns and search.startup_trials >= search.trials:
             lines.append(
-                f"every trial is drawn at random: search.startup_trials {search.startup_trials} is not below trials "
-                f"{search.trials}"
+                "no suggestion sees a result, configurations that are not known beforehand are drawn at random: "
+                f"search.startup_trials {search.startup_trials} is not below trials {search.trials}"
             )
         elif learns and deterministic and search.lag >= search.trials:
             lines.append(f"no suggestion sees a result: search.lag {search.lag} is not below trials {search.trials}")

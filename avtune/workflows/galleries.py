@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from avtune.core.errors import UserError, did_you_mean, shown
+from avtune.core.errors import UserError, did_you_mean, first_of, shown
+from avtune.data.labels import held_by
 from avtune.metrics.directions import Directions, between, paired
 
 ALL, DISJOINT, OTHER, GIVEN = "all", "disjoint", "other", "given"
@@ -210,6 +211,18 @@ def _answerable(sets: Sets) -> Sets:
         matches = matches - own
     rows = np.flatnonzero(matches > 0)
     if not len(rows):
-        raise UserError(f"gallery {sets.kind}: no query has a clip of its class in the gallery, so nothing is scored")
+        raise UserError(
+            f"gallery {sets.kind}: no query has a clip of its class in the gallery, so nothing is scored"
+            f"{_both_names(sets) if sets.kind == GIVEN else ''}"
+        )
     pair = None if sets.pair is None else sets.pair[rows]
     return Sets(sets.queries.take(rows), sets.gallery, sets.kind, pair, len(matches) - len(rows), sets.shared)
+
+
+def _both_names(sets: Sets) -> str:
+    """The classes of queries and gallery, which have no name in common, in words."""
+    shown = []
+    for what, clips in (("queries", sets.queries), ("gallery", sets.gallery)):
+        names = [clips.names[label] for label in held_by(clips.labels).tolist()]
+        shown.append(f"{what}: {first_of(names)}")
+    return f"\nclasses are the same where their names are; {'; '.join(shown)}"

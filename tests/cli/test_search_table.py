@@ -1,5 +1,7 @@
 """The table of a search, at any width."""
 
+from dataclasses import replace
+
 import pytest
 
 from avtune.cli import console
@@ -94,7 +96,9 @@ def test_only_what_is_known_of_the_time_left_is_said(left, said):
 def test_in_one_line():
     said = progress_text(view())
     assert said.startswith("8970 of 10000 trials ended, 30 running, 70 failed, 12.3 epochs a second, best val MAP 0.46")
-    assert said.endswith("about 4 min 0 s: search 3 min 0 s, finals 1 min 0 s left")
+    assert said.endswith(", time left: about 4 min 0 s: search 3 min 0 s, finals 1 min 0 s")
+    said = progress_text(replace(view(), left=TimeLeft(60.0, None, True)))
+    assert said.endswith(", time left: search at most 1 min 0 s, then the finals")
 
 
 def test_a_table_that_is_too_wide_is_stacked():

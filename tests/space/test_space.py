@@ -98,7 +98,11 @@ def test_notes_name_settings_without_effect() -> None:
 @pytest.mark.parametrize(
     ("settings", "note"),
     [
-        ("{trials: 5}", "every trial is drawn at random: search.startup_trials 10 is not below trials 5"),
+        (
+            "{trials: 5}",
+            "no suggestion sees a result, configurations that are not known beforehand are drawn at random: "
+            "search.startup_trials 10 is not below trials 5",
+        ),
         ("{trials: 12, sampler: random}", None),
         ("{trials: 12}", "no suggestion sees a result: search.lag 16 is not below trials 12"),
         ("{trials: 12, lag: 4}", None),

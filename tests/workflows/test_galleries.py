@@ -164,3 +164,10 @@ def test_several_labels_a_clip_share_a_gallery():
 def test_what_cannot_be_looked_for_is_said(arguments, said):
     with pytest.raises(UserError, match=said):
         avtune.evaluate(query=made(6), **arguments)
+
+
+def test_sets_whose_classes_have_other_names_show_both():
+    queries, others = (checked_embeddings(*made(6, names=names)) for names in (("car", "dog"), ("0", "1")))
+    with pytest.raises(UserError) as caught:
+        given(queries, others)
+    assert "queries: car, dog; gallery: 0, 1" in str(caught.value)
