@@ -19,10 +19,14 @@ from avtune.cli.main import main
 from avtune.core.errors import UserError
 from avtune.core.objective import MAP, objective
 from avtune.core.trial import Trial
+from avtune.data import load
 from avtune.engine.function_trainer import train_function
 from avtune.metrics import retrieval_scores
+from avtune.runners.placement import PlacementRequest
 from avtune.space.free import free_hypers
 from avtune.space.yaml_lines import read
+from avtune.study.folder import StudyFolder
+from avtune.workflows.retrain import RetrainRequest, SilentRetrain, retrain
 
 SPEC = "own_training:train"
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -69,6 +73,15 @@ def test_the_example_is_searched_retrained_and_scored(toy, capsys, forget):
     assert "retrained trial 1" in call(capsys, *again, "--runner", "inline")
     forget()
     assert "--train" in call(capsys, *again[:2], *again[4:], "--runner", "inline", code=2)
+
+
+def test_a_function_that_the_process_knows_is_retrained_as_one_though_the_request_does_not_name_it(toy, capsys):
+    call(capsys, *search("--no-default", "--set", "search.trials=1"))
+    folder = StudyFolder(Path("results/one"))
+    request = RetrainRequest(folder, load("toy.h5"), PlacementRequest(gpus=0), trial=0)
+    assert request.function
+    with pytest.raises(UserError, match="a training function goes with processes"):
+        retrain(replace(request, runner="lanes"), SilentRetrain())
 
 
 def test_a_search_is_the_same_twice(toy, capsys):
