@@ -2,6 +2,8 @@
 
 The server is asked once which runs it has, by their tags. All else is sent so that MLflow takes it once only: a metric
 has a time of its own, made of the study's and its epoch, and MLflow keeps one of equal ones.
+A parameter cannot be changed: only those that a run lacks are sent, and what a study that was continued has another
+value for is a tag beside it.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ _STUDY, _TRIAL, _ATTEMPT, _DONE, _STATE = (
     f"avtune.{name}" for name in ("study", "trial", "attempt", "complete", "state")
 )
 _PARENT = "mlflow.parentRunId"
+_NOW = "avtune.now."  # and the name of a setting whose parameter has an earlier value
+_LONGEST = 5000  # letters of a tag
 _BATCH = 500  # metrics a call; MLflow takes 1,000
 _PARAMS = 100  # as many as it takes
 _ENDS = {"COMPLETE": "FINISHED", "PRUNED": "FINISHED", "FAIL": "FAILED"}
@@ -37,8 +41,10 @@ class MlflowTracker:
         self._runs: dict[int, tuple[str, int]] = {}  # run and attempt, by number
         self._done: dict[int, str] = {}  # the ends that are there, see `_end_of`, by number
         self._sent: dict[int, set[int]] = {}  # epochs of those that run
+        self._params: dict[str, dict[str, str]] = {}  # that are there, by the id of the run
         self._complete = False
-        self._scores: dict[str, float] | None = None  # None before the first were sent
+        self._facts: Mapping[str, Value] | None = None  # None before the first were sent
+        self._scores: dict[str, float] | None = None
 
     def sync(self, seen: Seen, *, ended: bool) -> None:
         if self._parent is None:
@@ -59,6 +65,7 @@ class MlflowTracker:
             self._client.update_run(parent.info.run_id, status="RUNNING")
         self._complete = parent.data.tags.get(_DONE) == _mark(seen)
         for run in runs:
+            self._params[run.info.run_id] = dict(run.data.params)
             tags = run.data.tags
             if _TRIAL in tags:
                 number, attempt = int(tags[_TRIAL]), int(tags[_ATTEMPT])
@@ -89,7 +96,7 @@ class MlflowTracker:
         if end:
             values += [(name, value, len(trial.epochs)) for name, value in trial.summary.items()]
             tags = {_STATE: trial.state, _DONE: end}
-            tags |= {"avtune.failure": trial.reason[:5000]} if trial.reason else {}
+            tags |= {"avtune.failure": trial.reason[:_LONGEST]} if trial.reason else {}
         self._send(run_id, values, params, tags)
         sent |= points.keys()
         if end or ended:
@@ -118,9 +125,11 @@ class MlflowTracker:
     def _study(self, seen: Seen, *, ended: bool) -> None:
         run_id = self._parent.info.run_id
         over = sum(trial.state != "RUNNING" for trial in seen.trials.values())
-        if self._scores is None or seen.scores != self._scores:
-            facts = seen.facts if self._scores is None else {}
-            self._send(run_id, [(name, value, over) for name, value in seen.scores.items()], facts, {})
+        if seen.facts != self._facts:
+            self._send(run_id, [], seen.facts, self._changed(seen.facts))
+            self._facts = seen.facts
+        if seen.scores != self._scores:
+            self._send(run_id, [(name, value, over) for name, value in seen.scores.items()], {}, {})
             self._scores = seen.scores
         if seen.results is None:
             if ended:
@@ -135,20 +144,32 @@ class MlflowTracker:
         if ended:
             self._client.set_terminated(run_id, "FINISHED")
 
+    def _changed(self, facts: Mapping[str, Value]) -> dict[str, str]:
+        """Tags for the settings whose parameters have an earlier value, and for those that had such a tag before."""
+        there, tags = self._params.get(self._parent.info.run_id, {}), self._parent.data.tags
+        found = {name: str(value) for name, value in facts.items()}
+        return {
+            _NOW + name: value[:_LONGEST]
+            for name, value in found.items()
+            if there.get(name, value) != value or _NOW + name in tags
+        }
+
     def _send(
         self, run_id: str, values: list[tuple[str, float, int]], params: Mapping[str, Value], tags: Mapping[str, str]
     ) -> None:
-        """Sends metrics with their steps, parameters and tags. The time of a metric is the study's begin plus as many
-        milliseconds as its step."""
+        """Sends metrics with their steps, the parameters that the run lacks, and tags. The time of a metric is the
+        study's begin plus as many milliseconds as its step."""
         began = self._parent.info.start_time
         metrics = [Metric(name, value, began + step, step) for name, value, step in values]
-        facts = [Param(name, str(value)) for name, value in params.items()]
+        there = self._params.setdefault(run_id, {})
+        facts = [Param(name, str(value)) for name, value in params.items() if name not in there]
         while len(metrics) > _BATCH or len(facts) > _PARAMS:
             self._client.log_batch(run_id, metrics=metrics[:_BATCH], params=facts[:_PARAMS])
             metrics, facts = metrics[_BATCH:], facts[_PARAMS:]
         marks = [RunTag(name, value) for name, value in tags.items()]
         if metrics or facts or marks:
             self._client.log_batch(run_id, metrics=metrics, params=facts, tags=marks)
+        there |= {name: str(value) for name, value in params.items() if name not in there}
 
 
 def _mark(seen: Seen) -> str:

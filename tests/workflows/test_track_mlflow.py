@@ -258,3 +258,17 @@ def test_neither_telemetry_nor_a_package_of_the_current_folder(tmp_path):
     command = [sys.executable, "-P", "-c", code]
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert ended.stdout.split() == ["true", "true"]
+
+
+def test_a_study_that_was_extended_is_sent_again(tracked):
+    from avtune.report.track_mlflow import MlflowTracker
+
+    folder, uri, client = tracked
+    whole = replace(StudyReader(folder).read(), id="extended", trials={}, results=None)
+    MlflowTracker(uri).sync(whole, ended=True)
+    for trials in (40, 50):
+        more = replace(whole, facts={**whole.facts, "search.trials": trials, "acc": "new"})
+        MlflowTracker(uri).sync(more, ended=True)
+        parent, _ = children(client, "extended")
+        assert parent.data.params == {**{name: str(value) for name, value in whole.facts.items()}, "acc": "new"}
+        assert parent.data.tags["avtune.now.search.trials"] == str(trials)
