@@ -28,6 +28,6 @@ def run(given: argparse.Namespace, log: list[Path]) -> int:
 
     folder = study_folder(given)
     (target,) = checked([given.target])
-    send(folder, target)
+    send(folder, target, console.say)
     console.say(f"{target} has all of {folder.root}")
     return 0

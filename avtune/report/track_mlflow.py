@@ -8,7 +8,10 @@ value for is a tag beside it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+import posixpath
+import re
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from mlflow import MlflowClient
@@ -22,9 +25,11 @@ _STUDY, _TRIAL, _ATTEMPT, _DONE, _STATE = (
 )
 _PARENT = "mlflow.parentRunId"
 _NOW = "avtune.now."  # and the name of a setting whose parameter has an earlier value
-_LONGEST = 5000  # letters of a tag
+_LONGEST, _LONGEST_NAME = 5000, 240  # letters of a tag, and of a name
 _BATCH = 500  # metrics a call; MLflow takes 1,000
 _PARAMS = 100  # as many as it takes
+_ILLEGAL = re.compile(r"[^/\w.\- :]")  # what a name of MLflow's cannot have
+_LOG = logging.getLogger(__name__)
 _ENDS = {"COMPLETE": "FINISHED", "PRUNED": "FINISHED", "FAIL": "FAILED"}
 
 
@@ -33,10 +38,12 @@ class MlflowTracker:
 
     Args:
         uri: of the server or store; None for what MLflow's own variables say.
+        say: takes lines for the user.
     """
 
-    def __init__(self, uri: str | None) -> None:
+    def __init__(self, uri: str | None, say: Callable[[str], None] = _LOG.warning) -> None:
         self._client = MlflowClient(tracking_uri=uri)
+        self._names = _Names(say)
         self._parent: Any = None
         self._runs: dict[int, tuple[str, int]] = {}  # run and attempt, by number
         self._done: dict[int, str] = {}  # the ends that are there, see `_end_of`, by number
@@ -49,6 +56,8 @@ class MlflowTracker:
     def sync(self, seen: Seen, *, ended: bool) -> None:
         if self._parent is None:
             self._find(seen)
+        for trial in seen.trials.values():  # all of them, so that a name is sent as the same one by every process
+            self._names.meet([*trial.config, *(name for said in trial.epochs[:1] for name in said)])
         for number in sorted(seen.trials):
             self._trial(seen, seen.trials[number], ended=ended)
         self._study(seen, ended=ended)
@@ -147,7 +156,7 @@ class MlflowTracker:
     def _changed(self, facts: Mapping[str, Value]) -> dict[str, str]:
         """Tags for the settings whose parameters have an earlier value, and for those that had such a tag before."""
         there, tags = self._params.get(self._parent.info.run_id, {}), self._parent.data.tags
-        found = {name: str(value) for name, value in facts.items()}
+        found = {self._names.sent(name): str(value) for name, value in facts.items()}
         return {
             _NOW + name: value[:_LONGEST]
             for name, value in found.items()
@@ -160,16 +169,56 @@ class MlflowTracker:
         """Sends metrics with their steps, the parameters that the run lacks, and tags. The time of a metric is the
         study's begin plus as many milliseconds as its step."""
         began = self._parent.info.start_time
-        metrics = [Metric(name, value, began + step, step) for name, value, step in values]
+        metrics = [Metric(self._names.sent(name), value, began + step, step) for name, value, step in values]
         there = self._params.setdefault(run_id, {})
-        facts = [Param(name, str(value)) for name, value in params.items() if name not in there]
+        found = {self._names.sent(name): str(value) for name, value in params.items()}
+        lacking = {name: value for name, value in found.items() if name not in there}
+        facts = [Param(name, value) for name, value in lacking.items()]
         while len(metrics) > _BATCH or len(facts) > _PARAMS:
             self._client.log_batch(run_id, metrics=metrics[:_BATCH], params=facts[:_PARAMS])
             metrics, facts = metrics[_BATCH:], facts[_PARAMS:]
         marks = [RunTag(name, value) for name, value in tags.items()]
         if metrics or facts or marks:
             self._client.log_batch(run_id, metrics=metrics, params=facts, tags=marks)
-        there |= {name: str(value) for name, value in params.items() if name not in there}
+        there |= lacking
+
+
+class _Names:
+    """The names that metrics and parameters have in MLflow, which takes letters, digits and a few signs.
+
+    Args:
+        say: is told once of each that is another one there.
+    """
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._sent: dict[str, str] = {}
+        self._say = say
+
+    def meet(self, names: Iterable[str]) -> None:
+        """Gives names to those that have none, in this order."""
+        for name in names:
+            self.sent(name)
+
+    def sent(self, name: str) -> str:
+        """What it is called there; two names are never called the same."""
+        if name not in self._sent:
+            legal = wanted = _legal(name)
+            count = 1
+            while legal in self._sent.values():
+                count += 1
+                legal = f"{wanted}_{count}"
+            self._sent[name] = legal
+            if legal != name:
+                self._say(f"MLflow does not take the name {name!r}; it is called {legal!r} there")
+        return self._sent[name]
+
+
+def _legal(name: str) -> str:
+    """The name with `_` for what MLflow does not take: most signs, and what is no plain path."""
+    legal = _ILLEGAL.sub("_", name)[:_LONGEST_NAME]
+    if legal in ("", ".") or legal.startswith(("..", "/")) or posixpath.normpath(legal) != legal:
+        legal = legal.replace("/", "_").lstrip(".") or "_"
+    return legal
 
 
 def _mark(seen: Seen) -> str:

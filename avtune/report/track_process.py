@@ -15,6 +15,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from avtune.report.tracking import StudyReader, Target, Tracker
@@ -42,9 +43,14 @@ _PATIENCE = {
 _LOG = logging.getLogger(__name__)
 
 
-def tracker_of(target: Target) -> Tracker:
-    """Raises:
-    ImportError: its package is missing.
+def tracker_of(target: Target, say: Callable[[str], None] = _LOG.warning) -> Tracker:
+    """The tracker of a place.
+
+    Args:
+        say: takes lines for the user.
+
+    Raises:
+        ImportError: its package is missing.
     """
     os.environ.update(_QUIET)
     for name, value in _PATIENCE.items():
@@ -52,7 +58,7 @@ def tracker_of(target: Target) -> Tracker:
     if target.name == "mlflow":
         from avtune.report.track_mlflow import MlflowTracker
 
-        return MlflowTracker(target.where)
+        return MlflowTracker(target.where, say)
     from avtune.report.track_wandb import WandbTracker
 
     return WandbTracker(target.where)

@@ -18,6 +18,8 @@ from avtune.study.folder import StudyFolder
 WAIT = 20.0
 """Seconds for which a search that has ended, and has said what it found, waits for the last to be sent."""
 
+_PASSING = {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED", "DEADLINE_EXCEEDED", "ABORTED"}
+
 
 def checked(targets: Sequence[str]) -> tuple[Target, ...]:
     """What `--track` names.
@@ -37,8 +39,11 @@ def checked(targets: Sequence[str]) -> tuple[Target, ...]:
     return tuple(parsed)
 
 
-def send(folder: StudyFolder, target: Target) -> None:
+def send(folder: StudyFolder, target: Target, say: Callable[[str], None]) -> None:
     """Sends what a tracker has not got of a study yet, in this process.
+
+    Args:
+        say: takes lines for the user.
 
     Raises:
         UserError: a file of the study is damaged, or the tracker does not take it.
@@ -46,12 +51,24 @@ def send(folder: StudyFolder, target: Target) -> None:
     with private_files(), using(tracking_folder(folder)):
         seen = StudyReader(folder).read()
         try:
-            tracker_of(target).sync(seen, ended=folder.owner() is None)
+            tracker_of(target, say).sync(seen, ended=folder.owner() is None)
         except UserError:
             raise
         except Exception as error:
             said = " ".join(str(error).split())[:200] or type(error).__name__
-            raise UserError(f"{target} does not take the study: {said}\ngive the same command again later") from error
+            todo = (
+                "give the same command again later"
+                if _may_pass(error)
+                else "the same command ends so again, until what it names is changed"
+            )
+            raise UserError(f"{target} does not take the study: {said}\n{todo}") from error
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether an error of a tracker may be gone when it is asked again: the network, or a server that is down. The
+    trackers' packages wrap what the network says in errors of their own, so these go by what they are called."""
+    code = getattr(error, "error_code", None)  # of MLflow
+    return code in _PASSING or isinstance(error, OSError) or type(error).__name__ == "CommError"  # the last is W&B's
 
 
 class Trackers:

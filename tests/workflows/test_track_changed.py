@@ -1,10 +1,11 @@
-"""What MLflow refuses, e.g. parameters that change. With a client in the place of its own that
+"""What MLflow refuses: parameters that change, and names with signs in them. With a client in the place of its own that
 refuses as it does, so that these tests need no package."""
 
 import importlib
 import re
 import shutil
 import sys
+from dataclasses import replace
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -12,8 +13,10 @@ from types import ModuleType, SimpleNamespace
 import pytest
 from command import call
 
-from avtune.report.tracking import StudyReader
+from avtune.core.errors import UserError
+from avtune.report.tracking import SeenTrial, StudyReader, Target
 from avtune.study.folder import StudyFolder
+from avtune.workflows import tracking
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "study_v1"
 
@@ -106,8 +109,8 @@ def folder(tmp_path):
     return StudyFolder(tmp_path / "study")
 
 
-def tracker():
-    return importlib.import_module("avtune.report.track_mlflow").MlflowTracker(None)
+def tracker(say=lambda line: None):
+    return importlib.import_module("avtune.report.track_mlflow").MlflowTracker(None, say)
 
 
 def parent(store):
@@ -146,3 +149,41 @@ def test_a_setting_that_an_earlier_avtune_did_not_send_is_added(store, folder):
     tracker().sync(seen, ended=True)
     assert parent(store).data.params["method"] == seen.facts["method"]
     assert not [name for name in parent(store).data.tags if name.startswith("avtune.now.")]
+
+
+def test_names_that_mlflow_does_not_take_are_replaced_and_said_once(store, folder):
+    whole, said = StudyReader(folder).read(), []
+    trials = {
+        number: SeenTrial(number, {"lr%": 0.1}, state="COMPLETE", epochs=[{"val_map": 0.5, "acc (%)": 7.0, **more}])
+        for number, more in enumerate(({"acc [%]": 8.0}, {"/up/../it": 9.0}, {"l" * 300: 1.0, "größe/a.b-c d": 2.0}))
+    }
+    seen = replace(whole, trials=trials, rungs={1})
+    for _ in range(2):
+        one = tracker(said.append)
+        one.sync(seen, ended=False)
+        one.sync(seen, ended=True)
+    assert len(said) == 2 * len(set(said)) == 2 * 5  # once by each process
+    assert said[0] == "MLflow does not take the name 'lr%'; it is called 'lr_' there"
+    found = children(store)
+    assert found[0].data.params == {"lr_": "0.1"}
+    assert (found[0].data.metrics["acc ___"], found[0].data.metrics["acc ____2"]) == (7.0, 8.0)
+    assert (found[1].data.metrics["acc ___"], found[1].data.metrics["_up_.._it"]) == (7.0, 9.0)
+    assert found[2].data.metrics["größe/a.b-c d"] == 2.0
+
+
+@pytest.mark.parametrize(
+    ("error", "passes"),
+    [
+        (ConnectionError("nobody is there"), True),
+        (TimeoutError("no answer"), True),
+        (Refused("Invalid value"), False),
+        (type("MlflowException", (Exception,), {"error_code": "INTERNAL_ERROR"})("max retries exceeded"), True),
+        (type("CommError", (Exception,), {})("it has timed out"), True),
+        (ValueError("a name is wrong"), False),
+    ],
+)
+def test_to_try_later_is_said_where_later_can_help(store, folder, error, passes):
+    store.refusal = error
+    with pytest.raises(UserError, match="does not take the study") as raised:
+        tracking.send(folder, Target.parse("mlflow"), print)
+    assert ("give the same command again later" in str(raised.value)) is passes
