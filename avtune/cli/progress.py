@@ -54,6 +54,7 @@ class Progress:
         self._rate = Rate()
         self._clock = StageClock()
         self._best: Record | None = None
+        self._best_value: float | None = None  # with which it became the best
         self._ended = 0
         self.display = Display()
 
@@ -75,7 +76,7 @@ class Progress:
         self._study = study
         self._title = self._title or f"{study.folder.root.name}: {study.space.method}"
         self._ended = sum(record.state != "RUNNING" for record in study.records)
-        self._best = study.best
+        self._take(study.best)
 
     def started(self, record: Record) -> None:
         self._running[record.number] = record
@@ -191,10 +192,18 @@ class Progress:
         self._said = time.monotonic()
 
     def _better(self, record: Record) -> None:
+        """Takes it if it is better than the best. What the best one is may have been taken back: it failed, or what it
+        trained past a rung that stopped it does not count."""
+        best, taken = self._best, self._best_value
+        if best is not None and taken is not None and (best.state == "FAIL" or (best.best_value or 0.0) < taken):
+            self._take(None if self._study is None else self._study.best)
         if record.best_value is None or record.state == "FAIL":
             return
-        if self._best is None or (self._best.best_value or 0.0) < record.best_value:
-            self._best = record
+        if self._best_value is None or self._best_value < record.best_value:
+            self._take(record)
+
+    def _take(self, best: Record | None) -> None:
+        self._best, self._best_value = best, None if best is None else best.best_value
 
     def _line(self, record: Record) -> str:
         at = f"[{self._ended}/{self._total}]"
@@ -202,8 +211,8 @@ class Progress:
             return f"{at} trial {record.number} failed: {record.reason} (details in log.txt)"
         assert record.best_value is not None
         best = ""
-        if self._best is not None and self._best.best_value is not None:
-            best = f"  best {self._best.best_value:.4f} (trial {self._best.number})"
+        if self._best is not None and self._best_value is not None:
+            best = f"  best {self._best_value:.4f} (trial {self._best.number})"
         epochs = record.values.last
         return (
             f"{at} trial {record.number:<4} {_STATES[record.state]:<8} after {epochs:>3} epochs  "
