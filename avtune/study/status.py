@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from array import array
 from typing import NotRequired, TypedDict
 
 from avtune.core.object_store import is_url
@@ -74,7 +75,9 @@ class Status(TypedDict):
         study, dataset, method: names.
         trials: how many are asked for.
         states: how many there are of each state.
-        epochs, seconds: trained in all, the latter on devices.
+        epochs, seconds: that count, the latter on devices: as the table, the report and `trials.csv` have them.
+        epochs_trained, seconds_trained: with those that were taken back: of trials that failed and were trained again,
+            and past the rungs that stopped a trial in deterministic mode.
         best: None before the first epoch.
         objective: what is maximised, where that is not MAP.
     """
@@ -86,6 +89,8 @@ class Status(TypedDict):
     states: dict[str, int]
     epochs: int
     seconds: float
+    epochs_trained: int
+    seconds_trained: float
     best: BestSoFar | None
     objective: NotRequired[str]
 
@@ -100,20 +105,20 @@ def read_status(folder: StudyFolder) -> Status:
     lines, _ = read_curves(folder.curves, repair=False)
     states: dict[int, str] = {}
     values: dict[int, Curve] = {}
-    epochs, seconds = 0, 0.0
+    seconds: dict[int, array[float]] = {}  # of each epoch
+    trained = array("d")
     for line in lines:
         trial = line.trial
-        curve = values.setdefault(trial, Curve())
-        if isinstance(line, AgainLine):
-            states[trial], values[trial] = "RUNNING", Curve()
-        elif isinstance(line, EpochLine):
+        curve, spent = values.setdefault(trial, Curve()), seconds.setdefault(trial, array("d"))
+        if isinstance(line, EpochLine):
             states[trial] = "RUNNING"
             curve.add(line.epoch, line.value)
-            epochs += 1
-            seconds += line.seconds
+            spent.append(line.seconds)
+            trained.append(line.seconds)
         else:
-            states[trial] = line.state
-            curve.cut(line.epochs)
+            states[trial], kept = ("RUNNING", 0) if isinstance(line, AgainLine) else (line.state, line.epochs)
+            curve.cut(kept)
+            del spent[kept:]
     counted = [(curve.best_until(curve.last), -trial) for trial, curve in values.items() if states[trial] != "FAIL"]
     best = max(((value, trial) for value, trial in counted if value is not None), default=None)
     objective = settings["space"]["search"].get("objective", MAP.text)
@@ -123,8 +128,10 @@ def read_status(folder: StudyFolder) -> Status:
         "method": settings["space"]["method"],
         "trials": settings["space"]["search"]["trials"],
         "states": {state: list(states.values()).count(state) for state in ("COMPLETE", "PRUNED", "FAIL", "RUNNING")},
-        "epochs": epochs,
-        "seconds": round(seconds, 3),
+        "epochs": sum(curve.last for curve in values.values()),
+        "seconds": round(sum(map(sum, seconds.values())), 3),
+        "epochs_trained": len(trained),
+        "seconds_trained": round(sum(trained), 3),
         "best": best and _best(-best[1], values[-best[1]].best_epoch, best[0], objective),
     }
     return status if objective == MAP.text else {**status, "objective": objective}

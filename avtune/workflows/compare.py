@@ -39,7 +39,7 @@ class Compared:
         name: of its folder; its path where another has that name.
         method: that it searched.
         dataset, digest: what it was trained and scored on.
-        trials: begun; epochs, seconds: trained in its search, the latter on devices.
+        trials: begun; epochs, seconds: of its search, as far as they count, the latter on devices.
         state: `finished`, `running` or `stopped`.
         best: best validation MAP of a trial so far, of one seed; None before the first epoch.
         validation: of the winner over the seeds of the finals; None before that.

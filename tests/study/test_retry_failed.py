@@ -57,6 +57,19 @@ def again(study):
     return Study(study.folder, study.space, deterministic=study.deterministic)
 
 
+def test_epochs_that_were_taken_back_do_not_count(make_folder):  # noqa: F811
+    study = failed_study(make_folder())
+    study = Study(study.folder, study.space)
+    study.retry_failed()
+    drive(study)
+    status, lines = read_status(study.folder), study.folder.curves.read_text().splitlines()
+    count = sum(record.values.last for record in study.records)
+    assert (status["epochs"], status["seconds"]) == (count, 0.5 * count)
+    trained = sum("epoch" in json.loads(line) for line in lines)
+    assert trained == count + sum(BROKEN.values())
+    assert (status["epochs_trained"], status["seconds_trained"]) == (trained, 0.5 * trained)
+
+
 @pytest.mark.parametrize("deterministic", [False, True])
 def test_they_are_trained_again_with_their_numbers_seeds_and_configurations(make_folder, deterministic):  # noqa: F811
     study = failed_study(make_folder(), deterministic=deterministic)

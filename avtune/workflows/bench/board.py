@@ -49,7 +49,7 @@ class Row:
         results: what its `final/metrics.json` holds.
         config: the winning configuration.
         environment: what its `environment.json` holds.
-        seconds: device seconds of the search's epochs.
+        seconds: device seconds of the search's epochs, with those that were taken back (`Status.seconds_trained`).
         ap: average precision of every test clip [N], of the retrained winner.
         default_ap: of the default configuration; None when that is the winner, or failed.
         measures: `ByClass.measures` of its study, where there are any.

@@ -163,7 +163,7 @@ def read_row(folder: StudyFolder, method: str) -> Row:
         raise UserError(f"{folder.root} is not finished, or lacks {folder.metrics} or {folder.best_yaml}")
     environment = _environment(folder.environment_json)
     ap, default_ap = _clip_ap(folder)
-    seconds = read_status(folder)["seconds"]
+    seconds = read_status(folder)["seconds_trained"]
     untrained = results.untrained is not None or folder.embeddings.is_file()  # a training function shows no model
     if results.validation is None or not untrained or (default_ap is not None and results.default is None):
         raise UserError(f"{folder.metrics} lacks a score; restore it from a copy")
