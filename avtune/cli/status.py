@@ -174,21 +174,21 @@ def _on_cluster(given: argparse.Namespace) -> None:
 
 
 def _all(given: argparse.Namespace) -> None:
-    from avtune.cli.studies import study_rows, study_table
+    from avtune.cli.studies import in_a_line, study_rows, study_table
 
     bring_all(given)
     if given.json:
         print(json.dumps([row.facts for row in study_rows(given.results)], indent=2))
         return
     rows = study_rows(given.results)
-    if given.watch and is_live():
+    if given.watch:
 
         def look() -> bool:
             nonlocal rows
             rows = study_rows(given.results)
             return True
 
-        _repeat(look, lambda columns, _: [(line, "") for line in study_table(rows, columns)])
+        _repeat(look, lambda columns, _: [(line, "") for line in study_table(rows, columns)], lambda: in_a_line(rows))
     elif rows:
         console.say(*study_table(rows))
     else:

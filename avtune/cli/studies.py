@@ -67,6 +67,19 @@ def study_table(rows: Sequence[StudyRow], columns: int | None = None) -> list[st
     return [*lines, *(f"{row.facts['study']}: {row.facts['problem']}" for row in rows if "problem" in row.facts)]
 
 
+def in_a_line(rows: Sequence[StudyRow]) -> str:
+    """All studies, for a line that is printed where it differs from the one before: without their ages."""
+    return "; ".join(_in_words(row) for row in rows) or "no studies"
+
+
+def _in_words(row: StudyRow) -> str:
+    if "problem" in row.facts:
+        return f"{row.facts['study']}: {row.facts['problem']}"
+    name, _, _, state, trials, best, test, _ = _cells(row)
+    values = [f"val MAP {best}"] * bool(best) + [f"test MAP {test}"] * bool(test)
+    return ", ".join([f"{name} {state}", f"{trials} trials", *values])
+
+
 def _cells(row: StudyRow) -> list[str]:
     one = row.facts
     ended = sum(count for state, count in one["states"].items() if state != "RUNNING")
