@@ -98,12 +98,16 @@ def _lines(folder: StudyFolder) -> list[str]:
 
     results, settings, owner = read_results(folder), folder.settings(), folder.owner()
     lines = [f"study      {folder.root}", f"dataset    {settings['dataset']['name']}"]
-    table = search_lines(Watching(folder).view(), width() or 120)[1:]
+    watching = Watching(folder)
+    table = search_lines(watching.view(), width() or 120)[1:]
     lines += [line for line, _ in table]
     if results is not None:
         return [*lines, "", *result_lines(results, read_best(folder))]
     if owner is not None:
         return [*lines, f"running now: {owner}"]
+    if (reason := watching.failure) is not None:
+        again = f"once the cause is mended: {way_to_continue(folder, '--retry-failed')}"
+        return [*lines, f"every trial failed; the first: {reason}", again]
     return [*lines, f"interrupted; to continue: {way_to_continue(folder)}"]
 
 

@@ -14,7 +14,7 @@ from avtune.core.tail import Tail
 from avtune.runners.placement_text import Places, places_of
 from avtune.study.best import read_best
 from avtune.study.folder import StudyFolder
-from avtune.study.summary import Summary, summary
+from avtune.study.summary import Summary, failure_of_all, summary
 from avtune.study.time_left import TimeLeft, finals_cost, finals_left, time_left
 from avtune.study.watch import StudyWatch, with_defaults
 
@@ -73,6 +73,11 @@ class Watching:
             asked=watch.space.search.trials,
             value_name=label(watch.space.search.objective),
         )
+
+    @property
+    def failure(self) -> str | None:
+        """As it was when last looked at: why the first trial failed, where all have ended and none counts."""
+        return failure_of_all(self._watch.records, self._watch.trials)
 
     def _left(self, done: Summary, places: Places | None) -> TimeLeft | None:
         watch = self._watch

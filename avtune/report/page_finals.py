@@ -17,6 +17,7 @@ from avtune.study.folder import StudyFolder
 from avtune.study.results import Results
 from avtune.study.scores import Scores
 from avtune.study.study import Study
+from avtune.study.summary import failure_of_all
 
 LEVEL = 0.05
 _SEED = mix("report")
@@ -115,6 +116,9 @@ def _so_far(study: Study, best: Best | None) -> Verdict:
     """Before the test scores."""
     top = study.best
     ended = sum(record.state != "RUNNING" for record in study.records)
+    if study.exhausted and (failed := failure_of_all(study.records, len(study.records))) is not None:
+        more = ["Once the cause is mended, the same command with --retry-failed trains them again."]
+        return {"sentence": f"Every trial failed; the first: {failed}", "more": more, "p_values": {}}
     state = "All trials have ended" if study.exhausted else f"{ended} of {study.space.search.trials} trials have ended"
     if top is None or top.best_value is None:
         return {"sentence": f"{state}; there is no result yet.", "more": [], "p_values": {}}

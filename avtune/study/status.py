@@ -32,16 +32,23 @@ def command_to_continue(folder: StudyFolder, *more: str, name: str | None = None
     return shlex.join([*words, *more])
 
 
-def way_to_continue(folder: StudyFolder) -> str:
+def way_to_continue(folder: StudyFolder, *more: str) -> str:
     """The command that continues a study where it ran: of one that was a job of SLURM, the submission of its script. Of
-    a copy from a bucket it is not known which of both it was."""
+    a copy from a bucket it is not known which of both it was.
+
+    Args:
+        more: further words, which the script of a job does not have: it is submitted anew; REQUEST stands for what is
+            asked for.
+    """
     script = folder.root.parent.absolute() / "slurm" / f"{folder.root.name}.sh"
     cluster = _CLUSTER.search(folder.settings().get("placement", ""))
     if cluster is None or is_url(folder.results):
-        return command_to_continue(folder)
+        return command_to_continue(folder, *more)
+    if script.is_file() and more:
+        return command_to_continue(folder, *more, "--slurm", "REQUEST")
     if script.is_file():
         return shlex.join(["sbatch", str(script)])
-    return command_to_continue(folder, "--cluster", cluster[1])
+    return command_to_continue(folder, "--cluster", cluster[1], *more)
 
 
 def longer_command(folder: StudyFolder, horizon: Horizon) -> str:

@@ -85,6 +85,18 @@ def summary(records: Sequence[Record], trials: int, horizon: Horizon | None) -> 
     )
 
 
+def failure_of_all(records: Sequence[Record], trials: int) -> str | None:
+    """The reason of the first trial where all that are asked for have failed; else None.
+
+    Args:
+        records: of the trials suggested so far.
+        trials: how many are asked for.
+    """
+    if not records or len(records) < trials or any(record.state != "FAIL" for record in records):
+        return None
+    return records[0].reason
+
+
 def expected_at_rungs(trials: int, horizon: Horizon) -> list[tuple[int, float]]:
     """The rung table of a search, see `asha.rung_table`, for the default configuration."""
     config = horizon.space.defaults()

@@ -114,6 +114,35 @@ def test_how_to_continue_names_the_cluster_or_the_job_of_slurm(study, capsys):
     assert hint() == f"sbatch {script.absolute()}", "the address was that of the job's own Ray"
 
 
+def test_where_every_trial_failed_it_says_why_and_how_to_go_on(study, capsys):
+    for count in range(5):
+        study.tell(study.ask().number, f"no room for {count}")
+    assert status_of("one") == 0
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        "every trial failed; the first: no room for 0",
+        "once the cause is mended: avtune search toy.h5 --name one --results "
+        f"{study.folder.root.parent} --retry-failed",
+    ]
+
+
+def test_all_studies_are_watched_elsewhere_too(study, capsys, monkeypatch):
+    looks = iter([lambda: None, lambda: train(study, 1), lambda: None])
+
+    def slept(seconds):
+        try:
+            next(looks)()
+        except StopIteration:
+            raise KeyboardInterrupt from None
+
+    monkeypatch.setattr(status.time, "sleep", slept)
+    assert status_of("--watch") == 0
+    told = [line[9:] for line in capsys.readouterr().out.splitlines()]
+    assert told[0].startswith("one ")
+    assert told[0].endswith(", 0/5 trials")
+    assert told[1].endswith(", 1/5 trials, val MAP 0.1000")
+    assert len(told) == 2
+
+
 def test_elsewhere_a_line_says_what_has_changed(study, driver, capsys):
     assert status_of("one", "--watch") == 0
     lines = capsys.readouterr().out.splitlines()

@@ -85,6 +85,10 @@ def test_a_study_without_a_result_has_a_page(tmp_path):
     assert payload_of(html)["trials"]["states"] == "R"
     study.tell(0, "why not")
     assert payload_of(page(study, None, None))["curves"]["lines"] == []
+    assert "1 of 4 trials have ended; there is no result yet" in page(study, None, None)
+    while (trial := study.ask()) is not None:
+        study.tell(trial.number, "another reason")
+    assert "Every trial failed; the first: why not" in page(study, None, None)
 
 
 @pytest.mark.slow
