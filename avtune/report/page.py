@@ -49,7 +49,7 @@ def page(study: Study, results: Results | None, best: Best | None) -> str:
         results: what `final/metrics.json` holds, None before the end.
         best: what `best.yaml` holds, None before the end.
     """
-    records = sorted(study.records, key=lambda r: (-(r.best_value if r.best_value is not None else -1.0), r.number))
+    records = sorted(study.records, key=_place)
     shown = records[:_MOST_ROWS]
     axes = [axis.name for axis in study.space.axes]
     times = study.times()
@@ -82,6 +82,12 @@ def page(study: Study, results: Results | None, best: Best | None) -> str:
 @cache
 def _file(name: str) -> str:
     return (_HTML / name).read_text(encoding="utf-8")
+
+
+def _place(record: Record) -> tuple[bool, float, int]:
+    """Sorts trials: best first, those without a value and then those that failed last."""
+    value = -1.0 if record.best_value is None else record.best_value
+    return record.state == "FAIL", -value, record.number
 
 
 def _picture(study: Study, best: Best | None) -> str:
@@ -132,12 +138,13 @@ def _finalist(row: Finalist) -> dict[str, Any]:
 
 
 def _trial(record: Record, axes: Sequence[str]) -> list[Any]:
-    """The cells of a trial in the table; of one without a validation MAP, why."""
+    """The cells of a trial in the table; of one that failed, why, in the place of a value that does not count."""
+    value = "" if record.best_value is None else f"{record.best_value:.4f}"
     return [
         record.number,
         record.state,
         record.values.last,
         record.best_epoch if record.best_epoch is not None else "",
-        f"{record.best_value:.4f}" if record.best_value is not None else record.reason,
+        record.reason if record.state == "FAIL" else value,
         *(short(record.trial.config.get(name, "")) for name in axes),
     ]

@@ -8,6 +8,7 @@ from avtune.report.page_classes import Classes, Direction
 from avtune.report.page_payload import Payload
 from avtune.report.page_rungs import Rung
 from avtune.report.page_times import Cost
+from avtune.report.page_trials import LETTERS
 from avtune.report.text import duration
 from avtune.study.by_class import MACRO, MEASURES
 
@@ -81,7 +82,12 @@ def _named(section: Section, name: str) -> Section:
 
 
 def _has_values(found: Payload) -> bool:
-    return any(value is not None for value in found["trials"]["value"])
+    """Whether a trial that did not fail has a value."""
+    trials = found["trials"]
+    return any(
+        value is not None and state != LETTERS["FAIL"]
+        for value, state in zip(trials["value"], trials["states"], strict=True)
+    )
 
 
 def _history(found: Payload) -> Section | None:
@@ -118,7 +124,7 @@ def _configurations(found: Payload) -> Section | None:
         "Configurations",
         (
             "Drag along an axis, or use the form: curves, slices and the table then show only the trials inside. "
-            "A click on an axis takes its range away.",
+            "A click on an axis takes its range away. Trials that failed are not drawn.",
         ),
         (Figure("configurations", 420, alt),),
     )
@@ -141,7 +147,7 @@ def _importance(found: Payload) -> Section | None:
             f"{name} {share:.2f}" for name, share in zip(importance["names"], importance["share"], strict=True)
         )
         figures.append(Figure("importance", 80 + 28 * len(importance["names"]), alt))
-    text.append("Below, every trial's validation MAP against each hyper-parameter.")
+    text.append("Below, every trial's validation MAP against each hyper-parameter, without those that failed.")
     figures.append(Figure("slices", 400, "Validation MAP of every trial against each hyper-parameter."))
     return Section("importance", "Importance and slices", tuple(text), tuple(figures))
 

@@ -91,6 +91,23 @@ def test_a_study_without_a_result_has_a_page(tmp_path):
     assert "Every trial failed; the first: why not" in page(study, None, None)
 
 
+def test_a_trial_that_failed_after_an_epoch_says_why_and_is_no_best_one(tmp_path):
+    study = made_study(tmp_path / "failing", space_of(12), fails={3, 5})
+    html = page(study, None, None)
+    rows = re.findall(r"<tr><td>(.*?)</td></tr>", html[html.index('<table id="trials">') :])
+    cells = [row.split("</td><td>") for row in rows]
+    assert [int(row[0]) for row in cells[:3]] == [record.number for record in study.ranking()[:3]]
+    assert [row[:5] for row in cells[-2:]] == [
+        [number, "FAIL", "1", "1", "it &lt;b&gt;failed&lt;/b&gt;"] for number in ("3", "5")
+    ]
+
+
+def test_where_only_failed_trials_have_values_no_chart_is_empty(tmp_path):
+    study = made_study(tmp_path / "failed", space_of(3), fails={0, 1, 2})
+    assert any(value is not None for value in payload_of(page(study, None, None))["trials"]["value"])
+    assert {"history", "curves", "configurations"}.isdisjoint(re.findall(r'id="h-(\w+)"', page(study, None, None)))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("trials", "epochs", "limit"), [(1_000, 400, 2_000_000), (10_000, 60, 8_000_000)])
 def test_it_stays_small(tmp_path, monkeypatch, trials, epochs, limit):

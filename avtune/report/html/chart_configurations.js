@@ -3,7 +3,7 @@
   const { data, base, colour, short } = Report;
   const t = data.trials;
   const MOST = 1000; // lines that are drawn; the filter is over all trials
-  const VALUE = { name: Report.narrow ? Report.data.value_name.replace("validation", "val") : Report.data.value_name, values: t.value, choices: null, log: false, low: null, high: null };
+  const VALUE = { name: Report.narrow ? Report.data.value_name.replace("validation", "val") : Report.data.value_name, values: t.value.map((value, trial) => (Report.counts(trial) ? value : null)), choices: null, log: false, low: null, high: null };
   const axes = [...t.axes, VALUE];
   const intervals = new Map(); // place of an axis -> [[low, high], ...]
   const form = document.getElementById("filter");
@@ -12,7 +12,7 @@
   axes.forEach((axis, place) => select.add(new Option(axis.name, place)));
   select.value = axes.length - 1;
 
-  const ranked = t.value.map((value, trial) => trial).filter((trial) => t.value[trial] !== null).sort((a, b) => t.value[b] - t.value[a]);
+  const ranked = t.value.map((value, trial) => trial).filter(Report.counts).sort((a, b) => t.value[b] - t.value[a]);
   const best = ranked.slice(0, MOST).reverse();
 
   function option() {

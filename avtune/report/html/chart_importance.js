@@ -49,7 +49,7 @@
       option.yAxis.push(axis("", { type: "value", gridIndex: place, axisLabel: { color: colour("--quiet"), fontSize: 10 } }));
       option.series.push({
         type: "scatter", xAxisIndex: place, yAxisIndex: place, symbolSize: t.states.length > 2000 ? 2 : 5, large: t.states.length > 3000,
-        data: t.value.map((value, trial) => ({ value: [one.values[trial], value, trial], itemStyle: { color: trial === data.winner ? colour("--winner") : Report.stateColour(trial), opacity: Report.isChosen(trial) ? 0.8 : 0.08 } })).filter((point) => point.value[1] !== null),
+        data: t.value.map((value, trial) => ({ value: [one.values[trial], value, trial], itemStyle: { color: trial === data.winner ? colour("--winner") : Report.stateColour(trial), opacity: Report.isChosen(trial) ? 0.8 : 0.08 } })).filter((point) => Report.counts(point.value[2])),
       });
     });
     option.tooltip.formatter = (at) => Report.trialText(at.value[2]);

@@ -14,6 +14,7 @@ const Report = (() => {
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const stateColour = (trial) => colour(VARIABLE[data.trials.states[trial]]);
   const stateText = (trial) => STATES[data.trials.states[trial]];
+  const counts = (trial) => data.trials.value[trial] !== null && data.trials.states[trial] !== "F"; // a failed one does not
   const number = (value, digits = 4) => (value === null || value === undefined ? "" : value.toFixed(digits));
   const short = (value) => (Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(4))));
 
@@ -27,7 +28,8 @@ const Report = (() => {
   function trialText(trial) {
     const t = data.trials;
     const found = t.value[trial] === null ? "" : `: ${number(t.value[trial])} at epoch ${t.best_epoch[trial]}`;
-    return `trial ${trial}${found}\n${stateText(trial)} after ${t.epochs[trial]} epochs\n${configText(trial)}`;
+    const reason = (t.reasons[trial] || "").slice(0, 100);
+    return `trial ${trial}${found}\n${stateText(trial)} after ${t.epochs[trial]} epochs${reason && `: ${reason}`}\n${configText(trial)}`;
   }
 
   // What every chart has. Tooltips are drawn as text, never as HTML.
@@ -143,7 +145,7 @@ const Report = (() => {
 
   return {
     data, charts, add, draw, choose, mark, base, axis, valueAxis, zoom, colour, stateColour, stateText, number, short,
-    valueText, trialText, onChange: (listener) => listeners.push(listener),
+    counts, valueText, trialText, onChange: (listener) => listeners.push(listener),
     isChosen: (trial) => chosen === null || chosen.has(trial),
     get chosen() { return chosen; },
     get marked() { return marked; },

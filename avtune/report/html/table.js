@@ -6,14 +6,14 @@
   const table = document.getElementById("trials");
   const said = document.getElementById("trials-said");
   const more = document.getElementById("trials-more");
-  const none = -Infinity;
+  const none = -Number.MAX_VALUE, FAILED = -Infinity;
   let count = STEP, column = 4, down = true;
   const columns = [
     ["trial", (trial) => trial, (trial) => trial],
     ["state", (trial) => t.states[trial], (trial) => Report.stateText(trial)],
     ["epochs", (trial) => t.epochs[trial], (trial) => t.epochs[trial]],
     ["best epoch", (trial) => t.best_epoch[trial] ?? none, (trial) => t.best_epoch[trial] ?? ""],
-    [Report.data.value_name.replace("validation", "val"), (trial) => t.value[trial] ?? none, (trial) => (t.value[trial] === null ? t.reasons[trial] || "" : number(t.value[trial]))],
+    [Report.data.value_name.replace("validation", "val"), (trial) => (t.states[trial] === "F" ? FAILED : t.value[trial] ?? none), (trial) => (t.states[trial] === "F" ? t.reasons[trial] : number(t.value[trial]))],
     ...t.axes.map((axis) => [axis.name, (trial) => axis.values[trial], (trial) => Report.valueText(axis, trial)]),
     ["device s", (trial) => t.seconds[trial], (trial) => t.seconds[trial].toFixed(1)],
   ];
