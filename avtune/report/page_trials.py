@@ -131,7 +131,8 @@ def _column(axis: Axis, values: Iterable[Value | None]) -> AxisColumn:
 
 
 def _short(value: Value) -> float:
-    return float(f"{float(value):.6g}")
+    """A number with six digits, a whole one with all."""
+    return value if isinstance(value, int) else float(f"{float(value):.6g}")
 
 
 def curves(ranked: Sequence[Record], most: int | None = None) -> Curves:

@@ -115,6 +115,30 @@ def test_the_keyboard_filters_sorts_and_marks(opened):
     assert f"on top: trial {number}" in tab.locator("#curves-said").inner_text()
 
 
+def filtered(tab, axis, low, high):
+    """What a filter says, and the trials that it leaves."""
+    tab.locator("#filter-clear").click()
+    tab.locator("#filter-axis").select_option(axis)
+    tab.locator("#filter-low").fill(low)
+    tab.locator("#filter-high").fill(high)
+    tab.locator("#filter-low").press("Enter")
+    return tab.locator("#filter-said").inner_text(), tab.evaluate("Report.chosen && [...Report.chosen]")
+
+
+def test_a_filter_finds_the_values_that_are_shown(opened):
+    tab = opened()
+    for axis, place in (("x", 0), ("lr", 1)):
+        text = tab.evaluate(f"Report.valueText(Report.data.trials.axes[{place}], 7)")
+        said, left = filtered(tab, axis, text, text)
+        assert said == f"{len(left)} of {TRIALS} trials"
+        assert 7 in left
+    value = tab.evaluate("Report.number(Report.data.trials.value[7])")
+    assert 7 in filtered(tab, "validation MAP", value, value)[1]
+    assert filtered(tab, "x", "0.6", "0.4")[0] == "from is above to"
+    assert filtered(tab, "kind", "b", "a")[0] == "from comes after to"
+    assert filtered(tab, "x", "5", "6") == (f"0 of {TRIALS} trials", [])
+
+
 def test_the_numbers_below_a_chart_are_those_of_the_data(opened):
     tab = opened()
     for chart in CHARTS:

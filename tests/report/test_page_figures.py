@@ -17,6 +17,8 @@ from avtune.core.trained_on import TrainedOn
 from avtune.core.trial import Trial
 from avtune.report.page import page
 from avtune.report.page_times import timeline
+from avtune.report.page_trials import trials
+from avtune.space.axis import Axis
 from avtune.study.best import read_best
 from avtune.study.folder import StudyFolder
 from avtune.study.record import Record
@@ -54,6 +56,12 @@ def made(request, tmp_path_factory):
     space = space_of(40, sampler=request.param, startup=8)
     study = made_study(tmp_path_factory.mktemp("made") / "one", space, fails=FAILS)
     return payload_of(page(study, None, None)), Files(study.folder.root), space
+
+
+def test_whole_numbers_keep_all_their_digits():
+    axis = Axis("width", "int", low=1, high=10_000_000)
+    records = [Record(Trial(number, "toy", {"width": width}, 0, 9)) for number, width in enumerate((6442632, 3))]
+    assert trials(records, [axis], {})["axes"][0]["values"] == [6442632, 3]
 
 
 def test_the_columns_of_the_trials_are_those_of_trials_csv(made):

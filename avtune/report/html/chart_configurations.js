@@ -91,16 +91,28 @@
     return axis.choices ? axis.choices.indexOf(text.trim()) : Number(text);
   }
 
+  // Values are compared as they are shown: the ends of the range are those of the values that look as if they were inside.
+  function range(axis, from, to) {
+    const look = (value) => (axis.choices ? value : Number(axis === VALUE ? Report.number(value) : short(value)));
+    const found = axis.values.filter((value) => value !== null && look(value) >= from && look(value) <= to);
+    if (!found.length) return [Math.max(from, -Number.MAX_VALUE), Math.min(to, Number.MAX_VALUE)];
+    const least = Math.min(...found), most = Math.max(...found), room = 1e-9; // a logarithmic axis rounds what it is told
+    return [least - room * Math.abs(least), most + room * Math.abs(most)];
+  }
+
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     const axis = axes[select.value];
-    const known = axis.values.filter((value) => value !== null);
-    const from = limit(axis, low.value, Math.min(...known)), to = limit(axis, high.value, Math.max(...known));
-    if (Number.isNaN(from) || Number.isNaN(to) || (axis.choices && (from < 0 || to < 0))) {
+    const from = limit(axis, low.value, -Infinity), to = limit(axis, high.value, Infinity);
+    if (Number.isNaN(from) || Number.isNaN(to) || (axis.choices && (from === -1 || to === -1))) {
       said.textContent = axis.choices ? `one of: ${axis.choices.join(", ")}` : "from and to are numbers";
       return;
     }
-    intervals.set(Number(select.value), [[from, to]]);
+    if (from > to) {
+      said.textContent = axis.choices ? "from comes after to" : "from is above to";
+      return;
+    }
+    intervals.set(Number(select.value), [range(axis, from, to)]);
     show();
     apply();
   });
