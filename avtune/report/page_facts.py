@@ -10,6 +10,7 @@ from typing import Any
 from avtune import __version__
 from avtune.core.objective import MAP
 from avtune.core.view_names import VIEWS, views_in
+from avtune.report.page_search import LEARNERS
 from avtune.report.page_times import Times, span
 from avtune.study.folder import StudyFolder
 from avtune.study.study import Study
@@ -66,7 +67,7 @@ def _dataset(about: Mapping[str, Any]) -> str:
 
 def _trials(study: Study) -> str:
     search, stopping = study.space.search, study.space.early_stopping
-    learns = {"tpe": "TPE", "gp": "Gaussian process"}.get(search.sampler)
+    learns = LEARNERS.get(search.sampler, "").removeprefix("the ")
     sampler = f"{learns} after {search.startup_trials} random ones" if learns else search.sampler
     until = "until their curves are flat" if study.horizon.open else f"{stopping.epochs} epochs at most"
     goal = "" if search.objective == MAP.text else f", maximises {search.objective}"

@@ -16,6 +16,8 @@ from avtune.study.record import Record
 
 Floats = npt.NDArray[np.float64]
 Times = Mapping[int, tuple[float, float | None]]
+LEARNERS = {"tpe": "TPE", "gp": "the Gaussian process"}
+"""What the samplers are called that learn from the trials before."""
 _SIZES = 200
 BAND = (0.05, 0.95)
 
@@ -47,7 +49,9 @@ class Bought(TypedDict):
             had ended by then, its value, its number.
         seconds: device seconds of all ended trials.
         independent: of the trials that were drawn at random; None for fewer than two.
-        chosen: trials that TPE chose, so that what is seen is a description, and no estimate for another search.
+        chosen: trials that a sampler chose which learns, so that what is seen is a description, and no estimate for
+            another search.
+        sampler: which chose them, as it is called; empty where none did.
     """
 
     best_so_far: list[float | None]
@@ -55,6 +59,7 @@ class Bought(TypedDict):
     seconds: float
     independent: Independent | None
     chosen: int
+    sampler: str
 
 
 def bought(records: Sequence[Record], space: Space, times: Times, known: Sequence[Mapping[str, Value]] = ()) -> Bought:
@@ -65,12 +70,14 @@ def bought(records: Sequence[Record], space: Space, times: Times, known: Sequenc
     known: `Study.known`, which nobody drew.
     """
     by_seconds, seconds = _by_seconds(records, times)
+    search = space.search
     return {
         "best_so_far": best_so_far(records),
         "by_seconds": by_seconds,
         "seconds": round(seconds, 3),
         "independent": _independent(records, space, known),
-        "chosen": max(0, len(records) - space.search.startup_trials) if space.search.sampler in LEARNING else 0,
+        "chosen": max(0, len(records) - search.startup_trials) if search.sampler in LEARNING else 0,
+        "sampler": LEARNERS.get(search.sampler, ""),
     }
 
 
@@ -118,7 +125,7 @@ def _independent(records: Sequence[Record], space: Space, known: Sequence[Mappin
     sizes = np.unique(np.geomspace(1, len(drawn_values), _SIZES).round().astype(int))
     expected, low, high = highest_of(drawn_values, sizes)
     whole = {"random": "all random trials", "qmc": "all quasi-random trials", "grid": "all trials of the grid"}
-    what = whole.get(search.sampler, f"the random trials before {'TPE' if search.sampler == 'tpe' else search.sampler}")
+    what = whole.get(search.sampler, f"the random trials before {LEARNERS.get(search.sampler, search.sampler)}")
     return {
         "what": f"{what}, without the default configuration and without failed ones",
         "trials": len(drawn_values),

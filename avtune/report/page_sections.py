@@ -164,8 +164,8 @@ def _bought(found: Payload) -> Section | None:
         )
     if bought["chosen"] > 0:
         text.append(
-            "The solid line describes this one search: TPE chose its trials after looking at earlier ones, so that "
-            "they are not independent and no band can be given."
+            f"The solid line describes this one search: {bought['sampler']} chose its trials after looking at earlier "
+            "ones, so that they are not independent and no band can be given."
         )
     text.append("These are validation values, and the best of many is higher than what it repeats: see the finals.")
     figures = (

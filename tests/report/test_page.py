@@ -102,6 +102,17 @@ def test_a_trial_that_failed_after_an_epoch_says_why_and_is_no_best_one(tmp_path
     ]
 
 
+@pytest.mark.parametrize(("sampler", "called"), [("tpe", "TPE"), ("gp", "the Gaussian process"), ("random", "")])
+def test_the_sampler_that_chose_is_called_by_its_name(tmp_path, sampler, called):
+    study = Study(
+        made_study(tmp_path / "one", space_of(12, startup=12)).folder, space_of(12, sampler=sampler, startup=6)
+    )
+    html = page(study, None, None)
+    chose = re.findall(r"describes this one search: (.*?) chose its trials", html)
+    before = re.findall(r"from the random trials before (.*?), without", html)
+    assert chose == before == [called] * bool(called)
+
+
 def test_where_only_failed_trials_have_values_no_chart_is_empty(tmp_path):
     study = made_study(tmp_path / "failed", space_of(3), fails={0, 1, 2})
     assert any(value is not None for value in payload_of(page(study, None, None))["trials"]["value"])
