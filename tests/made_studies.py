@@ -35,10 +35,10 @@ def space_of(trials, *, sampler="random", epochs=9, startup=10):
     )
 
 
-def made_study(root, space, *, lanes=4, fails=()):
+def made_study(root, space, *, lanes=4, fails=(), score="val_map"):
     """A study that has been searched: several trials are under way at a time, those with even numbers on another engine
     than the odd ones, and trials in `fails` fail in their second epoch, after a first one that was better than all
-    others."""
+    others. What they reach is called `score`."""
     folder = StudyFolder(root)
     settings = {"format": 1, "dataset": {"name": "toy", "digest": ""}, "space": space.as_dict()}
     folder.create({**settings, "deterministic": False, "precision": "fp32"}, {})
@@ -57,7 +57,7 @@ def made_study(root, space, *, lanes=4, fails=()):
         top = 0.2 + 0.4 * trial.config["x"] - 0.05 * abs(math.log10(trial.config["lr"]) + 2)
         value = top * (1 - math.exp(-epoch / (2 + 3 * trial.config["x"]))) + draw.gauss(0, 0.005)
         study.trained_on(number, TrainedOn("CPU", f"engine {number % 2}"))
-        metrics = {"val_map": 0.99 if number in fails else value, "seconds": 0.1 + 0.1 * draw.random(), "loss": 1.0}
+        metrics = {score: 0.99 if number in fails else value, "seconds": 0.1 + 0.1 * draw.random(), "loss": 1.0}
         if study.report(number, epoch, metrics) and epoch < trial.epochs:
             running[number] = (trial, epoch)
         else:

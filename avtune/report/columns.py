@@ -79,7 +79,15 @@ def merged(experiments: Sequence[Any], further: Mapping[str, Sequence[str]]) -> 
     names = dict.fromkeys(info.name for one in experiments for info in one.hparam_infos)
     for name in names:
         infos.append(_merged([info for one in experiments for info in one.hparam_infos if info.name == name]))
-    return Experiment(hparam_infos=infos, metric_infos=experiments[0].metric_infos)
+    return Experiment(hparam_infos=infos, metric_infos=_metrics([one.metric_infos for one in experiments]))
+
+
+def _metrics(shown: Sequence[Sequence[Any]]) -> list[Any]:
+    """The scalars of several studies, which have the same tags; a column of different scores has the names of all."""
+    return [
+        MetricInfo(name=infos[0].name, display_name=" or ".join(dict.fromkeys(info.display_name for info in infos)))
+        for infos in zip(*shown, strict=True)
+    ]
 
 
 def _merged(infos: Sequence[Any]) -> Any:

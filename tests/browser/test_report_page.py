@@ -1,5 +1,7 @@
 """The report page in a browser: no errors, all charts draw, brushing filters; narrow, wide, dark, on paper, offline."""
 
+from dataclasses import replace
+
 import pytest
 from ink import INK
 from made_studies import finals_of, made_study, space_of
@@ -113,6 +115,17 @@ def test_the_keyboard_filters_sorts_and_marks(opened):
     button.press("Enter")
     assert tab.evaluate("Report.marked") == number
     assert f"on top: trial {number}" in tab.locator("#curves-said").inner_text()
+
+
+def test_the_colours_are_called_by_what_was_maximised(open_page, tmp_path):
+    space = space_of(8)
+    space = replace(space, search=replace(space.search, objective="ndcg"))
+    study = made_study(tmp_path / "other", space, score="val_objective")
+    study.folder.report_html.write_text(page(study, None, None))
+    tab = open_page(study.folder.report_html)
+    tab.evaluate("Report.whenIdle()")
+    shown = tab.evaluate("Report.charts.get('configurations').instance.getOption().visualMap[0].text")
+    assert shown == ["high ndcg", "low"]
 
 
 def filtered(tab, axis, low, high):

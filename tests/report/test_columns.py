@@ -7,7 +7,7 @@ import math
 import pytest
 
 from avtune import methods
-from avtune.report.columns import column_name, logs_of, row
+from avtune.report.columns import column_name, experiment, logs_of, merged, row
 from avtune.space.files import load, names
 
 SPACES = [name for name in names() if name in methods.METHODS]
@@ -19,6 +19,16 @@ def test_the_default_configuration_of_every_method_has_a_row(method: str) -> Non
     space = load(method, hypers_of=methods.hypers_of, method_names=methods.METHODS)
     values = row(space.defaults(), logs_of(space))
     assert all(math.isfinite(value) for value in values.values() if isinstance(value, float))
+
+
+def test_a_column_of_different_scores_has_the_names_of_all() -> None:
+    space = load(SPACES[0], hypers_of=methods.hypers_of, method_names=methods.METHODS)
+    names = ("best val MAP", "best val ndcg", "best val MAP")
+    studies = [experiment(space, {"best": name, "epochs": "epochs"}) for name in names]
+    found = merged(studies, {"study": ["a", "b", "c"]})
+    assert [one.display_name for one in found.metric_infos] == ["best val MAP or best val ndcg", "epochs"]
+    assert [one.name.tag for one in found.metric_infos] == ["best", "epochs"]
+    assert merged(studies[:1], {"study": ["a"]}).metric_infos[0].display_name == "best val MAP"
 
 
 def test_a_logarithm_is_shown_where_there_is_one() -> None:

@@ -22,7 +22,7 @@
       legend: { show: false },
       visualMap: {
         show: !Report.narrow, dimension: axes.length - 1, min: lowest, max: highest, right: 0, top: "middle", itemHeight: 160,
-        text: ["high MAP", "low"], textStyle: { color: colour("--quiet") }, inRange: { color: [colour("--pruned"), colour("--complete"), colour("--winner")] },
+        text: [`high ${Report.data.value_name.replace("validation ", "")}`, "low"], textStyle: { color: colour("--quiet") }, inRange: { color: [colour("--pruned"), colour("--complete"), colour("--winner")] },
       },
       parallel: { left: 40, right: Report.narrow ? 48 : 120, top: 56, bottom: 24, parallelAxisDefault: {
         nameTextStyle: { color: colour("--text"), fontSize: 11 }, nameRotate: Report.narrow ? 60 : 0, axisLabel: { color: colour("--quiet"), fontSize: 10 },
