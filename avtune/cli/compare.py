@@ -58,7 +58,7 @@ def run(given: argparse.Namespace, log: list[Path]) -> int:
         writer.writeheader()
         writer.writerows(rows)
     else:
-        console.say(*found.lines())
+        console.say(*found.lines(console.fitting))
     write_page(found.write_page, given, PAGE, quiet=given.json or given.csv)
     if given.tensorboard is not None:
         found.write_board(given.tensorboard)

@@ -14,7 +14,6 @@ from avtune.cli.clips import add_clips, clips_of, count_look_at_clips
 from avtune.cli.display import step
 from avtune.cli.folders import model_folder
 from avtune.core.errors import UserError, shown
-from avtune.report.text import table
 
 if TYPE_CHECKING:
     from avtune.workflows.clips import Clips
@@ -105,7 +104,7 @@ def _lines(answer: Answer, clips: Clips, view: str) -> list[str]:
         ]
         label = [str(one.label)] if labelled else []
         rows.append([str(one.rank), str(one.clip), f"{one.cosine:.4f}", *label, ", ".join(marks)])
-    lines += table(["rank", "clip", "cosine", *(["label"] if labelled else []), ""], rows)
+    lines += console.fitting(["rank", "clip", "cosine", *(["label"] if labelled else []), ""], rows)
     if labelled:
         lines.append(f"{answer.relevant} of the {len(clips)} clips of the gallery have the query's label")
     return lines

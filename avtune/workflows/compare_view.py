@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from avtune.report.text import table
+from avtune.report import text
 from avtune.workflows.compare import Compared, Comparison, facts_of
 from avtune.workflows.compare_text import by_kind, cells, head, reading
 
@@ -72,11 +73,15 @@ class StudyComparison:
             logdir, {name: Shown(one.folder, {"study": name, "method": one.method}) for name, one in named.items()}
         )
 
-    def lines(self) -> list[str]:
-        """The tables for a terminal, one for studies that can be ranked together, and how to read them."""
+    def lines(self, drawn: Callable[[Sequence[str], Sequence[Sequence[str]]], list[str]] = text.table) -> list[str]:
+        """The tables for a terminal, one for studies that can be ranked together, and how to read them.
+
+        Args:
+            drawn: the lines of a table, given its header and its rows.
+        """
         lines: list[str] = []
         for title, studies in by_kind(self._found):
-            lines += ["", title, *table(head(studies), [cells(one) for one in studies])]
+            lines += ["", title, *drawn(head(studies), [cells(one) for one in studies])]
         return [*lines[1:], "", *reading(self._found), *(f"note: {note}" for note in self.notes)]
 
     def __repr__(self) -> str:

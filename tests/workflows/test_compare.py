@@ -18,6 +18,7 @@ from made_studies import payload_of
 from toy import write_toy
 
 import avtune
+from avtune.cli import console
 from avtune.cli.main import main
 from avtune.core.protocol import SELECTED_ON_TEST
 from avtune.finals.scores import mean_score
@@ -76,6 +77,14 @@ def test_studies_on_the_same_data_are_ranked_with_letters(here, capsys):
     assert by_name["less"]["map"] == results.test.map.mean
     assert (by_name["less"]["map_low"], by_name["less"]["map_high"]) == results.test.map.interval
     assert found["notes"] == []
+
+
+def test_a_table_that_is_too_wide_for_the_terminal_is_stacked(here, capsys, monkeypatch):
+    monkeypatch.setattr(console, "width", lambda: 60)
+    lines = call(capsys, "compare", "best", "less").splitlines()
+    assert "1" in lines
+    assert [line.split() for line in lines if line.startswith("  study ")] == [["study", "best"], ["study", "less"]]
+    assert sum(line.startswith("  audio->visual  ") for line in lines) == 2
 
 
 def test_the_legend_says_what_the_test_is_of(here, capsys):
