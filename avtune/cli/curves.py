@@ -64,5 +64,5 @@ def run(given: argparse.Namespace, log: list[Path]) -> int:
         data = curves.split(dataset)
         console.say(*(f"note: {note}" for note in curves.notes(lines, data)))
         curves.train(lines, data, start, Progress(0), epochs=given.epochs, seeds=given.seeds)
-    console.say(*curves.write(lines, dataset, folder))
+    console.say(*curves.write(lines, dataset, folder, console.fitting))
     return 1 if any(line.failures for line in lines) else 0

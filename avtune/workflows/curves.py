@@ -10,7 +10,7 @@ import io
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -36,6 +36,8 @@ from avtune.space.yaml_lines import read
 from avtune.study.limits import batch_note
 from avtune.workflows.listening import Stages
 
+Drawn = Callable[[Sequence[str], Sequence[Sequence[str]]], list[str]]
+"""The lines of a table, given its header and its rows."""
 _FRACTION = 0.2  # of the training rows validates, as in every space that comes with avtune
 _COLUMNS = ("line", "method", "mining", "seed", "epoch", "loss", "val_map", "val_map_a2v", "val_map_v2a")
 
@@ -198,13 +200,25 @@ class _Source:
         return len(self._over) == len(self.metrics)
 
 
-def write(lines: Sequence[Line], dataset: Dataset, folder: Path) -> list[str]:
-    """Writes `curves.svg`, `curves.png`, `curves.csv` and `tensorboard/` into a new folder.
+def write(
+    lines: Sequence[Line],
+    dataset: Dataset,
+    folder: Path,
+    drawn_as: Drawn = table,
+) -> list[str]:
+    """Writes `curves.svg`, `curves.png`, `curves.csv` and `tensorboard/` into a new folder; nothing where every line
+    failed.
+
+    Args:
+        drawn_as: draws the table.
 
     Returns:
         What to print: the best epoch of each line's mean, failures, and where the picture is.
     """
     drawn = [line for line in lines if line.runs]
+    failed = [f"{line.label}: {len(line.failures)} seeds failed: {line.failures[0]}" for line in lines if line.failures]
+    if not drawn:
+        return ["", *failed, "every line failed; there is nothing to draw, and nothing was written"]
     groups = list(dict.fromkeys(line.mining for line in drawn))
     panels = [
         [
@@ -226,17 +240,20 @@ def write(lines: Sequence[Line], dataset: Dataset, folder: Path) -> list[str]:
         os.rename(made, folder)
     finally:
         shutil.rmtree(made, ignore_errors=True)
+    pictures = [f"picture      {folder / name}" for name in ("curves.svg", "curves.png")]
+    board = f"TensorBoard  avtune tensorboard --results {folder / 'tensorboard'}"
+    return ["", *_best_epochs(drawn, drawn_as), *failed, "", *pictures, board]
+
+
+def _best_epochs(drawn: Sequence[Line], drawn_as: Drawn) -> list[str]:
+    """The table of the best and the last epoch of each line's mean."""
     rows = []
     for line in drawn:
         mean, loss = line.over_seeds("val_map").mean(0), line.over_seeds("loss").mean(0)
         at = int(mean.argmax())
         numbers = [f"{value:.4f}" for value in (mean[at], mean[-1], loss[0], loss[-1])]
         rows.append([line.label, numbers[0], str(at + 1), *numbers[1:]])
-    header = ["", "best val MAP", "epoch", "last val MAP", "first loss", "last loss"]
-    failed = [f"{line.label}: {len(line.failures)} seeds failed: {line.failures[0]}" for line in lines if line.failures]
-    pictures = [f"picture      {folder / name}" for name in ("curves.svg", "curves.png")]
-    board = f"TensorBoard  avtune tensorboard --results {folder / 'tensorboard'}"
-    return ["", *table(header, rows), *failed, "", *pictures, board]
+    return drawn_as(["", "best val MAP", "epoch", "last val MAP", "first loss", "last loss"], rows)
 
 
 def _where(mining: str) -> str:

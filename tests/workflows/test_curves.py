@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from command import call
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from toy import write_toy
+from toy import toy_dataset, write_toy
 
 from avtune.report import plots
 from avtune.report.plots import Panel, comparison
+from avtune.workflows.curves import Line, write
 
 SMALL = ["--set", "hidden_dim=8", "--set", "embedding_dim=4", "--set", "batch_size=16", "--epochs", "3"]
 
@@ -45,6 +46,17 @@ def test_the_figure_of_the_paper(tmp_path, capsys):
     mine = [float(row["val_map"]) for row in rows if row["line"] == "aadml hard"]
     assert [event.value for event in events] == pytest.approx(np.reshape(mine, (2, 3)).mean(0), abs=1e-6)
     assert "exists" in call(capsys, *curves(tmp_path), code=2)
+
+
+def test_where_every_line_failed_the_reasons_are_said_and_nothing_is_written(tmp_path):
+    lines = [Line("psd", mining, {}, failures=[f"no {mining}", "another"]) for mining in ("all", "hard")]
+    assert write(lines, toy_dataset(), tmp_path / "curves") == [
+        "",
+        "psd all: 2 seeds failed: no all",
+        "psd hard: 2 seeds failed: no hard",
+        "every line failed; there is nothing to draw, and nothing was written",
+    ]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_test_split_takes_no_part(tmp_path, capsys, monkeypatch):
