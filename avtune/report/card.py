@@ -10,7 +10,7 @@ from avtune.core.hyper import Value
 from avtune.core.objective import label
 from avtune.core.words import plural
 from avtune.methods import METHODS
-from avtune.report.text import escaped, score_header, score_rows, score_text, still_rises, ties_text
+from avtune.report.text import escaped, markdown_header, score_rows, score_text, still_rises, ties_text
 
 if TYPE_CHECKING:
     from avtune.data.dataset import Dataset
@@ -74,7 +74,7 @@ def _facts(dataset: Dataset, space: Space, config: Mapping[str, Value], results:
         f"| dataset | {escaped(dataset.name)}, {len(dataset.train)} training and {len(dataset.test)} test clips, "
         f"{dataset.num_classes} classes |",
         f"| dataset digest | `{dataset.digest}` |",
-        f"| inputs | {dataset.dims_text}; scaled inside the model |",
+        f"| inputs | {escaped(dataset.dims_text)}; scaled inside the model |",
         f"| output | two {'?' if width is None else width}-d embeddings, compared by cosine |",
         f"| trained for | {results.epochs} epochs on the whole training set, {results.precision} |",
         f"| configuration chosen by | {_chosen_by(space, results)} |",
@@ -116,8 +116,7 @@ def _test_scores(results: Results) -> list[str]:
         "`map_running` averages AP@k over every cut-off k; it usually reads higher and is given to compare with papers "
         "that use it.",
         "",
-        f"| | {' | '.join(score_header(results))} |",
-        "|---|" + "---|" * len(score_header(results)),
+        markdown_header(results),
         *(f"| {name} | {' | '.join(map(score_text, row.shown))} |" for name, row in score_rows(results)),
         "",
         f"Over the queries (bootstrap, clips drawn with replacement) the 95 % interval of `map` is "

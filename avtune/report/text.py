@@ -55,6 +55,12 @@ def score_header(results: Results) -> list[str]:
     return [*names, "objective" if "->" in results.objective else results.objective]
 
 
+def markdown_header(results: Results) -> str:
+    """The first two lines of the table of test scores in Markdown; names of views are whatever a data set has."""
+    names = [escaped(name).replace("-&gt;", "->") for name in score_header(results)]
+    return f"| | {' | '.join(names)} |\n|---|" + "---|" * len(names)
+
+
 def score_rows(results: Results) -> list[tuple[str, Scores]]:
     """The rows of the table of test scores, each with its name. A row whose epoch was chosen by its test score says
     so."""

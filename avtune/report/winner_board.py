@@ -26,7 +26,7 @@ from avtune.metrics.query_kinds import QueryKinds
 from avtune.report.columns import row
 from avtune.report.event_files import scalars, tensor, write_whole
 from avtune.report.tensorboard import BEST_TAG, OBJECTIVE_TAG, VAL_TAG, end_event, start_event
-from avtune.report.text import escaped, over_seeds_text, score_header, score_rows, score_text, ties_text
+from avtune.report.text import escaped, markdown_header, over_seeds_text, score_rows, score_text, ties_text
 from avtune.study.results import Results
 
 FINALS, WINNER = "finals", "winner"
@@ -145,8 +145,7 @@ def _score_table(results: Results) -> str:
         f"**{results.method} on {escaped(results.dataset.name)}, test split** "
         f"({results.label or f'selected on {results.selected_on}'}): {over_seeds_text(len(results.seeds))}.",
         "",
-        f"| | {' | '.join(score_header(results))} |",
-        "|---|" + "---|" * len(score_header(results)),
+        markdown_header(results),
         *(f"| {name} | {' | '.join(map(score_text, scores.shown))} |" for name, scores in score_rows(results)),
     ]
     if results.tied_queries is not None:

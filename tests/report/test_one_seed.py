@@ -1,5 +1,7 @@
 """What is said of one seed, which has no spread: it is one seed, in every place that speaks of several."""
 
+from dataclasses import replace
+
 import pytest
 from made_boards import made_board
 from toy import toy_results, write_toy
@@ -7,6 +9,7 @@ from toy import toy_results, write_toy
 from avtune.cli.result_text import result_lines
 from avtune.data import load
 from avtune.report.card import model_card
+from avtune.report.winner_board import _score_table
 from avtune.study.best import Best, Finalist
 from avtune.study.scores import ValidationScore
 from avtune.workflows import choose_space
@@ -42,6 +45,18 @@ def test_the_model_card(seeds, tmp_path):
     assert ("over 1 fresh seed;" in card) == (seeds == 1)
     assert ("Mean over 3 seeds with the 95 % interval" in card) == (seeds == 3)
     assert "1 seeds" not in card
+
+
+def test_names_of_views_stay_in_their_cells(tmp_path):
+    """Of the model card, and of the table of test scores in TensorBoard."""
+    dataset = replace(load(str(write_toy(tmp_path)[0])), views=("a|b", "<b>$x$"))
+    space, results = choose_space.chosen(None, "triplet"), results_over(1)
+    results = replace(results, dataset=replace(results.dataset, views=dataset.views))
+    header = r"| | map | a\|b->&lt;b&gt;\$x\$ | &lt;b&gt;\$x\$->a\|b | map\_running |".replace(r"\_", "_")
+    card = model_card(dataset, space, space.defaults(), results)
+    assert header in card.splitlines()
+    assert header in _score_table(results).splitlines()
+    assert r"| inputs | a\|b 10-d, &lt;b&gt;\$x\$ 7-d;" in card
 
 
 def test_the_leaderboard():
