@@ -54,7 +54,8 @@ def run(given: argparse.Namespace, log: list[Path]) -> int:
         print(json.dumps(found.to_json(), indent=2))
     elif given.csv:
         rows = found.rows()
-        writer = csv.DictWriter(sys.stdout, list(dict.fromkeys(key for row in rows for key in row)), restval="")
+        columns = list(dict.fromkeys(key for row in rows for key in row))
+        writer = csv.DictWriter(sys.stdout, columns, restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
     else:

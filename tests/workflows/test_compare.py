@@ -87,6 +87,12 @@ def test_a_table_that_is_too_wide_for_the_terminal_is_stacked(here, capsys, monk
     assert sum(line.startswith("  audio->visual  ") for line in lines) == 2
 
 
+def test_lines_of_csv_end_as_those_of_other_tables_do(here, capsys):
+    said = call(capsys, "compare", "best", "less", "--csv")
+    assert said.count("\n") == 3
+    assert "\r" not in said
+
+
 def test_the_legend_says_what_the_test_is_of(here, capsys):
     said = "a difference must hold over the seeds too: p is the larger one of that test's"
     assert said in " ".join(call(capsys, "compare", "less", "best").split())
