@@ -23,15 +23,16 @@ class WandbTracker:
     """A `tracking.Tracker`.
 
     Args:
-        project: None for `avtune`.
+        project: with its team and a slash before it, or without; None for `avtune`.
     """
 
     def __init__(self, project: str | None) -> None:
-        self._project = project or _PROJECT
+        team, _, self._project = (project or _PROJECT).rpartition("/")
+        self._team = team or None  # None for the one that the user's key belongs to
         self._sent: dict[str, str] | None = None  # the ends that were sent, by the name of the run
 
     def sync(self, seen: Seen, *, ended: bool) -> None:
-        path = tracking_folder(seen.folder) / f"wandb-{self._project}.json"
+        path = tracking_folder(seen.folder) / f"wandb-{self._place}.json"
         if self._sent is None:
             self._sent = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         for number in sorted(seen.trials):
@@ -44,6 +45,11 @@ class WandbTracker:
         if ended and mark and self._sent.get("study") != mark:
             self._study(seen)
             self._note(path, "study", mark)
+
+    @property
+    def _place(self) -> str:
+        """Names a file: no team's or project's name has a plus in it where a slash would be."""
+        return self._project if self._team is None else f"{self._team}+{self._project}"
 
     def _note(self, path: Path, name: str, end: str) -> None:
         assert self._sent is not None
@@ -77,6 +83,7 @@ class WandbTracker:
         for half in (folder / "wandb").glob(f"offline-run-*-{run_id}"):  # a kill came before it was noted as sent
             shutil.rmtree(half)
         return wandb.init(
+            entity=self._team,
             project=self._project,
             group=seen.name,
             job_type=kind,

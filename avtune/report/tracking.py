@@ -5,6 +5,7 @@ A tracker is brought up to date with `Tracker.sync`, as often as one likes: what
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,12 +27,14 @@ from avtune.study.results import Results, read_results
 
 NAMES = ("mlflow", "wandb")
 _ID = "id"
+_PROJECT = re.compile(r"([^/\\#?%:]+/)?[^/\\#?%:]+")  # of W&B, with its team or without
 _NO_CURVE = ("seconds", "clips_per_second")  # of an epoch; a trial's seconds are in its summary
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where a study is tracked, as `--track` has it: `mlflow`, `mlflow:URI`, `wandb` or `wandb:PROJECT`."""
+    """Where a study is tracked, as `--track` has it: `mlflow`, `mlflow:URI`, `wandb`, `wandb:PROJECT` or
+    `wandb:TEAM/PROJECT`."""
 
     name: str
     where: str | None
@@ -39,7 +42,7 @@ class Target:
     @staticmethod
     def parse(text: str) -> Target:
         """Raises:
-        UserError: there is no such tracker, or nothing stands after the colon.
+        UserError: there is no such tracker, or what stands after the colon can be no place of it.
         """
         name, colon, where = text.partition(":")
         if name not in NAMES:
@@ -49,6 +52,10 @@ class Target:
             )
         if colon and not where:
             raise UserError(f"--track is {text!r}; after the colon comes where to, or leave the colon out")
+        if name == "wandb" and not _PROJECT.fullmatch(where or "avtune"):
+            raise UserError(
+                f"--track is {text!r}; after the colon comes a project, or team/project, without any of \\ # ? % :"
+            )
         return Target(name, where or None)
 
     def __str__(self) -> str:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from unittest.mock import MagicMock
 
 import pytest
 from command import call
@@ -101,6 +102,38 @@ def store(monkeypatch):
     monkeypatch.delitem(sys.modules, "avtune.report.track_mlflow", raising=False)
     yield made
     sys.modules.pop("avtune.report.track_mlflow", None)
+
+
+@pytest.mark.parametrize(
+    ("where", "given", "file"),
+    [
+        (None, (None, "avtune"), "wandb-avtune.json"),
+        ("mine", (None, "mine"), "wandb-mine.json"),
+        ("team/mine", ("team", "mine"), "wandb-team+mine.json"),
+    ],
+)
+def test_a_project_of_wandb_may_have_a_team(folder, monkeypatch, where, given, file):
+    package, places = ModuleType("wandb"), set()
+    package.Settings = package.Artifact = MagicMock()
+
+    def init(entity, project, **more):
+        places.add((entity, project))
+        return MagicMock()
+
+    package.init = init
+    monkeypatch.setitem(sys.modules, "wandb", package)
+    monkeypatch.delitem(sys.modules, "avtune.report.track_wandb", raising=False)
+    target = Target.parse("wandb" if where is None else f"wandb:{where}")
+    tracking.send(folder, target, print)
+    monkeypatch.delitem(sys.modules, "avtune.report.track_wandb")
+    assert places == {given}
+    assert [path.name for path in (folder.root / "tracking").glob("*.json")] == [file]
+
+
+@pytest.mark.parametrize("where", ["a/b/c", "/b", "a/", "a:b", "a#b"])
+def test_what_can_be_no_project_of_wandb_is_said_at_once(where):
+    with pytest.raises(UserError, match="a project, or team/project"):
+        Target.parse(f"wandb:{where}")
 
 
 @pytest.fixture
