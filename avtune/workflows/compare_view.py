@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
@@ -68,7 +69,11 @@ class StudyComparison:
         """See `report.compare_board.write_compare_board`."""
         from avtune.report.compare_board import Shown, write_compare_board
 
-        named = {one.name.replace("/", "_"): one for one in self.studies}
+        named: dict[str, Compared] = {}
+        for one in self.studies:
+            plain = one.name.replace("/", "_")
+            further = (f"{plain}_{count}" for count in itertools.count(2))  # a/x and a_x are two studies
+            named[next(name for name in itertools.chain([plain], further) if name not in named)] = one
         write_compare_board(
             logdir, {name: Shown(one.folder, {"study": name, "method": one.method}) for name, one in named.items()}
         )

@@ -22,8 +22,11 @@ from avtune.cli import console
 from avtune.cli.main import main
 from avtune.core.protocol import SELECTED_ON_TEST
 from avtune.finals.scores import mean_score
+from avtune.report import compare_board
 from avtune.study.folder import StudyFolder
 from avtune.study.results import read_results, write_results
+from avtune.workflows.compare import Comparison, compare
+from avtune.workflows.compare_view import StudyComparison
 
 SEARCH = ("search", "toy.h5", "--space", "space.yaml", "--runner", "inline", "--gpus", "0", "--trials", "2")
 ALL = ("other", "less", "best", "same", "open")
@@ -85,6 +88,17 @@ def test_a_table_that_is_too_wide_for_the_terminal_is_stacked(here, capsys, monk
     assert "1" in lines
     assert [line.split() for line in lines if line.startswith("  study ")] == [["study", "best"], ["study", "less"]]
     assert sum(line.startswith("  audio->visual  ") for line in lines) == 2
+
+
+def test_studies_whose_names_differ_by_a_slash_are_two_in_tensorboard(here, monkeypatch):
+    written = []
+    monkeypatch.setattr(compare_board, "write_compare_board", lambda logdir, studies: written.append(studies))
+    one = compare([StudyFolder(here / "results" / name) for name in ("best", "less")]).studies[0]
+    studies = tuple(replace(one, name=name) for name in ("a_x", "a/x", "a_x_2"))
+    StudyComparison(Comparison(studies, ())).write_board(here / "both")
+    assert {name: shown.words["study"] for name, shown in written[0].items()} == {
+        name: name for name in ("a_x", "a_x_2", "a_x_2_2")
+    }
 
 
 def test_lines_of_csv_end_as_those_of_other_tables_do(here, capsys):
