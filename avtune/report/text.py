@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from avtune.core.view_names import ways
+from avtune.core.words import cell_len
 from avtune.study.best import Finalist
 from avtune.study.results import Race, Results
 from avtune.study.scores import Score, Scores
@@ -117,17 +118,23 @@ def escaped(words: str) -> str:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """Plain aligned columns; the columns whose cells are all numbers are aligned right."""
+    """Plain aligned columns, of letters that take two cells of a terminal too; those whose cells are all numbers are
+    aligned right."""
     cells = [list(header), *[list(row) for row in rows]]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
+    widths = [max(cell_len(row[column]) for row in cells) for column in range(len(header))]
     right = [bool(rows) and all(_is_number(row[column]) for row in rows) for column in range(len(header))]
     return [
         "  ".join(
-            cell.rjust(width) if flush else cell.ljust(width)
+            " " * (width - cell_len(cell)) + cell if flush else padded(cell, width)
             for cell, width, flush in zip(row, widths, right, strict=True)
         ).rstrip()
         for row in cells
     ]
+
+
+def padded(cell: str, width: int) -> str:
+    """The cell with spaces after it up to so many cells of a terminal."""
+    return cell + " " * (width - cell_len(cell))
 
 
 def _is_number(text: str) -> bool:

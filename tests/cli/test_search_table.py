@@ -101,6 +101,13 @@ def test_in_one_line():
     assert said.endswith(", time left: search at most 1 min 0 s, then the finals")
 
 
+def test_letters_that_take_two_cells_move_no_column():
+    header, rows = ["study", "map"], [["声音", "0.5"], ["é", "0.6"], ["first", ""]]
+    assert console.fitting(header, rows, 12) == ["study  map", "声音   0.5", "é      0.6", "first"]
+    assert console.fitting(header, [["声音声音声", "0.5"]], 14) == ["study 声音声音声", "  map  0.5"]
+    assert console.fitting(["", "声音", "map"], [["one", "1", "2"]], 5) == ["one", "  声音  1", "  map   2"]
+
+
 def test_a_table_that_is_too_wide_is_stacked():
     rows = [["first", "0.5000 ± 0.1000", ""], ["second", "0.6000 ± 0.1000", "yes"]]
     header = ["study", "map", "finished"]
