@@ -56,7 +56,8 @@ def finish(
         The study: finished, or running still.
 
     Raises:
-        UserError: there is no such study, no trial of it has trained an epoch, or the dataset is another one.
+        UserError: there is no such study, no trial of it has trained an epoch, another process works on it without
+            searching, or the dataset is another one.
     """
     with python_errors():
         options = DeviceOptions(

@@ -26,6 +26,7 @@ from avtune.core.locks import is_locked, lock
 from avtune.core.log import Level, append_note
 from avtune.core.schema import fitting
 from avtune.study.ending import STOPPED
+from avtune.study.holder import SEARCHING, Holder, this_process
 
 _LOCK_TRIES = 5
 _MOST_SETTINGS = 1_000_000  # bytes of study.yaml
@@ -187,8 +188,11 @@ class StudyFolder:
         return made
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, doing: str = SEARCHING) -> Iterator[None]:
         """Holds the study for this process; a dead process holds nothing. Files that are made meanwhile are private.
+
+        Args:
+            doing: what it does, e.g. `retraining trial 3`.
 
         Raises:
             UserError: another process works on the study, or there are no file locks.
@@ -198,14 +202,15 @@ class StudyFolder:
         with handle, private_files():
             if not self._lock(handle):
                 handle.seek(0)
-                owner = handle.read().strip()
+                holder = Holder.read(handle.read())
+                does = "" if holder.searches else f", which is {holder.doing}"
                 raise UserError(
-                    f"{self.root} is being worked on by another avtune ({owner or 'unknown process'}); "
+                    f"{self.root} is being worked on by another avtune ({holder.owner}{does}); "
                     "wait for it, stop it, or choose another --name"
                 )
             with using(self.lock):
                 handle.truncate(0)
-                handle.write(f"process {os.getpid()} on {os.uname().nodename}")
+                handle.write(Holder(this_process(), doing).written())
                 handle.flush()
             yield
 
@@ -223,18 +228,26 @@ class StudyFolder:
     def owner(self) -> str | None:
         """Who works on the study now, e.g. `process 7 on host`; None for nobody. Of a copy: also who does so elsewhere,
         as was known when it was brought here."""
-        if (here := self.owner_here()) is not None:
-            return here
+        return self._owner(self.holder())
+
+    def search_owner(self) -> str | None:
+        """As `owner`, of a search; None where it does something else, e.g. retrains a trial."""
+        holder = self.holder()
+        return self._owner(holder) if holder is None or holder.searches else None
+
+    def _owner(self, holder: Holder | None) -> str | None:
+        if holder is not None:
+            return holder.owner
         with contextlib.suppress(OSError):
             return self.elsewhere.read_text().strip() or None
         return None
 
-    def owner_here(self) -> str | None:
+    def holder(self) -> Holder | None:
         """The process of this machine, or of one that shares the folder, which works on the study now."""
         try:
             with self.lock.open() as handle:
                 if is_locked(handle):
-                    return handle.read().strip() or "unknown process"
+                    return Holder.read(handle.read())
         except OSError:  # never locked, or not for this user to read
             pass
         return None

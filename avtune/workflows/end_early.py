@@ -13,6 +13,7 @@ from avtune.core.log import append_note
 from avtune.runners.placement_text import Places
 from avtune.study.ending import Stopped
 from avtune.study.folder import StudyFolder
+from avtune.study.holder import this_process
 from avtune.study.study import Study
 from avtune.workflows.time_budget import TimeBudget
 
@@ -58,7 +59,7 @@ class EndEarly:
             return None
         stopped, number, budget = None, len(study.records), self._budget
         cut = 0 if study.deterministic or number < study.space.search.trials else study.count("RUNNING")
-        if self._now or self._folder.finish.exists():
+        if self._now or _addressee(self._folder) == this_process():
             stopped = self._end(Stopped(number, "finish", running=cut), study)
         elif budget is not None and budget.is_over(study, self._places, self._protocol):
             stopped = self._end(Stopped(number, "time", budget.seconds, running=cut), study)
@@ -84,20 +85,52 @@ def clear_request(folder: StudyFolder) -> None:
         folder.finish.unlink(missing_ok=True)
 
 
-def ask_to_end(folder: StudyFolder) -> bool:
-    """Asks the process that works on a study to end its search.
+_ASKED = " is asked to end the search"
+
+
+def ask_to_end(folder: StudyFolder, owner: str) -> bool:
+    """Asks the process that searches to end its search.
 
     Returns:
-        Whether there still is one.
+        Whether it still searches.
     """
-    owner = folder.owner()
-    write_text(folder.finish, f"{owner} is asked to end the search\n")
+    write_text(folder.finish, f"{owner}{_ASKED}\n")
     append_note(folder.log, "avtune finish has asked for the end of the search", "INFO")
-    if folder.owner() is None:  # it has ended meanwhile, perhaps before it could see the file
+    if folder.search_owner() != owner:  # it has ended meanwhile, perhaps before it could see the file
         with suppress(OSError):
             folder.finish.unlink()
         return False
     return True
+
+
+def _addressee(folder: StudyFolder) -> str | None:
+    """Who is asked to end its search; None for nobody."""
+    if not folder.finish.exists():
+        return None
+    try:
+        return folder.finish.read_text(errors="replace").partition(_ASKED)[0].strip()
+    except OSError:  # taken away meanwhile, or not for this user to read
+        return None
+
+
+def drop_request(folder: StudyFolder) -> str:
+    """Takes away a request for the end that was made to another process, or before this one had taken the lock: the
+    search that it was for is over. Only for the owner of the study.
+
+    Returns:
+        That, for people; empty where there was none.
+    """
+    asked = _addressee(folder)
+    if asked is None:
+        return ""
+    with suppress(OSError):
+        if asked == this_process() and folder.finish.stat().st_mtime_ns >= folder.lock.stat().st_mtime_ns:
+            return ""
+    clear_request(folder)
+    name = asked if asked.startswith("process ") else "an earlier search"
+    said = f"avtune finish had asked {name}, which has ended, to end its search; this one is not asked and goes on"
+    append_note(folder.log, said, "INFO")
+    return said
 
 
 def still_ended(

@@ -25,15 +25,19 @@ class Asked:
         owner: the process.
         deterministic: trials that are running train to their ends.
         over: its last trial had ended before.
+        finished: so had its finals.
     """
 
     owner: str
     deterministic: bool
     over: bool = False
+    finished: bool = False
 
     @property
     def text(self) -> str:
         """What happens now, in words."""
+        if self.finished:
+            return f"the study is finished, {self.owner} is about to end: there is nothing to end"
         if self.over:
             return f"the search of {self.owner} is over, and its finals are under way: there is nothing to end"
         running = (
@@ -48,18 +52,36 @@ def ask(folder: StudyFolder) -> Asked | None:
     """Asks the process that works on a study to end its search; None where none does.
 
     Raises:
-        UserError: the study is part of a bench.
+        UserError: the study is part of a bench, or a process does something else with it, e.g. retrains a trial.
     """
     _check_alone(folder)
-    owner = folder.owner()
-    if owner is None:
-        return None
-    watch = StudyWatch(folder, lambda method: None)
-    ended = sum(record.state != "RUNNING" for record in watch.records)
-    deterministic = bool(watch.settings["deterministic"])
-    if watch.records and ended == watch.trials:
-        return Asked(owner, deterministic, over=True)
-    return Asked(owner, deterministic) if ask_to_end(folder) else None
+    while (owner := _searching(folder)) is not None:
+        watch = StudyWatch(folder, lambda method: None)
+        ended = sum(record.state != "RUNNING" for record in watch.records)
+        deterministic = bool(watch.settings["deterministic"])
+        if watch.records and ended == watch.trials:
+            return Asked(owner, deterministic, over=True, finished=folder.metrics.is_file())
+        if ask_to_end(folder, owner):
+            return Asked(owner, deterministic)
+    return None
+
+
+def _searching(folder: StudyFolder) -> str | None:
+    """The process that searches; None where nobody works on the study.
+
+    Raises:
+        UserError: somebody does, who does not search, or who does so elsewhere and would not see the request.
+    """
+    holder = folder.holder()
+    if holder is not None and not holder.searches:
+        raise UserError(
+            f"{folder.root} has no search to end: {holder.text}\nwhen that has ended, the same command ends the search"
+        )
+    if holder is None and (owner := folder.owner()) is not None:
+        raise UserError(
+            f"{folder.root} is a copy of a study that another avtune works on ({owner}); end its search there"
+        )
+    return None if holder is None else holder.owner
 
 
 def request_for(

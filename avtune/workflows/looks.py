@@ -40,7 +40,7 @@ def count_look_at(
     new = folder.settings()["dataset"]["digest"] == dataset.digest and is_new_look(folder, model)
     if not new and not is_behind(folder):
         return ""
-    with folder.locked():
+    with folder.locked("counting a look at its test split"):
         folder.clear_torn()
         open_study(folder, open_space(folder, method=method), before_writing=check_shown).close()
         count = count_look(folder, model) if new else 0

@@ -69,7 +69,7 @@ class RemoteCopy:
             state = self.states.latest()
             self.state = state
             here = self.folder.is_dir()
-            if state is None or (here and (self._is_from_here(state) or StudyFolder(self.folder).owner_here())):
+            if state is None or (here and (self._is_from_here(state) or StudyFolder(self.folder).holder())):
                 return here
             with contextlib.suppress(Gone):
                 self._bring(state)

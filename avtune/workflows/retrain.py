@@ -160,7 +160,8 @@ def retrain(request: RetrainRequest, listener: RetrainListener) -> Retrained:
     folder = request.folder
     settings = folder.settings()
     name, runner = runner_named(request.runner, function=request.function)
-    with folder.locked():
+    what = "its best trial" if request.trial is None else f"trial {request.trial}"
+    with folder.locked(f"retraining {what}"):
         folder.clear_torn()
         space = open_space(folder, method=request.code)
         seeds = request.seeds or space.final.seeds

@@ -32,7 +32,7 @@ from avtune.study.results import Results, read_results
 from avtune.study.study import Study
 from avtune.workflows.choose_runner import data_bytes
 from avtune.workflows.continuing import code_notes, keep_note, moves, record_changes, size_note, start_notes
-from avtune.workflows.end_early import EndEarly, clear_request, record_end
+from avtune.workflows.end_early import EndEarly, clear_request, drop_request, record_end
 from avtune.workflows.listening import Concluded, Planned, SearchListener, Silent
 from avtune.workflows.open_study import basis_of, horizon_of
 from avtune.workflows.portfolio import uses_portfolio
@@ -110,7 +110,7 @@ def mend(request: Request) -> bool:
     plan = resolve(request)
     if plan.changes:
         return False
-    with folder.locked():
+    with folder.locked("putting its files in order"):
         opened = _Opened(plan, {**plan.settings, "rows": plan.before.get("rows", 0)}, Silent())
         finished = opened.is_finished
         with _closed(opened):
@@ -248,8 +248,7 @@ class _Opened:
         folder, space, keep = plan.folder, plan.space, int(settings["keep"])
         self._had = int(plan.before.get("keep", 0))
         folder.clear_torn()
-        if "stopped" in plan.before and "stopped" not in settings:  # a kill left the file that had asked for that end
-            clear_request(folder)
+        dropped = drop_request(folder)
         with using(folder.tensorboard):
             self._board = StudyBoard(folder.tensorboard, space)
         shown = BoardListener(self._board, folder.tensorboard)
@@ -284,7 +283,7 @@ class _Opened:
         retried = self._retry_failed() if plan.request.retry_failed else []
         self.checkpoints.known(self.study)
         note = keep_note(self.study, keep, self._had) if plan.before else None
-        self._notes = [note] if note else []
+        self._notes = [*([note] if note else []), *([dropped] if dropped and not self.is_finished else [])]
         if self.study.exhausted:
             settings["keep"] = min(keep, self._had)
         self._record(retried, int(settings["keep"]))

@@ -82,14 +82,14 @@ class StudyView:
 
     @property
     def state(self) -> State:
-        """`finished` (there are results), `running` (a process works on it) or `stopped` (the same call continues).
+        """`finished` (there are results), `running` (a process searches) or `stopped` (the same call continues).
 
         Raises:
             UserError: the study is there no more.
         """
         if not self._folder.exists:
             raise UserError(f"there is no study at {self._folder.root}; it was removed, renamed or moved")
-        if self._folder.owner() is not None:
+        if self._folder.search_owner() is not None:
             return "running"
         return "finished" if self._folder.metrics.is_file() else "stopped"
 

@@ -1,6 +1,7 @@
 """`avtune finish` and `--stop-when-flat`: searches with fewer trials than they were asked for."""
 
 import contextlib
+import os
 
 import pytest
 import yaml
@@ -11,6 +12,8 @@ from toy import SPACE, toy_dataset, write_toy
 import avtune
 import avtune.runners.work as work
 from avtune.study.ending import Stopped
+from avtune.study.folder import StudyFolder
+from avtune.study.holder import this_process
 from avtune.workflows import end_early
 from avtune.workflows.end_early import still_ended
 
@@ -153,12 +156,62 @@ def test_one_whose_finals_are_under_way_is_not_asked(toy, capsys):
     assert not (toy / "results" / "one" / "finish").exists()
 
 
-def test_a_request_that_came_before_a_kill_is_heard_afterwards(toy, capsys):
+def test_a_request_to_a_process_that_has_ended_does_not_end_the_next_search(toy, capsys):
     with interrupted(3):
         call(capsys, *words(toy), code=130)
-    (toy / "results" / "one" / "finish").write_text("process 7 is asked to end the search\n")
-    assert "stopped after 3 of 6 trials" in call(capsys, *words(toy))
+    (toy / "results" / "one" / "finish").write_text("process 7 on elsewhere is asked to end the search\n")
+    printed = " ".join(call(capsys, *words(toy)).split())
+    assert "avtune finish had asked process 7 on elsewhere, which has ended, to end its search" in printed
+    assert "stopped" not in settings(toy)
+    assert len(avtune.load_study("one", results=toy / "results").trials) == 6
     assert not (toy / "results" / "one" / "finish").exists()
+
+
+@pytest.mark.parametrize(("after", "kept"), [(-1_000_000_000, False), (1_000_000_000, True)])
+def test_a_request_to_this_process_counts_if_it_came_after_the_lock(tmp_path, after, kept):
+    """A process may have the number of an earlier one, e.g. 1 in a container."""
+    folder = StudyFolder(tmp_path)
+    with folder.locked():
+        folder.finish.write_text(f"{this_process()} is asked to end the search\n")
+        then = folder.lock.stat().st_mtime_ns + after
+        os.utime(folder.finish, ns=(then, then))
+        assert bool(end_early.drop_request(folder)) != kept
+        assert folder.finish.exists() == kept
+
+
+def test_a_search_that_is_under_way_ignores_a_request_to_another_process(toy, capsys):
+    def ask():
+        (toy / "results" / "one" / "finish").write_text("process 7 on elsewhere is asked to end the search\n")
+
+    with at_training(3, ask):
+        call(capsys, *words(toy))
+    assert "stopped" not in settings(toy)
+    assert not (toy / "results" / "one" / "finish").exists()
+
+
+def test_what_works_on_a_study_without_searching_is_not_asked(toy, capsys):
+    with interrupted(3):
+        call(capsys, *words(toy), code=130)
+    said, inline = [], ["--runner", "inline", "--gpus", "0"]
+    with at_training(1, lambda: said.append(call(capsys, *finish(toy), code=2))):
+        call(capsys, "retrain", "one", "--results", toy / "results", "--trial", "0", "--seeds", "1", *inline)
+    assert f"has no search to end: {this_process()} is retraining trial 0" in " ".join(said[0].split())
+    folder = StudyFolder(toy / "results" / "one")
+    with folder.locked("retraining trial 0"):
+        with pytest.raises(avtune.UserError, match="is retraining trial 0"):
+            avtune.finish("one", results=toy / "results")
+        with pytest.raises(avtune.UserError, match=r", which is retraining trial 0\); wait"), folder.locked():
+            pytest.fail("it is held")
+        assert avtune.load_study("one", results=toy / "results").state == "stopped"
+    assert not folder.finish.exists()
+
+
+def test_a_lock_of_an_earlier_version_is_one_of_a_search(tmp_path):
+    folder = StudyFolder(tmp_path)
+    with folder.locked("retraining trial 0"):
+        assert (folder.search_owner(), folder.owner()) == (None, this_process())
+        folder.lock.write_text("process 7 on host")
+        assert folder.search_owner() == folder.owner() == "process 7 on host"
 
 
 def test_one_that_came_too_late_leaves_nothing(toy, capsys):

@@ -114,7 +114,7 @@ def renewed(study: StudyFolder) -> str:
         rows = BenchRows(folder, settings)
         if any(not is_current(folder, settings, method) for method in rows.methods):
             return ""
-        with folder.shared.locked():
+        with folder.shared.locked("writing its leaderboard"):
             for method in rows.methods:
                 rows.add(method)
             rows.write()

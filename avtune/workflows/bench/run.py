@@ -82,7 +82,7 @@ def bench(request: BenchRequest, listener: BenchListener) -> Board:
     precision = precision_named(request.precision, old.get("precision"), placement)
     request = replace(request, runner=name, precision=precision)
     settings = _made_or_continued(folder, request, old)
-    with folder.shared.locked():
+    with folder.shared.locked("running a bench"):
         folder.clear_torn()
         if old and settings != old:
             write_text(folder.bench_yaml, to_yaml(settings))
