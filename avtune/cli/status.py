@@ -71,7 +71,7 @@ def _one(given: argparse.Namespace, folder: StudyFolder) -> None:
     if given.json:
         print(json.dumps(_facts(folder), indent=2))
         return
-    if not given.once and (given.watch or is_live()) and folder.owner() is not None:
+    if not given.once and (given.watch or is_live()) and folder.search_owner() is not None:
         _watch(folder)
     console.say(*_lines(folder))
 
@@ -82,7 +82,7 @@ def _facts(folder: StudyFolder) -> Mapping[str, Any]:
 
     results = read_results(folder)
     facts = results.to_json() if results is not None else {}
-    more = {"finished": results is not None, "running": folder.owner(), "test": facts.get("test")}
+    more = {"finished": results is not None, "running": folder.search_owner(), "test": facts.get("test")}
     more |= {key: facts[key] for key in ("label", "problems") if key in facts}
     return read_status(folder) | more
 
@@ -96,11 +96,13 @@ def _lines(folder: StudyFolder) -> list[str]:
     from avtune.study.results import read_results
     from avtune.study.status import way_to_continue
 
-    results, settings, owner = read_results(folder), folder.settings(), folder.owner()
+    results, settings, owner = read_results(folder), folder.settings(), folder.search_owner()
     lines = [f"study      {folder.root}", f"dataset    {settings['dataset']['name']}"]
     watching = Watching(folder)
     table = search_lines(watching.view(), width() or 120)[1:]
     lines += [line for line, _ in table]
+    if (holder := folder.holder()) is not None and not holder.searches:
+        lines.append(f"running now: {holder.text}")
     if results is not None:
         return [*lines, "", *result_lines(results, read_best(folder))]
     if owner is not None:
@@ -124,7 +126,7 @@ def _watch(folder: StudyFolder) -> None:
 
     def look() -> bool:
         nonlocal view
-        owner = folder.owner()
+        owner = folder.search_owner()
         view = watching.view()
         return owner is not None
 

@@ -49,7 +49,7 @@ def _row(folder: StudyFolder) -> StudyRow:
         status, results = read_status(folder), read_results(folder)
     except UserError as error:
         return StudyRow({"study": folder.root.name, "problem": str(error).partition("\n")[0]}, changed)
-    owner = folder.owner()
+    owner = folder.search_owner()
     state = "running" if owner else "finished" if results is not None else "interrupted"
     scores = None if results is None else results.test.to_json()
     more = {"state": state, "finished": results is not None, "running": owner, "test": scores}

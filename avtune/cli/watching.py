@@ -50,7 +50,7 @@ class Watching:
         for line in self._runs.take():
             self._curves.pop(str(line.get("run")), None)
             self._curves[str(line.get("run"))] = bool(line.get("curve"))
-        settings, alive = watch.settings, folder.owner() is not None
+        settings, alive = watch.settings, folder.search_owner() is not None
         trials = watch.trials
         done = summary(watch.records, trials, watch.horizon)
         if self._epochs is not None and done.epochs > self._epochs:

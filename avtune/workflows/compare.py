@@ -111,7 +111,7 @@ def compare(folders: Sequence[StudyFolder]) -> Comparison:
 
 def _read(folder: StudyFolder, name: str) -> Compared:
     settings, status, results = folder.settings(), read_status(folder), read_results(folder)
-    state = "running" if folder.owner() is not None else "stopped" if results is None else "finished"
+    state = "running" if folder.search_owner() is not None else "stopped" if results is None else "finished"
     return Compared(
         name=name,
         folder=folder,

@@ -51,7 +51,7 @@ def send(folder: StudyFolder, target: Target, say: Callable[[str], None]) -> Non
     with private_files(), using(tracking_folder(folder)):
         seen = StudyReader(folder).read()
         try:
-            tracker_of(target, say).sync(seen, ended=folder.owner() is None)
+            tracker_of(target, say).sync(seen, ended=folder.search_owner() is None)
         except UserError:
             raise
         except Exception as error:

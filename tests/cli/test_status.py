@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -187,6 +188,22 @@ def test_all_studies_are_listed_at_any_width(study, terminal):
         "  state     interrupted",
         "  trials    2/5",
     ]
+
+
+def test_a_retraining_is_no_search_at_work(study, capsys):
+    train(study, 2)
+    study.ask()
+    with study.folder.locked("retraining trial 0"):
+        assert status_of("one", "--once") == 0
+        out = capsys.readouterr().out
+        assert f"running now: process {os.getpid()} on {os.uname().nodename} is retraining trial 0" in out
+        assert "1 interrupted" in out
+        assert "time left" not in out
+        assert "\ninterrupted; to continue: " in out
+        assert status_of("--once") == 0
+        assert "interrupted" in capsys.readouterr().out
+        assert status_of("one", "--json") == 0
+        assert json.loads(capsys.readouterr().out)["running"] is None
 
 
 def test_the_finals_are_counted_by_their_runs(study):
