@@ -18,6 +18,7 @@ from avtune.workflows.clips import Clips, Source, embed_clips, read_clips
 from avtune.workflows.evaluate import embeddings_of, read_embeddings, views_of_embeddings
 from avtune.workflows.galleries import Embeddings, Sets, given, kind_of, within
 from avtune.workflows.looks import count_look_at
+from avtune.workflows.shared_clips import Views
 from avtune.workflows.study_reading import Read
 
 SPLITS = ("test", "train")
@@ -76,6 +77,7 @@ class _Part(NamedTuple):
     """Embedded clips, and where they come from."""
 
     embedded: Embeddings
+    features: Views
     title: str
     dataset: Dataset | None
     split: str
@@ -119,7 +121,10 @@ def of_model(
         if one.dataset is not None:
             looks.append(count_look_at(model, place, one.dataset, one.split, results=results, method=method))
             problems += [*([one.problem] if one.problem else []), *examine(one.dataset).problems]
-    sets = within(asked.embedded, kind or "all") if other is None else given(asked.embedded, other.embedded)
+    if other is None:
+        sets = within(asked.embedded, kind or "all")
+    else:
+        sets = given(asked.embedded, other.embedded, (asked.features, other.features))
     return Asked(
         sets,
         asked.title if other is None else f"{asked.title}, gallery {other.title}",
@@ -136,8 +141,10 @@ def _part(model: Model, what: Dataset | Read | str, split: str, reading: ReadOpt
     if not isinstance(what, str):
         read = Read(what) if isinstance(what, Dataset) else what
         dataset = read.dataset.in_order(model.views)
+        rows = dataset.test if split == "test" else dataset.train
         title, problem = f"{dataset.name} ({split} split)", read.problem if split == "test" else ""
-        return _Part(embeddings_of(model, dataset, split), title, dataset, split, read.note, problem)
+        embedded = embeddings_of(model, dataset, split)
+        return _Part(embedded, (rows.audio, rows.visual), title, dataset, split, read.note, problem)
     spec, colon, end = what.rpartition(":")
     wanted: str | None = end
     if not colon or end not in SPLITS:
@@ -145,7 +152,10 @@ def _part(model: Model, what: Dataset | Read | str, split: str, reading: ReadOpt
     clips = read_clips(Source(spec, wanted, reading=reading or ReadOptions(), results=results), model)
     said = f" ({clips.split} split)" if clips.split is not None else ""
     note = clips.note if clips.dataset is not None else ""
-    return _Part(_labelled(model, clips), f"{spec}{said}", clips.dataset, clips.split or "", note, clips.problem)
+    embedded = _labelled(model, clips)
+    first, second = (clips.views[view] for view in model.views)
+    title = f"{spec}{said}"
+    return _Part(embedded, (first, second), title, clips.dataset, clips.split or "", note, clips.problem)
 
 
 def _labelled(model: Model, clips: Clips) -> Embeddings:

@@ -17,6 +17,7 @@ import numpy as np
 from avtune.core.errors import UserError, did_you_mean, first_of, shown
 from avtune.data.labels import held_by
 from avtune.metrics.directions import Directions, between, paired
+from avtune.workflows.shared_clips import Views, places_of
 
 ALL, DISJOINT, OTHER, GIVEN = "all", "disjoint", "other", "given"
 KINDS = (ALL, DISJOINT, OTHER)
@@ -159,8 +160,12 @@ def within(clips: Embeddings, kind: str = ALL) -> Sets:
     return _answerable(Sets(clips.take(queries), clips.take(gallery), DISJOINT, None))
 
 
-def given(queries: Embeddings, gallery: Embeddings) -> Sets:
+def given(queries: Embeddings, gallery: Embeddings, features: tuple[Views, Views] | None = None) -> Sets:
     """Queries and a gallery that the user names. Classes are the same where their names are.
+
+    Args:
+        features: of the queries and of the gallery, of which a model made the embeddings: clips are the same where
+            these are. None tells clips by their embeddings, up to rounding.
 
     Raises:
         UserError: their embeddings differ in dimension, or no query has a clip of its class in the gallery.
@@ -174,10 +179,9 @@ def given(queries: Embeddings, gallery: Embeddings) -> Sets:
         raise UserError("of queries and gallery, one has several labels a clip and the other one; give both alike")
     names = list(dict.fromkeys([*gallery.names, *queries.names]))
     both = [one._replace(labels=_numbered(one, names), names=names) for one in (queries, gallery)]
-    places = {_row(gallery, place): place for place in reversed(range(len(gallery.labels)))}
-    found = [places.get(_row(queries, place), -1) for place in range(len(queries.labels))]
-    shared = sum(place >= 0 for place in found)
-    pair = np.array(found) if shared == len(found) else None
+    found = places_of(queries[:2], gallery[:2], rounded=True) if features is None else places_of(*features)
+    shared = int((found >= 0).sum())
+    pair = found if shared == len(found) else None
     return _answerable(Sets(both[0], both[1], GIVEN, pair, shared=shared))
 
 
@@ -190,10 +194,6 @@ def _numbered(clips: Embeddings, names: Sequence[str]) -> np.ndarray:
     columns = np.zeros((len(clips.labels), len(names)), bool)
     columns[:, numbers] = clips.labels
     return columns
-
-
-def _row(clips: Embeddings, place: int) -> bytes:
-    return bytes(clips.audio[place].tobytes() + clips.visual[place].tobytes())
 
 
 def _answerable(sets: Sets) -> Sets:

@@ -127,6 +127,55 @@ def test_the_own_clip_is_found_in_a_gallery_that_holds_it():
     assert "pair_a2v" not in part["median_rank"]
 
 
+@pytest.mark.parametrize("own", [True, False])
+def test_the_own_clip_is_found_whatever_the_type_of_its_numbers(own):
+    audio, visual, labels = made(12)
+    audio[3, 1], audio[4] = 0.0, 0.0
+    whole = checked_embeddings(audio, visual, labels)
+    narrow = [one.astype(np.float32) for one in (audio, visual)]
+    if not own:
+        narrow[1] = narrow[1] + np.float32(0.01)  # another frame with the same sound
+    negative = np.where(narrow[0] == 0, np.float32(-0.0), narrow[0])
+    for queries, gallery in (((negative, narrow[1]), whole), ((audio, visual), None)):
+        gallery = gallery or checked_embeddings(negative, narrow[1], labels)
+        facts = given(checked_embeddings(*queries, labels), gallery).facts()
+        assert (facts["own_pair"], facts["queries_in_gallery"]) == (own, 12 * own)
+
+
+def test_one_query_is_found_among_embeddings_that_rounding_has_changed():
+    audio, visual, labels = made(300)
+    audio, visual = audio.astype(np.float32), visual.astype(np.float32)
+    everything = checked_embeddings(audio, visual, labels)
+    for place in (0, 299):
+        query = checked_embeddings(np.nextafter(audio[[place]], 9), np.nextafter(visual[[place]], 9), labels[[place]])
+        assert given(query, everything).pair.tolist() == [place]
+    near = checked_embeddings(audio[:2] * np.float32(1.001), visual[:2], labels[:2])
+    assert given(near, everything).shared == 0, "a frame that is near is another clip"
+
+
+def test_of_clips_that_a_model_has_brought_to_one_point_none_is_told():
+    audio, visual, labels = made(3)
+    point = [np.repeat(one[:1], 3, axis=0) + 1e-12 * np.arange(3)[:, None] for one in (audio, visual)]
+    gallery = checked_embeddings(*point, labels)
+    query = checked_embeddings(*(one[:1] + 5e-13 for one in point), labels[:1])
+    assert given(query, gallery).shared == 0
+    assert given(gallery, gallery).pair.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_a_models_clips_are_told_by_their_features(count):
+    """Its embeddings of a clip depend on the clips beside it, in the last bits: here blocks of a gallery of 8,200."""
+    audio, visual, labels = made(8200)
+    rows = slice(0, count)
+    features = [one.astype(np.float32) for one in (audio, visual)]
+    changed = checked_embeddings(audio[rows] * 1.01, visual[rows] * 1.01, labels[rows])
+    of_queries = (features[0][rows].copy(), features[1][rows].copy())
+    sets = given(changed, checked_embeddings(audio, visual, labels), (of_queries, tuple(features)))
+    assert sets.pair.tolist() == list(range(count))
+    of_queries[1][:] += np.float32(1e-3)
+    assert given(changed, checked_embeddings(audio, visual, labels), (of_queries, tuple(features))).shared == 0
+
+
 def test_all_is_the_usual_score():
     clips = made(20)
     usual = avtune.evaluate(audio=clips[0], visual=clips[1], labels=clips[2])
