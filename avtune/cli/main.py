@@ -123,7 +123,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 return _call(given, log)
         except UserError as error:
             console.error(str(error))
-            return 2
+            # After a signal it is what ended meanwhile, e.g. Ray: the same command continues.
+            return signals.part(signals.first(came)) if came else 2
         except KeyboardInterrupt:
             return signals.part(signals.first(came))
         except BrokenPipeError:

@@ -22,7 +22,7 @@ def submit_search(given: argparse.Namespace, request: Callable[[], Request]) -> 
     Raises:
         UserError: the search, or what is asked of SLURM, is wrong; or SLURM refuses.
     """
-    from avtune.workflows.slurm import job_script, log_folder, parsed, submit
+    from avtune.workflows.slurm import job_script, log_folder, parsed, queued, submit
 
     if given.slurm is None:
         raise UserError("--dry-run goes with --slurm, whose script it prints")
@@ -48,12 +48,18 @@ def submit_search(given: argparse.Namespace, request: Callable[[], Request]) -> 
         return 0
     with using(logs):
         logs.mkdir(parents=True, exist_ok=True)
+    before = queued(file)
     number = submit(text, file)
     console.say(
         f"submitted  job {number}; `squeue --job {number}` shows it, `scancel {number}` ends it",
         f"script     {file}",
         f"log        {str(log).replace('%j', number)}",
         f"progress   avtune status {folder.name} --results {url or given.results}",
+        *(
+            f"note: job {one} is of this study too: while one of them runs, the other is refused; `scancel {one}` "
+            "ends it"
+            for one in before
+        ),
     )
     return 0
 

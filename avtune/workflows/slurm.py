@@ -20,6 +20,9 @@ _TIME = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?")
 _SLURMS = re.compile(r"(?:(?:\d+-)?\d+(?::\d\d){1,2}|\d+-\d+|\d+)")  # as sbatch has it
 _WORD = re.compile(r"[\w.@:/+,&|*()\[\]-]+")
 _LONGEST = 60.0  # seconds for sbatch
+_START = 120
+"""Seconds of a job's time beside its grace: SLURM may warn a minute too early, and Ray and the search must begin."""
+_LISTS = ("partition", "reservation")  # of which sbatch takes several, separated by commas
 
 
 @dataclass(frozen=True)
@@ -78,22 +81,53 @@ def parsed(text: str) -> SlurmJob:
         UserError: a part that is unknown, or whose value is none of its kind.
     """
     allowed = {field.name for field in fields(SlurmJob)}
-    found: dict[str, str | int] = {}
+    given: dict[str, str] = {}
+    name = ""
     for part in filter(None, text.split(",")):
+        if name in _LISTS and "=" not in part and part not in allowed:
+            given[name] += f",{part}"
+            continue
         name, mark, value = part.partition("=")
         if name not in allowed or not mark:
             raise UserError(
                 f"--slurm has {shown(part)}; allowed: KEY=VALUE, with the keys {choices(allowed)}"
                 f"{did_you_mean(name, allowed)}"
             )
-        found[name] = _value(name, value)
-    job = SlurmJob(**found)  # type: ignore[arg-type]
+        if name in given:
+            several = "; several are given as " + name + "=A,B" if name in _LISTS else ""
+            raise UserError(f"--slurm has {name}={given[name]} and {name}={value}; give it once{several}")
+        given[name] = value
+    job = SlurmJob(**{name: _value(name, value) for name, value in given.items()})  # type: ignore[arg-type]
+    _check_time(job)
     if job.gpus and job.gpus % job.nodes:
         raise UserError(
             f"--slurm asks for gpus={job.gpus} on nodes={job.nodes}; each machine has the same number, so give a "
             f"multiple of {job.nodes}"
         )
     return job
+
+
+def _check_time(job: SlurmJob) -> None:
+    """Raises:
+    UserError: the job would be warned of the end of its time before it has begun to search, whenever it begins.
+    """
+    least = job.grace + _START
+    if job.time is not None and _seconds(job.time) <= least:
+        raise UserError(
+            f"--slurm has too little time: the search is ended {job.grace} s before the job's time is over (grace), "
+            f"and may take {_START} s to begin, so that it would train nothing and be queued again for ever; allowed: "
+            f"time={least // 60 + 1}m or more{', or a smaller grace' if job.grace > _GRACE else ''}"
+        )
+
+
+def _seconds(time: str) -> int:
+    """A time as sbatch has it: `M`, `M:S`, `H:M:S`, `D-H`, `D-H:M` or `D-H:M:S`."""
+    days, dash, rest = time.rpartition("-")
+    parts = [int(part) for part in rest.split(":")]
+    if not dash and len(parts) < 3:
+        parts = [0, *parts]
+    hours, minutes, seconds = [*parts, 0, 0][:3]
+    return ((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + seconds
 
 
 def _value(name: str, value: str) -> str | int:
@@ -131,7 +165,8 @@ def job_script(job: SlurmJob, words: Sequence[str], name: str, log: Path, file: 
     here = Path.cwd()
     ours = [f"--job-name=avtune-{name}", f"--chdir={_quoted(here)}", f"--output={_quoted(log)}"]
     seen = None if file is None else shlex.quote(str(file))
-    return script([*ours, *job.directives()], shlex.quote(sys.executable), shlex.join(words), seen)
+    directives = [*ours, *job.directives()]
+    return script(directives, shlex.quote(sys.executable), shlex.join(words), seen, job.grace)
 
 
 def log_folder(results: Path) -> Path:
@@ -145,6 +180,22 @@ def log_folder(results: Path) -> Path:
 def _quoted(path: Path) -> str:
     """A path in a line of directives, which sbatch splits at spaces."""
     return f'"{path}"' if " " in str(path) else str(path)
+
+
+def queued(file: Path) -> list[str]:
+    """Numbers of the jobs of this user that were submitted with a script and have not ended; none where SLURM does not
+    answer.
+
+    Args:
+        file: the script, absolute.
+    """
+    command = ["squeue", "--noheader", "--me", f"--name=avtune-{file.stem}", "--format=%i %o"]
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, timeout=_LONGEST / 6, check=False).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    jobs = (line.strip().partition(" ") for line in said.splitlines())
+    return [number for number, _, script in jobs if script.strip() == str(file)]
 
 
 def submit(text: str, file: Path) -> str:

@@ -29,6 +29,14 @@ import socket
 taken = [socket.create_server(("", 0)) for _ in range(2)]
 print(*(each.getsockname()[1] for each in taken))')
 
+search=
+warned=
+kind=KILL  # of what waits for the machines: told to end, Ray in it prints its stack
+# SLURM's warning that the job's time is over, or that it is preempted, comes to this shell alone.
+trap 'warned=$(date +%s); [ -z "$search" ] || kill -$kind "$search" 2> /dev/null' TERM
+ends=$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%e 2> /dev/null)
+[[ $ends == 20* ]] && ends=$(date -d "$ends" +%s 2> /dev/null) || ends=
+
 started=()
 ray_on() {  # hosts, how many, further options of `ray start`
   srun --overlap --nodes="$2" --ntasks="$2" --ntasks-per-node=1 --nodelist="$1" --kill-on-bad-exit=0 bash -c '
@@ -59,17 +67,17 @@ until (exec 3<> "/dev/tcp/$ip/$port") 2> /dev/null; do
 done
 [ -z "$others" ] || ray_on "$others" $((SLURM_JOB_NUM_NODES - 1)) --address="$ip:$port"
 
-search=
-warned=
-# SLURM's warning that the job's time is over, or that it is preempted, comes to this shell alone.
-trap 'warned=1; [ -z "$search" ] || kill -TERM "$search" 2> /dev/null' TERM
 "$python" -m avtune.runners.ray.wait_for_nodes "$ip:$port" "$SLURM_JOB_NUM_NODES" &
 search=$!
-wait "$search"; code=$?
+[ -z "$warned" ] || kill -$kind "$search" 2> /dev/null
+{ wait "$search"; code=$?; } 2> /dev/null
+while kill -0 "$search" 2> /dev/null; do { wait "$search"; code=$?; } 2> /dev/null; done  # a signal ends a wait
+kind=TERM
 if [ $code -eq 0 ] && [ -z "$warned" ]; then
   # In this shell and not through srun, which would be told to end before avtune has.
   "$python" -m avtune @WORDS@ --cluster "$ip:$port" &
   search=$!
+  [ -z "$warned" ] || kill -TERM "$search" 2> /dev/null
   wait "$search"; code=$?
   while kill -0 "$search" 2> /dev/null; do wait "$search"; code=$?; done  # a signal ends a wait
 fi
@@ -85,10 +93,16 @@ done
 kill -TERM "${started[@]}" 2> /dev/null
 wait "${started[@]}" 2> /dev/null
 rm -rf "$RAY_TMPDIR"
-if [ -n "$warned" ] && [ $code -ne 0 ]; then
+# 2 is the code of an error that the same command would have again.
+if [ -n "$warned" ] && [ $code -ne 0 ] && [ $code -ne 2 ]; then
   state=$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T 2> /dev/null)
-  [ "$state" != RUNNING ] || { echo "avtune: queued again; it goes on"; scontrol requeue "$SLURM_JOB_ID"; }
+  if [ "$state" = RUNNING ] && goes_on; then
+    echo "avtune: queued again; it goes on"
+    scontrol requeue "$SLURM_JOB_ID"
+    exit $code
+  fi
 fi
+[ -z "$unchanged" ] || rm -f "$unchanged"
 exit $code
 """
 
@@ -102,10 +116,29 @@ if [ ! -e "$submitted" ]; then
   echo "give --results a folder that every machine sees, or a bucket: s3://... or gs://..." >&2
   exit 1
 fi
+# A job that is queued again and again, and trains nothing: its time is too short for it.
+study=${submitted%/slurm/*}/$(basename "$submitted" .sh)
+unchanged=${submitted%.sh}-${SLURM_JOB_ID-}.unchanged
+trained() { cat "$study"/{curves,repeats,scored}.jsonl 2> /dev/null | wc -c; }
+before=$(trained)
+goes_on() {
+  # A preemption comes earlier than the end of its time, of which SLURM may warn a minute too early.
+  [ -n "$ends" ] && [ "$warned" -ge $((ends - @GRACE@ - 90)) ] || return 0
+  if [ "$(trained)" != "$before" ]; then rm -f "$unchanged"; return 0; fi
+  echo >> "$unchanged"
+  [ "$(wc -l < "$unchanged")" -ge 3 ] || return 0
+  echo "avtune: the time of this job was over three times before an epoch was trained: it is not queued again" >&2
+  echo "give it more time, --slurm time=... (it is warned @GRACE@ s before its end, as grace says), and more CPUs or" \
+    "GPUs if an epoch takes longer" >&2
+  return 1
+}
+"""
+_NO_CHECK = """unchanged=
+goes_on() { return 0; }
 """
 
 
-def script(directives: list[str], python: str, words: str, file: str | None = None) -> str:
+def script(directives: list[str], python: str, words: str, file: str | None = None, grace: int = 0) -> str:
     """The script.
 
     Args:
@@ -113,9 +146,10 @@ def script(directives: list[str], python: str, words: str, file: str | None = No
         python: the interpreter, quoted for the shell.
         words: the command line of avtune without its name, quoted for the shell.
         file: where the script is kept, in `slurm/` of the results folder, quoted for the shell: the job ends where it
-            is not seen. None for no such check.
+            is not seen, and is queued again in vain three times at most. None for no such checks.
+        grace: seconds between SLURM's warning and the end of the job's time.
     """
-    check = "" if file is None else _CHECK.replace("@FILE@", file)
+    check = _NO_CHECK if file is None else _CHECK.replace("@FILE@", file).replace("@GRACE@", str(grace))
     parts = {
         "CHECK": check,
         "DIRECTIVES": "\n".join(f"#SBATCH {each}" for each in directives),

@@ -9,7 +9,7 @@ import pytest
 
 from avtune.cli.main import main
 from avtune.core.errors import UserError
-from avtune.workflows.slurm import job_script, log_folder, parsed, submit
+from avtune.workflows.slurm import job_script, log_folder, parsed, queued, submit
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,10 @@ from avtune.workflows.slurm import job_script, log_folder, parsed, submit
         ("mem=64G,partition=long,account=lab", "--partition=long"),
         ("constraint=a100&nvlink", "--constraint=a100&nvlink"),
         ("grace=300", "--signal=B:TERM@300"),
+        ("partition=long,short,time=5m", "--partition=long,short"),
+        ("partition=long,short,time=5m", "--time=5"),
+        ("time=0:02:50,grace=40", "--time=0:02:50"),
+        ("time=1-0", "--time=1-0"),
     ],
 )
 def test_what_sbatch_is_told(text: str, directive: str) -> None:
@@ -42,6 +46,16 @@ def test_what_sbatch_is_told(text: str, directive: str) -> None:
         ("nodes=0", "nodes=0; allowed: a whole number from 1"),
         ("gpus=-1", "allowed: a whole number from 1"),
         ("nodes=2,gpus=3", "give a multiple of 2"),
+        ("nodes=2,time=4h,nodes=4", "nodes=2 and nodes=4; give it once"),
+        ("partition=long,partition=short", "give it once; several are given as partition=A,B"),
+        ("partition=long,nodes", "allowed: KEY=VALUE"),
+        ("time=2m", "allowed: time=5m or more"),
+        ("time=4", "allowed: time=5m or more"),
+        ("time=3:59", "allowed: time=5m or more"),
+        ("time=0:04:00", "allowed: time=5m or more"),
+        ("time=0-0:04", "allowed: time=5m or more"),
+        ("time=0-0", "allowed: time=5m or more"),
+        ("time=1h,grace=3600", "allowed: time=63m or more, or a smaller grace"),
         ("time=4hours", "time=4hours; allowed: 4h"),
         ("time=", "allowed: 4h"),
         ("partition=a b", "without spaces"),
@@ -81,6 +95,47 @@ def test_a_job_on_a_machine_that_does_not_see_the_results_folder_says_so(tmp_pat
     file.touch()
     assert (run_here(text, tmp_path).returncode, run_here(text, tmp_path).stderr) == (0, "")
     assert run_here(job_script(parsed("nodes=1"), [], "one", tmp_path / "l"), tmp_path).returncode == 0
+
+
+def test_a_job_whose_time_is_over_again_and_again_and_trains_nothing_gives_up(tmp_path: Path) -> None:
+    file, study = tmp_path / "slurm" / "one.sh", tmp_path / "one"
+    file.parent.mkdir()
+    file.touch()
+    study.mkdir()
+    text = job_script(parsed("nodes=1,grace=100"), ["search", "demo"], "one", tmp_path / "l", file)
+    before = text.partition("# A token for this job only")[0]
+
+    def run_ends(warned: int, then: str = "") -> tuple[bool, str]:
+        ended = subprocess.run(
+            ["bash"],
+            input=f"SLURM_JOB_ID=7\n{before}\nends=10000 warned={warned}\n{then}\ngoes_on",
+            text=True,
+            check=False,
+            capture_output=True,
+            cwd=tmp_path,
+        )
+        return ended.returncode == 0, ended.stderr
+
+    assert [run_ends(9000)[0] for _ in range(5)] == [True] * 5, "it was preempted"
+    assert [run_ends(9850)[0] for _ in range(2)] == [True] * 2
+    assert run_ends(9850, f"echo epoch > '{study}/curves.jsonl'") == (True, ""), "it trained"
+    assert [run_ends(9850)[0] for _ in range(2)] == [True] * 2
+    goes_on, said = run_ends(9850)
+    assert not goes_on
+    assert "over three times before an epoch was trained: it is not queued again" in said
+
+
+def test_another_job_of_the_study_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "slurm" / "one.sh"
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    squeue = tmp_path / "squeue"
+    squeue.write_text(f"#!/bin/sh\necho '  12 {file}'\necho '13 /other/slurm/one.sh'\n")
+    squeue.chmod(0o700)
+    assert queued(file) == ["12"]
+    squeue.write_text("#!/bin/sh\necho 'no controller' >&2\nexit 1\n")
+    assert queued(file) == []
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert queued(file) == []
 
 
 def test_the_log_is_in_the_results_folder_or_in_the_current_one(
