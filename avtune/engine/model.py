@@ -188,6 +188,8 @@ class Model:
 
 
 def _features(given: npt.ArrayLike, view: str) -> Array:
+    if np.ma.is_masked(given):  # else the mask would be dropped
+        raise UserError(f"{view} is a masked array with masked values; leave those clips out, or fill them in")
     try:
         rows = np.asarray(given)
     except (TypeError, ValueError, RuntimeError) as error:  # rows of different lengths; a tensor that is on a GPU

@@ -82,6 +82,8 @@ def checked_embeddings(audio: npt.ArrayLike, visual: npt.ArrayLike, labels: npt.
     """
     made = []
     for key, given in zip(_KEYS, (audio, visual, labels), strict=True):
+        if np.ma.is_masked(given):  # else the mask would be dropped
+            raise UserError(f"{key} is a masked array with masked values; leave those clips out, or fill them in")
         try:
             made.append(np.asarray(given))
         except (TypeError, ValueError, RuntimeError) as error:  # rows of different lengths; a tensor that is on a GPU
@@ -94,6 +96,10 @@ def _checked(audio: np.ndarray, visual: np.ndarray, labels: np.ndarray, where: s
         if view.ndim != 2 or view.dtype.kind not in "fiu":
             raise UserError(
                 f"{where}{key} is {view.dtype} {view.shape}; a table of numbers [clips, dimensions] is needed"
+            )
+        if not view.shape[1]:
+            raise UserError(
+                f"{where}{key} is {view.shape}: its clips have no dimensions, so that none is nearer than another"
             )
     labels = labels.reshape(-1) if labels.ndim == 2 and labels.shape[1] == 1 else labels
     columns = is_columns(labels.shape)
