@@ -43,14 +43,13 @@ def at_lines(facts: Mapping[str, Any], ranks: Sequence[int], ways: Mapping[str, 
     lines = []
     paired = "pair_a2v" in facts["median_rank"]
     shown = {key: said for key, said in _AT.items() if paired or key != "pair_hit_rate"}
-    for way, name in ways.items():
-        rows = [[str(row["k"]), *(f"{row[f'{key}_{way}']:.4f}" for key in shown)] for row in facts["at"]]
-        lines += [name, *table(["k", *shown.values()], rows), ""]
-    lines += [*_WORDS[: len(shown)], ""]
-    for way, name in ways.items():
-        rows = [[str(row["k"]), *(f"{row[f'{key}_{way}']:.4f}" for key in _CUTOFF)] for row in facts["at"]]
-        lines += [name, *table(["k", *_CUTOFF.values()], rows), ""]
-    lines += _CUTOFF_WORDS
+    for columns, said in ((shown, (*_WORDS[: len(shown)], "")), (_CUTOFF, _CUTOFF_WORDS)):
+        if not facts["at"]:  # all ranks are beyond the gallery
+            break
+        for way, name in ways.items():
+            rows = [[str(row["k"]), *(f"{row[f'{key}_{way}']:.4f}" for key in columns)] for row in facts["at"]]
+            lines += [name, *table(["k", *columns.values()], rows), ""]
+        lines += said
     clips = facts["gallery"]["clips"]
     if beyond := [str(k) for k in ranks if k > clips]:
         lines.append(f"note: nothing at {', '.join(beyond)}: there are {clips} clips")

@@ -186,6 +186,7 @@ class Evaluation:
         views: what the dataset calls its views; a2v is from the first to the second.
         reading: that the data of the model's study are read as the study has read them, or how else; empty where there
             is nothing to say.
+        at_left_out: ranks that were asked for and are not in `at`, since the gallery has fewer clips.
     """
 
     map: float
@@ -216,12 +217,14 @@ class Evaluation:
     look: str = ""
     views: tuple[str, str] = VIEWS
     reading: str = ""
+    at_left_out: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, facts: Mapping[str, Any], **more: Any) -> Evaluation:
         """What `evaluation` returns, typed; `more` are further attributes."""
         low, high = facts["bootstrap95"]["map"]
-        return cls(**{**facts, "bootstrap95": (low, high), "at": tuple(facts["at"]), **more})
+        lists = {name: tuple(facts[name]) for name in ("at", "at_left_out") if name in facts}
+        return cls(**{**facts, "bootstrap95": (low, high), **lists, **more})
 
     def _rows(self) -> list[tuple[str, str]]:
         low, high = self.bootstrap95
@@ -238,7 +241,12 @@ class Evaluation:
             *([("macro MAP", f"{self.by_class['macro_map']:.4f}")] if self.by_class is not None else []),
             *((f"precision and recall at {row['k']}, {way['a2v']}", _pair(row, "a2v")) for row in self.at),
             *((f"precision and recall at {row['k']}, {way['v2a']}", _pair(row, "v2a")) for row in self.at),
-            *((said, _both(self.median_rank, key)) for said, key in ranks.items() if f"{key}_a2v" in self.median_rank),
+            *([("ranks beyond the gallery", ", ".join(map(str, self.at_left_out)))] if self.at_left_out else []),
+            *(
+                (said, _both(self.median_rank, key, way))
+                for said, key in ranks.items()
+                if f"{key}_a2v" in self.median_rank
+            ),
             *(("gallery" if place == 0 else "", line) for place, line in enumerate(words(self.gallery))),
             *([("classes without training clips", ", ".join(self.unseen_classes))] if self.unseen_classes else []),
             *([("epoch of the model", self.epoch)] if self.epoch else []),
@@ -261,8 +269,8 @@ def _pair(row: Mapping[str, float], way: str) -> str:
     return f"{row[f'precision_{way}']:.4f}, {row[f'recall_{way}']:.4f}"
 
 
-def _both(ranks: Mapping[str, float], name: str) -> str:
-    return f"audio->visual {ranks[f'{name}_a2v']:g}, visual->audio {ranks[f'{name}_v2a']:g}"
+def _both(ranks: Mapping[str, float], name: str, ways: Mapping[str, str]) -> str:
+    return ", ".join(f"{said} {ranks[f'{name}_{way}']:g}" for way, said in ways.items())
 
 
 def evaluation(
@@ -277,7 +285,7 @@ def evaluation(
 
     Args:
         embedded: clips, each of which is a query and in the gallery; or queries and a gallery.
-        ranks: the k of what is said at k; those beyond N are left out.
+        ranks: the k of what is said at k; those beyond N are left out, and told as `at_left_out`.
         curve: also the precision-recall curve.
         per_class: also MAP by class.
         confusion: also the classes of that many nearest clips; 0 for not.
@@ -332,6 +340,8 @@ def _at_ranks(directions: Directions, ranks: Sequence[int], *, curve: bool) -> d
         ],
         "median_rank": median_ranks(hit),
     }
+    if beyond := [k for k in ranks if k > directions.a2v.items]:
+        facts["at_left_out"] = beyond
     if curve:
         facts["curve"] = {name: getattr(found, name).tolist() for name in ("levels", "curve_a2v", "curve_v2a")}
     return facts

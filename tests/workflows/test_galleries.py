@@ -7,8 +7,9 @@ import pytest
 from slow_scores import mean_ap, mean_over_orders, slow_ap_at, slow_ap_at_r, slow_ndcg, ties
 
 import avtune
+from avtune.cli.evaluate_text import at_lines
 from avtune.core.errors import UserError
-from avtune.workflows.evaluate import checked_embeddings, evaluation
+from avtune.workflows.evaluate import Evaluation, checked_embeddings, evaluation
 from avtune.workflows.galleries import DISJOINT, OTHER, given, within, words
 
 
@@ -220,3 +221,35 @@ def test_sets_whose_classes_have_other_names_show_both():
     with pytest.raises(UserError) as caught:
         given(queries, others)
     assert "queries: car, dog; gallery: 0, 1" in str(caught.value)
+
+
+def test_ranks_beyond_the_gallery_are_told():
+    clips = made(12)
+    scored = avtune.evaluate(query=clips, at=(1, 12, 13, 100))
+    assert ([row["k"] for row in scored.at], scored.at_left_out) == ([1, 12], (13, 100))
+    assert "ranks beyond the gallery" in repr(scored)
+    assert avtune.evaluate(query=clips, at=(12,)).at_left_out == ()
+    facts = evaluation(within(checked_embeddings(*clips)), [100])
+    lines = at_lines(facts, [100], {"a2v": "audio->visual", "v2a": "visual->audio"})
+    assert lines[0] == "note: nothing at 100: there are 12 clips"
+    assert not any(line.split()[:1] == ["k"] for line in lines), "no table is empty"
+
+
+def test_directions_have_the_names_of_the_views():
+    clips = made(12)
+    facts = evaluation(within(checked_embeddings(*clips)), [1])
+    scored = Evaluation.of(facts, views=("image", "text"))
+    for text in (repr(scored), scored._repr_html_()):
+        assert "audio" not in text
+        assert f"image-{'>' if text.startswith('<E') else '&gt;'}text {facts['median_rank']['class_a2v']:g}" in text
+
+
+def test_embeddings_without_dimensions_or_with_a_mask_are_refused():
+    audio, visual, labels = made(4)
+    with pytest.raises(UserError, match="its clips have no dimensions"):
+        avtune.evaluate(audio=audio[:, :0], visual=visual[:, :0], labels=labels)
+    hidden = np.ma.masked_array(audio, mask=False)
+    assert avtune.evaluate(audio=hidden, visual=visual, labels=labels).clips == 4
+    hidden[1, 2] = np.ma.masked
+    with pytest.raises(UserError, match="audio is a masked array with masked values"):
+        avtune.evaluate(audio=hidden, visual=visual, labels=labels)
