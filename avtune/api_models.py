@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -17,6 +18,7 @@ from avtune.workflows.compare_models import ModelComparison
 from avtune.workflows.compare_models import compare_models as run_compare
 from avtune.workflows.evaluate import Evaluation, model_of
 from avtune.workflows.galleries import KINDS
+from avtune.workflows.model_place import model_place
 from avtune.workflows.python_code import register_model
 from avtune.workflows.python_data import Place, dataset_for, dataset_of_models, path_text
 from avtune.workflows.python_errors import python_errors
@@ -189,6 +191,7 @@ def compare_models(
 
 
 def _folder(model: Place, results: Path) -> Path:
-    path = Path(path_text(model, "model"))
-    below = results / path
-    return path if path.exists() or not below.is_dir() else below
+    place, note = model_place(path_text(model, "model"), results)
+    if note:
+        warnings.warn(note, stacklevel=3)
+    return place

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from avtune.cli import console
 from avtune.cli.remote import bring
 from avtune.core.errors import UserError, did_you_mean, first_of
 
@@ -42,11 +43,15 @@ def study_called(name: str, results: Path) -> StudyFolder:
 
 
 def model_folder(given: argparse.Namespace) -> Path:
-    """The folder that `model` names, by its path or by its name below --results; it may hold no model."""
+    """The folder that `model` names, by its name below --results or by its path; it may hold no model."""
     return model_called(given.model, given.results)
 
 
 def model_called(name: str, results: Path) -> Path:
-    """The folder of a model by its path, or by its name below the folder of studies; it may hold no model."""
-    path = Path(name)
-    return path if path.exists() or not (results / name).is_dir() else results / name
+    """The folder of a model by its name below the folder of studies, or by its path; it may hold no model."""
+    from avtune.workflows.model_place import model_place
+
+    place, note = model_place(name, results)
+    if note:
+        console.error(f"note: {note}")
+    return place

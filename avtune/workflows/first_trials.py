@@ -105,9 +105,9 @@ def _place(name: str, results: Path) -> Path:
     if not name:
         raise UserError("an empty name among the files; give for example best.yaml,my.yaml")
     study, path = results / name, Path(name)
-    if path.exists() and not _is_study(path):
+    if path.exists() and not path.is_dir():
         return path
-    for one in (path, study):
+    for one in (study, path):
         if (one / "best.yaml").is_file():
             return one
         if _is_study(one):
@@ -115,6 +115,8 @@ def _place(name: str, results: Path) -> Path:
                 f"study {name} has no best.yaml yet, since no configuration has won; "
                 f"`avtune finish {name}` ends its search"
             )
+    if path.is_dir():
+        raise UserError(f"{name} is a folder without best.yaml; give {WANTED}")
     there = sorted(one.parent.name for one in results.glob("*/best.yaml"))
     if path.name == name and not path.suffix:
         raise UserError(f"no file and no study is called {shown(name)}{did_you_mean(name, there)}; give {WANTED}")
