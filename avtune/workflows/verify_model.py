@@ -12,7 +12,9 @@ import numpy as np
 
 from avtune.core.errors import UserError
 from avtune.core.objective import MAP, Objective, objective
+from avtune.data.arrays import failure
 from avtune.data.dataset import Dataset
+from avtune.data.layouts.npz import NPZ_ERRORS
 from avtune.engine.model import EMBEDDINGS, WEIGHTS, load_model
 from avtune.finals.scores import mean_score, score
 from avtune.metrics import RetrievalScores, retrieval_scores
@@ -22,6 +24,7 @@ from avtune.workflows.evaluate import read_embeddings
 
 TOLERANCE = 1e-6
 """Largest difference of a score that is made again from the same weights; see "The protocol" in README.md."""
+QUERY_AP = "query_ap.npz"
 _OLD = "written by an avtune that kept no digests"
 
 
@@ -82,7 +85,11 @@ def check_model(folder: Path, dataset: Dataset | None, *, name: str = "") -> lis
         checks = [written, *(_file(folder, name, file, digest) for file, digest in results.files.items())]
     if not all(one.ok for one in checks):
         return checks
-    checks.append(check(name + "metrics.json", "tables made again from query_ap.npz", lambda: _tables(folder, results)))
+    what = "tables made again from query_ap.npz"
+    if results.files is None and not (folder / QUERY_AP).is_file():  # no digest says whether it was there
+        checks.append(skipped(name + "metrics.json", what, f"{QUERY_AP} is missing"))
+    else:
+        checks.append(check(name + "metrics.json", what, lambda: _tables(folder, results)))
     if dataset is not None:
         file = name + (EMBEDDINGS if (folder / EMBEDDINGS).is_file() else WEIGHTS)
         checks.append(check(file, "scored again on the test split", lambda: _score(folder, dataset, results)))
@@ -108,12 +115,23 @@ def _file(folder: Path, name: str, file: str, digest: str) -> Check:
 
 def _tables(folder: Path, results: Results) -> str:
     """Means and intervals over the seeds, from the average precision of every query."""
-    with np.load(io.BytesIO((folder / "query_ap.npz").read_bytes()), allow_pickle=False) as file:
-        ap = {key: file[key] for key in file.files}
+    path = folder / QUERY_AP
+    try:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
+            ap = {key: np.asarray(file[key]) for key in file.files}
+    except (*NPZ_ERRORS, AttributeError) as error:  # a .npy has no files
+        raise UserError(f"{path} {failure(error)}; restore it from a copy") from None
+    for key, one in ap.items():
+        if key.endswith(("_a2v", "_v2a")) and (one.ndim != 2 or one.dtype.kind != "f" or not one.shape[1]):
+            raise UserError(
+                f"{path}: {key} is {one.dtype} {one.shape}; the AP of each query [seeds, queries] is needed"
+            )
     rows = {"test": results.test, "default": results.default, "untrained": results.untrained}
     for row, scores in (rows | {"reference": results.reference}).items():
         if f"{row}_a2v" not in ap:
             continue
+        if f"{row}_v2a" not in ap:
+            raise UserError(f"{path} lacks {row}_v2a; restore it from a copy")
         if scores is None:
             raise UserError(f"{folder / 'metrics.json'} lacks the row {row}, of which query_ap.npz has the queries")
         ways = {f"map_{way}": ap[f"{row}_{way}"].mean(axis=1) for way in ("a2v", "v2a")}

@@ -2,11 +2,13 @@
 
 import functools
 import hashlib
+import io
 import json
 import random
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from command import call
@@ -16,6 +18,7 @@ from user_code import function_search
 from avtune.cli.main import main
 from avtune.study.folder import StudyFolder
 from avtune.workflows.verify import verify_study
+from avtune.workflows.verify_model import check_model
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "study_v1"
 SEARCH = ("search", "toy.h5", "--space", "space.yaml", "--runner", "inline", "--gpus", "0")
@@ -106,6 +109,32 @@ def test_a_study_of_the_old_format_is_checked_as_far_as_it_says(tmp_path, monkey
     with open("results/study_v1/trials.csv", "a") as file:
         file.write("one more\n")
     assert set(wrong(verify(capsys, "study_v1", "toy.h5", code=1))) == {"trials.csv"}
+
+
+def test_an_old_model_whose_queries_are_missing_or_damaged_is_no_traceback(tmp_path):
+    """Its metrics have no digest of them."""
+    folder = tmp_path / "final"
+    shutil.copytree(FIXTURE / "final", folder)
+    assert not any(one.problem for one in check_model(folder, None))
+    file = folder / "query_ap.npz"
+    held = dict(np.load(file))
+    numbers, one_way = io.BytesIO(), io.BytesIO()
+    np.save(numbers, np.ones(3))
+    np.savez(one_way, **{key: value for key, value in held.items() if key != "test_v2a"})
+    for content, said in (
+        (b"nothing", "cannot be read"),
+        (file.read_bytes()[:-30], "cannot be read"),
+        (numbers.getvalue(), "cannot be read"),
+        (one_way.getvalue(), "lacks test_v2a"),
+    ):
+        file.write_bytes(content)
+        assert said in " ".join(one.problem for one in check_model(folder, None))
+    np.savez(file, **held | {"test_a2v": np.ones(3)})
+    assert "is needed" in " ".join(one.problem for one in check_model(folder, None))
+    file.unlink()
+    found = check_model(folder, None)
+    assert not any(one.problem for one in found)
+    assert "query_ap.npz is missing" in [one.skipped for one in found]
 
 
 def test_a_study_that_is_worked_on_is_left_alone(study, capsys):
