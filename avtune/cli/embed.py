@@ -42,7 +42,7 @@ def run(given: argparse.Namespace, log: list[Path]) -> int:
         look = count_look_at_clips(given, model, clips)
         made = embed_clips(model, clips)
     labels = None if given.out.suffix.lower() == ".npy" else clips.labels
-    write_embeddings(given.out, made, labels)
+    write_embeddings(given.out, made, labels, clips.names)
     held = [f"{view} {len(one)} x {one.shape[1]}" for view, one in made.items()]
     held += ["labels"] if labels is not None else []
     console.say(f"{given.out}: {', '.join(held)}; {clips.title}")

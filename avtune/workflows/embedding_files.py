@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from avtune.core.errors import UserError, choices
 from avtune.core.files import write_bytes
 from avtune.data.labels import label_numbers
+from avtune.workflows.galleries import CLASS_NAMES, only_numbers
 
 ByView = Mapping[str, npt.NDArray[np.float32]]
 Labels = npt.NDArray[np.int64] | npt.NDArray[np.bool_] | None
@@ -40,11 +41,11 @@ def check_views(path: Path, count: int) -> None:
         raise UserError(f"--out {path}: an .npy file holds one view; choose it with --view, or give an .npz")
 
 
-def write_embeddings(path: Path, views: ByView, labels: Labels) -> None:
+def write_embeddings(path: Path, views: ByView, labels: Labels, names: Mapping[int, str] | None = None) -> None:
     """Writes embeddings float32 [N, D] of one view or two, in the format that the ending says:
 
     - `.npz`: an array for each view, and `labels` [N], or [N, C] of several labels a clip; where all three are there,
-      `evaluate.read_embeddings` reads it;
+      `evaluate.read_embeddings` reads it; `class_names` [C] where the classes have names, not only numbers;
     - `.npy`: the array of one view, without labels;
     - `.csv`: a line a clip: `clip` (its row, from 0), `label` (numbers of several with spaces between),
       `audio_0` ..., `visual_0` ...;
@@ -52,18 +53,31 @@ def write_embeddings(path: Path, views: ByView, labels: Labels) -> None:
 
     Args:
         labels: int64 [N], or bool [N, C]; None leaves them out.
+        names: of the classes, by their labels.
 
     Raises:
         UserError: another ending, or there is no folder for the file.
     """
     check_out(path)
     check_views(path, len(views))
-    write_bytes(path, _WRITERS[path.suffix.lower()](views, labels), private=False)
+    if path.suffix.lower() == ".npz" and labels is not None and _are_names(names or {}):
+        assert names is not None
+        data = _npz(views, labels, [names[number] for number in range(len(names))])
+    else:
+        data = _WRITERS[path.suffix.lower()](views, labels)
+    write_bytes(path, data, private=False)
 
 
-def _npz(views: ByView, labels: Labels) -> bytes:
+def _are_names(names: Mapping[int, str]) -> bool:
+    """Whether the labels from 0 on have names that say more than numbers do."""
+    return set(names) == set(range(len(names))) and not only_numbers(names.values())
+
+
+def _npz(views: ByView, labels: Labels, names: Sequence[str] | None = None) -> bytes:
+    more = {} if labels is None else {"labels": labels}
+    more |= {} if names is None else {CLASS_NAMES: np.array(names)}
     out = io.BytesIO()
-    np.savez(out, allow_pickle=False, **views, **({} if labels is None else {"labels": labels}))
+    np.savez(out, allow_pickle=False, **views, **more)
     return out.getvalue()
 
 

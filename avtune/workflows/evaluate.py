@@ -26,15 +26,15 @@ from avtune.metrics.directions import Directions
 from avtune.metrics.hits import hits_of
 from avtune.metrics.precision_recall import precision_recall_of
 from avtune.workflows.evaluate_classes import RATES, WAYS, by_class, confused, median_ranks
+from avtune.workflows.galleries import CLASS_NAMES, Sets, within, words
 from avtune.workflows.galleries import Embeddings as Embeddings
-from avtune.workflows.galleries import Sets, within, words
 
 _KEYS = ("audio", "visual", "labels")
 
 
 def read_embeddings(path: Path) -> Embeddings:
     """Reads `audio` [N, D], `visual` [N, D] and `labels` ([N], or [N, C] of 0 and 1) from an npz file; the views may
-    have other names where they are the only two arrays beside the labels.
+    have other names where they are the only two arrays beside the labels, and `class_names` [C] of labels from 0.
 
     Raises:
         UserError: the file or one of the three is missing, damaged or does not match the others.
@@ -59,7 +59,21 @@ def read_embeddings(path: Path) -> Embeddings:
         declared = [file.declare(key) for key in keys]
         check_memory(declared)
         audio, visual, labels = (one.read() for one in declared)
-    return _checked(audio, visual, labels, f"{path}: ")
+        names = file.declare(CLASS_NAMES).read() if CLASS_NAMES in file.keys else None
+    made = _checked(audio, visual, labels, f"{path}: ")
+    return made if names is None or labels.dtype.kind in "US" else _with_names(made, names, path)
+
+
+def _with_names(clips: Embeddings, names: np.ndarray, path: Path) -> Embeddings:
+    """Raises:
+    UserError: they are no names of the labels.
+    """
+    places = [int(one) if one.isdecimal() else -1 for one in clips.names]
+    if names.ndim != 1 or names.dtype.kind != "U" or not all(0 <= place < len(names) for place in places):
+        raise UserError(
+            f"{path}: {CLASS_NAMES} is {names.dtype} {names.shape}; a name for each label from 0 is needed, or none"
+        )
+    return clips._replace(names=[str(names[place]) for place in places])
 
 
 def views_of_embeddings(path: Path) -> tuple[str, str]:
@@ -69,7 +83,7 @@ def views_of_embeddings(path: Path) -> tuple[str, str]:
 
 
 def _views_in(keys: Sequence[str]) -> tuple[str, str]:
-    others = [key for key in keys if key not in ("labels", "run")]
+    others = [key for key in keys if key not in ("labels", "run", CLASS_NAMES)]
     return (others[0], others[1]) if len(others) == 2 and not set(others) & set(VIEWS) else VIEWS
 
 

@@ -7,7 +7,7 @@ have several labels, drawn with a fixed seed. Or two sets of clips that the user
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +21,8 @@ from avtune.workflows.shared_clips import Views, places_of
 
 ALL, DISJOINT, OTHER, GIVEN = "all", "disjoint", "other", "given"
 KINDS = (ALL, DISJOINT, OTHER)
+CLASS_NAMES = "class_names"
+"""Array of a file of embeddings: the names of its labels, from 0."""
 _SEED = 0
 _WORDS = {
     ALL: "every clip of the other view, the query's own pair included",
@@ -92,6 +94,7 @@ class Sets:
             "queries_left_out": self.left_out,
             "queries_in_gallery": self.shared,
             **({"halves_of": self._halves_of} if self.kind == DISJOINT else {}),
+            **({"classes_by_number": True} if self.kind == GIVEN and only_numbers(self.names) else {}),
         }
 
     @property
@@ -110,6 +113,8 @@ def words(facts: dict[str, Any]) -> list[str]:
         )
     if facts["kind"] == GIVEN and facts["queries_in_gallery"]:
         lines.append(f"note: {facts['queries_in_gallery']} of the queries are clips of the gallery, too")
+    if facts.get("classes_by_number"):
+        lines.append("note: classes have no names; those of one number are taken for the same")
     return lines
 
 
@@ -177,12 +182,24 @@ def given(queries: Embeddings, gallery: Embeddings, features: tuple[Views, Views
         )
     if queries.labels.ndim != gallery.labels.ndim:
         raise UserError("of queries and gallery, one has several labels a clip and the other one; give both alike")
+    if only_numbers(queries.names) != only_numbers(gallery.names):
+        which = ("gallery", "queries") if only_numbers(queries.names) else ("queries", "gallery")
+        raise UserError(
+            f"the classes of the {which[0]} have names, and those of the {which[1]} only numbers, which do not say "
+            f"which are the same; add {CLASS_NAMES} to the file of the {which[1]}, or make it again "
+            "(`avtune embed --out X.npz`)"
+        )
     names = list(dict.fromkeys([*gallery.names, *queries.names]))
     both = [one._replace(labels=_numbered(one, names), names=names) for one in (queries, gallery)]
     found = places_of(queries[:2], gallery[:2], rounded=True) if features is None else places_of(*features)
     shared = int((found >= 0).sum())
     pair = found if shared == len(found) else None
     return _answerable(Sets(both[0], both[1], GIVEN, pair, shared=shared))
+
+
+def only_numbers(names: Iterable[str]) -> bool:
+    """Whether names of classes are their numbers."""
+    return all(name.lstrip("-").isdecimal() for name in names)
 
 
 def _numbered(clips: Embeddings, names: Sequence[str]) -> np.ndarray:

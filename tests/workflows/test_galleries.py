@@ -9,7 +9,8 @@ from slow_scores import mean_ap, mean_over_orders, slow_ap_at, slow_ap_at_r, slo
 import avtune
 from avtune.cli.evaluate_text import at_lines
 from avtune.core.errors import UserError
-from avtune.workflows.evaluate import Evaluation, checked_embeddings, evaluation
+from avtune.workflows.embedding_files import write_embeddings
+from avtune.workflows.evaluate import Evaluation, checked_embeddings, evaluation, read_embeddings
 from avtune.workflows.galleries import DISJOINT, OTHER, given, within, words
 
 
@@ -253,3 +254,30 @@ def test_embeddings_without_dimensions_or_with_a_mask_are_refused():
     hidden[1, 2] = np.ma.masked
     with pytest.raises(UserError, match="audio is a masked array with masked values"):
         avtune.evaluate(audio=hidden, visual=visual, labels=labels)
+
+
+def test_files_of_other_numberings_are_matched_by_the_names_of_classes(tmp_path):
+    audio, visual, _ = made(4)
+    views = {"audio": audio.astype(np.float32), "visual": visual.astype(np.float32)}
+    numbers = np.array([0, 0, 1, 1])
+
+    def read(name, labels, names):
+        write_embeddings(tmp_path / name, views, labels, names)
+        return read_embeddings(tmp_path / name)
+
+    one = read("a.npz", numbers, {0: "dog", 1: "rain"})
+    other = read("b.npz", 1 - numbers, {0: "rain", 1: "dog", 2: "car"})
+    assert (list(one.names), list(other.names)) == (["dog", "rain"], ["rain", "dog"])
+    sets = given(one, other)
+    assert sets.queries.labels.tolist() == sets.gallery.labels.tolist()
+    assert "classes_by_number" not in sets.facts()
+    bare = read("c.npz", numbers, {0: "0", 1: "1"})
+    assert "class_names" not in np.load(tmp_path / "c.npz")
+    assert "classes have no names; those of one number are taken for the same" in words(given(bare, bare).facts())[-1]
+    with pytest.raises(UserError, match="the classes of the queries have names, and those of the gallery only numbers"):
+        given(one, bare)
+    np.savez(tmp_path / "d.npz", **views, labels=numbers, class_names=["dog"])
+    with pytest.raises(UserError, match="a name for each label from 0 is needed"):
+        read_embeddings(tmp_path / "d.npz")
+    several = read("e.npz", np.eye(4, 3, dtype=bool) | np.eye(4, 3, k=-1, dtype=bool), {0: "dog", 1: "rain", 2: "car"})
+    assert list(several.names) == ["dog", "rain", "car"]
