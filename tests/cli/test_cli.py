@@ -15,6 +15,7 @@ from toy import SPACE, toy_dataset, write_toy
 
 from avtune.cli import main as cli
 from avtune.cli.main import main
+from avtune.core.errors import UserError
 from avtune.data.formats import write_hdf5
 
 
@@ -333,13 +334,18 @@ def test_a_refused_retrain_changes_nothing(tmp_path, capsys):
     call(capsys, *search(tmp_path, "--name", "one", "--trials", "1"))
     study = tmp_path / "results" / "one"
     (study / "trials.csv").unlink()
-    before = {path: path.read_bytes() for path in study.rglob("*") if path.is_file()}
+
+    def held():
+        """But for the lock, which says who held it last."""
+        return {path: path.read_bytes() for path in study.rglob("*") if path.is_file() and path.name != "lock"}
+
+    before = held()
     words = ["retrain", "one", "--results", tmp_path / "results", "--runner", "inline", "--gpus", "0"]
     assert "has the trials 0 to 0" in call(capsys, *words, "--trial", "99", code=2)
     assert "--epochs is 0" in call(capsys, *words, "--trial", "0", "--epochs", "0", code=2)
     assert "--seeds is 0" in call(capsys, *words, "--trial", "0", "--seeds", "0", code=2)
     assert "exists" in call(capsys, *words, "--trial", "0", "--out", study / "final", code=2)
-    assert {path: path.read_bytes() for path in study.rglob("*") if path.is_file()} == before
+    assert held() == before
 
 
 def test_more_trials_continue_a_study(tmp_path, capsys):
@@ -693,3 +699,18 @@ def test_version(capsys):
         main(["--version"])
     assert stop.value.code == 0
     assert re.fullmatch(r"avtune \d+\.\d+\.\d+\n", capsys.readouterr().out)
+
+
+def test_an_error_after_a_signal_has_the_code_of_the_signal(monkeypatch, capsys):
+    """It is what ended meanwhile, e.g. Ray; a job of SLURM is not queued again after the code 2."""
+
+    def ended(given, log):
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+        raise UserError("Ray has gone")
+
+    monkeypatch.setitem(cli._VERBS, "status", ended)
+    assert main(["status"]) == 128 + signal.SIGTERM
+    said = capsys.readouterr().err
+    assert "Ray has gone" in said
+    assert "terminated; the same command continues" in said
