@@ -218,10 +218,10 @@ def test_what_cannot_be_looked_for_is_said(arguments, said):
 
 
 def test_sets_whose_classes_have_other_names_show_both():
-    queries, others = (checked_embeddings(*made(6, names=names)) for names in (("car", "dog"), ("0", "1")))
+    queries, others = (checked_embeddings(*made(6, names=names)) for names in (("car", "dog"), ("bus", "cat")))
     with pytest.raises(UserError) as caught:
         given(queries, others)
-    assert "queries: car, dog; gallery: 0, 1" in str(caught.value)
+    assert "queries: car, dog; gallery: bus, cat" in str(caught.value)
 
 
 def test_ranks_beyond_the_gallery_are_told():
