@@ -91,7 +91,7 @@ def test_a_missing_file_is_said(monkeypatch, tmp_path):
         SETS["yt8m_ave15"].make()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_quick_run_trains_goes_on_and_writes_what_a_search_reads(tmp_path):
     command = [sys.executable, "-m", "benchmarks.portfolio", "triplet", "--quick", "--out", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

@@ -20,6 +20,9 @@ from avtune.study.record import Record
 from avtune.study.study import Study
 from avtune.workflows.open_study import horizon_of, open_space
 
+# What is looked at are the trials' models.
+FEW_FINALS = ["--no-reference", "--no-default", "--set", "final.finalists=1", "--set", "final.seeds=1"]
+
 
 @pytest.fixture
 def words(tmp_path):
@@ -97,7 +100,7 @@ def test_what_cannot_be_kept_is_said(words, capsys):
 
 
 def test_with_an_open_horizon_the_weights_are_those_of_the_best_epoch(words, capsys):
-    call(capsys, *words, "--keep", 1, "--epochs", "auto", "--trials", 2)
+    call(capsys, *words, "--keep", 1, "--epochs", "auto", "--trials", 2, *FEW_FINALS)
     folder = StudyFolder(Path(words[-1]) / "one")
     space, rows = open_space(folder), folder.settings()["rows"]
     study = Study(folder, space, precision="fp32", checkpoints=True, horizon=horizon_of(space, rows))

@@ -261,7 +261,7 @@ def test_a_study_that_another_process_works_on_is_shown_as_it_is(done, tmp_path,
         assert "3 of 3 methods known" in call(capsys, *words(tmp_path))
 
 
-@pytest.mark.parametrize("at", [2, 14, 30])
+@pytest.mark.parametrize("at", [pytest.param(2, marks=pytest.mark.long), 14, pytest.param(30, marks=pytest.mark.long)])
 def test_an_interrupted_bench_continues(at, done, tmp_path, capsys, monkeypatch):
     write_toy(tmp_path)
     train, calls = work.train, []

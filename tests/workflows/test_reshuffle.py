@@ -176,7 +176,7 @@ def test_finals_may_be_given_other_rows_later(here, capsys):
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("runner", ["lanes", "processes"])
+@pytest.mark.parametrize("runner", ["lanes", pytest.param("processes", marks=pytest.mark.long)])
 def test_every_runner_gives_a_trial_its_rows(here, capsys, runner):
     words = [*new(runner, runner=runner), "--set", "validation.reshuffle=true", "--cpus", 1]
     call(capsys, *words)
