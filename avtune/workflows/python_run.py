@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from avtune.core import signals
 from avtune.core.errors import StorageError, UserError
+from avtune.runners.one_search import only_search
 from avtune.runners.ray.session import is_of_another
 from avtune.workflows.choose_runner import runner_named
 from avtune.workflows.options import DeviceOptions
@@ -26,11 +27,11 @@ def run(act: Callable[[], T], there: Callable[[], str] = lambda: "") -> T:
         there: what it leaves that the same call continues, as `study results/first`; empty where there is nothing.
 
     Raises:
-        UserError: as the workflow.
+        UserError: as the workflow; or another thread runs one.
         KeyboardInterrupt: Ctrl-C; what it writes has been closed before.
     """
     try:
-        with _ended_in_order():
+        with only_search(), _ended_in_order():
             return act()
     except KeyboardInterrupt as error:
         if what := there():
@@ -46,10 +47,13 @@ def run(act: Callable[[], T], there: Callable[[], str] = lambda: "") -> T:
 
 def check_ray(options: DeviceOptions) -> None:
     """Raises:
-    UserError: this process has used Ray in a way that leaves no room for that of a search; or no runner has the name.
+    UserError: another thread searches; this process has used Ray in a way that leaves no room for that of a search; or
+        no runner has the name.
     """
     if options.runner is not None:
         runner_named(options.runner)
+    with only_search():  # what is connected to Ray now may be the search of another thread
+        pass
     ray = sys.modules.get("ray")
     if ray is None or options.runner == "inline":
         return

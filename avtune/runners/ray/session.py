@@ -22,6 +22,7 @@ from avtune.core import signals
 from avtune.core.errors import UserError
 from avtune.core.files import private_files
 from avtune.engine.user_code import SAFE_PATH
+from avtune.runners.one_search import only_search
 from avtune.runners.ray import private
 
 SETTINGS = {
@@ -92,12 +93,10 @@ def ray_session(
         init: further arguments of `ray.init`.
 
     Raises:
-        UserError: Ray was imported before, without these settings.
+        UserError: Ray was imported before, without these settings; or another thread of this process searches.
     """
-    global _set_up_here
-    _set_up_here = not is_of_another()
-    LOST.clear()
-    with _environment(settings), warnings.catch_warnings(), contextlib.ExitStack() as held:
+    with only_search(), _environment(settings), warnings.catch_warnings(), contextlib.ExitStack() as held:
+        _prepare()
         warnings.simplefilter("ignore")  # deprecations inside Ray and its dependencies
         import ray
 
@@ -150,6 +149,12 @@ def _quiet_loggers() -> Iterator[None]:
         if not private.tune_runs_on():
             for logger, level in zip(loggers, before, strict=True):
                 logger.setLevel(level)
+
+
+def _prepare() -> None:
+    global _set_up_here
+    _set_up_here = not is_of_another()
+    LOST.clear()
 
 
 def _check_token() -> None:
