@@ -3,7 +3,6 @@ is."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -13,6 +12,9 @@ from avtune.core.system import available_memory, cores, usable_cores
 from avtune.core.words import plural
 from avtune.runners._base import Cluster, Placement
 
+TIMEOUTS = (0.01, 1e8)
+"""Seconds in which an epoch must be trained: the least and the most. The system's timers take no 1e10."""
+TIMEOUTS_TEXT = "seconds from 0.01 to 1e8 (three years)"
 # Memory for a process with torch, its data and its weights; measured 376 MB resident without data.
 _BYTES_A_PROCESS = 1 << 30
 # Memory for the driver, with torch and copies of the data, and for Ray's own processes.
@@ -69,8 +71,8 @@ def place(request: PlacementRequest, runner: str, trials: int, *, wide: bool = F
         raise UserError(f"--lanes goes with the runner lanes; the runner {runner} has none, leave it out")
     if request.max_failures < 1:
         raise UserError(f"--max-failures is {request.max_failures}; allowed: a whole number from 1")
-    if request.timeout is not None and not 0 < request.timeout < math.inf:
-        raise UserError(f"--trial-timeout is {request.timeout:g}; allowed: seconds above 0")
+    if request.timeout is not None and not TIMEOUTS[0] <= request.timeout <= TIMEOUTS[1]:
+        raise UserError(f"--trial-timeout is {request.timeout:g}; allowed: {TIMEOUTS_TEXT}")
     generations = _WIDE_GENERATIONS if wide and not gpus else _GENERATIONS
     placement = _place(request, runner, trials // generations, gpus)
     if exact:  # one thread: how a sum is split over threads, and so its rounding, depends on their number

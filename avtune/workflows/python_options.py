@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from avtune.core.errors import UserError, shown
 from avtune.core.schema import is_number
 from avtune.finals.reference import NONE
+from avtune.runners.placement import TIMEOUTS_TEXT
 from avtune.workflows.options import DeviceOptions, SearchOptions
 
 _WHOLE = ("gpus", "cpus", "trials_per_gpu", "lanes", "keep", "max_failures")
@@ -38,8 +39,8 @@ def checked(options: AnyOptions) -> AnyOptions:
             raise UserError(f"{name} is {shown(value)}; allowed: text")
     if given.get("width") is not None and not is_number(given["width"]):
         raise UserError(f"width is {shown(given['width'])}; allowed: a share of each range, above 0 and at most 1")
-    if options.trial_timeout is not None and not isinstance(options.trial_timeout, int | float):
-        raise UserError(f"trial_timeout is {shown(options.trial_timeout)}; allowed: seconds above 0")
+    if options.trial_timeout is not None and not is_number(options.trial_timeout):
+        raise UserError(f"trial_timeout is {shown(options.trial_timeout)}; allowed: {TIMEOUTS_TEXT}")
     if "track" in given:
         options = replace(options, track=_texts("track", given["track"]))  # type: ignore[call-arg]
     whole: dict[str, Any] = {name: operator.index(given[name]) for name in _WHOLE if name in given}

@@ -1,3 +1,5 @@
+import re
+import signal
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -9,6 +11,7 @@ from avtune.runners import placement
 from avtune.runners._base import Placement
 from avtune.runners.dispatcher import spare_trials
 from avtune.runners.placement import PlacementRequest, place
+from avtune.runners.watchdog import Watch
 from avtune.workflows.choose_runner import has_wide_lanes
 
 
@@ -31,6 +34,25 @@ def test_more_than_the_runner_inline_can_use_is_refused(monkeypatch, asked, said
     assert place(PlacementRequest(), "inline", 24).gpus == 1  # where nobody says a number
     with pytest.raises(UserError, match=said):
         place(asked, "inline", 24)
+
+
+@pytest.mark.parametrize("runner", ["inline", "lanes", "processes"])
+@pytest.mark.parametrize("seconds", [0.0, -1.0, 1e-7, 1e10, 1e20, float("inf"), float("nan")])
+def test_a_time_limit_that_no_timer_takes_is_refused(runner, seconds):
+    said = rf"--trial-timeout is {re.escape(f'{seconds:g}')}; allowed: seconds from 0\.01 to 1e8"
+    with pytest.raises(UserError, match=said):
+        place(PlacementRequest(gpus=0, timeout=seconds), runner, 24)
+
+
+def test_the_timers_take_the_longest_time_limit(tmp_path):
+    seconds = placement.TIMEOUTS[1]
+    assert place(PlacementRequest(gpus=0, timeout=seconds), "inline", 24).timeout == seconds
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    watch = Watch(seconds, tmp_path / "stack")
+    watch.begin()
+    watch.end()
+    watch._file.close()
 
 
 def test_without_gpus_a_process_asks_for_a_core():

@@ -201,7 +201,7 @@ def test_tensorboard_files_that_cannot_be_written_are_no_traceback(toy, capsys, 
     ("words", "said"),
     [
         (["--max-failures", "0"], "--max-failures is 0; allowed: a whole number from 1"),
-        (["--trial-timeout", "0"], "--trial-timeout is 0; allowed: seconds above 0"),
+        (["--trial-timeout", "0"], "--trial-timeout is 0; allowed: seconds from 0.01 to 1e8 (three years)"),
         (["--trial-timeout", "nan"], "--trial-timeout is nan"),
     ],
 )
