@@ -123,8 +123,9 @@ class Placement:
 
     @property
     def resources(self) -> dict[str, float]:
-        """What a process asks of Ray."""
-        return {"cpu": 1, "gpu": self.gpu_share} if self.gpus else {"cpu": 1}
+        """What a process asks of Ray. On a GPU no CPU: where a node has fewer CPUs than processes, these share
+        them, and no GPU stays idle."""
+        return {"cpu": 0, "gpu": self.gpu_share} if self.gpus else {"cpu": 1}
 
     @property
     def nodes(self) -> list[str]:
