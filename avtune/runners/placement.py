@@ -102,11 +102,20 @@ def _place(request: PlacementRequest, runner: str, at_a_time: int, gpus: int) ->
         return Placement(1, min(gpus, 1), 1)
     if gpus:
         count = gpus * request.trials_per_gpu
-        return Placement(count, gpus, max(1, cpus // count), *_lanes(request, runner, at_a_time, count, _GPU_LANES))
+        return Placement(
+            count, gpus, _threads(request, cpus, count), *_lanes(request, runner, at_a_time, count, _GPU_LANES)
+        )
     count = cpus
     if request.cluster is None and request.cpus is None:
         count = max(1, min(cpus, (available_memory() - _BYTES_OF_A_RUN) // _BYTES_A_PROCESS))
     return Placement(count, 0, 1, *_lanes(request, runner, at_a_time, count, _CPU_LANES))
+
+
+def _threads(request: PlacementRequest, cpus: int, count: int) -> int:
+    """CPU threads of a process on a GPU: on each node those that train there share its CPUs."""
+    nodes = request.cluster.nodes if request.cluster else ()
+    shares = [node.cpus // min(count, node.gpus * request.trials_per_gpu) for node in nodes if node.gpus]
+    return max(1, min([cpus // count, *shares]))
 
 
 def _cpus(request: PlacementRequest, runner: str) -> int:

@@ -1,6 +1,7 @@
 import re
 import signal
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -8,8 +9,9 @@ import pytest
 from avtune.core.errors import UserError
 from avtune.methods import METHODS, check_config
 from avtune.runners import placement
-from avtune.runners._base import Placement
+from avtune.runners._base import Cluster, Placement
 from avtune.runners.dispatcher import spare_trials
+from avtune.runners.nodes import Node
 from avtune.runners.placement import PlacementRequest, place
 from avtune.runners.watchdog import Watch
 from avtune.workflows.choose_runner import has_wide_lanes
@@ -53,6 +55,24 @@ def test_the_timers_take_the_longest_time_limit(tmp_path):
     watch.begin()
     watch.end()
     watch._file.close()
+
+
+@pytest.mark.parametrize(
+    ("nodes", "given", "threads"),
+    [
+        ([(16, 2), (16, 2)], {}, 8),
+        ([(64, 0), (2, 4)], {}, 1),  # nothing of the first trains
+        ([(64, 2), (8, 2)], {}, 4),
+        ([(64, 2), (8, 2)], {"trials_per_gpu": 2}, 2),
+        ([(64, 8)], {"gpus": 1}, 64),
+        ([(16, 2), (16, 2)], {"cpus": 4}, 1),
+        ([(0, 2)], {}, 1),
+    ],
+)
+def test_processes_on_gpus_share_the_cpus_of_their_node(nodes, given, threads):
+    found = tuple(Node(f"10.0.0.{at}", "n", cpus, gpus, {}) for at, (cpus, gpus) in enumerate(nodes))
+    cluster = Cluster("head:6379", sum(one.cpus for one in found), sum(one.gpus for one in found), Path("/r"), found)
+    assert place(PlacementRequest(cluster=cluster, **given), "lanes", 640).threads == threads
 
 
 def test_without_gpus_a_process_asks_for_a_core():
