@@ -26,6 +26,7 @@ from avtune.engine import user_code
 from avtune.runners._base import Placement, Run, Source
 from avtune.runners.dispatcher import MOST_MACHINES
 from avtune.runners.out_of_memory import LACK, LOWER, Deaths
+from avtune.runners.ray import private
 from avtune.runners.ray.choose import ray_for
 from avtune.runners.ray.machines import Machines
 from avtune.runners.ray.node_watch import NodeWatch
@@ -90,6 +91,7 @@ def _run(
             storage_path=str(storage),
             verbose=0,
             failure_config=tune.FailureConfig(max_failures=-1),  # `_Answers.died` counts
+            callbacks=private.silent_progress(),
         ),
     )
     tuner.fit()

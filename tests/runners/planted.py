@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def train(trial, data, report, *, device):
-    {"pids": _pids, "odd": _odd, "slow": _slow, "hangs": _hangs}[trial.method](trial, report)
+    {"pids": _pids, "odd": _odd, "slow": _slow, "hangs": _hangs, "dies": _dies}[trial.method](trial, report)
 
 
 def _pids(trial, report):
@@ -32,6 +32,12 @@ def _hangs(trial, report):
     report(1, {"val_map": 0.5})
     if trial.number == 1:
         threading.Event().wait()
+
+
+def _dies(trial, report):
+    if trial.number == 1:
+        os._exit(1)
+    report(1, {"val_map": 0.5})
 
 
 DIES, HANGS = 1_000_001, 1_000_002

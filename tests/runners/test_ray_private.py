@@ -51,6 +51,19 @@ for where, text in (
 ):
     assert text in inspect.getsource(where), f"{where} has no {text} any more, see avtune/runners/ray/private.py"
 
+from ray.tune import progress_reporter
+from ray.tune.utils import callback
+
+usual = progress_reporter.TrialProgressCallback
+assert "isinstance(c, TrialProgressCallback)" in inspect.getsource(callback), "one that is given replaces Tune's"
+(silent,) = private.silent_progress()
+assert isinstance(silent, usual)
+hooks = [name for name in vars(usual) if name.startswith("on_")]
+assert all(name in vars(type(silent)) for name in hooks), hooks
+del progress_reporter.TrialProgressCallback
+assert private.silent_progress() == []
+progress_reporter.TrialProgressCallback = usual
+
 plain, quiet = node.Node.start_monitor, worker.listen_error_messages
 with private.few_processes(), private.quiet_errors(), private.any_worker(), private.no_sigterm_handler():
     assert node.Node.start_monitor is not plain and worker.listen_error_messages is not quiet

@@ -81,6 +81,14 @@ def test_a_trial_whose_process_is_killed_again_and_again_fails_and_the_others_go
     assert [source.ends[number][0] for number in (0, 2, 3)] == [None] * 3
 
 
+def test_tune_prints_nothing_of_a_trial_that_dies_before_its_first_epoch(run, capfd):
+    source = Recorder(trials("dies", 2))
+    run(source)
+    assert source.ends[1][0] == "its process died (2 times)"
+    assert source.ends[0][0] is None
+    assert capfd.readouterr() == ("", "")
+
+
 def test_trials_keep_the_working_directory(run):
     source = Recorder(trials("pids", 1))
     run(source)

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from avtune.runners.ray import private
+
 _HEAD = re.compile(r"^Failure # \d+ \(occurred at .*\)\n", re.MULTILINE)  # of each error in Tune's file
 _MOST = 1 << 20  # engines: without a number Tune starts them one after the other
 
@@ -74,7 +76,7 @@ def run_engines(
             storage_path=str(storage),
             verbose=0,
             failure_config=tune.FailureConfig(max_failures=-1),
-            callbacks=[_deaths(on_death)],
+            callbacks=[_deaths(on_death), *private.silent_progress()],
             stop=_stopper(engines.dismissed),
         ),
     )

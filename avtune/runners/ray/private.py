@@ -33,6 +33,7 @@ USED = (
     ("ray._private.node", "Node.start_api_server"),
     ("ray._private.node", "Node.start_monitor"),
     ("ray._private.node", "Node.start_log_monitor"),
+    ("ray.tune.progress_reporter", "TrialProgressCallback"),
     ("ray.tune.execution.class_cache", "DEFAULT_ENV_VARS"),
     ("ray.tune.execution.class_cache", "ENV_VARS_TO_PROPAGATE"),
     ("ray.tune.tune", "_ray_auto_init"),
@@ -208,6 +209,25 @@ def quiet_errors() -> Iterator[None]:
     dies. The runners say it in a line."""
     with _replaced("ray._private.worker", "listen_error_messages", lambda worker, threads_stopped: None):
         yield
+
+
+def silent_progress() -> list[Any]:
+    """A callback for Tune in the place of its own, which prints a line and an empty result for every trial that is
+    stopped before it ends, whatever the verbosity. None where Tune has another."""
+    usual = _find("ray.tune.progress_reporter", "TrialProgressCallback")
+    if usual is None:
+        return []
+
+    class Silent(usual):  # type: ignore[misc, valid-type]
+        def on_trial_result(self, *arguments: Any, **info: Any) -> None:
+            """Nothing."""
+
+        on_trial_error = on_trial_complete = on_trial_result
+
+        def __getstate__(self) -> dict[str, Any]:
+            return {}  # Tune pickles its callbacks; there is nothing to keep
+
+    return [Silent()]
 
 
 @contextlib.contextmanager
