@@ -10,6 +10,7 @@ from pathlib import Path
 
 from avtune.core import signals
 from avtune.core.errors import UserError
+from avtune.runners.loopback import check_loopback
 from avtune.runners.out_of_memory import LACK, LOWER, Deaths, out_of_memory
 from avtune.runners.ray import private
 from avtune.runners.ray.session import ray_session
@@ -46,10 +47,11 @@ def local_ray(num_cpus: int, num_gpus: int, data_bytes: int) -> Iterator[Path]:
         A private scratch folder, removed afterwards.
 
     Raises:
-        UserError: it does not start: there is no folder, memory or number of threads for it, Python runs without what
-            Ray needs, or for a reason of Ray's.
+        UserError: it does not start: there is no folder, memory, number of threads or loopback interface for it,
+            Python runs without what Ray needs, or for a reason of Ray's.
     """
     check_threads(num_cpus)
+    check_loopback()
     if sys.flags.optimize > 1:
         raise UserError(
             "Python runs with -OO (PYTHONOPTIMIZE=2), without the texts that Ray reads from its own code\n"
