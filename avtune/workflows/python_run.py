@@ -96,6 +96,6 @@ def _ended_in_order() -> Iterator[None]:
         for number in ours:
             signal.signal(number, signal.SIG_DFL)
         if came:
-            with contextlib.suppress(OSError, ValueError):
+            with contextlib.suppress(OSError, ValueError, AttributeError):  # None where standard output is closed
                 sys.stdout.flush()
             signal.raise_signal(came[0])

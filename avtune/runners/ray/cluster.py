@@ -97,6 +97,9 @@ def _attached(cluster: Cluster, where: str) -> Iterator[None]:
 def _core_silenced() -> Iterator[None]:
     """Ray's core writes twenty lines to the standard error of a process that a cluster refuses; the exception says it
     all."""
+    if sys.__stderr__ is None or sys.stderr is None:  # it is closed, and 2 may be the number of another file by now
+        yield
+        return
     sys.stderr.flush()
     before = os.dup(2)
     try:

@@ -102,7 +102,7 @@ def _end(number: int | None, why: str, scratch: Path) -> NoReturn:
         number: the signal that has come, None for none.
         why: what has happened otherwise.
     """
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, AttributeError):  # None where standard output is closed
         sys.stdout.flush()
     code = signals.part(number) if number is not None else signals.say(why, 1)
     remove(scratch)
