@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -100,3 +102,14 @@ def test_a_machine_that_dies_while_it_is_looked_at_is_none_of_the_cluster(
     monkeypatch.setattr(preflight, "Look", Stand)
     monkeypatch.setattr(preflight, "alive_nodes", lambda: alive.pop(0))
     assert preflight.look_at_nodes(tmp_path) == [silent["1"]]
+
+
+def test_what_a_look_that_was_killed_has_left_is_taken_away(tmp_path: Path) -> None:
+    left, now, own = (tmp_path / f".avtune-nodes-{name}" for name in ("00aa11bb", "22cc33dd", "00aa11bb-0123"))
+    for file in (left, now, own):
+        file.write_text("")
+    for file in (left, own):
+        os.utime(file, (0.0, time.time() - 7200.0))
+    with preflight._marker(tmp_path) as (marker, _):
+        assert {*tmp_path.iterdir()} == {now, marker}, "another look may be going on"
+    assert [*tmp_path.iterdir()] == [now]

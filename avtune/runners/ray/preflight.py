@@ -18,6 +18,8 @@ from avtune.runners.ray.another_process import answer, ask, refused
 _ATTACH = 90.0  # seconds for the process to attach and to look
 # Of which for the nodes to answer. Ray takes most of a minute to see that a node has died without a word.
 _LOOK = 60.0
+_MARKER = ".avtune-nodes-"
+_LEFT_BEHIND = 3600.0  # seconds after which a look's files are nobody's, whatever the clocks of the machines say
 
 
 def look_from_another_process(address: str, results: Path, environment: Mapping[str, str]) -> list[Node]:
@@ -152,7 +154,8 @@ def _marker(results: Path) -> Iterator[tuple[Path, str]]:
     with using(results):
         made = not results.exists()
         results.mkdir(parents=True, exist_ok=True)
-        marker = results / f".avtune-nodes-{secrets.token_hex(4)}"
+        _sweep(results)
+        marker = results / f"{_MARKER}{secrets.token_hex(4)}"
         marker.write_text(content)
     try:
         yield marker, content
@@ -162,6 +165,14 @@ def _marker(results: Path) -> Iterator[tuple[Path, str]]:
         if made:
             with contextlib.suppress(OSError):
                 results.rmdir()
+
+
+def _sweep(results: Path) -> None:
+    """Takes away what a look has left that was killed: it ends long before."""
+    for file in results.glob(f"{_MARKER}*"):
+        with contextlib.suppress(OSError):
+            if file.stat().st_mtime < time.time() - _LEFT_BEHIND:
+                file.unlink()
 
 
 def _answer(marker: Path, node: str) -> Path:
