@@ -6,7 +6,8 @@
 #   runners/laptop.sh my_features.h5 my_study --trials 64
 #
 # What it does, and why:
-#   - uses every GPU that torch sees, else one trial per CPU core (`avtune doctor` shows which);
+#   - uses every GPU that torch sees, else every CPU core, each for up to four trials at a time (`avtune doctor` shows
+#     how many);
 #   - runs at low priority, so that the machine stays usable meanwhile;
 #   - keeps the machine awake where the system offers a way to;
 #   - starts the same command again if it was cut off, because the same command continues a study.
