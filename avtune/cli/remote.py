@@ -54,7 +54,8 @@ def results_here(given: argparse.Namespace) -> Iterator[None]:
 
     submits = bool(getattr(given, "slurm", None)) or getattr(given, "dry_run", False)
     changes = given.verb in _CHANGE and not submits
-    with RemoteResults(url, changes=changes, say=console.say, lost=_end_this) as remote:
+    say = console.say if changes else console.error  # beside what is read, which may be JSON
+    with RemoteResults(url, changes=changes, say=say, lost=_end_this) as remote:
         given.url, given.remote, given.results = url, remote, remote.here
         given.once = True
         yield

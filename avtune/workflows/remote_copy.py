@@ -30,6 +30,10 @@ class TakenOver(UserError):
     """Another process has written the next state of the folder."""
 
 
+class _Used(Exception):
+    """A process of this machine has begun to work on the copy while a state was brought."""
+
+
 def copies_of(url: str) -> Path:
     """The folder on this machine for copies of the studies of a URL."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
@@ -38,7 +42,7 @@ def copies_of(url: str) -> Path:
 
 
 class RemoteCopy:
-    """A folder of results: a study, as it is here and in the store.
+    """A folder of results: a study, as it is here and in the store. Whoever calls holds its `CopyLock`.
 
     Args:
         states: of the folder in the store.
@@ -68,10 +72,9 @@ class RemoteCopy:
         for _ in range(_TRIES):
             state = self.states.latest()
             self.state = state
-            here = self.folder.is_dir()
-            if state is None or (here and (self._is_from_here(state) or StudyFolder(self.folder).holder())):
-                return here
-            with contextlib.suppress(Gone):
+            if state is None or self._stays(state):
+                return self.folder.is_dir()
+            with contextlib.suppress(Gone, _Used):
                 self._bring(state)
                 return bool(state.files)
         raise UserError(f"{self.states.store.url} changes faster than it can be read; try again")
@@ -96,6 +99,11 @@ class RemoteCopy:
             )
         self.state = claimed
         self._needed = [claimed.parts]
+
+    def _stays(self, state: State) -> bool:
+        """Whether there is a copy here that must not be replaced by that state."""
+        used = StudyFolder(self.folder).holder() is not None
+        return self.folder.is_dir() and (used or self._is_from_here(state))
 
     def _is_from_here(self, state: State) -> bool:
         """Whether the copy here is that state, or continues it: the last process that worked on it here wrote it."""
@@ -124,6 +132,8 @@ class RemoteCopy:
             with using(made), private_files():
                 for name, file in state.files.items():
                     self._bring_file(made / name, self.folder / name, file)
+                if self._stays(state):  # a command that names the copy by its path does not hold our lock
+                    raise _Used
                 self._record.unlink(missing_ok=True)
                 if self.folder.exists():
                     self.folder.rename(made.with_name(f"{made.name}-before"))

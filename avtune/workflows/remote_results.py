@@ -18,6 +18,7 @@ from avtune.core.object_store import ObjectStore, store_at
 from avtune.core.snapshot import Unsettled
 from avtune.study.folder import COPIES, StudyFolder
 from avtune.workflows.remote_copy import RemoteCopy, TakenOver, copies_of
+from avtune.workflows.remote_lock import CopyLock
 from avtune.workflows.remote_states import RemoteStates, Worker
 
 if TYPE_CHECKING:
@@ -84,12 +85,13 @@ class RemoteResults:
             self.here.mkdir(mode=0o700, parents=True, exist_ok=True)
             update_text(self.here / COPIES, f"{self.url}\n")
         states = RemoteStates(self._store.below(name))
-        copy = RemoteCopy(states, folder)
+        copy, lock = RemoteCopy(states, folder), CopyLock(folder, self._say, self._clock.sleep)
         if not self.changes:
-            if copy.fetch():
-                self._note_worker(states, folder)
+            with lock.while_it_is_brought() as mine:
+                if mine and copy.fetch():
+                    self._note_worker(states, folder)
             return folder
-        held = HeldStudy(copy, self._say, self._lost, self._clock)
+        held = HeldStudy(copy, lock, self._say, self._lost, self._clock)
         held.begin()
         self._held[name] = held
         return folder
@@ -145,8 +147,8 @@ class RemoteResults:
 class HeldStudy:
     """A study that this process works on. A thread of its own gives signs of life and sends what has changed."""
 
-    def __init__(self, copy: RemoteCopy, say: Say, lost: Callable[[], None], clock: Clock) -> None:
-        self._copy, self._say, self._lost, self._clock = copy, say, lost, clock
+    def __init__(self, copy: RemoteCopy, lock: CopyLock, say: Say, lost: Callable[[], None], clock: Clock) -> None:
+        self._copy, self._lock, self._say, self._lost, self._clock = copy, lock, say, lost, clock
         self._me = Worker("", f"process {os.getpid()} on {os.uname().nodename}", os.getpid(), this_machine(), 0, 0.0)
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="avtune-remote", daemon=True)
@@ -159,15 +161,29 @@ class HeldStudy:
         Raises:
             UserError: somebody does.
         """
+        self._lock.hold()
+        try:
+            self._take()
+        except BaseException:
+            self._lock.release()
+            raise
+        self._thread.start()
+
+    def _take(self) -> None:
         self._wait_for_others()
         self._copy.fetch()
-        with using(self._copy.folder):
-            StudyFolder(self._copy.folder).elsewhere.unlink(missing_ok=True)
+        study = StudyFolder(self._copy.folder)
+        if (owner := study.holder()) is not None:  # by the path of the copy: it may be no copy of the last state
+            raise UserError(
+                f"{study.root} is being worked on by another avtune ({owner}); wait for it, stop it, or choose "
+                "another --name"
+            )
+        with using(study.root):
+            study.elsewhere.unlink(missing_ok=True)
         self._copy.claim(self._me.owner)
         assert self._copy.state is not None
         self._me = replace(self._me, by=self._copy.state.by)
         self._copy.states.set_worker(self._me)
-        self._thread.start()
 
     def end(self, tries: int) -> None:
         """Sends the rest: first what is small, then the states of running trials too.
@@ -178,6 +194,12 @@ class HeldStudy:
         """
         self._over.set()
         self._thread.join()
+        try:
+            self._send_the_rest(tries)
+        finally:
+            self._lock.release()
+
+    def _send_the_rest(self, tries: int) -> None:
         if self.taken_over:
             raise TakenOver(self._failing)
         for lanes in (False, True):

@@ -2,6 +2,7 @@
 bucket is fsspec's in memory; `test_remote_buckets.py` has servers. Long: every rule of what is there, who writes and
 what a copy is worth is here once, on the same small bucket."""
 
+import contextlib
 import json
 import os
 from itertools import count
@@ -399,6 +400,83 @@ def test_a_state_whose_answer_was_lost_is_nobody_elses(bucket, tmp_path, monkeyp
     assert not copy.send()
 
 
+# --- one process at a time on this machine
+
+
+def from_elsewhere(bucket, tmp_path, curves="1\n"):
+    """A study that another machine has left in the bucket."""
+    there = started(bucket, tmp_path / "there")
+    filled(tmp_path / "there" / "one", curves)
+    there.send()
+    return there
+
+
+def while_parts_come(monkeypatch, happens):
+    """Something happens once, before the first part of a study arrives."""
+    part, once = RemoteStates.part, [happens]
+
+    def slow(states, digest):
+        if once:
+            once.pop()()
+        return part(states, digest)
+
+    monkeypatch.setattr(RemoteStates, "part", slow)
+
+
+@pytest.mark.parametrize("changes", [True, False], ids=["search", "another reader"])
+def test_while_a_copy_is_brought_others_wait(bucket, tmp_path, monkeypatch, changes):
+    from_elsewhere(bucket, tmp_path)
+    reader, said = results(bucket, [], changes=False), []
+
+    def another():
+        with pytest.raises(InterruptedError):
+            results(bucket, said, changes=changes, happens=leaves).take("one")
+
+    def leaves():
+        raise InterruptedError
+
+    while_parts_come(monkeypatch, another)
+    folder = reader.take("one")
+    assert said == [f"note: {folder} is being brought by another avtune; waiting for it"]
+    assert (folder / "curves.jsonl").read_text() == "1\n"
+    with results(bucket, []) as search:
+        assert search.take("one") == folder, "which waits for nobody any more"
+
+
+def test_reading_leaves_a_copy_alone_on_which_a_search_works(bucket, tmp_path):
+    there = from_elsewhere(bucket, tmp_path)
+    search = results(bucket, [])
+    curves = search.take("one") / "curves.jsonl"
+    with curves.open("a") as file:
+        there.fetch()
+        there.claim("process 1 on a")  # the state there is not from here any more
+        assert results(bucket, [], changes=False).take("one") == curves.parent
+        file.write("2\n")
+    assert curves.read_text() == "1\n2\n"
+    with pytest.raises(UserError, match=rf"{curves.parent} is being worked on by another avtune \(process \d+ on"):
+        results(bucket, []).take("one")
+    with pytest.raises(TakenOver):
+        search.close()
+
+
+def test_a_study_that_is_locked_while_it_is_brought_stays(bucket, tmp_path, monkeypatch):
+    """By a command that names the copy by its path."""
+    from_elsewhere(bucket, tmp_path)
+    folder = results(bucket, [], changes=False).take("one")
+    from_elsewhere(bucket, tmp_path, "1\n2\n")
+    with contextlib.ExitStack() as until:
+        while_parts_come(monkeypatch, lambda: until.enter_context(StudyFolder(folder).locked()))
+        results(bucket, [], changes=False).take("one")
+        assert (folder / "lock").is_file()
+        assert (folder / "curves.jsonl").read_text() == "1\n"
+        states = RemoteStates(bucket.below("one"))
+        with pytest.raises(UserError, match=f"{folder} is being worked on by another avtune"):
+            results(bucket, []).take("one")
+        assert states.latest().number == 4, "what is older here does not become the next state there"
+    results(bucket, [], changes=False).take("one")
+    assert (folder / "curves.jsonl").read_text() == "1\n2\n"
+
+
 # --- looking
 
 
@@ -434,7 +512,8 @@ def test_all_studies_are_brought(bucket):
     bucket.below(".hidden").write("worker", b"{}")  # no name of a study
     here = results(bucket, [], changes=False)
     here.take_all()
-    assert sorted(path.name for path in here.here.iterdir()) == [".one.json", ".two.json", ".url", "one", "two"]
+    beside = [f".{name}.{kind}" for name in ("one", "two") for kind in ("json", "lock")]
+    assert sorted(path.name for path in here.here.iterdir()) == [*beside, ".url", "one", "two"]
     assert [(here.here / name / "curves.jsonl").read_text() for name in ("one", "two")] == ["one", "two"]
 
 
