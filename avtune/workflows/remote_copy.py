@@ -9,9 +9,12 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 from avtune.core.errors import UserError
 from avtune.core.files import private_files, using, write_text
@@ -24,6 +27,7 @@ _GROWS = ("curves.jsonl", "journal.log", "repeats.jsonl", "scored.jsonl", "log.t
 _TRIES = 5
 _LANES = "lanes"
 _HERE = ("lock", "finish")  # of a process of this machine
+_COUNTS = ("curves.jsonl", "journal.log", "repeats.jsonl", "scored.jsonl")  # lines that no command makes again
 
 
 class TakenOver(UserError):
@@ -47,10 +51,11 @@ class RemoteCopy:
     Args:
         states: of the folder in the store.
         folder: here; its name is the study's.
+        say: takes a line for the terminal.
     """
 
-    def __init__(self, states: RemoteStates, folder: Path) -> None:
-        self.states, self.folder = states, folder
+    def __init__(self, states: RemoteStates, folder: Path, say: Callable[[str], None] = lambda line: None) -> None:
+        self.states, self.folder, self._say = states, folder, say
         self._record = folder.parent / f".{folder.name}.json"  # beside it: it is no part of the study
         self._known: dict[str, tuple[Stamp, File]] = {}
         self._there: set[str] | None = None
@@ -60,7 +65,8 @@ class RemoteCopy:
     # -- from there
 
     def fetch(self) -> bool:
-        """Makes the copy here the last state there, unless it is that one with what this machine has added since.
+        """Makes the copy here the last state there, unless it is that one with what this machine has added since. Where
+        a process elsewhere has continued the study, what this machine has not sent is kept under another name.
 
         Returns:
             Whether there is something.
@@ -89,8 +95,10 @@ class RemoteCopy:
         last = self.state
         by = secrets.token_hex(16)
         claimed = State(1 if last is None else last.number + 1, by, owner, {} if last is None else last.files)
+        before = self._recorded()
         self._write_record(last, by)  # first: a kill after the next line leaves a state that is known to be from here
         if self._added(claimed) is None:
+            self._put_record(before)
             raise TakenOver(f"{self.states.store.url} has just been taken by another avtune; try again")
         if self.states.add(claimed):
             raise UserError(
@@ -107,22 +115,56 @@ class RemoteCopy:
 
     def _is_from_here(self, state: State) -> bool:
         """Whether the copy here is that state, or continues it: the last process that worked on it here wrote it."""
+        record = self._recorded()
+        return record is not None and (record["by"] == state.by or record["from"] == [state.number, state.by])
+
+    def _recorded(self) -> Mapping[str, Any] | None:
+        """The record beside the copy; None where there is none that can be read."""
         try:
-            record = json.loads(self._record.read_text())
-            return bool(record["by"] == state.by or record["from"] == [state.number, state.by])
-        except (OSError, ValueError, LookupError, TypeError):
-            return False
+            record: Mapping[str, Any] = json.loads(self._record.read_text())
+            return {"from": record["from"], "by": record["by"], "sizes": record.get("sizes")}
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):
+            return None
 
     def _write_record(self, state: State | None, by: str | None) -> None:
         """
         Args:
-            state: what the copy here was made from.
-            by: of the states that this process is going to write from it.
+            state: what the copy here was made from, or was sent as.
+            by: of the states that this process is going to write from it; None where all of it is there.
         """
-        record = {"from": None if state is None else [state.number, state.by], "by": by}
+        at = None if state is None else [state.number, state.by]
+        self._put_record({"from": at, "by": by, "sizes": self._sizes()})
+
+    def _put_record(self, record: Mapping[str, Any] | None) -> None:
         with using(self._record):
             self._record.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_text(self._record, json.dumps(record) + "\n")
+            if record is None:
+                self._record.unlink(missing_ok=True)
+            else:
+                write_text(self._record, json.dumps(record) + "\n")
+
+    def _sizes(self) -> dict[str, int]:
+        """Bytes of the files to which results are added."""
+        return {name: (self.folder / name).stat().st_size for name in _COUNTS if (self.folder / name).is_file()}
+
+    def _is_unsent(self) -> bool:
+        """Whether the copy may hold what is nowhere else: a process that worked on it has not ended in order, or a
+        command that named the copy by its path has added something."""
+        record = self._recorded()
+        if record is None:  # of an earlier try to bring it, which was cut off
+            return False
+        return record["by"] is not None or record["sizes"] not in (None, self._sizes())
+
+    def _keep(self) -> None:
+        """Renames the copy, for people to look at."""
+        made = kept = self.folder.with_name(f"{self.folder.name}-unsent-{datetime.now(UTC):%Y-%m-%d}")
+        for number in count(2):
+            if not kept.exists():
+                break
+            kept = made.with_name(f"{made.name}-{number}")
+        self.folder.rename(kept)
+        url = self.states.store.url
+        self._say(f"note: {url} has been continued elsewhere; what this machine had not sent is kept in {kept}")
 
     def _bring(self, state: State) -> None:
         with using(self.folder), private_files():
@@ -134,6 +176,8 @@ class RemoteCopy:
                     self._bring_file(made / name, self.folder / name, file)
                 if self._stays(state):  # a command that names the copy by its path does not hold our lock
                     raise _Used
+                if self.folder.exists() and self._is_unsent():
+                    self._keep()
                 self._record.unlink(missing_ok=True)
                 if self.folder.exists():
                     self.folder.rename(made.with_name(f"{made.name}-before"))
@@ -190,6 +234,10 @@ class RemoteCopy:
             self._needed = [*self._needed[-KEPT + 1 :], added.parts]
         self._there = self.states.tidy(self.state, set().union(*self._needed), self._there or ())
         return True
+
+    def all_is_sent(self) -> None:
+        """Notes beside the copy that the last state holds all of it."""
+        self._write_record(self.state, None)
 
     def _added(self, state: State) -> State | None:
         """Makes the next state. Returns it; or that of its number which this process has made before: when an answer is

@@ -85,7 +85,7 @@ class RemoteResults:
             self.here.mkdir(mode=0o700, parents=True, exist_ok=True)
             update_text(self.here / COPIES, f"{self.url}\n")
         states = RemoteStates(self._store.below(name))
-        copy, lock = RemoteCopy(states, folder), CopyLock(folder, self._say, self._clock.sleep)
+        copy, lock = RemoteCopy(states, folder, self._say), CopyLock(folder, self._say, self._clock.sleep)
         if not self.changes:
             with lock.while_it_is_brought() as mine:
                 if mine and copy.fetch():
@@ -206,6 +206,7 @@ class HeldStudy:
             self._send_at_last(lanes, tries)
         self._me = replace(self._me, ended=True)
         self._sign()
+        self._copy.all_is_sent()
 
     def step(self, *, send: bool) -> None:
         """What the thread does again and again. What the store has against it is said once, and tried again."""

@@ -106,6 +106,14 @@ def started(bucket, folder):
     return made
 
 
+def from_elsewhere(bucket, tmp_path, curves="1\n"):
+    """A study that another machine has left in the bucket."""
+    there = started(bucket, tmp_path / "there")
+    filled(tmp_path / "there" / "one", curves)
+    there.send()
+    return there
+
+
 # --- there and back
 
 
@@ -227,6 +235,84 @@ def test_a_copy_of_an_earlier_state_of_the_same_process_is_not_taken_for_its_las
         second.claim("process 2 on b")
     second.fetch()
     assert held(tmp_path / "b" / "one")["curves.jsonl"] == "1\n2\n"
+
+
+def unsent(remote):
+    return sorted(path.name for path in remote.here.glob("one-unsent-*"))
+
+
+@pytest.mark.parametrize("cause", ["killed", "taken over", "the bucket failed"])
+def test_what_was_not_sent_is_kept_when_another_machine_has_continued(bucket, tmp_path, cause):
+    search = results(bucket, [])
+    folder = search.take("one")
+    filled(folder, "1\n")
+    search._held["one"].step(send=True)
+    filled(folder, "1\n2\n")
+    if cause == "killed":
+        search._held["one"]._lock.release()
+    if cause == "the bucket failed":
+        bucket.left[0] = 0
+        with pytest.raises(StorageError, match=f"what is missing there is in {folder}; the same command sends it"):
+            search.close()
+        bucket.left[0] = None
+    from_elsewhere(bucket, tmp_path, "1\nother\n")
+    if cause == "taken over":
+        with pytest.raises(TakenOver, match=f"what this one has is in {folder}"):
+            search.close()
+    said, reader = [], results(bucket, [], changes=False)
+    for _ in range(2):
+        assert results(bucket, said, changes=False).take("one") == folder
+    assert held(folder)["curves.jsonl"] == "1\nother\n"
+    (kept,) = unsent(reader)
+    assert held(reader.here / kept)["curves.jsonl"] == "1\n2\n"
+    assert said == [
+        "note: s3://bucket/results/one has been continued elsewhere; what this machine had not sent is kept in "
+        f"{reader.here / kept}"
+    ]
+
+
+def test_nothing_is_kept_of_what_was_sent_or_only_read(bucket, tmp_path):
+    said = []
+    with results(bucket, said) as search:
+        filled(search.take("one"), "1\n")
+    for curves in ("1\n2\n", "1\n2\n3\n"):
+        from_elsewhere(bucket, tmp_path, curves)
+        folder = results(bucket, said, changes=False).take("one")
+        assert held(folder)["curves.jsonl"] == curves
+        (folder / "report.html").write_text("made again")
+    assert (said, unsent(search)) == ([], [])
+
+
+def test_a_look_that_was_counted_in_the_copy_is_kept(bucket, tmp_path):
+    """`avtune evaluate` takes no URL, and is given the path of the copy."""
+    from_elsewhere(bucket, tmp_path)
+    search = results(bucket, [])
+    for curves in ("1\n2\n", "1\n2\n3\n"):
+        folder = results(bucket, [], changes=False).take("one")
+        (folder / "scored.jsonl").write_text("a look\n")
+        from_elsewhere(bucket, tmp_path, curves)
+    assert results(bucket, [], changes=False).take("one") == folder
+    first, second = unsent(search)
+    assert second == f"{first}-2", "of one day"
+    assert held(search.here / second)["scored.jsonl"] == "a look\n"
+
+
+def test_who_did_not_get_a_study_has_nothing_unsent(bucket, tmp_path, monkeypatch):
+    from_elsewhere(bucket, tmp_path)
+    add = RemoteStates.add
+
+    def late(states, state):
+        monkeypatch.setattr(RemoteStates, "add", add)
+        from_elsewhere(bucket, tmp_path, "1\n2\n")
+        return add(states, state)
+
+    monkeypatch.setattr(RemoteStates, "add", late)
+    search = results(bucket, [])
+    with pytest.raises(TakenOver, match="has just been taken"):
+        search.take("one")
+    assert results(bucket, [], changes=False).take("one") == search.here / "one"
+    assert held(search.here / "one")["curves.jsonl"] == "1\n2\n"
+    assert unsent(search) == []
 
 
 # --- one process at a time
@@ -401,14 +487,6 @@ def test_a_state_whose_answer_was_lost_is_nobody_elses(bucket, tmp_path, monkeyp
 
 
 # --- one process at a time on this machine
-
-
-def from_elsewhere(bucket, tmp_path, curves="1\n"):
-    """A study that another machine has left in the bucket."""
-    there = started(bucket, tmp_path / "there")
-    filled(tmp_path / "there" / "one", curves)
-    there.send()
-    return there
 
 
 def while_parts_come(monkeypatch, happens):
