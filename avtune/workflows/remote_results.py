@@ -6,6 +6,7 @@ import contextlib
 import os
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from avtune.core.snapshot import Unsettled
 from avtune.study.folder import COPIES, StudyFolder
 from avtune.workflows.remote_copy import RemoteCopy, TakenOver, copies_of
 from avtune.workflows.remote_lock import CopyLock
-from avtune.workflows.remote_states import RemoteStates, Worker
+from avtune.workflows.remote_states import Damaged, RemoteStates, Worker
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -49,7 +50,8 @@ class RemoteResults:
         url: of the folder of results.
         changes: whether the command changes studies, and so holds those that it takes until `close`.
         say: takes a line for the terminal.
-        lost: is called on another thread when a study that is held has been taken over by another process.
+        lost: is called on another thread when a study that is held has been taken over by another process, or cannot be
+            sent any more: this command is to end.
     """
 
     def __init__(
@@ -110,12 +112,13 @@ class RemoteResults:
         Raises:
             StorageError: the store does not take it; says where it is.
             TakenOver: another process has one of them.
+            UserError: what sends one of them has failed.
         """
-        errors: list[UserError] = []
+        errors: list[Exception] = []
         for held in self._held.values():
             try:
                 held.end(_TRIES_IN_A_HURRY if quietly else _LAST_TRIES)
-            except UserError as error:
+            except Exception as error:  # of one study; the others are sent all the same
                 errors.append(error)
         self._held = {}
         if errors and not quietly:
@@ -126,7 +129,9 @@ class RemoteResults:
     def _note_worker(self, states: RemoteStates, folder: Path) -> None:
         """Leaves word for `StudyFolder.owner`."""
         note = StudyFolder(folder).elsewhere
-        worker = states.worker()
+        worker = None
+        with contextlib.suppress(Damaged):  # of one that is alive it is written again soon
+            worker = states.worker()
         with using(note):
             ago = 0.0 if worker is None else time.time() - worker.time
             if worker is None or worker.ended or ago > _DEAD or has_died(worker):
@@ -140,7 +145,7 @@ class RemoteResults:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        lost = any(held.taken_over for held in self._held.values())
+        lost = any(held.has_ended_this for held in self._held.values())
         self.close(quietly=kind is not None and not lost)
 
 
@@ -153,7 +158,7 @@ class HeldStudy:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="avtune-remote", daemon=True)
         self._failing = ""
-        self.taken_over = False
+        self._over_by: UserError | None = None
 
     def begin(self) -> None:
         """Takes it: waits until it is clear that nobody works on it, brings it here, and makes the next state.
@@ -199,9 +204,21 @@ class HeldStudy:
         finally:
             self._lock.release()
 
+    @property
+    def has_ended_this(self) -> bool:
+        """Whether its thread has ended this command: another process has the study, or the thread has failed."""
+        return self._over_by is not None
+
     def _send_the_rest(self, tries: int) -> None:
-        if self.taken_over:
-            raise TakenOver(self._failing)
+        if self._over_by is None:
+            self._send_all(tries)
+            return
+        if not isinstance(self._over_by, TakenOver):
+            with contextlib.suppress(Exception):  # what has failed may fail again
+                self._send_all(1)
+        raise self._over_by
+
+    def _send_all(self, tries: int) -> None:
         for lanes in (False, True):
             self._send_at_last(lanes, tries)
         self._me = replace(self._me, ended=True)
@@ -209,16 +226,30 @@ class HeldStudy:
         self._copy.all_is_sent()
 
     def step(self, *, send: bool) -> None:
-        """What the thread does again and again. What the store has against it is said once, and tried again."""
+        """What the thread does again and again. What the store has against it is said once, and tried again; where this
+        process has lost the study, or makes a mistake of its own, the command is ended."""
+        try:
+            self._step(send)
+        except TakenOver as error:
+            self._end_this(error)
+        except Exception as error:  # without this thread the search would go on, and nobody know
+            study, why = self._copy.folder, f"{type(error).__name__}: {error}".splitlines()[0]
+            self._note(traceback.format_exc(), aloud=False)
+            url = self._copy.states.store.url
+            self._end_this(
+                UserError(
+                    f"what sends to {url} has failed ({why}); details in {study}/log.txt\nthe same command continues"
+                )
+            )
+
+    def _step(self, send: bool) -> None:
         try:
             self._sign()
             if send:
                 self._copy.send()
-        except TakenOver as error:
-            self._failing, self.taken_over = str(error), True
-            self._over.set()
-            self._lost()
-        except (StorageError, Unsettled) as error:
+        except TakenOver:
+            raise
+        except (UserError, Unsettled) as error:
             if not self._failing:
                 self._failing = str(error)
                 self._note(f"{error}; trying again every {_SIGN:g} s")
@@ -227,8 +258,14 @@ class HeldStudy:
                 self._note(f"{self._copy.states.store.url} can be written again")
             self._failing = ""
 
-    def _note(self, text: str) -> None:
-        self._say(f"note: {text}")
+    def _end_this(self, error: UserError) -> None:
+        self._over_by = error
+        self._over.set()
+        self._lost()
+
+    def _note(self, text: str, *, aloud: bool = True) -> None:
+        if aloud:
+            self._say(f"note: {text}")
         if self._copy.folder.is_dir():
             with contextlib.suppress(StorageError):  # a full disk ends the search by itself
                 StudyFolder(self._copy.folder).note(text)
@@ -246,8 +283,13 @@ class HeldStudy:
         Raises:
             TakenOver: another process says that it works on the study.
         """
-        now = self._copy.states.worker()
-        if now is not None and now.by != self._me.by:
+        try:
+            now = self._copy.states.worker()
+            other = now is not None and now.by != self._me.by
+        except Damaged:  # it is written again, unless it is another's
+            assert self._copy.state is not None, "claimed"
+            other = self._copy.states.overtaken(self._copy.state)
+        if other:
             raise self._copy.taken_over()
         self._me = replace(self._me, sign=self._me.sign + 1, time=time.time())
         self._copy.states.set_worker(self._me)
@@ -256,7 +298,9 @@ class HeldStudy:
         for again in range(1, tries + 1):
             try:
                 self._copy.send(lanes=lanes)
-            except (StorageError, Unsettled) as error:
+            except TakenOver:
+                raise
+            except (UserError, Unsettled) as error:
                 if again == tries:
                     raise StorageError(
                         f"{error}\nwhat is missing there is in {self._copy.folder}; the same command sends it"
@@ -265,13 +309,21 @@ class HeldStudy:
             else:
                 return
 
+    def _worker(self) -> Worker | None:
+        """Who works on the study, or was the last to do so. Where that is damaged, a process that is known by its next
+        sign."""
+        try:
+            return self._copy.states.worker()
+        except Damaged:
+            return Worker("", "an unknown process", 0, "", 0, 0.0)
+
     def _wait_for_others(self) -> None:
         """
         Raises:
             UserError: another process works on the study: it gives signs of life.
         """
         states = self._copy.states
-        first = states.worker()
+        first = self._worker()
         if first is None or first.ended or has_died(first):
             return
         url = states.store.url
@@ -279,7 +331,7 @@ class HeldStudy:
         end = self._clock.now() + _DEAD
         while self._clock.now() < end:
             self._clock.sleep(_SIGN / 2)
-            now = states.worker()
+            now = self._worker()
             if now is not None and (now.by, now.sign) != (first.by, first.sign):
                 if now.ended:
                     return

@@ -98,6 +98,10 @@ class Gone(Exception):
     """A state, or a part of one, has been deleted because newer ones have been written."""
 
 
+class Damaged(UserError):
+    """An object does not hold what it should."""
+
+
 class RemoteStates:
     """The states of one folder of results.
 
@@ -187,7 +191,12 @@ class RemoteStates:
         return set(there) - old
 
     def worker(self) -> Worker | None:
-        """Who works on the folder, or was the last to do so; None where nobody ever has."""
+        """Who works on the folder, or was the last to do so; None where nobody ever has.
+
+        Raises:
+            Damaged: nobody can tell; whoever works on it writes that again within seconds.
+            StorageError: the store does not answer.
+        """
         try:
             data = self.store.read(_WORKER)
         except FileNotFoundError:
@@ -235,9 +244,9 @@ def _checked(data: bytes, shape: Any, where: str, names: tuple[str, ...]) -> dic
     try:
         record = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{where} is damaged ({error}); restore it from a copy") from None
+        raise Damaged(f"{where} is damaged ({error}); restore it from a copy") from None
     if (wrong := misfit(record, shape)) is not None:
-        raise UserError(f"{where} is damaged: {wrong}; restore it from a copy")
+        raise Damaged(f"{where} is damaged: {wrong}; restore it from a copy")
     return {name: record[name] for name in names}
 
 

@@ -452,6 +452,72 @@ def test_a_bucket_that_fails_is_tried_again_and_said_once(bucket):
     assert RemoteStates(bucket.below("one")).latest().files["curves.jsonl"].size == 4
 
 
+@pytest.mark.parametrize("data", [b"{}", b"{", b"\xff"])
+def test_a_damaged_sign_of_life_is_written_again(bucket, data):
+    said, signs = [], bucket.below("one")
+    with results(bucket, said) as remote:
+        filled(remote.take("one"))
+        signs.write("worker", data)
+        assert results(bucket, said, changes=False).take("one") == remote.here / "one"
+        remote._held["one"].step(send=True)
+        assert RemoteStates(signs).worker().owner == f"process {os.getpid()} on {os.uname().nodename}"
+    assert said == []
+    signs.write("worker", data)
+    with results(bucket, said) as again:
+        again.take("one")
+    assert said == ["note: s3://bucket/results/one was worked on by an unknown process; waiting 60 s for a sign of it"]
+    signs.write("worker", data)
+    with pytest.raises(UserError, match=r"is being worked on by another avtune \(process 7 on b\)"):
+        results(bucket, said, happens=lambda: at_work(bucket)).take("one")
+
+
+def test_a_damaged_sign_of_life_of_another_is_not_written_over(bucket, tmp_path):
+    remote = results(bucket, [])
+    filled(remote.take("one"))
+    started(bucket, tmp_path / "b")
+    bucket.below("one").write("worker", b"{}")
+    remote._held["one"].step(send=False)
+    with pytest.raises(TakenOver):
+        remote.close()
+    assert bucket.below("one").read("worker") == b"{}"
+
+
+def test_what_is_damaged_in_the_bucket_is_said_once_and_tried_again(bucket):
+    said, states = [], bucket.below("one/states")
+    with results(bucket, said) as remote:
+        filled(remote.take("one"))
+        states.write("0000000009", b"{}")
+        for _ in range(2):
+            remote._held["one"].step(send=True)
+        states.delete(["0000000009"])
+        remote._held["one"].step(send=True)
+    assert said == [
+        "note: s3://bucket/results/one/states/0000000009 is damaged: format is missing; restore it from a copy; trying "
+        "again every 3600 s",
+        "note: s3://bucket/results/one can be written again",
+    ]
+
+
+def test_a_mistake_in_what_sends_ends_the_command_and_is_raised(bucket, monkeypatch):
+    def search():
+        with results(bucket, [], lost=lambda: lost.append(1)) as remote:
+            filled(remote.take("one"))
+            remote._held["one"].step(send=True)
+            raise KeyboardInterrupt  # as the signal that `lost` sends does
+
+    lost = []
+    monkeypatch.setattr(RemoteCopy, "send", lambda copy, lanes=False: 1 // 0)
+    said = (
+        r"^what sends to s3://bucket/results/one has failed \(ZeroDivisionError: .*\); details in .*/log.txt\nthe same"
+    )
+    with pytest.raises(UserError, match=said):
+        search()
+    assert lost == [1]
+    log = (results(bucket, [], changes=False).here / "one" / "log.txt").read_text()
+    assert "1 // 0" in log
+    assert not RemoteStates(bucket.below("one")).worker().ended
+
+
 def test_a_store_without_conditional_writes_is_refused(bucket, tmp_path, monkeypatch):
     monkeypatch.setattr(Bucket, "create", lambda store, name, data: store.write(name, data) or True)
     with pytest.raises(UserError, match="this store knows no conditional writes"):
