@@ -55,7 +55,8 @@ def results_here(given: argparse.Namespace) -> Iterator[None]:
     submits = bool(getattr(given, "slurm", None)) or getattr(given, "dry_run", False)
     changes = given.verb in _CHANGE and not submits
     say = console.say if changes else console.error  # beside what is read, which may be JSON
-    with RemoteResults(url, changes=changes, say=say, lost=_end_this) as remote:
+    makes = given.verb == "search"
+    with RemoteResults(url, changes=changes, makes=makes, say=say, lost=_end_this) as remote:
         given.url, given.remote, given.results = url, remote, remote.here
         given.once = True
         yield
@@ -70,11 +71,20 @@ def bring(given: argparse.Namespace, name: str) -> None:
             console.say(f"results    {given.url}/{name}; this works on a copy, {folder}")
 
 
-def bring_all(given: argparse.Namespace) -> None:
-    """Brings all studies here, if `--results` is a URL."""
+def bring_all(given: argparse.Namespace) -> list[str] | None:
+    """Brings all studies here, if `--results` is a URL.
+
+    Returns:
+        The names of those that are there; None where it is no URL.
+    """
     remote: RemoteResults | None = getattr(given, "remote", None)
-    if remote is not None:
-        remote.take_all()
+    return None if remote is None else remote.take_all()
+
+
+def results_named(given: argparse.Namespace) -> Path | Url:
+    """What `--results` names, for people."""
+    named: Path | Url = getattr(given, "url", given.results)
+    return named
 
 
 def _end_this() -> None:

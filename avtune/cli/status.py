@@ -14,7 +14,7 @@ from avtune.cli import console
 from avtune.cli.arguments import Verbs, add_json, add_results, add_study, add_verb
 from avtune.cli.display import Display, Line, event, is_live
 from avtune.cli.folders import study_folder
-from avtune.cli.remote import bring_all
+from avtune.cli.remote import bring_all, results_named
 from avtune.cli.result_text import result_lines
 from avtune.core.errors import UserError
 
@@ -182,11 +182,11 @@ def _on_cluster(given: argparse.Namespace) -> None:
 def _all(given: argparse.Namespace) -> None:
     from avtune.cli.studies import in_a_line, study_rows, study_table
 
-    bring_all(given)
+    there = bring_all(given)
+    rows = study_rows(given.results, there)
     if given.json:
-        print(json.dumps([row.facts for row in study_rows(given.results)], indent=2))
+        print(json.dumps([row.facts for row in rows], indent=2))
         return
-    rows = study_rows(given.results)
     if given.watch:
 
         def look() -> bool:
@@ -198,5 +198,5 @@ def _all(given: argparse.Namespace) -> None:
     elif rows:
         console.say(*study_table(rows))
     else:
-        console.say(f"no studies in {given.results}; `avtune search demo` makes one")
+        console.say(f"no studies in {results_named(given)}; `avtune search demo` makes one")
     sys.stdout.flush()

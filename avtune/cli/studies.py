@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,11 +33,15 @@ class StudyRow:
     changed: float
 
 
-def study_rows(results: Path) -> list[StudyRow]:
-    """The studies in a folder, by name; one that cannot be read says why and hides no other. None is disturbed."""
+def study_rows(results: Path, names: Collection[str] | None = None) -> list[StudyRow]:
+    """The studies in a folder, by name; one that cannot be read says why and hides no other. None is disturbed.
+
+    Args:
+        names: of those that count; None for all.
+    """
     with using(results, "read"):
         roots = sorted(path.parent for path in results.glob("*/study.yaml"))
-    return [_row(StudyFolder(root)) for root in roots]
+    return [_row(StudyFolder(root)) for root in roots if names is None or root.name in names]
 
 
 def _row(folder: StudyFolder) -> StudyRow:

@@ -21,7 +21,7 @@ from avtune.cli.arguments import (
     reading_of,
 )
 from avtune.cli.display import step
-from avtune.cli.remote import bring
+from avtune.cli.remote import bring, results_named
 from avtune.core.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def _checks(given: argparse.Namespace) -> list[Check]:
             return check_model(path, None if given.dataset is None else _load(given.dataset, given, {}))
     there = [path.parent.name for path in given.results.glob("*/*.yaml") if path.name in ("study.yaml", "bench.yaml")]
     raise UserError(
-        f"{given.target!r} is no study, bench or model, in {given.results} or by its path"
+        f"{given.target!r} is no study, bench or model, in {results_named(given)} or by its path"
         f"{did_you_mean(given.target, there)}"
     )
 

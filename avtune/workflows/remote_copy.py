@@ -34,6 +34,10 @@ class TakenOver(UserError):
     """Another process has written the next state of the folder."""
 
 
+class NotThere(UserError):
+    """A study is here, but not in the store."""
+
+
 class _Used(Exception):
     """A process of this machine has begun to work on the copy while a state was brought."""
 
@@ -69,7 +73,7 @@ class RemoteCopy:
         a process elsewhere has continued the study, what this machine has not sent is kept under another name.
 
         Returns:
-            Whether there is something.
+            Whether there is something here now; a copy of what has been deleted there counts, see `check_there`.
 
         Raises:
             StorageError: the store, or this machine's disk, does not serve.
@@ -84,6 +88,26 @@ class RemoteCopy:
                 self._bring(state)
                 return bool(state.files)
         raise UserError(f"{self.states.store.url} changes faster than it can be read; try again")
+
+    def check_there(self, makes: bool) -> None:
+        """
+        Args:
+            makes: whether the command makes a study where there is none.
+
+        Raises:
+            NotThere: what was to be fetched has been deleted there after it was brought from there, or sent; or the
+                command makes no study, and one that was never there is here.
+        """
+        if self.state is not None or not self.folder.is_dir():
+            return
+        url = self.states.store.url
+        if not makes:
+            raise NotThere(f"{url} is not in the bucket; a copy of it is in {self.folder}")
+        if self._recorded() is not None:
+            raise NotThere(
+                f"{url} is not in the bucket any more, and {self.folder} is a copy of it\n"
+                "delete that folder to begin anew, or choose another --name"
+            )
 
     def claim(self, owner: str) -> None:
         """Makes the next state, with the files of the last one: from now on this process alone adds states.

@@ -18,7 +18,7 @@ from avtune.core.names import is_legal_name
 from avtune.core.object_store import ObjectStore, store_at
 from avtune.core.snapshot import Unsettled
 from avtune.study.folder import COPIES, StudyFolder
-from avtune.workflows.remote_copy import RemoteCopy, TakenOver, copies_of
+from avtune.workflows.remote_copy import NotThere, RemoteCopy, TakenOver, copies_of
 from avtune.workflows.remote_lock import CopyLock
 from avtune.workflows.remote_states import Damaged, RemoteStates, Worker
 
@@ -49,6 +49,7 @@ class RemoteResults:
     Args:
         url: of the folder of results.
         changes: whether the command changes studies, and so holds those that it takes until `close`.
+        makes: whether it makes a study where there is none of a name.
         say: takes a line for the terminal.
         lost: is called on another thread when a study that is held has been taken over by another process, or cannot be
             sent any more: this command is to end.
@@ -59,6 +60,7 @@ class RemoteResults:
         url: str,
         *,
         changes: bool,
+        makes: bool = False,
         say: Say,
         lost: Callable[[], None] = lambda: None,
         store: ObjectStore | None = None,
@@ -67,11 +69,13 @@ class RemoteResults:
         self.url = url
         self.here = copies_of(url)
         self._store = store or store_at(url)
-        self.changes, self._say, self._lost, self._clock = changes, say, lost, clock or Clock()
+        self.changes, self._makes = changes, makes
+        self._say, self._lost, self._clock = say, lost, clock or Clock()
         self._held: dict[str, HeldStudy] = {}
 
     def take(self, name: str) -> Path:
-        """Brings a study here, where there is one of that name, and holds it if the command changes it.
+        """Brings a study here, where there is one of that name, and holds it if the command changes it. Where there is
+        none, it is held for a command that makes studies.
 
         Returns:
             Its folder here, which may not exist.
@@ -79,6 +83,8 @@ class RemoteResults:
         Raises:
             StorageError: the store, or this machine's disk, does not serve.
             UserError: another process works on it, or what is there is damaged.
+            NotThere: it has been deleted in the store; or the command makes no study, and one that was never in the
+                store is here.
         """
         folder = self.here / name
         if name in self._held:
@@ -91,17 +97,33 @@ class RemoteResults:
         if not self.changes:
             with lock.while_it_is_brought() as mine:
                 if mine and copy.fetch():
+                    copy.check_there(self._makes)
                     self._note_worker(states, folder)
             return folder
         held = HeldStudy(copy, lock, self._say, self._lost, self._clock)
-        held.begin()
-        self._held[name] = held
+        if held.begin(self._makes):
+            self._held[name] = held
         return folder
 
-    def take_all(self) -> None:
-        """Brings all studies here."""
+    def holds(self, name: str) -> bool:
+        """Whether this command works on a study, and sends it."""
+        return name in self._held
+
+    def take_all(self) -> list[str]:
+        """Brings all studies here, and says which are only here.
+
+        Returns:
+            The names of those that are there, sorted.
+        """
+        there = []
         for name in filter(is_legal_name, self._store.folders()):
-            self.take(name)
+            with contextlib.suppress(NotThere):
+                self.take(name)
+                there.append(name)
+        here = sorted({path.parent.name for path in self.here.glob("*/study.yaml")} - set(there))
+        if here:
+            self._say(f"note: not in {self.url}, but copies are in {self.here}: {', '.join(here)}")
+        return there
 
     def close(self, *, quietly: bool = False) -> None:
         """Sends what has changed, and lets the studies go.
@@ -160,23 +182,35 @@ class HeldStudy:
         self._failing = ""
         self._over_by: UserError | None = None
 
-    def begin(self) -> None:
+    def begin(self, makes: bool) -> bool:
         """Takes it: waits until it is clear that nobody works on it, brings it here, and makes the next state.
 
+        Args:
+            makes: whether a study may be made.
+
+        Returns:
+            Whether it is taken; else there is none of that name, and nothing was changed.
+
         Raises:
-            UserError: somebody does.
+            UserError: somebody works on it.
+            NotThere: see `RemoteResults.take`.
         """
         self._lock.hold()
+        taken = False
         try:
+            self._wait_for_others()
+            self._copy.fetch()
+            self._copy.check_there(makes)
             self._take()
-        except BaseException:
-            self._lock.release()
-            raise
-        self._thread.start()
+            taken = True
+        finally:
+            if not taken:
+                self._lock.release()
+        if taken:
+            self._thread.start()
+        return taken
 
     def _take(self) -> None:
-        self._wait_for_others()
-        self._copy.fetch()
         study = StudyFolder(self._copy.folder)
         if (owner := study.holder()) is not None:  # by the path of the copy: it may be no copy of the last state
             raise UserError(

@@ -5,6 +5,7 @@ what a copy is worth is here once, on the same small bucket."""
 import contextlib
 import json
 import os
+import shutil
 from itertools import count
 
 import pytest
@@ -315,6 +316,53 @@ def test_who_did_not_get_a_study_has_nothing_unsent(bucket, tmp_path, monkeypatc
     assert unsent(search) == []
 
 
+# --- deleted there
+
+
+def test_a_study_that_was_deleted_there_does_not_come_back(bucket):
+    with results(bucket, []) as search:
+        filled(search.take("one"))
+    folder = search.here / "one"
+    bucket.delete(bucket.names())
+    with pytest.raises(UserError, match=f"^s3://bucket/results/one is not in the bucket; a copy of it is in {folder}$"):
+        results(bucket, [], changes=False).take("one")
+    with pytest.raises(UserError, match="one is not in the bucket; a copy"):
+        results(bucket, [], makes=False).take("one")
+    with pytest.raises(
+        UserError, match=rf"not in the bucket any more, and {folder} is a copy of it\ndelete that folder"
+    ):
+        results(bucket, []).take("one")
+    assert bucket.names() == []
+    shutil.rmtree(folder)
+    with results(bucket, []) as search:
+        assert not search.take("one").exists()
+    assert results(bucket, [], changes=False).take("one") == folder
+
+
+def test_a_copy_of_another_name_is_sent_as_a_study(bucket):
+    with results(bucket, []) as search:
+        filled(search.take("one"))
+    (search.here / "one").rename(search.here / "one-unsent-2030-01-01")
+    with results(bucket, []) as again:
+        again.take("one-unsent-2030-01-01")
+    assert RemoteStates(bucket.below("one-unsent-2030-01-01")).latest().files.keys() >= {"study.yaml"}
+
+
+def test_what_is_only_here_is_in_no_table_of_the_bucket(bucket, capsys, monkeypatch):
+    monkeypatch.setattr(remote_results, "store_at", lambda url: bucket)
+    assert main(["status", "--results", "s3://bucket/results"]) == 0
+    assert capsys.readouterr().out == "no studies in s3://bucket/results; `avtune search demo` makes one\n"
+    for name in ("gone", "half gone", "stays"):
+        with results(bucket, []) as search:
+            filled(search.take(name.replace(" ", "-")))
+    bucket.below("gone").delete(bucket.below("gone").names())
+    bucket.below("half-gone/states").delete(bucket.below("half-gone/states").names())
+    assert main(["status", "--results", "s3://bucket/results", "--json"]) == 0
+    said = capsys.readouterr()
+    assert [row["study"] for row in json.loads(said.out)] == ["stays"]
+    assert said.err == f"avtune: note: not in s3://bucket/results, but copies are in {search.here}: gone, half-gone\n"
+
+
 # --- one process at a time
 
 
@@ -362,9 +410,12 @@ def test_who_slept_while_another_wrote_many_states_changes_nothing(bucket, tmp_p
     assert third.states.parts() == set().union(*(state.parts for state in states))
 
 
-def results(bucket, said, *, changes=True, happens=lambda: None, lost=lambda: None):
+def results(bucket, said, *, changes=True, makes=True, happens=lambda: None, lost=lambda: None):
     url = "s3://bucket/results"
-    return RemoteResults(url, changes=changes, say=said.append, lost=lost, store=bucket, clock=Passing(happens))
+    makes = changes and makes
+    return RemoteResults(
+        url, changes=changes, makes=makes, say=said.append, lost=lost, store=bucket, clock=Passing(happens)
+    )
 
 
 def at_work(bucket, machine="b", process=7, ended=False):
