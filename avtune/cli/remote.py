@@ -67,7 +67,7 @@ def bring(given: argparse.Namespace, name: str) -> None:
     remote: RemoteResults | None = getattr(given, "remote", None)
     if remote is not None and is_legal_name(name):
         folder = remote.take(name)
-        if remote.changes:
+        if remote.holds(name):
             console.say(f"results    {given.url}/{name}; this works on a copy, {folder}")
 
 

@@ -199,10 +199,11 @@ class HeldStudy:
         taken = False
         try:
             self._wait_for_others()
-            self._copy.fetch()
+            found = self._copy.fetch()
             self._copy.check_there(makes)
-            self._take()
-            taken = True
+            if found or makes:
+                self._take()
+                taken = True
         finally:
             if not taken:
                 self._lock.release()

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shutil
+from dataclasses import replace
 from itertools import count
 
 import pytest
@@ -723,6 +724,27 @@ def test_a_name_that_is_none_is_said_with_those_that_are_there(bucket, capsys, m
     assert said.err.startswith(
         "avtune: no study is called 'on' in s3://bucket/results; did you mean 'one'?\nstudies in"
     )
+
+
+@pytest.mark.parametrize("words", [["finish", "typo"], ["retrain", "typo", "--trial", "0"]])
+def test_a_study_that_is_not_there_is_not_made_by_who_only_continues(bucket, words, capsys, monkeypatch):
+    monkeypatch.setattr(remote_results, "store_at", lambda url: bucket)
+    for _ in range(2):
+        assert main([*words, "--results", "s3://bucket/results"]) == 2
+        said = capsys.readouterr()
+        assert (said.out, said.err) == ("", "avtune: no study is called 'typo' in s3://bucket/results\n")
+    assert bucket.names() == []
+
+
+def test_a_study_of_which_only_its_search_knows_is_continued(bucket):
+    search = results(bucket, [])
+    filled(search.take("one"))
+    search._held["one"]._lock.release()  # killed before anything was sent
+    states = RemoteStates(bucket.below("one"))
+    states.set_worker(replace(states.worker(), ended=True))
+    with results(bucket, [], makes=False) as finish:
+        finish.take("one")
+    assert states.latest().files.keys() >= {"study.yaml"}
 
 
 def test_a_job_of_slurm_is_given_the_bucket(bucket, tmp_path, capsys, monkeypatch):
