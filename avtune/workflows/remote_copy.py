@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import tempfile
@@ -79,6 +80,7 @@ class RemoteCopy:
             StorageError: the store, or this machine's disk, does not serve.
             UserError: what is there is damaged.
         """
+        self._clear_torn()
         for _ in range(_TRIES):
             state = self.states.latest()
             self.state = state
@@ -211,6 +213,14 @@ class RemoteCopy:
         finally:
             for left in (made, made.with_name(f"{made.name}-before")):
                 shutil.rmtree(left, ignore_errors=True)
+
+    def _clear_torn(self) -> None:
+        """Deletes what a kill left of a copy that was being brought."""
+        made = re.compile(rf"\.{re.escape(self.folder.name)}-[a-z0-9_]{{8}}(-before)?")  # names of `mkdtemp`
+        with contextlib.suppress(FileNotFoundError):
+            for path in self.folder.parent.iterdir():
+                if made.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path, ignore_errors=True)
 
     def _bring_file(self, to: Path, before: Path, file: File) -> None:
         to.parent.mkdir(parents=True, exist_ok=True)

@@ -317,6 +317,27 @@ def test_who_did_not_get_a_study_has_nothing_unsent(bucket, tmp_path, monkeypatc
     assert unsent(search) == []
 
 
+def test_what_a_kill_left_of_a_copy_that_was_brought_goes_with_the_next_look(bucket, tmp_path, monkeypatch):
+    from_elsewhere(bucket, tmp_path)
+    reader = results(bucket, [], changes=False)
+    reader.take("one")
+    from_elsewhere(bucket, tmp_path, "1\n2\n")
+    with monkeypatch.context() as killed:
+        killed.setattr(shutil, "rmtree", lambda path, ignore_errors=False: None)
+        reader.take("one")
+        while_parts_come(killed, lambda: 1 // 0)
+        from_elsewhere(bucket, tmp_path, "1\n2\n3\n")
+        with pytest.raises(ZeroDivisionError):
+            reader.take("one")
+    (reader.here / ".one-two-12345678").mkdir()  # of a study `one-two`, which another process brings
+    left = {path.name for path in reader.here.glob(".one-*")}
+    assert len(left) == 3
+    assert {name.endswith("-before") for name in left} == {True, False}
+    for _ in range(2):
+        reader.take("one")
+        assert [path.name for path in reader.here.glob(".one-*")] == [".one-two-12345678"]
+
+
 # --- deleted there
 
 
