@@ -44,8 +44,18 @@ class _Used(Exception):
 
 
 def copies_of(url: str) -> Path:
-    """The folder on this machine for copies of the studies of a URL."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    """The folder on this machine for copies of the studies of a URL.
+
+    Raises:
+        UserError: the user has no home folder, and `XDG_CACHE_HOME` names no other place.
+    """
+    try:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    except RuntimeError:
+        raise UserError(
+            f"--results {url} works on copies below the home folder, and this user has none; set XDG_CACHE_HOME to a "
+            "folder on a disk of this machine"
+        ) from None
     last = legal_name(url.rstrip("/").rpartition("/")[2], 40)
     return cache / "avtune" / "results" / f"{last}-{hashlib.sha256(url.rstrip('/').encode()).hexdigest()[:12]}"
 

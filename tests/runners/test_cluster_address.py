@@ -12,6 +12,7 @@ import pytest
 from avtune.core.errors import UserError
 from avtune.runners.ray import address as address_module
 from avtune.runners.ray.address import cluster_address
+from avtune.runners.ray.cluster import check_token_is_set
 
 
 @pytest.fixture
@@ -98,3 +99,17 @@ def test_auto_does_not_take_the_ray_of_another_user(
     environment.write_text(served)
     monkeypatch.setattr("os.getuid", lambda: 12345)
     assert "the Ray that was started last on this machine is" in said("auto")
+
+
+def test_a_token_is_found_without_a_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", lambda number: {}[number])
+    monkeypatch.delenv("RAY_AUTH_TOKEN_PATH", raising=False)
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "a" * 64)
+    check_token_is_set()
+    monkeypatch.delenv("RAY_AUTH_TOKEN")
+    with pytest.raises(UserError, match="needs the cluster's token: set RAY_AUTH_TOKEN"):
+        check_token_is_set()
+    (tmp_path / "token").touch()
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(tmp_path / "token"))
+    check_token_is_set()

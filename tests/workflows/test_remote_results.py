@@ -781,6 +781,17 @@ def test_a_job_of_slurm_is_given_the_bucket(bucket, tmp_path, capsys, monkeypatc
     assert bucket.names() == [], "the job takes it, not who submits it"
 
 
+def test_a_user_without_a_home_is_told_what_to_set(capsys, monkeypatch):
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", lambda number: {}[number])
+    assert main(["status", "--results", "s3://bucket/results"]) == 2
+    assert capsys.readouterr().err == (
+        "avtune: --results s3://bucket/results works on copies below the home folder, and this user has none; set "
+        "XDG_CACHE_HOME to a folder on a disk of this machine\n"
+    )
+
+
 # --- damage
 
 

@@ -115,8 +115,10 @@ def check_token_is_set() -> None:
     """Raises:
     UserError: this process knows no token of a cluster.
     """
-    file = os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token"
-    if not os.environ.get("RAY_AUTH_TOKEN") and not Path(file).is_file():
+    if os.environ.get("RAY_AUTH_TOKEN"):
+        return
+    file = os.environ.get("RAY_AUTH_TOKEN_PATH") or os.path.expanduser("~/.ray/auth_token")  # `~` stays without a home
+    if not os.path.isfile(file):
         raise UserError(
             "--cluster needs the cluster's token: set RAY_AUTH_TOKEN, or RAY_AUTH_TOKEN_PATH to a file of it\n"
             "a cluster without a token obeys everybody who reaches it; docs/cluster.md shows how to start one with"
