@@ -191,7 +191,7 @@ def _all(given: argparse.Namespace) -> None:
 
         def look() -> bool:
             nonlocal rows
-            rows = study_rows(given.results)
+            rows = study_rows(given.results, there)
             return True
 
         _repeat(look, lambda columns, _: [(line, "") for line in study_table(rows, columns)], lambda: in_a_line(rows))

@@ -213,9 +213,9 @@ class HeldStudy:
 
     def _take(self) -> None:
         study = StudyFolder(self._copy.folder)
-        if (owner := study.holder()) is not None:  # by the path of the copy: it may be no copy of the last state
+        if (holder := study.holder()) is not None:  # by the path of the copy: it may be no copy of the last state
             raise UserError(
-                f"{study.root} is being worked on by another avtune ({owner}); wait for it, stop it, or choose "
+                f"{study.root} is being worked on by another avtune ({holder.owner}); wait for it, stop it, or choose "
                 "another --name"
             )
         with using(study.root):
