@@ -21,6 +21,7 @@ from avtune.data.layouts import all_clips
 from avtune.data.layouts.four_keys import FOUR_KEYS
 from avtune.data.layouts.npy import ARRAY
 from avtune.data.opening import keys_of, open_arrays, read_names
+from avtune.data.pooling import pooled
 from avtune.data.reading import readers
 
 SPLITS = ("test", "train")
@@ -85,6 +86,7 @@ def read_views(
     view: str | None = None,
     split: str | None = None,
     chosen: Mapping[str, str] | None = None,
+    pool: Sequence[str] = (),
 ) -> Views:
     """The views in an HDF5, .npz or .npy file.
 
@@ -97,16 +99,17 @@ def read_views(
         split: of two arrays that differ in it, which one.
         chosen: the names of the views and `labels`, or some of them, to names of arrays, of HDF5 also in groups
             (`a/b`); in place of the names above.
+        pool: how features [clips, time, ...] become [clips, dims], see `ReadOptions`.
 
     Raises:
         UserError: the file cannot be read, no view is found, or one is no such features: another dimension, values that
-            are not finite, other numbers of rows.
+            are not finite, other numbers of rows; or none has a time axis to pool over.
     """
     path = Path(os.path.expanduser(path))
     views = tuple(dims)
     with open_arrays(path, views, single=True) as container:
         keys = _chosen(container, views, chosen, view) if chosen else _found(container, views, view, split)
-        declared = {what: container.declare(key) for what, key in keys.items()}
+        declared = _pooled({what: container.declare(key) for what, key in keys.items()}, views, pool)
         for what in (one for one in views if one in declared):
             _check(declared[what], what, dims)
         names = container.declare("class_names") if "labels" in keys and "class_names" in container.keys else None
@@ -124,6 +127,17 @@ def read_views(
     values = held_by(labels) if labels is not None else np.empty(0, np.int64)
     named = dict(zip(values.tolist(), names_of(values, listed, str(path)), strict=True)) if len(values) else {}
     return Views(read.get(views[0]), read.get(views[1]), labels, named, keys, unused)
+
+
+def _pooled(declared: Mapping[str, Declared], views: Sequence[str], pool: Sequence[str]) -> dict[str, Declared]:
+    """What was declared, with the views that have a time axis pooled over it."""
+    timed = [what for what in views if what in declared and len(declared[what].shape) > 2]
+    if pool and not timed:
+        said = ", ".join(f"{one.where} is {one.shape}" for what, one in declared.items() if what in views)
+        raise UserError(
+            f"--pool {','.join(pool)} pools over time, and no features have a time axis ({said}); leave it out"
+        )
+    return {what: pooled(one, pool) if pool and what in timed else one for what, one in declared.items()}
 
 
 def _labels(declared: Declared, rows: int) -> tuple[Labels, list[str] | None]:

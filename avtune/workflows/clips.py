@@ -94,10 +94,18 @@ def read_clips(source: Source, model: Model) -> Clips:
         raise UserError(f"--view is {source.view}; the model has {' and '.join(model.views)}")
     if _is_dataset(source.spec):
         return _of_dataset(source, model)
-    if source.reading.given():
-        what = next(iter(source.reading.given())).replace("_", "-")
+    given = [name for name in source.reading.given() if name != "pool"]
+    if given:
+        what = given[0].replace("_", "-")
         raise UserError(f"--{what} goes with a dataset; {source.spec} is a file of views")
-    found = read_views(source.spec, model.dims, view=source.view, split=source.split, chosen=source.chosen)
+    found = read_views(
+        source.spec,
+        model.dims,
+        view=source.view,
+        split=source.split,
+        chosen=source.chosen,
+        pool=source.reading.pool,
+    )
     path = Path(os.path.expanduser(source.spec))
     read = ", ".join(f"{what} from {key}" for what, key in found.keys.items())
     unused = f"; not read: {', '.join(found.unused[:8])}" if found.unused else ""

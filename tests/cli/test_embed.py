@@ -185,3 +185,15 @@ def test_one_view_of_the_test_split_is_a_look(made, capsys, tmp_path):
     words = ["--results", results, "--view", "audio", "--overwrite", "--out", tmp_path / "z.npz"]
     assert "this look is counted: 3" in call(capsys, "embed", model, made / "toy.h5", *words)
     assert "counted" not in call(capsys, "embed", model, made / "toy.h5", *words)
+
+
+def test_features_over_time_are_pooled_as_a_data_set_s_are(made, embed, tmp_path, wanted):
+    """A model of pooled features is used on new clips that are not pooled yet."""
+    frames = np.stack([DATA.audio - 1, DATA.audio, DATA.audio + 1], axis=1)
+    np.savez(made / "frames.npz", audio=frames, visual=DATA.visual)
+    assert "pool over its other axes with --pool mean" in embed("frames.npz", code=2)
+    embed("frames.npz", "--pool", "mean", out="pooled.npz")
+    found = arrays(tmp_path / "pooled.npz")
+    np.testing.assert_allclose(found["audio"], wanted["audio"], atol=1e-5)
+    np.testing.assert_allclose(found["visual"], wanted["visual"], atol=1e-5)
+    assert "pools over time, and no features have a time axis" in embed("both.npz", "--pool", "mean", code=2)
