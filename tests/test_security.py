@@ -218,7 +218,7 @@ def test_pages_show_what_they_are_given_and_run_nothing(tmp_path, results):
     folder = StudyFolder(tmp_path / "<b>&")
     study = Study(folder, open_space(folder))
     study.records[0].values.cut(0)
-    study.records[0].reason = HOSTILE
+    study.records[0].state, study.records[0].reason = "FAIL", HOSTILE
     made = page(study, None, None)
     about = {
         "dataset": {

@@ -58,6 +58,16 @@ LOSERS = (in_a_weak_reference, in_a_finaliser, in_the_collector)
 NUMBERS = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGINT)
 
 
+@pytest.fixture(autouse=True)
+def heeded():
+    """The signals have the handlers of a command in a terminal: one that runs in the background may ignore some."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in NUMBERS if number != signal.SIGINT}
+    before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @pytest.mark.parametrize("number", NUMBERS, ids=lambda number: number.name)
 @pytest.mark.parametrize("lose", LOSERS, ids=lambda lose: lose.__name__)
 def test_an_interrupt_that_python_drops_comes_again(lose, number):
