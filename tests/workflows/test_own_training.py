@@ -1,4 +1,5 @@
-"""A user's own training function: the example from the manual, and what happens when one does not keep to it."""
+"""A user's own training function: the example from the manual, and what happens when one does not keep to it. Long:
+every way in which one may fail is here once."""
 
 import contextlib
 import json
