@@ -88,7 +88,13 @@ def record(given: argparse.Namespace, space: Space) -> list[str]:
     folder = given.recordings / given.method
     begun, left_out = time.monotonic(), []
     options = argparse.Namespace(
-        trials=given.trials, sought=0, seeds=1, lanes=given.lanes, device=given.device, out=folder
+        trials=given.trials,
+        sought=0,
+        seeds=1,
+        default_seeds=None,
+        lanes=given.lanes,
+        device=given.device,
+        out=folder,
     )
     for name, one in SETS.items():
         if (given.quick and name not in QUICK_SETS) or _is_recorded(folder / f"{name}{SUFFIX}", given.trials):

@@ -5,9 +5,10 @@
 Configurations are drawn from the dataset's space (`--space`), the default configuration first; then `--sought` more are
 suggested by TPE, from the results of all those before: a search spends most of its trials near the best configurations,
 where few random ones lie. Each is trained over a few seeds until its own end, stopped by no rung, as lanes of one
-engine. What has been trained is kept in
-`<dataset>.partial.jsonl` beside the file, a line a run: the same command goes on there after an interruption, and with
-more trials or seeds it adds to what the file holds.
+engine; the default configuration, which takes part in every search and its finals, over more (`--default-seeds`).
+
+What has been trained is kept in `<dataset>.partial.jsonl` beside the file, a line a run: the same command goes on there
+after an interruption, and with more trials or seeds it adds to what the file holds.
 """
 
 from __future__ import annotations
@@ -65,6 +66,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=200, help="random configurations (200)")
     parser.add_argument("--sought", type=int, default=0, help="configurations that TPE suggests after them (0)")
     parser.add_argument("--seeds", type=int, default=3, help="runs of each (3)")
+    parser.add_argument("--default-seeds", type=int, help="runs of the default configuration (as --seeds)")
     parser.add_argument("--lanes", type=int, default=8, help="runs that are trained at a time (8)")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path, default=FOLDER, help="folder of the file (benchmarks/curves)")
@@ -80,7 +82,7 @@ def record(dataset: Dataset, space: Space, given: argparse.Namespace, claim: str
     """Trains what is missing, and writes the file.
 
     Args:
-        given: `trials`, `sought`, `seeds`, `lanes`, `device` and `out` as the command line has them.
+        given: `trials`, `sought`, `seeds`, `default_seeds`, `lanes`, `device` and `out` as the command line has them.
         claim: the module whose command this is.
     """
     torch.set_num_threads(1)  # as an engine on a CPU has
@@ -97,7 +99,8 @@ def record(dataset: Dataset, space: Space, given: argparse.Namespace, claim: str
     runs, before = known
     failed = 0
     for configs in _rounds(space, given, runs):
-        source = _Runs(configs, given.seeds, horizon, precision, partial, runs)
+        wanted = {number: _seeds(configs[number], space, given) for number in configs}
+        source = _Runs(configs, wanted, horizon, precision, partial, runs)
         if not source.exhausted:
             dispatcher = Dispatcher(source, spare=0, max_failures=1)
             engine = Engine(folds, capacity=given.lanes, device=given.device, save=_keeps_nothing)
@@ -108,6 +111,11 @@ def record(dataset: Dataset, space: Space, given: argparse.Namespace, claim: str
     write_curves(path, RecordedCurves(space, horizon.rows, precision, about, in_order))
     partial.unlink(missing_ok=True)
     return path
+
+
+def _seeds(config: Mapping[str, Value], space: Space, given: argparse.Namespace) -> int:
+    """Over how many seeds a configuration is trained."""
+    return (given.default_seeds or given.seeds) if space.is_default(space.fixed | dict(config)) else given.seeds
 
 
 def _rounds(
@@ -197,14 +205,15 @@ def _about(
 
 
 class _Runs:
-    """A `runners.Source`: configurations over seeds. Keeps each run that has ended, in the file and in `runs`."""
+    """A `runners.Source`: configurations over so many seeds each. Keeps each run that has ended, in the file
+    and in `runs`."""
 
     independent = 0
 
     def __init__(
         self,
         configs: Mapping[int, dict[str, Value]],
-        seeds: int,
+        seeds: Mapping[int, int],
         horizon: Horizon,
         precision: str,
         partial: Path,
@@ -217,7 +226,7 @@ class _Runs:
         self._trials: dict[int, tuple[RecordedRun, list[float], list[float]]] = {}
         self._queue: list[Trial] = []
         for number, config in configs.items():
-            for seed in range(seeds):
+            for seed in range(seeds[number]):
                 if (number, seed) in self.runs:
                     continue
                 place = len(self._trials)

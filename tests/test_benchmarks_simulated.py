@@ -178,6 +178,10 @@ def test_recording_goes_on_where_it_was_interrupted(monkeypatch, tmp_path, capsy
     assert [run.number for run in sought.runs[3:]] == [first, first + 1]
     assert "TPE suggested" in sought.about["how"]
     assert record(3).runs == sought.runs  # nothing is trained again
+    words.extend(["--default-seeds", "3"])
+    repeated = record(3)
+    assert [(run.number, run.seed) for run in repeated.runs[:4]] == [(0, 0), (0, 1), (0, 2), (1, 0)]
+    assert [run for run in repeated.runs if run.seed == 0] == list(sought.runs)
     assert [path.name for path in tmp_path.iterdir()] == ["demo.jsonl.xz"]
 
 
