@@ -264,8 +264,8 @@ def about(name: str, searches: int, trials: int) -> str:
     known = recorded(name)
     return (
         f"{searches} simulated searches a variant, {trials} trials each. Curves: a Gaussian process over "
-        f"{len(known.by_configuration)} recorded configurations, {len(known.runs)} runs, with the residuals of "
-        "recorded runs as seeds (`avtune/study/simulated_curves.py`); over seeds a run's best value has a standard "
+        f"{len(known.by_configuration)} recorded configurations, {len(known.runs)} runs; a trial has the "
+        "form of a recorded run (`avtune/study/simulated_curves.py`); over seeds a run's best value has a standard "
         f"deviation of {spread_of(name):.4f}. Of a configuration that it was not fitted to, the surrogate knows the "
         f"best value with a correlation of {_fitted(name).left_out:.2f} (leave-one-out). Epochs of a trial: "
         f"{known.space.early_stopping.epochs}."

@@ -6,16 +6,21 @@ space (each axis scaled to 0..1, in its logarithm where it is sampled so; a choi
 - the mean curve, at 24 epochs spread evenly in the logarithm, by a Gaussian process (Matern 5/2) with one length for
   each axis, which are fitted to the best value of the curves (scikit-learn, maximum likelihood); at no epoch higher
   than the highest recorded one, which a search would else find between the recorded points;
-- what the configuration adds that the regression does not explain (a search would else climb a landscape smoother than
-  the real one): of one of the five nearest recorded configurations, how far its mean curve lies from what the others
-  say of it (leave-one-out), less the share of that which seeds explain; drawn with the configuration's values;
-- what a seed adds, by the residual of a recorded run, drawn from the runs of the five nearest configurations with the
-  trial's seed: its curve less the mean of its configuration's curves, as it was, so that its noise from epoch to epoch
-  and its drift are real ones. Where there is one run of each configuration, seeds add nothing.
+- what the configuration is worth: the best value of that curve, and what the regression does not explain (a search
+  would else climb a landscape smoother than the real one): of one of the five nearest recorded configurations, how far
+  its best value lies from what the others say of it (leave-one-out), less the share of that which seeds explain; drawn
+  with the configuration's values;
+- the curve of a trial: a recorded run of one of the five nearest configurations, drawn with the trial's seed, times the
+  ratio of both configurations' regressed mean curves, and scaled to what the configuration is worth. So its noise from
+  epoch to epoch, its plateaus, when it is flat and what its seed adds are those of a real run. Means over seeds do not
+  keep these: where one run ends on a plateau that another leaves later, their mean does neither.
+
+A recorded configuration, e.g. the default one, is worth what was recorded; where it has several runs, a trial is one of
+them, drawn with the seed.
 
 Beyond its last recorded epoch a curve goes on with its last quarter, again and again. A run that a rung stopped goes on
-as the mean of those that were not stopped, in proportion. A curve that was recorded on another number of rows, or with
-other batches, is read at the same number of optimiser steps.
+as the mean of those that were not stopped, in proportion; trials take the form of whole runs alone. A curve that was
+recorded on another number of rows, or with other batches, is read at the same number of optimiser steps.
 """
 
 from __future__ import annotations
@@ -39,6 +44,7 @@ Floats = npt.NDArray[np.float64]
 _GRID = 24
 _NEIGHBOURS = 5
 _LEAST, _MOST = 1e-3, 0.999
+_SAME = 1e-9  # apart in the unit cube, as a value is after it was written and read
 
 StepsOf = Callable[[Mapping[str, Value]], int]
 """Optimiser steps of an epoch of a configuration."""
@@ -80,10 +86,12 @@ class _Recorded:
         self.numbers: list[int] = []
         self.configs: list[dict[str, Value]] = []
         self._runs: list[list[Floats]] = []
+        self._forms: list[list[Floats]] = []  # of them, those that no rung stopped
         for number, runs in recorded.by_configuration.items():
             self.numbers.append(number)
             self.configs.append({**recorded.space.fixed, **runs[0].config})
             self._runs.append([_whole(run, growth) for run in runs])
+            self._forms.append([np.array(run.curve) for run in runs if run.whole])
         self.points = np.array([unit_point(self._axes, config) for config in self.configs])
 
     @property
@@ -137,13 +145,21 @@ class Surrogate(_Recorded):
     """Curves of a fitted surrogate, see the head of this file. Fitting takes a second for 100 configurations."""
 
     def values(self, trial: Trial) -> Iterator[float]:
-        curve = self.mean_curve(trial.config)
-        noise = self._noise(trial)
-        return _read(np.clip(curve + noise, _LEAST, _MOST), self._ratio(trial.config))
+        point = self._place(trial.config)
+        draw = mix(trial.seed, "run")
+        same = self._recorded_at(point)
+        if same is not None and len(self._forms[same]) > 1:
+            runs = self._forms[same]
+            return _read(runs[draw % len(runs)], self._ratio(trial.config))
+        near = self._nearest_to(point, _NEIGHBOURS, self._formed)
+        place = near[draw % len(near)]
+        runs = self._forms[place]
+        curve = self._carried(runs[(draw // len(near)) % len(runs)], place, point)
+        return _read(np.clip(curve, _LEAST, _MOST), self._ratio(trial.config))
 
     def value(self, config: Mapping[str, Value]) -> float:
         """What a configuration is worth: the highest value of its mean curve."""
-        return float(self.mean_curve(config).max())
+        return self._worth(self._place(config))
 
     @cached_property
     def most(self) -> float:
@@ -154,39 +170,57 @@ class Surrogate(_Recorded):
         if not numeric:
             return found
         cube = draw.uniform(size=(2000, self.points.shape[1]))
-        whole = self._predicted(cube) + np.array([self._deviation(point) for point in cube])
+        whole = self._predicted(cube).max(axis=1) + np.array([self._deviation(point) for point in cube])
         return max(found, float(np.clip(whole, _LEAST, _MOST).max()))
 
-    def _nearest_to(self, point: Floats, count: int) -> list[int]:
+    def _recorded_at(self, point: Floats) -> int | None:
+        """The place of the configuration that was recorded at this point; None where none was."""
+        near = np.flatnonzero(np.abs(self.points - point).max(axis=1) < _SAME)
+        return int(near[0]) if len(near) else None
+
+    def _nearest_to(self, point: Floats, count: int, among: Sequence[int] | None = None) -> list[int]:
         """By the fitted lengths: an axis that does not matter brings nothing nearer."""
         kernel, _, _ = self._fitted
-        (similar,) = kernel(point[None], self.points)
-        return [int(place) for place in np.argsort(-similar, kind="stable")[:count]]
+        places = np.arange(len(self.points)) if among is None else np.array(among)
+        (similar,) = kernel(point[None], self.points[places])
+        return [int(place) for place in places[np.argsort(-similar, kind="stable")[:count]]]
 
-    def mean_curve(self, config: Mapping[str, Value]) -> Floats:
-        """The mean curve of a configuration over seeds, by epoch."""
-        point = self._place(config)
+    def _worth(self, point: Floats) -> float:
+        same = self._recorded_at(point)
+        if same is not None:
+            return float(self._best[same])
         (on_grid,) = self._predicted(point[None])
-        on_grid = np.clip(on_grid + self._deviation(point), _LEAST, _MOST)
-        curve: Floats = np.interp(np.arange(1, self.longest + 1), self._grid, on_grid)
-        return curve
+        return float(np.clip(on_grid.max() + self._deviation(point), _LEAST, _MOST))
 
-    def _deviation(self, point: Floats) -> Floats:
-        """What a configuration adds to the regression, on the grid; the same for the same point of the cube."""
+    def _carried(self, run: Floats, place: int, point: Floats) -> Floats:
+        """A run of the recorded configuration at `place`, as one of that of the point: so that the mean of the recorded
+        configuration's runs would come to what the point is worth."""
+        epochs = np.arange(1, self.longest + 1)
+        at_point, at_place = self._predicted(np.stack([point, self.points[place]]))
+        ratio = np.interp(epochs, self._grid, at_point / at_place)
+        highest = float((_smooth(self._means[place]) * ratio).max())
+        carried: Floats = _longer(run, self.longest) * ratio * (self._worth(point) / highest)
+        return carried
+
+    def _deviation(self, point: Floats) -> float:
+        """What a configuration's worth adds to the regression; the same for the same point of the cube."""
         near = self._nearest_to(point, _NEIGHBOURS)
         draw = mix("deviation", *(round(float(at) * 2**40) for at in point))
-        found: Floats = self._deviations[near[draw % len(near)]]
-        return found
+        return float(self._deviations[near[draw % len(near)]])
 
     @cached_property
     def _deviations(self) -> Floats:
-        """Of each recorded configuration, its mean curve less what the others say of it, on the grid [N, grid]; less
-        the share, by variance, that the seeds of its runs explain."""
-        kernel, weights, _ = self._fitted
-        apart: Floats = weights / np.diag(np.linalg.inv(kernel(self.points)))[:, None]
-        seeds = float(np.mean(self._variances))
-        whole = float(np.mean(np.square(self._best - self._others)))
-        return apart * np.sqrt(max(0.0, 1.0 - seeds / whole)) if whole else apart
+        """Of each recorded configuration, its best value less what the others say of it [N]; less the share, by
+        variance, that the seeds of its runs explain."""
+        apart = self._best - self._others
+        seeds, whole = float(np.mean(self._variances)), float(np.mean(np.square(apart)))
+        found: Floats = apart * np.sqrt(max(0.0, 1.0 - seeds / whole)) if whole else apart
+        return found
+
+    @cached_property
+    def _formed(self) -> list[int]:
+        """The places of the recorded configurations with whole runs."""
+        return [place for place, runs in enumerate(self._forms) if runs]
 
     @cached_property
     def _best(self) -> Floats:
@@ -258,27 +292,6 @@ class Surrogate(_Recorded):
         similar: Floats = kernel(points, self.points)
         predicted: Floats = np.clip(similar @ weights + middle, _LEAST, self._highest)
         return predicted
-
-    def _noise(self, trial: Trial) -> Floats:
-        """What the trial's seed adds, by epoch."""
-        near = self._nearest(trial.config, _NEIGHBOURS)
-        draw = mix(trial.seed, "residual")
-        place = near[draw % len(near)]
-        residuals = self._residuals[place]
-        if not residuals:
-            return np.zeros(self.longest)
-        return residuals[(draw // len(near)) % len(residuals)]
-
-    @cached_property
-    def _residuals(self) -> list[list[Floats]]:
-        """Of each configuration, what each of its runs adds to their mean; of K runs, times sqrt(K / (K - 1)), since
-        the mean is theirs."""
-        return [
-            [np.sqrt(len(runs) / (len(runs) - 1)) * (_longer(run, self.longest) - mean) for run in runs]
-            if len(runs) > 1
-            else []
-            for runs, mean in zip(self._runs, self._means, strict=True)
-        ]
 
 
 @dataclass(frozen=True)

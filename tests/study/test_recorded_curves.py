@@ -173,10 +173,54 @@ def test_the_surrogate_s_seeds_lie_as_far_apart_as_recorded_ones():
     assert read(curves, 0.5, 3) != read(curves, 0.5, 4)
 
 
-def test_with_one_run_each_seeds_add_nothing():
-    curves = Surrogate(recorded(seeds=1))
-    assert read(curves, 0.5, 3) == read(curves, 0.5, 4)
-    assert Spread(recorded(seeds=1)).value == 0
+def test_with_one_run_each_a_configuration_is_worth_the_same_with_every_seed():
+    """Seeds take the form of one neighbour or another; how far they lie apart is not known, and nothing is added."""
+    draw, runs = np.random.default_rng(0), []
+    for number in range(12):
+        x = (number + 0.5) / 12
+        curve = level(x) * (1 - np.exp(-np.arange(1, LENGTH + 1) / draw.uniform(1, 3)))
+        runs.append(RecordedRun(number, {"x": x}, 0, tuple(curve.tolist()), (0.5,) * LENGTH))
+    one_each = RecordedCurves(SPACE, 640, "fp32", {}, runs)
+    curves = Surrogate(one_each)
+    found = [read(curves, 0.5, seed) for seed in range(20)]
+    assert len({tuple(one) for one in found}) > 1
+    assert [max(one) for one in found] == pytest.approx([curves.value({"x": 0.5})] * 20, rel=0.01)
+    assert Spread(one_each).value == 0
+
+
+def test_a_trial_of_a_recorded_configuration_is_one_of_its_runs():
+    known = recorded(seeds=3)
+    runs = [run for run in known.runs if run.number == 5]
+    curves = Surrogate(known)
+    found = {tuple(read(curves, runs[0].config["x"], seed)) for seed in range(40)}
+    assert found == {run.curve for run in runs}
+    mean = np.mean([run.curve for run in runs], axis=0)
+    assert curves.value(runs[0].config) == pytest.approx(mean.max(), abs=0.002)
+
+
+def test_a_trial_leaves_its_plateau_as_a_recorded_run_does_or_does_not():
+    """Of the runs of every configuration one stays on a plateau. Their mean leaves it halfway, and so does no trial."""
+    rise, runs = np.arange(1, LENGTH + 1), []
+    for number in range(16):
+        x = (number + 0.5) / 16
+        stays = np.minimum(rise / 4, 0.5)
+        leaves = np.where(rise > 6, np.minimum((rise - 4) / 4, 1.0), stays)
+        runs += [
+            RecordedRun(number, {"x": x}, seed, tuple((level(x) * one).tolist()), (0.5,) * LENGTH)
+            for seed, one in enumerate((stays, leaves))
+        ]
+    curves = Surrogate(RecordedCurves(SPACE, 640, "fp32", {}, runs))
+    share = [max(one) / one[5] for one in (read(curves, 0.5, seed) for seed in range(40))]
+    assert set(np.round(share, 2)) == {1.0, 2.0}
+
+
+def test_a_trial_has_the_form_of_a_run_that_no_rung_stopped():
+    known = recorded(seeds=1)
+    cut = [replace(run, curve=run.curve[:2], seconds=run.seconds[:2], whole=run.number == 11) for run in known.runs]
+    curves = Surrogate(replace(known, runs=[*cut[:11], known.runs[11]]))
+    whole = known.runs[11].curve
+    found = read(curves, 0.05)
+    assert np.corrcoef(found, whole)[0, 1] > 0.99
 
 
 def rough(count=60, spread=0.05):
