@@ -47,7 +47,8 @@ class Variant:
         settings: of the space, e.g. `{"search.startup_trials": 5}`.
         lanes: trials at a time of each of the two engines.
         rungs: makes another rung policy from the space; None for the shipped one.
-        patch: (object, attribute, value) that are replaced meanwhile.
+        patch: what is replaced meanwhile, by its dotted name, and by what. A name travels to other processes, a module
+            does not.
         finals: whether finalists are repeated.
     """
 
@@ -56,7 +57,7 @@ class Variant:
     settings: dict[str, Any] = field(default_factory=dict)
     lanes: int = 4
     rungs: Callable[[Space], RungPolicy] | None = None
-    patch: tuple[tuple[Any, str, Any], ...] = ()
+    patch: tuple[tuple[str, Any], ...] = ()
     finals: bool = True
 
 
@@ -119,8 +120,8 @@ def one_search(name: str, variant: Variant, trials: int | None, seed: int) -> Ou
         choose=usual_finals if variant.finals else None,
     )
     with contextlib.ExitStack() as patches:
-        for where, attribute, value in variant.patch:
-            patches.enter_context(mock.patch.object(where, attribute, value))
+        for replaced, value in variant.patch:
+            patches.enter_context(mock.patch(replaced, value))
         found = simulate(setting)
     assert found.winner is not None
     assert found.first is not None

@@ -4,7 +4,7 @@ The real study, rungs and dispatcher on the virtual clock of the runner `simulat
 configuration, random configurations without Optuna (`study.simulated.UniformSuggestions`), no finals. A second table
 has searches with TPE and finals, as `benchmarks.defaults` simulates them. A third has the same searches, seed by seed,
 once with a race of the finalists and once with all seeds of every finalist: how often both name one winner, and what
-the race saves. Its seeds are the residuals of recorded runs (`study.simulated_curves`).
+the race saves. Its seeds are those of recorded runs (`study.simulated_curves`).
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from avtune.workflows.simulated_search import Setting, simulate
 from benchmarks import _report, _simulated
 
 GOAL = 60.0
+_SHARE = f"{Dispatcher.__module__}.{Dispatcher.__name__}._share"
 
 
 def main() -> None:
@@ -153,7 +154,7 @@ def _shares_section(given: argparse.Namespace, trials: int | None) -> list[str]:
     for seeds in (3, 5):
         for policy in (RACE, FULL):
             shared = _variant(seeds, policy)
-            greedy = replace(shared, name="as each has room", patch=((Dispatcher, "_share", _all),))
+            greedy = replace(shared, name="as each has room", patch=((_SHARE, _all),))
             taken = [
                 [_simulated.one_search(given.curves, variant, trials, seed).seconds for seed in range(given.searches)]
                 for variant in (greedy, shared)

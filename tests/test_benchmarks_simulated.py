@@ -1,5 +1,6 @@
 """Benchmarks on the virtual clock: the rules that stop trials, by hand, and that the reports are whole."""
 
+import argparse
 import re
 import sys
 from dataclasses import replace
@@ -118,6 +119,18 @@ def test_a_report_is_whole(monkeypatch, curves, tmp_path, benchmark):
     assert text.count("|") > 40
     if benchmark is simulate:
         assert re.search(r"^\| 3 \| (0|100)\.0% \| [+-]0\.\d{4} ", text, re.MULTILINE), "finals of three seeds"
+
+
+def test_searches_in_two_processes_are_those_of_one(curves):
+    every = {one.name: one for one in defaults.variants(_simulated.recorded(curves).space)}
+    chosen = [every["shipped"], every["1 in 5 good"]]
+
+    def found(jobs):
+        given = argparse.Namespace(jobs=jobs, searches=3)
+        return _simulated.run(curves, chosen, given, 40)
+
+    assert found(2) == found(1)
+    assert found(1)["shipped"] != found(1)["1 in 5 good"]
 
 
 def test_differences_are_taken_search_by_search(curves):
