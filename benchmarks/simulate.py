@@ -15,8 +15,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from statistics import mean
 
+from avtune.finals.turns import in_turns
 from avtune.runners._base import Placement
 from avtune.runners.costs import Costs, EpochCost
 from avtune.runners.dispatcher import Dispatcher
@@ -29,6 +31,7 @@ from benchmarks import _report, _simulated
 
 GOAL = 60.0
 _SHARE = f"{Dispatcher.__module__}.{Dispatcher.__name__}._share"
+_ORDER = f"{simulate.__module__}.{in_turns.__name__}"
 
 
 def main() -> None:
@@ -154,28 +157,39 @@ def _shares_section(given: argparse.Namespace, trials: int | None) -> list[str]:
     for seeds in (3, 5):
         for policy in (RACE, FULL):
             shared = _variant(seeds, policy)
-            greedy = replace(shared, name="as each has room", patch=((_SHARE, _all),))
+            listed = replace(shared, name="as listed", patch=((_ORDER, _as_listed),))
+            greedy = replace(listed, name="as each has room", patch=((_SHARE, _all), (_ORDER, _as_listed)))
             taken = [
                 [_simulated.one_search(given.curves, variant, trials, seed).seconds for seed in range(given.searches)]
-                for variant in (greedy, shared)
+                for variant in (greedy, listed, shared)
             ]
-            saved = _simulated.interval([one - other for one, other in zip(*taken, strict=True)])
+            saved = [
+                _simulated.interval([one - other for one, other in zip(before, after, strict=True)])
+                for before, after in pairwise(taken)
+            ]
             rows.append(
                 [
                     str(seeds),
                     policy,
                     *(f"{mean(one):.1f}" for one in taken),
-                    "{:+.1f} ({:+.1f} to {:+.1f})".format(*saved),
+                    *("{:+.1f} ({:+.1f} to {:+.1f})".format(*one) for one in saved),
                 ]
             )
             print(f"shares, {seeds} seeds: {rows[-1]}", flush=True)
-    head = ["seeds", "finals", "s, as each has room", "s, shared out", "s saved"]
+    head = ["seeds", "finals", "s, as each has room", "s, shared out", "s, in turns", "s saved", "s saved by turns"]
     about = (
-        f"{given.searches} searches a row, {_simulated.title_of(given.curves)}, two engines of four lanes; seconds of "
-        "the whole command on the virtual clock, with the 95 % bootstrap interval of what is saved. The reference row "
-        "is not simulated."
+        f"{given.searches} searches a row, {_simulated.title_of(given.curves)}, two engines of four lanes. As each has "
+        "room: an engine takes what fits; shared out: as much of what is left for every engine, configuration by "
+        "configuration; in turns: so, and the first seeds of all configurations first (`avtune.finals.turns`). Seconds "
+        "of the whole command on the virtual clock, with the 95 % bootstrap interval of what is saved. The reference "
+        "row is not simulated."
     )
     return [f"## Runs of the finals shared out among engines\n\n{about}\n\n{_report.table(head, rows)}"]
+
+
+def _as_listed(trials: Sequence[object], group_of: object) -> Sequence[int]:
+    """In the place of `in_turns`: configuration by configuration."""
+    return range(len(trials))
 
 
 def _all(dispatcher: Dispatcher, mine: object) -> int:

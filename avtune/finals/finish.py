@@ -10,7 +10,7 @@ these runs is scored after every epoch, and every score is labelled "selected on
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from avtune.core.files import using, write_bytes, write_text
@@ -20,6 +20,7 @@ from avtune.core.run_key import run_key
 from avtune.core.trial import Trial
 from avtune.data.dataset import Dataset
 from avtune.data.prepare import Prepared
+from avtune.engine import user_code
 from avtune.finals.by_class import by_class
 from avtune.finals.looks import count_configuration, study_mark
 from avtune.finals.reference import Do as DoReference
@@ -30,6 +31,7 @@ from avtune.finals.run_record import Result, RunRecord, runs_that_ended_well
 from avtune.finals.scores import per_query
 from avtune.finals.select import Candidate, Do, Repeated, winner
 from avtune.finals.summary import Chosen, Retrained, best_of, results_of
+from avtune.finals.turns import in_turns
 from avtune.metrics import RetrievalScores
 from avtune.runners._base import Run
 from avtune.space.space import Space
@@ -181,12 +183,19 @@ def _results(
         warn=lambda text: folder.note(text, "WARNING"),
         again=again,
         stage=stage,
+        order=in_turns(trials, _shared),
     )
     _LOG.debug("%s: %d runs, %d of them to do", stage, len(trials), record.independent)
     if not record.exhausted:
         finals.progress(stage, len(trials) - record.independent, len(trials))
         finals.run(record, data)
     return record.results
+
+
+def _shared(trial: Trial) -> Hashable:
+    """Runs with the same can share tensors. Those of a training function share none, and may be in any order."""
+    hypers = user_code.hypers_of(trial.method) or {}
+    return trial.method, *(trial.config.get(name, hyper.default) for name, hyper in hypers.items() if hyper.static)
 
 
 def _retrain(

@@ -76,6 +76,7 @@ class RunRecord:
         warn: takes the details of a failure; None for `note`.
         again: run those that failed again.
         stage: what people call these runs, kept with each.
+        order: the places of the runs as they are given out; None for that of the list.
 
     Raises:
         UserError: the file is damaged.
@@ -91,6 +92,7 @@ class RunRecord:
         warn: Callable[[str], None] | None = None,
         again: bool = False,
         stage: str = "",
+        order: Sequence[int] | None = None,
     ) -> None:
         self._path = path
         self._stage = stage
@@ -110,7 +112,8 @@ class RunRecord:
                 result = _result(done[key], trial, path)
                 if result.failure is not None or _is_there(trial, result.curve):
                     self._results[number] = result
-        self._queue = deque(trial for trial in self._trials if trial.number not in self._results)
+        places = range(len(trials)) if order is None else order
+        self._queue = deque(self._trials[number] for number in places if number not in self._results)
         self.independent = len(self._queue)
 
     def ask(self) -> Trial | None:

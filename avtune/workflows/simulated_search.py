@@ -20,6 +20,7 @@ from avtune.core.trial import Trial
 from avtune.finals.repeats import finalists
 from avtune.finals.run_record import Result
 from avtune.finals.select import Do, Repeated, default_among, retraining_seed, winner
+from avtune.finals.turns import in_turns
 from avtune.runners._base import Placement
 from avtune.runners.costs import Costs
 from avtune.runners.simulate import Clock, Curves, FromCurves, Simulation
@@ -172,7 +173,7 @@ def _retrain(given: Setting, clock: Clock, best: Repeated, rows: Sequence[Repeat
         for seed in (retraining_seed(space, index) for index in range(space.final.seeds))
     ]
     costs = replace(given.retraining, start=0.0)
-    source = _List(trials)
+    source = _List(trials, costs)
     with Simulation(FromCurves(given.curves), costs, clock).opened(given.placement, 0) as run:
         run(source, ())
     return len(trials) + space.final.seeds  # and the untrained network
@@ -189,8 +190,8 @@ class _Runs:
         """See `finals.select.Do`."""
         keys = [run_key(trial) for trial in trials]
         missing = {key: trial for key, trial in zip(keys, trials, strict=True) if key not in self._done}
-        source = _List(list(missing.values()))
         costs = replace(self._given.costs, start=0.0)
+        source = _List(list(missing.values()), costs)
         with Simulation(FromCurves(self._given.curves), costs, self._clock).opened(self._given.placement, 0) as run:
             run(source, ())
         self._done |= dict(zip(missing, source.results, strict=True))
@@ -200,8 +201,9 @@ class _Runs:
 class _List:
     """A list of runs for a runner, see `runners.Source`; each trains to its own end."""
 
-    def __init__(self, trials: Sequence[Trial]) -> None:
-        self._queue = deque(replace(trial, number=number) for number, trial in enumerate(trials))
+    def __init__(self, trials: Sequence[Trial], costs: Costs) -> None:
+        order = in_turns(trials, costs.group_of)
+        self._queue = deque(replace(trials[number], number=number) for number in order)
         self.independent = len(self._queue)
         self._curves: list[dict[int, float]] = [{} for _ in trials]
         self._seconds = [0.0] * len(trials)
