@@ -89,13 +89,14 @@ DEVICES: Mapping[str, Device] = {
         fp32=2.5,
         start=25.0,
     ),
-    # Clips a second of 4 lanes of 512 units, bf16 and fp32; benchmarks/reports/2026-11-26-lanes.md. `lane_step` and
-    # `key` are from the epochs of a search of the demo (128 units, batches of 128; 60 ms a lane, with validation).
+    # Clips a second of 4 lanes of 512 units, bf16 and fp32; `step` from those of 1 and of 8 lanes, in bf16:
+    # benchmarks/reports/2026-11-26-lanes.md. `lane_step` and `key` are from the epochs of a search of the demo with 4
+    # lanes (128 units, batches of 128; 60 ms a lane, with validation).
     "cpu": Device(
         name="a core of an AMD EPYC (benchmarks/reports/2026-11-26-lanes.md)",
         epoch=2e-3,
-        step=0.0,
-        lane_step=4e-3,
+        step=3.7e-3,
+        lane_step=3.1e-3,
         weight=0.0,
         product=1 / 51e9,
         key=15e-9,
