@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -141,7 +142,7 @@ def _dataset(given: argparse.Namespace, reading: ReadOptions, model: Model) -> R
     try:
         return read_for((model,), given.dataset, reading, given.results)
     except UserError as error:
-        if reading.given() or not has_views(Path(given.dataset).expanduser(), model.views):
+        if reading.given() or not has_views(Path(os.path.expanduser(given.dataset)), model.views):
             raise
         more = f"all clips of the file are scored by: avtune evaluate {given.model} --query {given.dataset}"
         raise UserError(f"{str(error).partition(chr(10))[0]}\n{more}") from None

@@ -96,6 +96,7 @@ def test_a_look_counts_by_the_gallery_too(trained, unseen, capsys, tmp_path):
         (["one", "toy.h5", "--gallery", "othr"], "gallery is 'othr'; allowed: all, disjoint, other"),
         (["one", "--query", "bare.npz"], "has no labels; name their array labels"),
         (["one", "clips.npz"], "all clips of the file are scored by: avtune evaluate one --query clips.npz"),
+        (["one", "~nosuchuser/x.h5"], "there is no folder ~nosuchuser"),
     ],
 )
 def test_what_cannot_be_asked_is_said(words, said, trained, capsys, monkeypatch):

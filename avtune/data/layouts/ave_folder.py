@@ -8,6 +8,7 @@ A clip's class is that of its event: the column, but for the last one (backgroun
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -62,7 +63,7 @@ def read(path: Path, options: ReadOptions) -> Dataset:
         views = {name: one.read() for name, one in declared.items()}
     _check_rows(path, rows, {**{n: len(v) for n, v in views.items()}, "labels": len(of_clips)})
     names = dict(enumerate(CLASSES)) if labels.shape[-1] == len(CLASSES) + 1 else {}
-    wanted = read_class_file(Path(options.classes).expanduser()) if options.classes else names
+    wanted = read_class_file(Path(os.path.expanduser(options.classes))) if options.classes else names
     arrays: dict[str, Declared] = {}
     for split, chosen in rows.items():
         kept = chosen[np.isin(of_clips[chosen], list(wanted))] if options.classes else chosen
