@@ -19,6 +19,8 @@ from avtune.engine.trainer import Report
 from avtune.runners._base import Placement, Run, Source
 from avtune.runners.work import Failure, work
 
+_AGAIN = 1.0  # seconds after which a time limit is raised again
+
 
 @contextmanager
 def opened(placement: Placement, data_bytes: int) -> Iterator[Run]:
@@ -71,10 +73,10 @@ def _limit(seconds: float | None) -> Iterator[Callable[[bool], None]]:
 
     before = signal.signal(signal.SIGALRM, over)
     try:
-        signal.setitimer(signal.ITIMER_REAL, seconds)
+        _set_timer(seconds)
         yield lambda on: _set_timer(seconds if on else 0.0)
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        _set_timer(0.0)
         signal.signal(signal.SIGALRM, before)
 
 
@@ -106,4 +108,5 @@ def _signals() -> Iterator[list[int]]:
 
 
 def _set_timer(seconds: float) -> None:
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    """The time begins; 0 for none. It comes again, since Python drops what is raised in a finaliser."""
+    signal.setitimer(signal.ITIMER_REAL, seconds, _AGAIN if seconds else 0.0)
