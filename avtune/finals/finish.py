@@ -32,6 +32,7 @@ from avtune.finals.scores import per_query
 from avtune.finals.select import Candidate, Do, Repeated, winner
 from avtune.finals.summary import Chosen, Retrained, best_of, results_of
 from avtune.finals.turns import in_turns
+from avtune.methods import get, static_values
 from avtune.metrics import RetrievalScores
 from avtune.runners._base import Run
 from avtune.space.space import Space
@@ -194,8 +195,9 @@ def _results(
 
 def _shared(trial: Trial) -> Hashable:
     """Runs with the same can share tensors. Those of a training function share none, and may be in any order."""
-    hypers = user_code.hypers_of(trial.method) or {}
-    return trial.method, *(trial.config.get(name, hyper.default) for name, hyper in hypers.items() if hyper.static)
+    if user_code.function(trial.method) is not None:
+        return trial.method
+    return trial.method, *static_values(get(trial.method), trial.config).items()
 
 
 def _retrain(
